@@ -1,0 +1,137 @@
+//! Says what happened.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::audit::Audit;
+use crate::facts::{End, Facts, Order};
+use crate::shop::Shop;
+
+/// Milliseconds from placed to confirmed over all orders that were, and orders confirmed a second.
+struct Speed {
+    p50: f64,
+    p99: f64,
+    orders_per_second: f64,
+}
+
+fn speed(facts: &Facts) -> Option<Speed> {
+    // Three digits suffice to read; up to an hour in microseconds.
+    let mut times = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).ok()?;
+    let (mut first, mut last, mut placed) = (i64::MAX, i64::MIN, 0u32);
+    for order in facts.orders.values() {
+        let Some(at) = order.placed else { continue };
+        placed += 1;
+        first = first.min(at);
+        last = last.max(order.events.iter().map(|e| e.time).max().unwrap_or(at).min(at + 60_000_000));
+        if let Some(confirmed) = order.confirmed {
+            times.saturating_record(u64::try_from(confirmed - at).unwrap_or(1).max(1));
+        }
+    }
+    let seconds = (last - first) as f64 / 1e6;
+    (placed > 0 && seconds > 0.0).then(|| Speed {
+        p50: times.value_at_quantile(0.5) as f64 / 1e3,
+        p99: times.value_at_quantile(0.99) as f64 / 1e3,
+        orders_per_second: f64::from(placed) / seconds,
+    })
+}
+
+/// Prints the whole report to standard output.
+pub fn print(shop: &Shop, account: &importer::Account, audit: &Audit, memory: &[(String, u64)], first: Option<Duration>, began: Instant) {
+    println!("\nRows: {} read = {} taken + {} turned away", account.rows_read, account.rows_taken, account.rows_turned_away);
+    for (reason, n) in &account.reasons {
+        println!("  {n:>7}  {}", reason.replace('_', " "));
+    }
+    let facts = &audit.facts;
+    println!("\nOrders: {} placed", account.placed);
+    for (end, word) in [(End::Confirmed, "confirmed"), (End::Rejected, "rejected"), (End::Cancelled, "cancelled")] {
+        println!("  {:>7}  {word}", facts.ended(end));
+    }
+    println!("  {} cancel requests, {} of them refused since the order had been rejected", account.cancels_from_data + account.cancels_scripted, account.cancels_refused);
+    if let Some((id, order)) = pick(facts, End::Confirmed, "OrderConfirmed") {
+        story("An order that was confirmed", id, order);
+    }
+    let compensated = pick(facts, End::Cancelled, "PaymentVoided").or_else(|| pick(facts, End::Rejected, "StockReleased"));
+    if let Some((id, order)) = compensated {
+        story("An order that was compensated", id, order);
+    }
+    if let Some(speed) = speed(facts) {
+        println!(
+            "\nSpeed: {:.0} orders a second from the first placed to the last settled; placed to confirmed p50 {:.0} ms, p99 {:.0} ms",
+            speed.orders_per_second, speed.p50, speed.p99
+        );
+    }
+    if let Some(first) = first {
+        println!("First confirmed order {:.1} s after the start; {:.1} s in all", first.as_secs_f64(), began.elapsed().as_secs_f64());
+    }
+    println!("\nMemory (resident):");
+    for (name, mb) in memory {
+        println!("  {mb:>5} MB  {name}");
+    }
+    println!("\nAudit, read back from topics, databases and the acquirer ({}):", shop.stage.kafka());
+    for check in &audit.checks {
+        let verdict = if check.violations == 0 { "holds" } else { "VIOLATED" };
+        println!("  {verdict:<8} {} ({} checked, {} violated)", check.what, check.checked, check.violations);
+        for example in &check.examples {
+            println!("           {example}");
+        }
+    }
+}
+
+/// The first such order by id, so that the same data show the same story.
+fn pick<'a>(facts: &'a Facts, end: End, with: &str) -> Option<(Uuid, &'a Order)> {
+    let such = facts.orders.iter().filter(|(_, o)| o.end() == end && o.events.iter().any(|e| e.kind == with));
+    such.min_by_key(|(id, _)| **id).map(|(id, order)| (*id, order))
+}
+
+fn story(title: &str, id: Uuid, order: &Order) {
+    println!("\n{title}: {id}");
+    let mut events: Vec<_> = order.events.iter().collect();
+    events.sort_by_key(|e| e.time);
+    for event in events {
+        let time = farandole::Timestamp::from_micros(event.time);
+        println!("  {time}  {:<9}  {:<18}  {}/{}/{}", event.topic, event.kind, event.topic, event.partition, event.offset);
+    }
+}
+
+/// What to try while it stays up.
+pub fn invite(shop: &Shop, audit: &Audit) {
+    println!("\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder.");
+    for service in crate::shop::SERVICES.into_iter().chain(["acquirer"]) {
+        println!("  {service:<10} {}", shop.url(service));
+    }
+    println!("  {:<10} {}\n  {:<10} {}", "kafka", shop.stage.kafka(), "registry", shop.stage.registry());
+    let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
+    println!("\nThree things to try:");
+    println!("  curl -s {}/orders/{id}", shop.url("orders"));
+    println!("  curl -s -X POST {}/orders/{id}/cancel", shop.url("orders"));
+    println!("  curl -s {}/payments/{id}", shop.url("payments"));
+}
+
+/// The account as one line of JSON.
+pub fn json(account: &importer::Account, audit: &Audit, memory: &[(String, u64)], first: Option<Duration>, killed: Option<&str>) -> Value {
+    let facts = &audit.facts;
+    let speed = speed(facts);
+    json!({
+        "placed": account.placed,
+        "confirmed": facts.ended(End::Confirmed),
+        "rejected": facts.ended(End::Rejected),
+        "cancelled": facts.ended(End::Cancelled),
+        "rows_read": account.rows_read,
+        "rows_taken": account.rows_taken,
+        "rows_turned_away": account.rows_turned_away,
+        "reasons": account.reasons,
+        "cancel_requests": account.cancels_from_data + account.cancels_scripted,
+        "events": facts.events,
+        "orders_per_second": speed.as_ref().map(|s| s.orders_per_second.round()),
+        "p50_ms": speed.as_ref().map(|s| s.p50),
+        "p99_ms": speed.as_ref().map(|s| s.p99),
+        "first_confirmed_s": first.map(|d| d.as_secs_f64()),
+        "memory_mb": memory.iter().map(|(name, mb)| (name.clone(), json!(mb))).collect::<serde_json::Map<_, _>>(),
+        "killed": killed,
+        "violations": audit.checks.iter().map(|c| c.violations).sum::<usize>(),
+        "audit": audit.holds(),
+    })
+}

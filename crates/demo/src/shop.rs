@@ -1,0 +1,216 @@
+//! The shop's processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use stage::process::{Child, Command};
+use stage::{Database, Options, Stage};
+
+/// The services that may be killed.
+pub const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
+/// How long a service may take to be ready: its first start registers schemas and makes topics.
+const READY: Duration = Duration::from_secs(60);
+/// How long a service may take to finish its batches when told to stop.
+const STOP: Duration = Duration::from_secs(25);
+
+/// A stage with the shop on it. Dropping it stops everything.
+pub struct Shop {
+    pub stage: Stage,
+    pub databases: BTreeMap<&'static str, Database>,
+    ports: BTreeMap<&'static str, u16>,
+    acquirer: String,
+    children: Mutex<BTreeMap<String, Child>>,
+    folder: PathBuf,
+    bins: PathBuf,
+    client: reqwest::Client,
+}
+
+/// The shipped sample.
+pub fn sample() -> anyhow::Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../importer/sample/online-retail-sample.csv.gz");
+    path.canonicalize().with_context(|| format!("opening the shipped sample {}", path.display()))
+}
+
+impl Shop {
+    pub async fn start() -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // the only provider that is compiled in
+        let options = Options::default();
+        let folder = folder(&options.dir)?;
+        let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
+        let mut databases = BTreeMap::new();
+        let mut ports = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+            ports.insert(service, free_port()?);
+        }
+        let bins = std::env::current_exe()?.parent().context("the demo has no folder")?.to_owned();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let mut shop =
+            Self { stage, databases, ports, acquirer: String::new(), children: Mutex::default(), folder, bins, client };
+        shop.acquirer = shop.start_acquirer().await?;
+        // All at once: each waits for what it needs.
+        for service in SERVICES {
+            shop.spawn(service)?;
+        }
+        for service in SERVICES {
+            shop.ready(service).await?;
+        }
+        eprintln!("demo: services are ready; their logs are in {}", shop.folder.display());
+        Ok(shop)
+    }
+
+    /// Base URL of a service.
+    pub fn url(&self, service: &str) -> String {
+        match self.ports.get(service) {
+            Some(port) => format!("http://127.0.0.1:{port}"),
+            None => self.acquirer.clone(),
+        }
+    }
+
+    async fn start_acquirer(&self) -> anyhow::Result<String> {
+        let port_file = self.folder.join("acquirer.port");
+        let data = self.folder.join("acquirer");
+        std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+        let command = Command::new("acquirer", self.bins.join("acquirer"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
+            .log(self.folder.join("acquirer.log"));
+        self.keep("acquirer", command.spawn()?);
+        let until = Instant::now() + READY;
+        loop {
+            if let Ok(address) = std::fs::read_to_string(&port_file) {
+                return Ok(format!("http://{}", address.trim()));
+            }
+            self.alive("acquirer")?;
+            if Instant::now() > until {
+                bail!("the acquirer did not say its port within {} s; see {}", READY.as_secs(), self.folder.display());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
+        let (Some(database), Some(port)) = (self.databases.get(service), self.ports.get(service)) else {
+            bail!("{service} has no database or port");
+        };
+        let mut env = vec![
+            ("FARANDOLE_DATABASE_URL", database.url.clone()),
+            ("FARANDOLE_KAFKA_BOOTSTRAP", self.stage.kafka().to_owned()),
+            ("FARANDOLE_REGISTRY_URL", self.stage.registry().to_owned()),
+            ("FARANDOLE_HTTP_LISTEN", format!("127.0.0.1:{port}")),
+        ];
+        if service == "payments" {
+            env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.acquirer.clone()));
+        }
+        let command = Command::new(service, self.bins.join(service))
+            .args(["serve", "--migrate"])
+            .env(env)
+            .log(self.folder.join(format!("{service}.log")));
+        self.keep(service, command.spawn()?);
+        Ok(())
+    }
+
+    async fn ready(&self, service: &str) -> anyhow::Result<()> {
+        let url = format!("{}/readyz", self.url(service));
+        let until = Instant::now() + READY;
+        let mut last = String::from("no answer");
+        while Instant::now() < until {
+            self.alive(service)?;
+            match self.client.get(&url).send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("{service} is not ready within {} s: {last}; see {}", READY.as_secs(), self.folder.display())
+    }
+
+    fn alive(&self, service: &str) -> anyhow::Result<()> {
+        let children = self.lock();
+        match children.get(service) {
+            Some(child) if child.is_running() => Ok(()),
+            _ => bail!("{service} has ended; its log is {}", self.folder.join(format!("{service}.log")).display()),
+        }
+    }
+
+    /// Kills a service with -9 and starts it again on the same port.
+    pub async fn restart(&self, service: &str) -> anyhow::Result<()> {
+        let Some(service) = SERVICES.into_iter().find(|s| *s == service) else { bail!("there is no service {service}") };
+        if let Some(child) = self.lock().remove(service) {
+            child.kill();
+        }
+        self.spawn(service)?;
+        self.ready(service).await
+    }
+
+    /// Resident memory of every process in MB, the largest first.
+    pub fn memory(&self) -> Vec<(String, u64)> {
+        let mut memory: Vec<(String, u64)> = self.lock().iter().map(|(name, child)| (name.clone(), child.rss_kb() / 1024)).collect();
+        memory.extend(self.stage.pids().into_iter().map(|(name, pid)| (name, rss_mb(pid))));
+        memory.sort_by_key(|(_, mb)| std::cmp::Reverse(*mb));
+        memory
+    }
+
+    /// A service's database, as the service's own role.
+    pub async fn pool(&self, service: &str) -> anyhow::Result<sqlx::PgPool> {
+        let database = self.databases.get(service).with_context(|| format!("{service} has no database"))?;
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2);
+        pool.connect(&database.url).await.with_context(|| format!("connecting to {service}'s database"))
+    }
+
+    pub async fn orders_pool(&self) -> anyhow::Result<sqlx::PgPool> {
+        self.pool("orders").await
+    }
+
+    /// Asks every service to stop, waits, then the stage.
+    pub async fn stop(self) {
+        let stopped = tokio::task::spawn_blocking(move || {
+            let children = std::mem::take(&mut *self.lock());
+            std::thread::scope(|scope| {
+                for child in children.values() {
+                    scope.spawn(move || child.stop(STOP));
+                }
+            });
+            drop(self);
+        });
+        if let Err(error) = stopped.await {
+            eprintln!("demo: stopping: {error}");
+        }
+    }
+
+    fn keep(&self, name: &str, child: Child) {
+        self.lock().insert(name.to_owned(), child);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Child>> {
+        self.children.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A folder for this run; those of runs that have ended are removed.
+fn folder(stage: &Path) -> anyhow::Result<PathBuf> {
+    let all = stage.join("demo");
+    std::fs::create_dir_all(&all).with_context(|| format!("making {}", all.display()))?;
+    for entry in std::fs::read_dir(&all)?.flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            std::fs::remove_dir_all(entry.path()).with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    let folder = all.join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
+}
+
+fn rss_mb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kb = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kb.unwrap_or(0) / 1024
+}

@@ -1,0 +1,86 @@
+//! One attempt at an effect, and what it tells.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+
+use super::backoff::draw;
+use super::claims::Claim;
+use super::target::{Ready, Shared};
+use super::{Call, Config, EffectError, Effects};
+use crate::participant::Participant;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended<O> {
+    /// The outside world answered.
+    Outcome(O),
+    /// It is to be tried again.
+    Again {
+        after: Duration,
+        /// Whether this attempt or one before may have happened.
+        maybe: bool,
+    },
+}
+
+/// Runs one attempt under `claim`.
+pub(super) async fn attempt<P: Participant, E: Effects<P>>(
+    effects: &E,
+    config: &Config,
+    target: &'static str,
+    breaker: &Shared,
+    ready: &Ready<P::Effect>,
+    claim: Claim,
+) -> Ended<P::Outcome> {
+    let call = Call {
+        idempotency_key: ready.id.cause,
+        attempt: claim.attempt,
+        first_attempt_at: claim.first.unwrap_or_default(),
+        aggregate: ready.id.key.clone(),
+        traceparent: ready.traceparent.clone(),
+    };
+    let began = Instant::now();
+    let run = async { effects.run(&call, &ready.effect).await };
+    let ended = AssertUnwindSafe(tokio::time::timeout(config.timeout, run)).catch_unwind().await;
+    metrics::histogram!("farandole_agenda_effect_seconds", "target" => target).record(began.elapsed());
+
+    let (result, why, after, happened) = match ended {
+        Ok(Ok(Ok(outcome))) => {
+            told(target, breaker, "outcome");
+            return Ended::Outcome(outcome);
+        }
+        Ok(Ok(Err(EffectError::Retry { reason, after }))) => ("retry", reason, after, false),
+        Ok(Ok(Err(EffectError::Unknown { reason }))) => ("unknown", reason, None, true),
+        Ok(Err(_)) => ("timeout", format!("no answer within {:?}", config.timeout), None, true),
+        Err(_) => ("panic", "the effect's code panicked".to_owned(), None, true),
+    };
+    told(target, breaker, result);
+    let wait = config.backoff.wait(claim.attempt, draw()).max(after.unwrap_or_default());
+    if is_alarming(claim.attempt) {
+        tracing::warn!(target_name = target, name = ready.id.name, key = ready.id.key, attempt = claim.attempt, why,
+            "an effect still has no outcome; it is tried for ever");
+    } else {
+        tracing::debug!(target_name = target, name = ready.id.name, key = ready.id.key, attempt = claim.attempt, why, ?wait, result);
+    }
+    Ended::Again { after: wait, maybe: claim.maybe || happened }
+}
+
+fn told(target: &'static str, breaker: &Shared, result: &'static str) {
+    breaker.get().ended(Instant::now(), result == "outcome");
+    metrics::counter!("farandole_agenda_effect_attempts_total", "target" => target, "result" => result).increment(1);
+}
+
+/// Attempts 10, 20, 40, 80, …
+fn is_alarming(attempt: u32) -> bool {
+    attempt.is_multiple_of(10) && (attempt / 10).is_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn alarms_come_at_doubling_attempts() {
+        let alarms: Vec<u32> = (0..=200).filter(|n| super::is_alarming(*n)).collect();
+        assert_eq!(alarms, [10, 20, 40, 80, 160]);
+    }
+}

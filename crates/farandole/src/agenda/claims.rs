@@ -1,0 +1,225 @@
+//! The statements on claims. Each is for a whole batch.
+//!
+//! A claim is a step of scope `claim/<name>/<key>/<cause>`: a step can be taken once, so of two workers one has it. The cause
+//! is in the scope so that a task's steps are never those of an earlier task at the same place.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// Which task. The order is that of the locks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub name: String,
+    pub key: String,
+    pub cause: Uuid,
+}
+
+impl Id {
+    fn scope(&self) -> String {
+        format!("claim/{}/{}/{}", self.name, self.key, self.cause)
+    }
+}
+
+/// The newest step of a task's claims; all zero when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Claim {
+    /// The step's number; 0 when it was never claimed.
+    pub step: i64,
+    /// Attempts so far, this one included.
+    pub attempt: u32,
+    /// When the first attempt was claimed.
+    pub first: Option<Timestamp>,
+    /// No attempt is running: the step only says when the next may begin.
+    pub idle: bool,
+    /// Some attempt may have happened.
+    pub maybe: bool,
+}
+
+/// A task as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub id: Id,
+    pub claim: Claim,
+    pub effect: Option<Value>,
+    pub correlation: Uuid,
+    pub traceparent: Option<String>,
+    /// How long it has been due.
+    pub late: Duration,
+    /// How long until it may be claimed; zero when it may be now.
+    pub wait: Duration,
+}
+
+/// What a worker writes into a claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    /// The step that it must follow; 0 for none.
+    pub after: i64,
+    pub attempt: u32,
+    pub first: Option<Timestamp>,
+    pub idle: bool,
+    pub maybe: bool,
+    /// The lease, or the wait, from now by the database's clock.
+    pub until: Duration,
+}
+
+/// What [`locks`](Locks) a claim takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    /// The task's row, so that closing and claiming exclude each other. Rows locked by others are left alone: who holds one
+    /// closes it or claims it.
+    Task,
+    /// None: an attempt is given back, or the caller's transaction holds the lock.
+    None,
+}
+
+/// Claims each task that is still there and whose newest claim is the given one; gives the claims that were had.
+pub(super) async fn take(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
+    append(conn, worker, tasks, Locks::Task).await
+}
+
+/// Gives attempts back until later; the same conditions.
+pub(super) async fn defer(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
+    append(conn, worker, tasks, Locks::None).await
+}
+
+async fn append(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)], locks: Locks) -> sqlx::Result<Vec<Option<Claim>>> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Old steps go nine behind the newest, or a task retried for weeks would leave tens of thousands. A claim that a worker
+    // sent nine claims ago could then be taken twice; it loses at the commit, where only the newest counts.
+    let sql = match locks {
+        Locks::Task => {
+            r#"with x as materialized (
+                 select x.*, n.now
+                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::boolean[],
+                             $9::boolean[], $10::bigint[]) with ordinality
+                      as x(name, key, cause, scope, after, attempt, first, idle, maybe, until, ord)
+                 join farandole.tasks t on t.name = x.name and t.key = x.key and t.cause = x.cause
+                 cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
+                 order by t.name, t.key, t.cause for no key update of t skip locked
+               ), old as (
+                 delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
+               ), new as (
+                 insert into farandole.steps (scope, step, state)
+                 select scope, after + 1, jsonb_build_object('worker', $11::uuid, 'until', now + until, 'attempt', attempt,
+                          'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
+                 from x
+                 where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
+                 order by scope
+                 on conflict do nothing returning scope, step, (state->>'first')::bigint as first
+               )
+               select x.ord, new.step, new.first from new join x on x.scope = new.scope"#
+        }
+        Locks::None => {
+            r#"with x as materialized (
+                 select x.*, n.now
+                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::boolean[],
+                             $9::boolean[], $10::bigint[]) with ordinality
+                      as x(name, key, cause, scope, after, attempt, first, idle, maybe, until, ord)
+                 cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
+               ), old as (
+                 delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
+               ), new as (
+                 insert into farandole.steps (scope, step, state)
+                 select scope, after + 1, jsonb_build_object('worker', $11::uuid, 'until', now + until, 'attempt', attempt,
+                          'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
+                 from x
+                 where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
+                 order by scope
+                 on conflict do nothing returning scope, step, (state->>'first')::bigint as first
+               )
+               select x.ord, new.step, new.first from new join x on x.scope = new.scope"#
+        }
+    };
+    let ids = tasks.iter().map(|t| t.0);
+    let rows = sqlx::query(sql)
+        .bind(ids.clone().map(|id| id.name.as_str()).collect::<Vec<_>>())
+        .bind(ids.clone().map(|id| id.key.as_str()).collect::<Vec<_>>())
+        .bind(ids.clone().map(|id| id.cause).collect::<Vec<_>>())
+        .bind(ids.map(Id::scope).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| t.1.after).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| i32::try_from(t.1.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| t.1.first.map(Timestamp::micros)).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| t.1.idle).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| t.1.maybe).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| i64::try_from(t.1.until.as_micros()).unwrap_or(i64::MAX / 4)).collect::<Vec<_>>())
+        .bind(worker)
+        .fetch_all(conn)
+        .await?;
+    let mut had = vec![None; tasks.len()];
+    for row in rows {
+        let (ord, step, first): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let Some(at) = usize::try_from(ord - 1).ok().filter(|at| *at < tasks.len()) else { continue };
+        let Next { attempt, idle, maybe, .. } = tasks[at].1;
+        had[at] = Some(Claim { step, attempt, first: Some(Timestamp::from_micros(first)), idle, maybe });
+    }
+    Ok(had)
+}
+
+/// Locks the tasks' rows and says which are there with the given step as their newest.
+pub(super) async fn lock(conn: &mut PgConnection, tasks: &[(&Id, i64)]) -> sqlx::Result<Vec<bool>> {
+    let ids = tasks.iter().map(|t| t.0);
+    let locked = sqlx::query(
+        r#"select x.ord from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as x(name, key, cause, ord)
+           join farandole.tasks t on t.name = x.name and t.key = x.key and t.cause = x.cause
+           order by t.name, t.key, t.cause for update of t"#,
+    )
+    .bind(ids.clone().map(|id| id.name.as_str()).collect::<Vec<_>>())
+    .bind(ids.clone().map(|id| id.key.as_str()).collect::<Vec<_>>())
+    .bind(ids.clone().map(|id| id.cause).collect::<Vec<_>>())
+    .fetch_all(&mut *conn)
+    .await?;
+    // In a statement of its own, so that the snapshot is younger than the locks.
+    let newest = sqlx::query(
+        r#"select x.ord, coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0)
+           from unnest($1::text[]) with ordinality as x(scope, ord)"#,
+    )
+    .bind(ids.map(Id::scope).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await?;
+    let mut there = vec![false; tasks.len()];
+    for row in locked {
+        mark(&mut there, row.try_get(0)?, true);
+    }
+    for row in newest {
+        let (ord, step): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let mine = usize::try_from(ord - 1).ok().and_then(|at| tasks.get(at)).is_some_and(|t| t.1 == step);
+        if !mine {
+            mark(&mut there, ord, false);
+        }
+    }
+    Ok(there)
+}
+
+fn mark(flags: &mut [bool], ord: i64, value: bool) {
+    if let Some(flag) = usize::try_from(ord - 1).ok().and_then(|at| flags.get_mut(at)) {
+        *flag = value;
+    }
+}
+
+/// Removes tasks that are done, with their claims. Their rows must be locked.
+pub(super) async fn finish(conn: &mut PgConnection, tasks: &[&Id]) -> sqlx::Result<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        r#"with gone as (
+             delete from farandole.tasks t using unnest($1::text[], $2::text[], $3::uuid[]) x(name, key, cause)
+             where t.name = x.name and t.key = x.key and t.cause = x.cause
+           )
+           delete from farandole.steps where scope = any($4::text[])"#,
+    )
+    .bind(tasks.iter().map(|id| id.name.as_str()).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|id| id.key.as_str()).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|id| id.cause).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|id| id.scope()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}

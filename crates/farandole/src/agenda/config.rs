@@ -1,0 +1,61 @@
+//! Bounds of the agenda.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::{breaker, budget};
+
+/// Bounds and times. The defaults suit most services.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Tasks read, claimed or committed at once.
+    pub batch: usize,
+    /// How long a claim lasts. Longer than `timeout` by what a commit may take.
+    pub lease: Duration,
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// Calls to one target at a time.
+    pub bulkhead: usize,
+    /// Claims held at a time: running, or ended and not yet committed.
+    pub held: usize,
+    /// Unclaimed first attempts, and as many retries, queued for one target.
+    pub queue: usize,
+    /// Tasks remembered at a time; no more are read beyond it.
+    pub known: usize,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// Waits of tasks that can't be decided: parked aggregate, faulty data.
+    pub undecided: Backoff,
+    /// When a target's breaker opens and closes.
+    pub breaker: breaker::Config,
+    /// How many retries a target gets.
+    pub budget: budget::Config,
+    /// Between looks when nothing is going on.
+    pub idle: Duration,
+    /// Between counts of what is open.
+    pub sample: Duration,
+    /// After the last call ended, how long a shutdown waits for its outcome's commit.
+    pub grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (millis, secs) = (Duration::from_millis, Duration::from_secs);
+        Self {
+            batch: 500,
+            lease: secs(30),
+            timeout: secs(10),
+            bulkhead: 64,
+            held: 2_000,
+            queue: 2_000,
+            known: 10_000,
+            backoff: Backoff { base: millis(100), cap: secs(30) },
+            undecided: Backoff { base: secs(1), cap: secs(60) },
+            breaker: breaker::Config::default(),
+            budget: budget::Config::default(),
+            idle: secs(1),
+            sample: secs(15),
+            grace: secs(5),
+        }
+    }
+}

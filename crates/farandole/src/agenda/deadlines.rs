@@ -1,0 +1,71 @@
+//! Deadlines: read what is due, decide it, commit it, whole batches at a time.
+//!
+//! There is no claim beforehand: nothing happens outside the transaction, and in it the task's row is locked and looked at.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::claims::Claim;
+use super::commit::Committer;
+use super::scan::Scanner;
+use super::source::Held;
+use super::{Config, Kind};
+use crate::engine::{Origin, Work};
+use crate::participant::{Body, Participant};
+
+/// Between two looks, so that a burst of wake-ups is one look.
+const GRAIN: Duration = Duration::from_millis(5);
+
+/// Runs until `shutdown`.
+pub(super) async fn run<P: Participant>(
+    committer: Committer<'_, P>,
+    config: &Config,
+    poke: &tokio::sync::Notify,
+    shutdown: &CancellationToken,
+) {
+    let mut scanner = Scanner::new(Kind::Deadline, config.batch, config.idle);
+    let mut trouble = 0;
+    while !shutdown.is_cancelled() {
+        let wait = match scanner.page(committer.engine.pool()).await {
+            Ok(page) => {
+                trouble = 0;
+                let began = Instant::now();
+                let late: Vec<Duration> = page.tasks.iter().map(|t| t.late).collect();
+                let (works, held): (Vec<_>, Vec<_>) = page.tasks.into_iter().map(input::<P>).unzip();
+                if !works.is_empty() {
+                    committer.commit(works, held).await;
+                    let took = began.elapsed();
+                    late.iter().for_each(|l| metrics::histogram!("farandole_agenda_deadline_lateness_seconds").record(*l + took));
+                }
+                if page.full { Duration::ZERO } else { page.next.unwrap_or(config.idle).clamp(GRAIN, config.idle) }
+            }
+            Err(error) => {
+                trouble += 1;
+                tracing::warn!(error = crate::engine::chain_of(&error), "deadlines can't be read; trying again");
+                config.undecided.ceiling(trouble)
+            }
+        };
+        if wait.is_zero() {
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = poke.notified() => tokio::time::sleep(GRAIN).await,
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+fn input<P: Participant>(task: super::claims::Task) -> (Work<P>, Held) {
+    let origin = Origin {
+        cause: format!("deadline/{}", task.id.name),
+        correlation: Some(task.correlation),
+        traceparent: task.traceparent,
+        idempotency: None,
+    };
+    let body = Body::Deadline { name: task.id.name.clone(), key: task.id.key.clone() };
+    // Counted here, since no claim is written unless it has to wait.
+    let claim = Claim { attempt: task.claim.attempt.saturating_add(1), ..task.claim };
+    (Work::new(body, origin), Held { id: task.id, claim })
+}

@@ -1,0 +1,256 @@
+//! Effects: find what is due, claim what may start, run it, hand on how it ended.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::call;
+use super::claims::{self, Claim, Id, Next, Task};
+use super::outcomes::{Back, Finished, Settled};
+use super::scan::Scanner;
+use super::target::{Ready, Target};
+use super::{Config, Effects, Kind};
+use crate::engine::chain_of;
+use crate::participant::Participant;
+
+/// Between two looks while something is going on.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// Finds, claims and starts effects for one worker.
+pub(super) struct Dispatcher<P: Participant, E> {
+    pool: PgPool,
+    effects: Arc<E>,
+    config: Arc<Config>,
+    worker: Uuid,
+    back: Arc<Back<P::Effect>>,
+    finished: mpsc::Sender<Finished<P>>,
+    scanner: Scanner,
+    targets: BTreeMap<&'static str, Target<P::Effect>>,
+    /// All that is queued, running, not yet committed, or waits in `later`.
+    known: HashSet<Id>,
+    /// Retries by when they begin. The number tells apart what begins at once.
+    later: BTreeMap<(Instant, u64), Ready<P::Effect>>,
+    retries: u64,
+    /// Claims that may be held at once.
+    places: Arc<Semaphore>,
+    calls: JoinSet<()>,
+}
+
+impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
+    pub fn new(
+        pool: PgPool,
+        effects: E,
+        config: Config,
+        worker: Uuid,
+        back: Arc<Back<P::Effect>>,
+        finished: mpsc::Sender<Finished<P>>,
+    ) -> Self {
+        Self {
+            pool,
+            effects: Arc::new(effects),
+            worker,
+            back,
+            finished,
+            scanner: Scanner::new(Kind::Effect, config.batch, Duration::ZERO),
+            targets: BTreeMap::new(),
+            known: HashSet::new(),
+            later: BTreeMap::new(),
+            retries: 0,
+            places: Arc::new(Semaphore::new(config.held)),
+            calls: JoinSet::new(),
+            config: Arc::new(config),
+        }
+    }
+
+    /// Runs until `shutdown`, then waits for the calls that run; each is bounded by its timeout.
+    pub async fn run(mut self, poke: &Notify, shutdown: &CancellationToken) {
+        let mut poll = BUSY;
+        let mut look_at = Instant::now();
+        while !shutdown.is_cancelled() {
+            while self.calls.try_join_next().is_some() {}
+            self.settle();
+            self.ripen();
+            let has_room = self.known.len() < self.config.known;
+            if has_room && Instant::now() >= look_at {
+                match self.look().await {
+                    Ok((found, full)) => {
+                        poll = if found { BUSY } else { (poll * 2).min(self.config.idle) };
+                        look_at = Instant::now() + if full { Duration::ZERO } else { poll };
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = chain_of(&error), "effects can't be read; trying again");
+                        look_at = Instant::now() + self.config.idle;
+                    }
+                }
+            }
+            match self.start().await {
+                Ok(started) if started >= self.config.batch => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = chain_of(&error), "effects can't be claimed; trying again");
+                    look_at = Instant::now() + self.config.idle;
+                }
+            }
+            let until = self.wake_at(if has_room { look_at } else { Instant::now() + self.config.idle });
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = self.back.changed.notified() => {}
+                () = poke.notified() => (poll, look_at) = (BUSY, Instant::now()),
+                () = shutdown.cancelled() => {}
+            }
+        }
+        // A second more than any call may take: after that there is nothing to wait for.
+        let all = async { while self.calls.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.config.timeout + Duration::from_secs(1), all).await.is_err() {
+            tracing::warn!("stopping although effects run; they are made again, under their keys, when their leases are over");
+        }
+    }
+
+    fn settle(&mut self) {
+        for settled in self.back.take() {
+            match settled {
+                Settled::Gone(id) => {
+                    self.known.remove(&id);
+                }
+                // What isn't remembered is found again by looking.
+                Settled::Again(ready, _) if self.later.len() >= self.config.queue => {
+                    self.known.remove(&ready.id);
+                }
+                Settled::Again(ready, after) => {
+                    self.retries += 1;
+                    self.later.insert((Instant::now() + after, self.retries), ready);
+                }
+            }
+        }
+    }
+
+    /// Queues the retries whose time has come.
+    fn ripen(&mut self) {
+        let rest = self.later.split_off(&(Instant::now(), u64::MAX));
+        for ready in std::mem::replace(&mut self.later, rest).into_values() {
+            self.queue(ready);
+        }
+    }
+
+    fn queue(&mut self, ready: Ready<P::Effect>) {
+        let name = self.effects.target(&ready.effect);
+        let target = self.targets.entry(name).or_insert_with(|| Target::new(name, &self.config, Instant::now()));
+        if let Err(ready) = target.push(ready) {
+            self.known.remove(&ready.id);
+        }
+    }
+
+    /// Reads a page; says whether something new was there, and whether there may be more.
+    async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
+        let page = self.scanner.page(&self.pool).await?;
+        let mut unreadable = Vec::new();
+        let mut found = false;
+        for Task { id, claim, effect, correlation, traceparent, .. } in page.tasks {
+            if !self.known.insert(id.clone()) {
+                continue;
+            }
+            found = true;
+            // An attempt whose lease ran out may have happened.
+            let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
+            match serde_json::from_value(effect.unwrap_or_default()) {
+                Ok(effect) => self.queue(Ready { id, claim, effect, correlation, traceparent }),
+                Err(error) => {
+                    tracing::error!(name = id.name, key = id.key, %error,
+                        "a stored effect can't be read; it is kept and tried again later, and needs a build that knows it");
+                    self.known.remove(&id);
+                    unreadable.push((id, claim));
+                }
+            }
+        }
+        self.put_off(&unreadable).await?;
+        Ok((found, page.full))
+    }
+
+    async fn put_off(&self, unreadable: &[(Id, Claim)]) -> sqlx::Result<()> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        let next: Vec<(&Id, Next)> = unreadable
+            .iter()
+            .map(|(id, claim)| {
+                let Claim { step, attempt, first, maybe, .. } = *claim;
+                let attempt = attempt.saturating_add(1);
+                let until = self.config.undecided.ceiling(attempt);
+                (id, Next { after: step, attempt, first, idle: true, maybe, until })
+            })
+            .collect();
+        claims::defer(&mut *self.pool.acquire().await?, self.worker, &next).await?;
+        Ok(())
+    }
+
+    /// Claims, in one statement, and starts what may start; says how much.
+    async fn start(&mut self) -> sqlx::Result<usize> {
+        let mut most = self.config.batch.min(self.places.available_permits());
+        let mut taken: Vec<(&'static str, Ready<P::Effect>, OwnedSemaphorePermit)> = Vec::new();
+        for (name, target) in &mut self.targets {
+            let some = target.take(Instant::now(), most);
+            most -= some.len();
+            taken.extend(some.into_iter().map(|(ready, bulkhead)| (*name, ready, bulkhead)));
+        }
+        if taken.is_empty() {
+            return Ok(0);
+        }
+        let next: Vec<(&Id, Next)> = taken
+            .iter()
+            .map(|(_, Ready { id, claim, .. }, _)| {
+                let Claim { step, attempt, first, maybe, .. } = *claim;
+                (id, Next { after: step, attempt: attempt.saturating_add(1), first, idle: false, maybe, until: self.config.lease })
+            })
+            .collect();
+        let claimed = async { claims::take(&mut *self.pool.acquire().await?, self.worker, &next).await }.await;
+        let claimed = match claimed {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                // Whether they were claimed isn't known: they are looked at anew.
+                taken.iter().for_each(|(_, ready, _)| {
+                    self.known.remove(&ready.id);
+                });
+                return Err(error);
+            }
+        };
+        let started = taken.len();
+        for ((target, ready, bulkhead), claim) in taken.into_iter().zip(claimed) {
+            match claim {
+                Some(claim) => self.spawn(target, ready, claim, bulkhead),
+                // Closed, or somebody else's.
+                None => {
+                    self.known.remove(&ready.id);
+                }
+            }
+        }
+        Ok(started)
+    }
+
+    fn spawn(&mut self, target: &'static str, ready: Ready<P::Effect>, claim: Claim, bulkhead: OwnedSemaphorePermit) {
+        // `start` took no more than there are places, and only it takes them.
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Some(breaker) = self.targets.get(target).map(|t| t.breaker.clone()) else { return };
+        let (effects, config) = (Arc::clone(&self.effects), Arc::clone(&self.config));
+        let (finished, back) = (self.finished.clone(), Arc::clone(&self.back));
+        self.calls.spawn(async move {
+            let ended = call::attempt::<P, E>(&effects, &config, target, &breaker, &ready, claim).await;
+            drop(bulkhead);
+            // The receiver outlives the calls, and the channel has room for all places.
+            let _ = finished.send(Finished { ready, claim, ended, place }).await;
+            back.changed.notify_one();
+        });
+    }
+
+    fn wake_at(&mut self, look_at: Instant) -> Instant {
+        let now = Instant::now();
+        let retry = self.later.keys().next().map(|(at, _)| *at);
+        let targets = self.targets.values_mut().filter_map(|t| t.next(now));
+        targets.chain(retry).fold(look_at, Instant::min)
+    }
+}

@@ -1,0 +1,131 @@
+//! What comes of ended attempts: outcomes are committed, the others given back until their next attempt. In batches of
+//! whatever is there.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+
+use super::call::Ended;
+use super::claims::{self, Claim, Id, Next};
+use super::commit::Committer;
+use super::source::Held;
+use super::target::Ready;
+use crate::engine::{Origin, Work, chain_of};
+use crate::participant::{Body, Participant};
+
+/// An ended attempt.
+#[derive(Debug)]
+pub(super) struct Finished<P: Participant> {
+    pub ready: Ready<P::Effect>,
+    pub claim: Claim,
+    pub ended: Ended<P::Outcome>,
+    /// Its place among the claims that this worker holds.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// A task that this worker no longer holds, or holds until later.
+#[derive(Debug)]
+pub(super) enum Settled<F> {
+    Gone(Id),
+    Again(Ready<F>, Duration),
+}
+
+/// The way back to who claims. Bounded by the claims held.
+#[derive(Debug)]
+pub(super) struct Back<F> {
+    settled: Mutex<Vec<Settled<F>>>,
+    /// Told when something settled or a call ended.
+    pub changed: Notify,
+}
+
+impl<F> Back<F> {
+    pub fn new() -> Self {
+        Self { settled: Mutex::new(Vec::new()), changed: Notify::new() }
+    }
+
+    pub fn take(&self) -> Vec<Settled<F>> {
+        std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn give(&self, settled: impl IntoIterator<Item = Settled<F>>) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
+        self.changed.notify_one();
+    }
+}
+
+/// Runs until all senders are gone and all that they sent is settled.
+pub(super) async fn run<P: Participant>(
+    committer: Committer<'_, P>,
+    batch: usize,
+    mut finished: mpsc::Receiver<Finished<P>>,
+    back: &Back<P::Effect>,
+) {
+    let mut buffer = Vec::with_capacity(batch);
+    while finished.recv_many(&mut buffer, batch).await > 0 {
+        let (mut works, mut held, mut later, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for Finished { ready, claim, ended, place } in buffer.drain(..) {
+            places.push(place);
+            match ended {
+                Ended::Outcome(outcome) => {
+                    held.push(Held { id: ready.id.clone(), claim });
+                    works.push(work(ready, outcome));
+                }
+                Ended::Again { after, maybe } => later.push((Ready { claim: Claim { maybe, idle: true, ..claim }, ..ready }, after)),
+            }
+        }
+        if !later.is_empty() {
+            back.give(give_back(&committer, later).await);
+        }
+        if !works.is_empty() {
+            let gone: Vec<Id> = held.iter().map(|h| h.id.clone()).collect();
+            committer.commit(works, held).await;
+            back.give(gone.into_iter().map(Settled::Gone));
+        }
+        drop(places);
+        back.changed.notify_one();
+    }
+}
+
+fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P> {
+    let origin = Origin {
+        cause: format!("outcome/{}", ready.id.name),
+        correlation: Some(ready.correlation),
+        traceparent: ready.traceparent,
+        idempotency: None,
+    };
+    Work::new(Body::Outcome { name: ready.id.name, key: ready.id.key, effect: ready.effect, outcome }, origin)
+}
+
+/// Writes when the next attempts may begin.
+async fn give_back<P: Participant>(
+    committer: &Committer<'_, P>,
+    later: Vec<(Ready<P::Effect>, Duration)>,
+) -> Vec<Settled<P::Effect>> {
+    let next: Vec<(&Id, Next)> = later
+        .iter()
+        .map(|(Ready { id, claim, .. }, until)| {
+            let Claim { step, attempt, first, idle, maybe } = *claim;
+            (id, Next { after: step, attempt, first, idle, maybe, until: *until })
+        })
+        .collect();
+    let noted = async {
+        let mut conn = committer.engine.pool().acquire().await?;
+        claims::defer(&mut conn, committer.worker, &next).await
+    };
+    match noted.await {
+        Ok(noted) => later
+            .into_iter()
+            .zip(noted)
+            .map(|((ready, after), noted)| match noted {
+                Some(claim) => Settled::Again(Ready { claim, ..ready }, after),
+                None => Settled::Gone(ready.id),
+            })
+            .collect(),
+        Err(error) => {
+            tracing::warn!(error = chain_of(&error), tasks = later.len(),
+                "attempts can't be given back; they are made again when their leases are over");
+            later.into_iter().map(|(ready, _)| Settled::Gone(ready.id)).collect()
+        }
+    }
+}

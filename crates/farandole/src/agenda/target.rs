@@ -1,0 +1,117 @@
+//! What stands between the agenda and one target: a queue, a bulkhead, a breaker, a retry budget.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::Config;
+use super::breaker::Breaker;
+use super::budget::Budget;
+use super::claims::{Claim, Id};
+
+/// How soon to look again when only the budget is in the way.
+const BUDGET_PAUSE: Duration = Duration::from_millis(100);
+
+/// An effect that may be claimed.
+#[derive(Debug)]
+pub(super) struct Ready<F> {
+    pub id: Id,
+    pub claim: Claim,
+    pub effect: F,
+    pub correlation: Uuid,
+    pub traceparent: Option<String>,
+}
+
+/// A breaker that the running calls share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Arc<Mutex<Breaker>>);
+
+impl Shared {
+    pub fn get(&self) -> MutexGuard<'_, Breaker> {
+        // A breaker is whole between its calls, none of which can panic half way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One target.
+#[derive(Debug)]
+pub(super) struct Target<F> {
+    name: &'static str,
+    fresh: VecDeque<Ready<F>>,
+    again: VecDeque<Ready<F>>,
+    limit: usize,
+    bulkhead: Arc<Semaphore>,
+    size: usize,
+    pub breaker: Shared,
+    budget: Budget,
+}
+
+impl<F> Target<F> {
+    pub fn new(name: &'static str, config: &Config, now: Instant) -> Self {
+        Self {
+            name,
+            fresh: VecDeque::new(),
+            again: VecDeque::new(),
+            limit: config.queue,
+            bulkhead: Arc::new(Semaphore::new(config.bulkhead)),
+            size: config.bulkhead,
+            breaker: Shared(Arc::new(Mutex::new(Breaker::new(config.breaker, now)))),
+            budget: Budget::new(config.budget, now),
+        }
+    }
+
+    /// Queues it; gives it back when the queue is full.
+    pub fn push(&mut self, ready: Ready<F>) -> Result<(), Ready<F>> {
+        let queue = if ready.claim.attempt == 0 { &mut self.fresh } else { &mut self.again };
+        if queue.len() >= self.limit {
+            return Err(ready);
+        }
+        queue.push_back(ready);
+        Ok(())
+    }
+
+    pub fn queued(&self) -> usize {
+        self.fresh.len() + self.again.len()
+    }
+
+    /// What may start now, each with its place in the bulkhead: retries as far as the budget goes, then first attempts.
+    pub fn take(&mut self, now: Instant, most: usize) -> Vec<(Ready<F>, OwnedSemaphorePermit)> {
+        let mut breaker = self.breaker.get();
+        let allowed = breaker.allows(now, self.size - self.bulkhead.available_permits());
+        metrics::gauge!("farandole_agenda_breaker_state", "target" => self.name).set(breaker.number());
+        drop(breaker);
+        let most = most.min(allowed);
+        let retries = self.budget.allows(now);
+        let mut taken = Vec::new();
+        while taken.len() < most {
+            let is_retry = taken.len() < retries && !self.again.is_empty();
+            if !is_retry && self.fresh.is_empty() {
+                break;
+            }
+            let Ok(place) = Arc::clone(&self.bulkhead).try_acquire_owned() else { break };
+            let queue = if is_retry { &mut self.again } else { &mut self.fresh };
+            let Some(ready) = queue.pop_front() else { break };
+            if is_retry {
+                self.budget.spend();
+            } else {
+                self.budget.attempted();
+            }
+            taken.push((ready, place));
+        }
+        taken
+    }
+
+    /// When something queued may start that can't now, other than by the end of a call.
+    pub fn next(&mut self, now: Instant) -> Option<Instant> {
+        if self.queued() == 0 {
+            return None;
+        }
+        if let Some(at) = self.breaker.get().reopens() {
+            return Some(at);
+        }
+        (!self.again.is_empty() && self.budget.allows(now) == 0).then(|| now + BUDGET_PAUSE)
+    }
+}

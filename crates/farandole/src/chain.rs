@@ -1,0 +1,218 @@
+//! The chain: every record names its own number and that of the record before it in its partition.
+//!
+//! A consumer keeps the head of each source's chain in each partition, in the transaction that applies the record. A record
+//! that is there already is dropped; a record whose predecessor is missing stops the partition. So a lost event is noticed at
+//! the next one, and de-duplication costs one number a partition, not a row a message.
+//!
+//! **Assumption:** a source's numbers grow with each record within a lineage, and the relay gives a row the same number each
+//! time it sends it. Without the first, a late ghost would pass as new; without the second, a crash would apply an event twice.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A place in a source's history: its lineage, and its number within that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// One unbroken history of a service's numbers.
+    pub lineage: i64,
+    /// Service-wide number, growing within a lineage.
+    pub number: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.lineage, self.number)
+    }
+}
+
+/// The `farandole` header.
+///
+/// `l=<lineage>;n=<number>;p=<lineage>:<number>` (or `p=-` for the first of a partition)
+/// `;c=<cause>;k=<correlation id>;i=<i>/<n>` and, for a command's events, `;cmd=<scope>,<key>,<body hash>`.
+/// `;`, `%` and `,` inside a value are percent-encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// This record.
+    pub place: Place,
+    /// The record before it in its partition, if any.
+    pub previous: Option<Place>,
+    /// What led to it: `topic/partition/offset`, `command/<id>`, `deadline/<name>` or `outcome/<name>`.
+    pub cause: String,
+    /// Shared by everything that one first command led to.
+    pub correlation: Uuid,
+    /// This is event `of.0` of the `of.1` that one input gave; from 1.
+    pub of: (i16, i16),
+    /// The idempotency scope, key and body hash of the command that led to it.
+    pub command: Option<String>,
+}
+
+/// A `farandole` header that isn't one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("header `farandole`: field `{field}` is {fault} in {header:?}")]
+pub struct Malformed {
+    field: &'static str,
+    fault: &'static str,
+    header: String,
+}
+
+impl Link {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// Names the field that is missing or wrong.
+    pub fn parse(header: &str) -> Result<Self, Malformed> {
+        let malformed = |field, fault| Malformed { field, fault, header: header.chars().take(200).collect() };
+        let field = |name: &'static str| {
+            header.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).ok_or_else(|| malformed(name, "missing"))
+        };
+        let number = |name, text: &str| match text.parse::<i64>() {
+            Ok(n) if n >= 0 => Ok(n),
+            _ => Err(malformed(name, "no number")),
+        };
+        let place = Place { lineage: number("l", field("l")?)?, number: number("n", field("n")?)? };
+        let previous = match field("p")? {
+            "-" => None,
+            text => {
+                let (lineage, n) = text.split_once(':').ok_or_else(|| malformed("p", "no place"))?;
+                Some(Place { lineage: number("p", lineage)?, number: number("p", n)? })
+            }
+        };
+        let correlation = Uuid::parse_str(field("k")?).map_err(|_| malformed("k", "no uuid"))?;
+        let (i, n) = field("i")?.split_once('/').ok_or_else(|| malformed("i", "no fraction"))?;
+        let of = match (i.parse(), n.parse()) {
+            (Ok(i), Ok(n)) if 1 <= i && i <= n => (i, n),
+            _ => return Err(malformed("i", "no fraction")),
+        };
+        Ok(Self { place, previous, cause: unescape(field("c")?), correlation, of, command: field("cmd").ok().map(str::to_owned) })
+    }
+}
+
+/// Percent-encodes what would end a value of the `farandole` header.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            ';' | '%' | ',' | '\0'..='\u{1f}' => {
+                let _ = write!(out, "%{:02X}", c as u32); // writing to a String can't fail
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Undoes [`escape`]; leaves alone what isn't an escape.
+pub fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        match rest.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &rest[at + 3..];
+            }
+            None => {
+                out.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What the chain rule says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next: apply it.
+    Apply,
+    /// It was applied before, or belongs to an older lineage: drop it.
+    Drop,
+    /// Its predecessor hasn't been seen.
+    Ahead,
+    /// It names a predecessor that isn't the head, yet its number is new: two histories.
+    Fork,
+    /// The first record seen of this source names a predecessor.
+    NoStart,
+}
+
+/// The chain rule, for one partition and source. `head` is the last record applied.
+pub fn judge(head: Option<Place>, place: Place, previous: Option<Place>) -> Verdict {
+    let Some(head) = head else {
+        return if previous.is_none() { Verdict::Apply } else { Verdict::NoStart };
+    };
+    if place.lineage < head.lineage || (place.lineage == head.lineage && place.number <= head.number) {
+        return Verdict::Drop;
+    }
+    match previous {
+        Some(p) if p == head => Verdict::Apply,
+        Some(p) if p.lineage > head.lineage || (p.lineage == head.lineage && p.number > head.number) => Verdict::Ahead,
+        _ => Verdict::Fork,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(lineage: i64, number: i64) -> Place {
+        Place { lineage, number }
+    }
+
+    #[test]
+    fn the_rule() {
+        let cases = [
+            ("the first", None, at(1, 7), None, Verdict::Apply),
+            ("a first that names a predecessor", None, at(1, 7), Some(at(1, 3)), Verdict::NoStart),
+            ("the next", Some(at(1, 7)), at(1, 9), Some(at(1, 7)), Verdict::Apply),
+            ("the same again", Some(at(1, 7)), at(1, 7), Some(at(1, 3)), Verdict::Drop),
+            ("an older one", Some(at(1, 7)), at(1, 3), None, Verdict::Drop),
+            ("one too far", Some(at(1, 7)), at(1, 12), Some(at(1, 9)), Verdict::Ahead),
+            ("a fork", Some(at(1, 7)), at(1, 9), Some(at(1, 3)), Verdict::Fork),
+            ("a second beginning", Some(at(1, 7)), at(1, 9), None, Verdict::Fork),
+            ("a new lineage that continues", Some(at(1, 7)), at(2, 1), Some(at(1, 7)), Verdict::Apply),
+            ("a new lineage from before", Some(at(1, 7)), at(2, 1), Some(at(1, 3)), Verdict::Fork),
+            ("an old lineage", Some(at(2, 1)), at(1, 9), Some(at(1, 7)), Verdict::Drop),
+            ("a later one of a new lineage", Some(at(1, 7)), at(2, 5), Some(at(2, 1)), Verdict::Ahead),
+        ];
+        for (what, head, place, previous, verdict) in cases {
+            assert_eq!(judge(head, place, previous), verdict, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_header_reads_back() {
+        let k = Uuid::nil();
+        let link = Link::parse(&format!("l=1;n=42;p=1:40;c=a%3Bb/0/7;k={k};i=1/2;cmd=s,k,h")).unwrap();
+        assert_eq!((link.place, link.previous, link.cause.as_str(), link.of), (at(1, 42), Some(at(1, 40)), "a;b/0/7", (1, 2)));
+        assert_eq!(link.command.as_deref(), Some("s,k,h"));
+        assert_eq!(Link::parse(&format!("l=1;n=1;p=-;c=x;k={k};i=1/1")).unwrap().previous, None);
+    }
+
+    #[test]
+    fn damage_names_the_field() {
+        let k = Uuid::nil();
+        for (header, field) in [
+            (String::new(), "l"),
+            (format!("l=x;n=1;p=-;c=x;k={k};i=1/1"), "l"),
+            (format!("l=1;n=-4;p=-;c=x;k={k};i=1/1"), "n"),
+            (format!("l=1;n=99999999999999999999;p=-;c=x;k={k};i=1/1"), "n"),
+            (format!("l=1;n=1;p=7;c=x;k={k};i=1/1"), "p"),
+            ("l=1;n=1;p=-;c=x;k=no;i=1/1".to_owned(), "k"),
+            (format!("l=1;n=1;p=-;c=x;k={k};i=2/1"), "i"),
+            (format!("l=1;n=1;p=-;c=x;k={k};i=1"), "i"),
+        ] {
+            assert_eq!(Link::parse(&header).unwrap_err().field, field, "{header}");
+        }
+    }
+
+    #[test]
+    fn escapes_come_back() {
+        for text in ["", "plain", "a;b%c,d", "%", "%4", "%zz", "ü;%ü", "%25%3B"] {
+            assert_eq!(unescape(&escape(text)), text);
+        }
+    }
+}

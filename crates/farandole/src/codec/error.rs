@@ -1,0 +1,133 @@
+//! What can go wrong, sorted by what to do about it.
+
+/// Trouble with a value, a schema, the registry or the database.
+///
+/// [`Error::is_passing`] says which: trouble that ends is waited for, bad data parks, a refused schema stops the start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::know).
+    #[error("the type {name} isn't known here")]
+    UnknownType {
+        /// Its full name.
+        name: String,
+    },
+    /// A value that doesn't fit its schema. A mistake in the program.
+    #[error("encoding a {name}")]
+    Encode {
+        /// The type's full name.
+        name: String,
+        /// Avro's reason.
+        #[source]
+        source: Box<apache_avro::Error>,
+    },
+    /// Bytes that don't begin with 0 and a schema id.
+    #[error("{len} bytes without a schema id in front")]
+    NotFramed {
+        /// How many there were.
+        len: usize,
+    },
+    /// The registry doesn't know this id, or nobody has called [`prepare`](super::Codec::prepare) for it.
+    #[error("no schema has the id {id}")]
+    UnknownSchema {
+        /// The id in the bytes.
+        id: i32,
+    },
+    /// The schema behind the id isn't one that this crate reads.
+    #[error("the schema {id} can't be used: {reason}")]
+    UnusableSchema {
+        /// The id in the bytes.
+        id: i32,
+        /// Why not.
+        reason: String,
+    },
+    /// The schema behind the id describes another record than the one expected.
+    #[error("the bytes are a {found} (schema {id}), not a {expected}")]
+    OtherRecord {
+        /// The id in the bytes.
+        id: i32,
+        /// The full name that the caller expects.
+        expected: String,
+        /// The full name in the schema.
+        found: String,
+    },
+    /// Bytes that aren't a value of their schema, or can't be read as ours.
+    #[error("reading a {name} written with schema {id}")]
+    Corrupt {
+        /// The type's full name.
+        name: String,
+        /// The id in the bytes.
+        id: i32,
+        /// Avro's reason.
+        #[source]
+        source: Box<apache_avro::Error>,
+    },
+    /// The decoder gave up with a panic, which was caught.
+    #[error("reading a {name} written with schema {id} made the decoder panic")]
+    Panicked {
+        /// The type's full name.
+        name: String,
+        /// The id in the bytes.
+        id: i32,
+    },
+    /// Bytes left over behind the value.
+    #[error("{extra} bytes follow a {name} written with schema {id}")]
+    Trailing {
+        /// The type's full name.
+        name: String,
+        /// The id in the bytes.
+        id: i32,
+        /// How many.
+        extra: usize,
+    },
+    /// A schema of our own that can't be used. A mistake in the program.
+    #[error("the schema of {name} can't be used: {reason}")]
+    Schema {
+        /// The type's full name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The registry refuses a schema because earlier ones of its subject can't be read with it, or it with them.
+    #[error("the schema for {subject} isn't compatible with those before it: {message}")]
+    Incompatible {
+        /// `<topic>-<record full name>`.
+        subject: String,
+        /// The registry's words.
+        message: String,
+    },
+    /// The registry answers, and refuses: rights, a read-only registry, a wrong address.
+    #[error("the registry refuses {what} with status {status}: {message}")]
+    Refused {
+        /// The call.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// The registry's words.
+        message: String,
+    },
+    /// The registry can't be reached, or has trouble of its own.
+    #[error("the registry fails at {what}")]
+    Registry {
+        /// The call.
+        what: String,
+        /// The reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database that keeps the ids seen.
+    #[error("the database fails at {what}")]
+    Database {
+        /// The statement's purpose.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later, unchanged: the registry's or the database's trouble, not the data's.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Registry { .. } | Self::Database { .. })
+    }
+}

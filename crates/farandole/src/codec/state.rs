@@ -1,0 +1,121 @@
+//! What a codec holds in memory: our types by name, and the schemas of others by id with how each is read.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use apache_avro::reader::datum::GenericDatumReader;
+
+use super::{Error, schema::Parsed};
+
+/// How long an id that the registry doesn't know isn't asked for again.
+const ABSENT_FOR: Duration = Duration::from_secs(10);
+/// Absent ids remembered; beyond that they are asked for each time.
+const MOST_ABSENT: usize = 1024;
+
+/// A type of ours.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) schema: &'static Parsed,
+    /// What it is registered as; none for a type that is only heard.
+    pub(super) id: Option<i32>,
+}
+
+/// What is behind a schema id.
+#[derive(Clone)]
+pub(super) enum Slot {
+    Schema { writer: &'static Parsed, way: Way },
+    Unusable(Arc<str>),
+}
+
+/// How a value that was written with some schema becomes one of ours.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// No type of ours has its name.
+    None,
+    /// Same bytes as ours: straight from them.
+    Direct,
+    /// Through apache-avro's `Value`, where fields are added, dropped and converted. Slower, several times.
+    Resolve(Arc<GenericDatumReader<'static>>),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    types: HashMap<&'static str, Known>,
+    ids: HashMap<i32, Slot>,
+    absent: HashMap<i32, Instant>,
+}
+
+impl State {
+    pub(super) fn known(&self, name: &str) -> Option<Known> {
+        self.types.get(name).copied()
+    }
+
+    pub(super) fn slot(&self, id: i32) -> Option<Slot> {
+        self.ids.get(&id).cloned()
+    }
+
+    /// Those of `ids` that are neither held nor known to be absent.
+    pub(super) fn missing(&self, ids: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+        let absent = |id: &i32| self.absent.get(id).is_some_and(|since| since.elapsed() < ABSENT_FOR);
+        ids.into_iter().filter(|id| !self.ids.contains_key(id) && !absent(id)).collect()
+    }
+
+    /// Adds a type of ours, and its id when it has one.
+    pub(super) fn know(&mut self, schema: &'static Parsed, id: Option<i32>) -> Result<(), Error> {
+        let known = self.types.entry(schema.name.as_str()).or_insert(Known { schema, id });
+        if !std::ptr::eq(known.schema, schema) {
+            let reason = "this service has two different ones".into();
+            return Err(Error::Schema { name: schema.name.clone(), reason });
+        }
+        known.id = id.or(known.id);
+        for slot in self.ids.values_mut() {
+            if let Slot::Schema { writer, way: Way::None } = slot
+                && writer.name == schema.name
+            {
+                *slot = behind(writer, Some(schema));
+            }
+        }
+        if let Some(id) = id {
+            self.add(id, schema);
+        }
+        Ok(())
+    }
+
+    /// Adds the schema behind an id.
+    pub(super) fn add(&mut self, id: i32, writer: &'static Parsed) {
+        let ours = self.types.get(writer.name.as_str()).map(|known| known.schema);
+        self.ids.entry(id).or_insert_with(|| behind(writer, ours));
+        self.absent.remove(&id);
+    }
+
+    /// Adds an id whose schema can't be used.
+    pub(super) fn add_unusable(&mut self, id: i32, reason: &str) {
+        self.ids.entry(id).or_insert_with(|| Slot::Unusable(reason.into()));
+    }
+
+    /// Adds an id that the registry doesn't know now.
+    pub(super) fn add_absent(&mut self, id: i32) {
+        if self.absent.len() >= MOST_ABSENT {
+            self.absent.retain(|_, since| since.elapsed() < ABSENT_FOR);
+        }
+        if self.absent.len() < MOST_ABSENT {
+            self.absent.insert(id, Instant::now());
+        }
+    }
+}
+
+/// How to read what `writer` wrote as `ours`.
+fn behind(writer: &'static Parsed, ours: Option<&'static Parsed>) -> Slot {
+    let way = match ours {
+        None => Way::None,
+        Some(ours) if ours.shape == writer.shape => Way::Direct,
+        Some(ours) => match GenericDatumReader::builder(&writer.schema).reader_schema(&ours.schema).build() {
+            Ok(reader) => Way::Resolve(Arc::new(reader)),
+            Err(reason) => return Slot::Unusable(reason.to_string().into()),
+        },
+    };
+    Slot::Schema { writer, way }
+}

@@ -1,0 +1,272 @@
+//! The configuration of a service: defaults, over them a TOML file, over that the environment.
+//!
+//! A key `field` of section `[section]` is the variable `FARANDOLE_SECTION_FIELD`; a service's own settings are section
+//! `[own]`. A property of the Kafka client is `FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD` for `sasl.password`. Durations have
+//! units (`"10s"`, `"250ms"`), sizes too (`"1MiB"`). A key that isn't known is an error, for a setting that is misspelt would
+//! otherwise be one that silently isn't there.
+//!
+//! **Invariant:** what [`Loaded::printed`] shows has no password in it.
+
+mod error;
+mod fields;
+mod layers;
+mod print;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use error::Error;
+
+/// Everything that the kit can be told. [`Config::default`] is the one place of the defaults.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// PostgreSQL.
+    pub database: Database,
+    /// Kafka.
+    pub kafka: Kafka,
+    /// The schema registry.
+    pub registry: Registry,
+    /// The service's topics.
+    pub topics: Topics,
+    /// The HTTP listener.
+    pub http: Http,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Reading others' topics.
+    pub intake: Intake,
+    /// Publishing.
+    pub relay: Relay,
+    /// Deadlines and effects.
+    pub agenda: Agenda,
+    /// The process.
+    pub process: Process,
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $ty:ty = $default:expr),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $ty),* }
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    };
+}
+
+section! {
+    /// PostgreSQL. The parts have pools of their own, so that none can wait for a connection that another holds.
+    Database {
+        /// `postgres://user:password@host:5432/database`. Must be set.
+        #[serde(serialize_with = "units::masked")]
+        url: SecretString = SecretString::default(),
+        /// Connections for HTTP: reads, and the batches of commands.
+        max_connections: u32 = 8,
+        /// Connections for the intake; each partition with work to do uses one.
+        intake_connections: u32 = 6,
+        /// Connections for deadlines and effects.
+        agenda_connections: u32 = 3,
+        /// Connections for the relay.
+        relay_connections: u32 = 3,
+        /// How long to wait for a free connection before it counts as trouble.
+        #[serde(with = "units::duration")]
+        acquire_timeout: Duration = Duration::from_secs(5),
+        /// Idle connections are closed after this, so that an idle service costs the database little.
+        #[serde(with = "units::duration")]
+        idle_timeout: Duration = Duration::from_secs(60),
+    }
+}
+
+section! {
+    /// Kafka.
+    Kafka {
+        /// Brokers to begin with, `host:port,host:port`.
+        bootstrap: String = "127.0.0.1:9092".to_owned(),
+        /// Further properties of the client (librdkafka's names): TLS, SASL.
+        properties: BTreeMap<String, String> = BTreeMap::new(),
+    }
+}
+
+section! {
+    /// The schema registry.
+    Registry {
+        /// Base of its Confluent interface. May hold a user and password.
+        url: String = "http://127.0.0.1:8081".to_owned(),
+    }
+}
+
+section! {
+    /// The service's topics, as `migrate` makes them.
+    Topics {
+        /// In front of every topic's name, so that two installations can share a cluster.
+        prefix: String = String::new(),
+        /// Partitions. Fixed once a topic exists: keys would change their partition.
+        partitions: i32 = 6,
+        /// Replicas; 0 is what the brokers allow, up to 3.
+        replication: i32 = 0,
+    }
+}
+
+section! {
+    /// The HTTP listener.
+    Http {
+        /// Address and port; port 0 takes a free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// Largest request body.
+        #[serde(with = "units::size")]
+        body_limit: usize = 1024 * 1024,
+        /// A request that takes longer is answered with 503.
+        #[serde(with = "units::duration")]
+        request_timeout: Duration = Duration::from_secs(10),
+        /// Requests under way at a time; further ones are answered with 503 at once. As many as one batch after the next can
+        /// answer within the timeout, and memory for their bodies is there.
+        max_in_flight: usize = 1024,
+        /// Where the bound address is written once the port listens.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        port_file: Option<PathBuf> = None,
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+section! {
+    /// What is logged to standard error.
+    Log {
+        /// `json` or `text`.
+        format: Format = Format::Json,
+        /// A level, or a filter: `info`, `info,farandole=debug`.
+        level: String = "info".to_owned(),
+    }
+}
+
+section! {
+    /// Reading others' topics.
+    Intake {
+        /// Consumer group; the prefix and the service's name when not set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<String> = None,
+        /// Static member id, one a replica: then a restart moves no partition.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance: Option<String> = None,
+        /// Records of a batch at most.
+        max_records: usize = 500,
+        /// Bytes of a batch at most.
+        #[serde(with = "units::size")]
+        max_bytes: usize = 1024 * 1024,
+    }
+}
+
+section! {
+    /// Publishing.
+    Relay {
+        /// The longest wait between two looks at the outbox, when no commit of this process wakes the relay.
+        #[serde(with = "units::duration")]
+        idle_max: Duration = Duration::from_millis(50),
+        /// How long an active relay may show no sign of life before another takes over.
+        #[serde(with = "units::duration")]
+        lease: Duration = Duration::from_secs(10),
+        /// How long a record may stay unacknowledged before the round is given up and read again.
+        #[serde(with = "units::duration")]
+        delivery_timeout: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// Deadlines and effects.
+    Agenda {
+        /// How long a claim on an effect lasts; longer than `timeout`.
+        #[serde(with = "units::duration")]
+        lease: Duration = Duration::from_secs(30),
+        /// How long an attempt may take.
+        #[serde(with = "units::duration")]
+        timeout: Duration = Duration::from_secs(10),
+        /// Calls to one target at a time.
+        bulkhead: usize = 64,
+        /// Between looks when nothing is going on.
+        #[serde(with = "units::duration")]
+        idle: Duration = Duration::from_secs(1),
+    }
+}
+
+section! {
+    /// The process.
+    Process {
+        /// Threads that run the service.
+        worker_threads: usize = 2,
+        /// How long stopping may take before what still runs is abandoned. Nothing is lost by it.
+        #[serde(with = "units::duration")]
+        stop_timeout: Duration = Duration::from_secs(20),
+        /// How long `migrate` waits for Kafka, PostgreSQL and the registry. `serve` waits without end.
+        #[serde(with = "units::duration")]
+        wait: Duration = Duration::from_secs(60),
+    }
+}
+
+/// For services without settings of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+/// A configuration as loaded.
+#[derive(Debug)]
+pub struct Loaded<S> {
+    /// The kit's.
+    pub config: Config,
+    /// The service's own: section `[own]`.
+    pub own: S,
+    /// All of it as TOML, secrets masked, with the source of each value as a comment.
+    pub printed: String,
+}
+
+impl Config {
+    /// Loads `file`, if there is one, over the defaults, and `env` over both. Variables without `FARANDOLE_` in front are
+    /// left alone.
+    ///
+    /// # Errors
+    /// Names every key that is unknown or wrong, where it came from, and what would be right.
+    pub fn load<S: Serialize + DeserializeOwned + Default>(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded<S>, Error> {
+        let mut layers = layers::Layers::defaults::<S>();
+        if let Some(path) = file {
+            layers.file(path);
+        }
+        layers.env(env);
+        let printed = print::print(&layers);
+        let (config, own) = layers.finish::<S>()?;
+        Ok(Loaded { config, own, printed })
+    }
+
+    /// Checks what only shows in the values together, and that what has no default is there.
+    ///
+    /// # Errors
+    /// Names every key that is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        if self.database.url.expose_secret().is_empty() {
+            wrong.push("`database.url` is not set; set FARANDOLE_DATABASE_URL=postgres://user:password@host:5432/database".to_owned());
+        }
+        if self.agenda.lease <= self.agenda.timeout {
+            wrong.push("`agenda.lease` must be longer than `agenda.timeout`, or an effect that runs is claimed twice".to_owned());
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Error(wrong)) }
+    }
+}

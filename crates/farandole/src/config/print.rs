@@ -1,0 +1,66 @@
+//! The effective configuration as TOML, without its secrets.
+
+use std::fmt::Write as _;
+
+use toml::Value;
+
+use super::layers::Layers;
+
+/// Stands where a secret would.
+pub(super) const MASK: &str = "********";
+/// Parts of names whose values are never shown.
+const SECRET_NAMES: [&str; 7] = ["password", "passwd", "secret", "token", "api_key", "private_key", "ssl.key.pem"];
+
+pub(super) fn print(layers: &Layers) -> String {
+    let mut out = String::new();
+    for section in layers.sections.iter().filter(|s| !s.values.is_empty() || s.fields.is_some_and(|f| !f.is_empty())) {
+        let _ = writeln!(out, "{}[{}]", if out.is_empty() { "" } else { "\n" }, section.name); // a String takes everything
+        let named = section.fields.unwrap_or_default().iter().map(|f| (*f).to_owned());
+        let others = section.values.keys().filter(|k| section.fields.is_none_or(|f| !f.contains(&k.as_str()))).cloned();
+        for field in named.chain(others) {
+            let source = layers.source(section.name, &field);
+            let _ = match section.values.get(&field) {
+                Some(value) => writeln!(out, "{field} = {}  # {source}", masked(&field, value)),
+                None => writeln!(out, "# {field} is not set"),
+            };
+        }
+    }
+    out
+}
+
+fn masked(name: &str, value: &Value) -> Value {
+    let name = name.to_ascii_lowercase();
+    match value {
+        Value::String(text) if text.is_empty() => value.clone(),
+        _ if SECRET_NAMES.iter().any(|s| name.contains(s)) => Value::String(MASK.to_owned()),
+        Value::String(text) => Value::String(address(text)),
+        Value::Table(table) => Value::Table(table.iter().map(|(k, v)| (k.clone(), masked(k, v))).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(|v| masked(&name, v)).collect()),
+        other => other.clone(),
+    }
+}
+
+/// An address without the password in it: between user and `@`, or as a parameter.
+fn address(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return if text.contains("password") { MASK.to_owned() } else { text.to_owned() };
+    };
+    // The last `@`: a password that wasn't encoded may hold one itself, or a slash.
+    let shown = match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{scheme}://{name}:{MASK}@{host}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    };
+    match shown.split_once('?') {
+        Some((before, parameters)) => {
+            let parameters = parameters.split('&').map(|p| match p.split_once('=') {
+                Some((name, _)) if SECRET_NAMES.iter().any(|s| name.to_ascii_lowercase().contains(s)) => format!("{name}={MASK}"),
+                _ => p.to_owned(),
+            });
+            format!("{before}?{}", parameters.collect::<Vec<_>>().join("&"))
+        }
+        None => shown,
+    }
+}

@@ -1,0 +1,114 @@
+//! Values with units, for `#[serde(with = "farandole::config::units::duration")]`.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serializer;
+
+/// Durations: `"250ms"`, `"10s"`, `"5m"`, `"2h"`, `"7d"`.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let wrong = || format!("`{text}` is no duration; write a whole number and its unit: \"250ms\", \"10s\", \"5m\", \"2h\", \"7d\"");
+        let (number, unit) = super::split(text);
+        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        number.parse::<u64>().ok().and_then(|n| n.checked_mul(*millis)).map(Duration::from_millis).ok_or_else(wrong)
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+        // The largest unit that leaves no rest; milliseconds always do.
+        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| millis >= *unit && millis % unit == 0).unwrap_or(&UNITS[1]);
+        serializer.serialize_str(&format!("{}{name}", millis / unit))
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        parse(&super::Text::deserialize(deserializer)?.0).map_err(D::Error::custom)
+    }
+}
+
+/// Sizes in bytes: `"512B"`, `"64KiB"`, `"1MiB"`, `"1GiB"`.
+pub mod size {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    const UNITS: [(&str, usize); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn parse(text: &str) -> Result<usize, String> {
+        let wrong = || format!("`{text}` is no size; write a whole number and its unit: \"512B\", \"64KiB\", \"1MiB\", \"1GiB\"");
+        let (number, unit) = super::split(text);
+        let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        number.parse::<usize>().ok().and_then(|n| n.checked_mul(*bytes)).ok_or_else(wrong)
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(value: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| value >= unit && value % unit == 0).unwrap_or(&UNITS[0]);
+        serializer.serialize_str(&format!("{}{name}", value / unit))
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+        parse(&super::Text::deserialize(deserializer)?.0).map_err(D::Error::custom)
+    }
+}
+
+/// A string, or a bare number as it was written: so that `timeout = 10` is told about units rather than types.
+struct Text(String);
+
+impl<'de> serde::Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl serde::de::Visitor<'_> for Any {
+            type Value = Text;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number and its unit, in quotes")
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Text, E> {
+                Ok(Text(v.trim().to_owned()))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Text, E> {
+                Ok(Text(v.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    (number, unit.trim())
+}
+
+/// Writes that there is a secret, not which.
+///
+/// # Errors
+/// The serializer's.
+pub fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { super::print::MASK })
+}

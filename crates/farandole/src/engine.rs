@@ -1,0 +1,189 @@
+//! One batch of inputs, one transaction: load and lock, decide, evolve, store, outbox, agenda, position, commit.
+//!
+//! **Guarantees.** All of a batch's effects on the database happen, or none; each decision sees what those before it in the
+//! batch changed; a source that has lost its position or claim commits nothing.
+//!
+//! **Locks** are taken in one order everywhere: idempotency keys, aggregates and shared rows table by table, tasks, position;
+//! sorted within each. Two batches can still wait for each other in a ring when a row appears between a look and the second
+//! look; PostgreSQL then ends one, whose owner runs it again. Callers never see that.
+//!
+//! **How it would fail without**: with one order of locks dropped, two batches of strangers deadlock under load; with the
+//! claim read before the rows are locked, a batch and the closing of its task wait for each other; with the position moved
+//! in a transaction of its own, a crash between the two applies an input twice or never.
+
+mod idempotency;
+mod plan;
+mod transaction;
+
+pub use transaction::Engine;
+
+use std::future::Future;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::participant::{Body, Input, Participant};
+use crate::problem::{Answer, Problem};
+use crate::time::Timestamp;
+
+/// One input and where it came from.
+#[derive(Debug)]
+pub struct Work<P: Participant> {
+    /// What is to be decided. The engine sets its time.
+    pub input: Input<P>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl<P: Participant> Work<P> {
+    /// An input with a fresh id.
+    pub fn new(body: Body<P>, origin: Origin) -> Self {
+        Self { input: Input { id: Uuid::now_v7(), at: Timestamp::default(), body }, origin }
+    }
+}
+
+/// Where an input came from: what its events' headers will say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// `topic/partition/offset`, `command/<id>`, `deadline/<name>` or `outcome/<name>`.
+    pub cause: String,
+    /// Shared by everything that one first command led to; `None` begins a new one.
+    pub correlation: Option<Uuid>,
+    /// W3C trace context of the cause.
+    pub traceparent: Option<String>,
+    /// For commands that came with a key: who asked, the key, and what was asked.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A caller's `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Caller and route: two callers' equal keys are two keys.
+    pub scope: String,
+    /// The key.
+    pub key: String,
+    /// SHA-256 of what was asked.
+    pub body_hash: [u8; 32],
+}
+
+/// What became of an input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Decided and stored; with the caller's answer if it was a command.
+    Done(Option<Answer>),
+    /// A command that was refused, with the problem for its caller.
+    Refused(Problem),
+    /// The input can't be processed; the caller of the engine parks it (a record) or tries again later (a task).
+    Parked(Fault),
+    /// Its aggregate is parked, so this input has to wait behind what is.
+    Held,
+    /// Its claim no longer stands: somebody else has done it. Nothing was decided.
+    Lost,
+}
+
+/// Why an input can't be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// In words, for the operator.
+    pub reason: String,
+    /// Whether it is likely to end by itself.
+    pub passing: bool,
+}
+
+/// Where a batch's inputs come from, inside the batch's transaction: positions, claims, parked rows.
+pub trait Source<P: Participant>: Send {
+    /// Called once the batch's rows are locked: says which inputs still stand, one a work.
+    fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+    /// Whether these inputs come from the parked ones, so that what is parked doesn't hold them.
+    fn releases(&self) -> bool {
+        false
+    }
+    /// Called last before the commit: moves the position, settles the claims, parks what must be.
+    fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Why a batch was not committed. Nothing of it has happened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database's word.
+    #[error("batch of {inputs} input(s): {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// How many inputs.
+        inputs: usize,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Somebody else has moved on from where this batch began: this owner has lost its partition or claim.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// An event that could not be encoded: a fault of the service.
+    #[error("encoding an event of {name}")]
+    Encode {
+        /// Its type.
+        name: &'static str,
+        /// The cause.
+        #[source]
+        source: crate::codec::Error,
+    },
+    /// The decision read a row that `touches` didn't name: a fault of the participant.
+    #[error("decide or evolve read row {0}, which touches() doesn't name")]
+    Untouched(String),
+    /// The participant panicked.
+    #[error("the participant panicked: {0}")]
+    Panicked(String),
+}
+
+impl Error {
+    /// Adds where it happened to a database error.
+    pub fn database(doing: &'static str, inputs: usize) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, inputs, source }
+    }
+
+    /// Whether some input of the batch is the cause, so that the others would pass without it: bad data (SQLSTATE classes 22
+    /// and 23) or a panic. Everything else is trouble of the system, and ends by itself or by an operator.
+    pub fn is_data(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Database(e), .. } => {
+                e.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+            }
+            Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
+            Self::Database { .. } | Self::Fenced(_) => false,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the database ended the batch because it met another one (deadlock, serialisation): run it again at once.
+    pub fn is_collision(&self) -> bool {
+        matches!(self, Self::Database { source: sqlx::Error::Database(e), .. }
+            if e.code().is_some_and(|code| code == "40P01" || code == "40001"))
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// A source with nothing to move: commands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSource;
+
+impl<P: Participant> Source<P> for NoSource {
+    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+        Ok(vec![true; works.len()])
+    }
+    async fn settle(&mut self, _conn: &mut PgConnection, _works: &[Work<P>], _verdicts: &[Verdict]) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The batch's transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::PgPool;
+
+use super::idempotency::Known;
+use super::plan::{Ground, Plan};
+use super::{Error, Source, Verdict, Work};
+use crate::codec::Codec;
+use crate::participant::Participant;
+use crate::table::{Keys, Tables};
+use crate::time::Timestamp;
+use crate::{agenda, outbox, parking};
+
+/// Called after a commit that left something to do.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// Runs batches of inputs through a participant.
+pub struct Engine<P: Participant> {
+    participant: Arc<P>,
+    codec: Codec,
+    pool: PgPool,
+    topic: String,
+    relay: Wake,
+    agenda: Wake,
+}
+
+impl<P: Participant> std::fmt::Debug for Engine<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl<P: Participant> Engine<P> {
+    /// An engine that publishes to `topic` (with its prefix). `relay` and `agenda` are called after commits that wrote events
+    /// and tasks.
+    pub fn new(participant: Arc<P>, codec: Codec, pool: PgPool, topic: String, relay: Wake, agenda: Wake) -> Self {
+        Self { participant, codec, pool, topic, relay, agenda }
+    }
+
+    /// The codec, for who decodes inputs.
+    pub fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// The participant.
+    pub fn participant(&self) -> &P {
+        &self.participant
+    }
+
+    /// The pool on which batches run.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Decides all of `works` and stores what follows, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of the batch has happened, and it may be run again; but see [`Error::is_data`]. The one exception is an error
+    /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
+    pub async fn run<S: Source<P>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
+        let n = works.len();
+        let at = |doing| Error::database(doing, n);
+        let mut tx = self.pool.begin().await.map_err(at("begin"))?;
+        let conn = &mut *tx;
+
+        let now: i64 = sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(at("reading the clock"))?;
+        for work in works.iter_mut() {
+            work.input.at = Timestamp::from_micros(now);
+        }
+        let works = &*works;
+
+        let mut known = Known::lock(conn, works).await.map_err(at("locking idempotency keys"))?;
+        let mut tables = P::Tables::default();
+        let mut keys = Keys::default();
+        works.iter().for_each(|w| keys.merge(self.participant.touches(&w.input)));
+        tables.load(conn, &keys).await.map_err(at("loading rows"))?;
+        let mut more = Keys::default();
+        works.iter().for_each(|w| more.merge(self.participant.touches_more(&tables, &w.input)));
+        tables.load(conn, &more).await.map_err(at("loading more rows"))?;
+        if let Some(row) = tables.take_missed() {
+            return Err(Error::Untouched(row));
+        }
+
+        let standing = source.claim(conn, works).await?;
+        let aggregates: Vec<String> = works.iter().map(|w| self.participant.aggregate(&w.input)).collect();
+        let mut parked = if source.releases() {
+            HashSet::new()
+        } else {
+            parking::among(conn, &aggregates).await.map_err(at("reading what is parked"))?
+        };
+        let ground =
+            Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
+        let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &mut tables, &mut known, &mut parked)?;
+
+        tables.store(conn).await.map_err(at("storing rows"))?;
+        outbox::append(conn, &rows).await.map_err(at("appending to the outbox"))?;
+        known.store(conn).await.map_err(at("storing answers"))?;
+        let has_tasks = !tasks.is_empty();
+        if has_tasks {
+            agenda::apply(conn, tasks).await.map_err(at("storing tasks"))?;
+        }
+        source.settle(conn, works, &verdicts).await?;
+        tx.commit().await.map_err(at("commit"))?;
+
+        if !rows.is_empty() {
+            (self.relay)();
+        }
+        if has_tasks {
+            (self.agenda)();
+        }
+        metrics::histogram!("farandole_batch_inputs").record(n as f64);
+        Ok(verdicts)
+    }
+}

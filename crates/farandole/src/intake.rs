@@ -1,0 +1,126 @@
+//! The intake: records of other services' topics become inputs, each applied exactly once, in the order of its partition.
+//!
+//! **Guarantees.** A record's effects and the position behind it are one transaction: after a crash anywhere, the record is
+//! either applied or read again. An owner that has lost its partition commits nothing, since the position's step is then
+//! taken. A record that comes twice is dropped and one that is missing is noticed, by the chain rule. A record that can't be
+//! processed parks with its successors; trouble of the system (database, registry, brokers away) parks nothing: the intake
+//! waits, says why, and goes on when it is over.
+//!
+//! **Assumptions.** Kafka keeps a partition's order, and what it has acknowledged. A source's chain is whole (see
+//! [`chain`](crate::chain)).
+//!
+//! **How.** One consumer on a thread of its own polls for all partitions, so that rebalances are answered in time whatever the
+//! database does; a bounded channel leads to one worker a partition; a full one pauses its partition. Positions come from the
+//! database alone; Kafka's committed offsets are written afterwards, for lag tools.
+//!
+//! **How it would fail without**: with offsets kept by Kafka, a crash between commit and commit applies twice or never; with
+//! an unconditional position, two owners of a partition both apply during a rebalance; without the chain, a producer's
+//! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
+
+mod consumer;
+mod position;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::participant::Participant;
+
+pub use position::{Position, positions};
+
+/// How the intake reads.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Brokers, `host:port,…`.
+    pub bootstrap: String,
+    /// Further properties of the Kafka client: TLS, SASL.
+    pub properties: BTreeMap<String, String>,
+    /// Consumer group.
+    pub group: String,
+    /// Static member id, so that a restart within the session timeout moves no partition.
+    pub instance: Option<String>,
+    /// Topics with their prefixes.
+    pub topics: Vec<String>,
+    /// Records a batch at most.
+    pub max_records: usize,
+    /// Bytes a batch at most.
+    pub max_bytes: usize,
+}
+
+/// Why the intake ended other than by shutdown.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The client could not be made: a wrong property.
+    #[error("making the Kafka consumer")]
+    Client(#[source] rdkafka::error::KafkaError),
+    /// The consumer's thread ended.
+    #[error("the consumer's thread ended: {0}")]
+    Thread(String),
+}
+
+/// What troubles each partition now; empty when all is well.
+#[derive(Debug, Clone, Default)]
+pub struct Troubles(Arc<Mutex<BTreeMap<(String, i32), String>>>);
+
+impl Troubles {
+    fn set(&self, topic: &str, partition: i32, trouble: Option<String>) {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => troubles.insert((topic.to_owned(), partition), trouble),
+            None => troubles.remove(&(topic.to_owned(), partition)),
+        };
+    }
+
+    /// `topic/partition: trouble`, one each.
+    pub fn list(&self) -> Vec<String> {
+        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.iter().map(|((topic, partition), trouble)| format!("{topic}/{partition}: {trouble}")).collect()
+    }
+}
+
+/// Reads topics into an engine.
+#[derive(Debug)]
+pub struct Intake<P: Participant> {
+    engine: Arc<Engine<P>>,
+    config: Config,
+    troubles: Troubles,
+}
+
+impl<P: Participant> Intake<P> {
+    /// An intake; nothing is read before [`Intake::run`].
+    pub fn new(engine: Arc<Engine<P>>, config: Config) -> Self {
+        Self { engine, config, troubles: Troubles::default() }
+    }
+
+    /// What troubles its partitions.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
+    /// Reads until `shutdown`; then finishes the batches in flight and leaves the group.
+    ///
+    /// # Errors
+    /// When the client can't be made. Trouble at run time is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        if self.config.topics.is_empty() {
+            shutdown.cancelled().await;
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let stop = shutdown.clone();
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || {
+                let _ = done.send(consumer::run(self.engine, self.config, self.troubles, runtime, stop));
+            })
+            .map_err(|e| Error::Thread(e.to_string()))?;
+        let result = ended.await.unwrap_or_else(|_| Err(Error::Thread("it panicked".to_owned())));
+        // The thread has sent its result as its last act, so this doesn't wait.
+        let _ = thread.join();
+        result
+    }
+}

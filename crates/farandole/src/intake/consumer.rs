@@ -1,0 +1,324 @@
+//! The consumer's thread: polls, answers rebalances, hands records to workers, pauses what is full.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::position::{Position, scope};
+use super::worker::{End, Worker};
+use super::{Config, Error, Troubles};
+use crate::engine::{Engine, chain_of};
+use crate::participant::Participant;
+use crate::record::Record;
+use crate::step;
+
+/// Records that wait for a worker: one batch while another is in its transaction.
+const WAITING: usize = 500;
+/// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// The same while a partition waits for room.
+const POLL_FULL: Duration = Duration::from_millis(5);
+/// How often Kafka is told the positions.
+const TELL: Duration = Duration::from_secs(5);
+/// How long a partition's batch in flight may take to end when the partition goes: well within the session.
+const REVOKE: Duration = Duration::from_secs(10);
+
+type At = (String, i32);
+
+struct Assigned {
+    records: mpsc::Sender<Record>,
+    worker: JoinHandle<End>,
+    stop: CancellationToken,
+    next: Arc<AtomicI64>,
+    told: i64,
+    /// A record that found the channel full; its partition is paused.
+    spill: Option<Record>,
+}
+
+struct Context<P: Participant> {
+    engine: Arc<Engine<P>>,
+    config: Arc<Config>,
+    troubles: Troubles,
+    runtime: Handle,
+    shutdown: CancellationToken,
+    assigned: Mutex<HashMap<At, Assigned>>,
+}
+
+impl<P: Participant> ClientContext for Context<P> {
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        tracing::warn!(error = %error, reason, "Kafka consumer");
+    }
+}
+
+impl<P: Participant> ConsumerContext for Context<P> {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let done = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assign(consumer, list)
+        } else {
+            self.revoke(list);
+            consumer.incremental_unassign(list)
+        };
+        if let Err(error) = done {
+            tracing::error!(error = %error, "rebalance");
+        }
+    }
+}
+
+impl<P: Participant> Context<P> {
+    /// Starts a worker a partition where the database says that it is.
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
+        let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        for at in partitions {
+            let Some(offset) = self.start(&at) else { continue };
+            list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
+        }
+        tracing::info!(partitions = list.count(), "partitions assigned");
+        consumer.incremental_assign(list)
+    }
+
+    fn revoke(&self, list: &TopicPartitionList) {
+        let gone: Vec<(At, Assigned)> = {
+            let mut assigned = self.lock();
+            list.elements()
+                .iter()
+                .filter_map(|e| assigned.remove_entry(&(e.topic().to_owned(), e.partition())))
+                .collect()
+        };
+        if !gone.is_empty() {
+            tracing::info!(partitions = gone.len(), "partitions revoked");
+        }
+        self.end(gone);
+    }
+
+    /// Lets the batches in flight end. One that doesn't in time is fenced by its step.
+    fn end(&self, gone: Vec<(At, Assigned)>) {
+        gone.iter().for_each(|(_, a)| a.stop.cancel());
+        let until = Instant::now() + REVOKE;
+        for ((topic, partition), assigned) in gone {
+            let left = until.saturating_duration_since(Instant::now());
+            let ended = self.runtime.block_on(async { tokio::time::timeout(left, assigned.worker).await });
+            if ended.is_err() {
+                tracing::warn!(topic, partition, "a batch in flight did not end in time");
+            }
+            self.troubles.set(&topic, partition, None);
+        }
+    }
+
+    /// Reads the position, waiting for the database if need be, and starts a worker there. `None` at shutdown.
+    fn start(&self, at: &At) -> Option<i64> {
+        let scope = scope(&at.0, at.1);
+        let (step, position) = self.runtime.block_on(async {
+            let mut pause = Duration::from_millis(50);
+            loop {
+                let read = async {
+                    let mut conn = self.engine.pool().acquire().await?;
+                    step::latest::<Position>(&mut conn, &scope).await.map_err(sqlx::Error::decode)
+                };
+                match read.await {
+                    Ok(Some((step, position))) => return Some((Some(step), position)),
+                    Ok(None) => return Some((None, Position::default())),
+                    Err(error) => {
+                        let why = chain_of(&error);
+                        tracing::warn!(topic = at.0, partition = at.1, why, "reading the position; trying again");
+                        self.troubles.set(&at.0, at.1, Some(why));
+                    }
+                }
+                tokio::select! {
+                    () = self.shutdown.cancelled() => return None,
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(3)),
+                }
+            }
+        })?;
+        self.troubles.set(&at.0, at.1, None);
+        let offset = position.next_offset;
+        let (records, waiting) = mpsc::channel(WAITING);
+        let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
+        let worker = Worker {
+            engine: self.engine.clone(),
+            config: self.config.clone(),
+            topic: at.0.clone(),
+            partition: at.1,
+            scope,
+            step,
+            position,
+            next: next.clone(),
+            troubles: self.troubles.clone(),
+            stop: stop.clone(),
+            batches: 0,
+        };
+        let worker = self.runtime.spawn(worker.run(waiting));
+        self.lock().insert(at.clone(), Assigned { records, worker, stop, next, told: offset, spill: None });
+        Some(offset)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<At, Assigned>> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Polls until shutdown.
+pub(super) fn run<P: Participant>(
+    engine: Arc<Engine<P>>,
+    config: Config,
+    troubles: Troubles,
+    runtime: Handle,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let config = Arc::new(config);
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.bootstrap)
+        .set("group.id", &config.group)
+        .set("client.id", &config.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Never skip or start over by itself: the position says where to read, and a position that the topic no longer has is
+        // an error that somebody must look at.
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        // A service's memory is bounded by what it fetches ahead: 4 MiB is several batches of every partition.
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "1000")
+        .set("fetch.max.bytes", "2097152")
+        .set("max.partition.fetch.bytes", "1048576")
+        // How long a topic that was just made, or a broker that came back, may stay unnoticed.
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("session.timeout.ms", "10000")
+        .set("heartbeat.interval.ms", "2000");
+    if let Some(instance) = &config.instance {
+        client.set("group.instance.id", instance);
+    }
+    for (name, value) in &config.properties {
+        client.set(name, value);
+    }
+    let context =
+        Context { engine, config: config.clone(), troubles, runtime, shutdown: shutdown.clone(), assigned: Mutex::default() };
+    let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
+    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(Error::Client)?;
+    let mut told = Instant::now();
+    let mut full = 0;
+    while !shutdown.is_cancelled() {
+        match consumer.poll(if full > 0 { POLL_FULL } else { POLL }) {
+            Some(Ok(message)) => full += hand_over(&consumer, Record::copy(&message)),
+            Some(Err(error)) => tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do"),
+            None => {}
+        }
+        if full > 0 {
+            full = room(&consumer);
+        }
+        if told.elapsed() > TELL {
+            restart_ended(&consumer);
+            tell(&consumer, CommitMode::Async);
+            told = Instant::now();
+        }
+    }
+    tell(&consumer, CommitMode::Sync);
+    let gone = consumer.context().lock().drain().collect::<Vec<_>>();
+    consumer.context().end(gone);
+    Ok(())
+}
+
+/// Gives a record to its worker; 1 if its partition had to be paused.
+fn hand_over<P: Participant>(consumer: &BaseConsumer<Context<P>>, record: Record) -> usize {
+    let at = (record.topic.clone(), record.partition);
+    let mut assigned = consumer.context().lock();
+    let Some(partition) = assigned.get_mut(&at) else { return 0 };
+    if partition.spill.is_some() {
+        // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
+        return 0;
+    }
+    match partition.records.try_send(record) {
+        Ok(()) => 0,
+        // The worker has ended; it is started again from its position.
+        Err(TrySendError::Closed(_)) => 0,
+        Err(TrySendError::Full(record)) => {
+            partition.spill = Some(record);
+            drop(assigned);
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&at.0, at.1);
+            if let Err(error) = consumer.pause(&list) {
+                tracing::error!(topic = at.0, partition = at.1, error = %error, "pausing");
+            }
+            1
+        }
+    }
+}
+
+/// Resumes partitions whose channel has room again; says how many are still full.
+fn room<P: Participant>(consumer: &BaseConsumer<Context<P>>) -> usize {
+    let mut resume = Vec::new();
+    let mut full = 0;
+    for (at, partition) in consumer.context().lock().iter_mut() {
+        let Some(record) = partition.spill.take() else { continue };
+        // Half empty: a pause costs a fetch, so it should not follow at once.
+        if partition.records.capacity() < WAITING / 2 && !partition.records.is_closed() {
+            partition.spill = Some(record);
+            full += 1;
+            continue;
+        }
+        let next = record.offset + 1;
+        if partition.records.try_send(record).is_ok() {
+            resume.push((at.clone(), next));
+        }
+    }
+    for ((topic, partition), next) in resume {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&topic, partition);
+        let resumed = consumer.seek(&topic, partition, Offset::Offset(next), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        if let Err(error) = resumed {
+            tracing::warn!(topic, partition, error = %error, "resuming; starting again from the position");
+            if let Some(assigned) = consumer.context().lock().get(&(topic, partition)) {
+                assigned.stop.cancel();
+            }
+        }
+    }
+    full
+}
+
+/// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.
+fn restart_ended<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
+    let context = consumer.context();
+    let ended: Vec<At> = context.lock().iter().filter(|(_, a)| a.worker.is_finished()).map(|(at, _)| at.clone()).collect();
+    for at in ended {
+        context.lock().remove(&at);
+        let Some(offset) = context.start(&at) else { return };
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&at.0, at.1);
+        let back = consumer.seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        if let Err(error) = back {
+            tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back; trying again");
+            if let Some(assigned) = context.lock().get(&at) {
+                assigned.stop.cancel();
+            }
+        }
+    }
+}
+
+/// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.
+fn tell<P: Participant>(consumer: &BaseConsumer<Context<P>>, mode: CommitMode) {
+    let mut list = TopicPartitionList::new();
+    for (at, partition) in consumer.context().lock().iter_mut() {
+        let next = partition.next.load(Ordering::Relaxed);
+        if next > partition.told && list.add_partition_offset(&at.0, at.1, Offset::Offset(next)).is_ok() {
+            partition.told = next;
+        }
+    }
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, mode)
+    {
+        tracing::debug!(error = %error, "offsets not told to Kafka");
+    }
+}

@@ -1,0 +1,258 @@
+//! One partition's worker: takes what is there, checks the chain, runs batches.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::position::{Batch, Position};
+use super::{Config, Troubles};
+use crate::chain::{self, Verdict};
+use crate::engine::{self, Engine, Fault, Work, chain_of};
+use crate::participant::Participant;
+use crate::record::{Record, Said};
+use crate::step;
+
+/// Pauses between tries while the system is in trouble: short at first, so that a restart costs little; bounded, so that its
+/// end is noticed soon.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// Steps kept of a position, and how many batches pass between trims.
+const KEEP: u32 = 10;
+const TRIM_EVERY: u64 = 200;
+
+/// How a worker ended.
+pub(super) enum End {
+    /// It was told to.
+    Stopped,
+    /// Another owner has moved the position: start again from what the database says.
+    Fenced,
+}
+
+pub(super) struct Worker<P: Participant> {
+    pub engine: Arc<Engine<P>>,
+    pub config: Arc<Config>,
+    pub topic: String,
+    pub partition: i32,
+    pub scope: String,
+    pub step: Option<i64>,
+    pub position: Position,
+    /// The next offset, for Kafka's lag tools.
+    pub next: Arc<AtomicI64>,
+    pub troubles: Troubles,
+    pub stop: CancellationToken,
+    pub batches: u64,
+}
+
+/// A record that passed the chain rule.
+struct Item {
+    record: Record,
+    /// The position once it is applied.
+    after: Position,
+}
+
+impl<P: Participant> Worker<P> {
+    pub(super) async fn run(mut self, mut records: mpsc::Receiver<Record>) -> End {
+        let stop = self.stop.clone();
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                record = records.recv() => match record { Some(record) => record, None => return End::Stopped },
+            };
+            let mut bytes = first.size();
+            let mut batch = vec![first];
+            while batch.len() < self.config.max_records && bytes < self.config.max_bytes {
+                let Ok(record) = records.try_recv() else { break };
+                bytes += record.size();
+                batch.push(record);
+            }
+            let (items, broken) = self.in_chain(batch);
+            if let Err(end) = self.apply(items).await {
+                return end;
+            }
+            if let Some(why) = broken {
+                tracing::error!(topic = self.topic, partition = self.partition, why, "the chain is broken; this partition stops here");
+                self.troubles.set(&self.topic, self.partition, Some(why));
+                stop.cancelled().await;
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Drops what was applied before; gives the rest with the positions that they lead to, up to a broken link.
+    fn in_chain(&self, batch: Vec<Record>) -> (Vec<Item>, Option<String>) {
+        let mut after = self.position.clone();
+        let mut items = Vec::with_capacity(batch.len());
+        for record in batch {
+            if record.offset < after.next_offset {
+                continue;
+            }
+            after.next_offset = record.offset + 1;
+            // A damaged header says nothing of its place: the record is taken as one that can't be read, and the chain shows
+            // at the next record whether something is missing.
+            if let Ok(Some((source, link))) = record.link() {
+                let head = after.heads.get(&source).copied();
+                match chain::judge(head, link.place, link.previous) {
+                    Verdict::Apply => {
+                        after.heads.insert(source, link.place);
+                    }
+                    Verdict::Drop => {
+                        metrics::counter!("farandole_intake_duplicates_total").increment(1);
+                        continue;
+                    }
+                    verdict => {
+                        let why = broken(&record, verdict, head, link.place, link.previous);
+                        return (items, Some(why));
+                    }
+                }
+            }
+            items.push(Item { record, after: after.clone() });
+        }
+        (items, None)
+    }
+
+    /// Applies the items in order, in as few transactions as it takes. Comes back early only with how the worker ends.
+    async fn apply(&mut self, items: Vec<Item>) -> Result<(), End> {
+        self.prepare(&items).await?;
+        let mut parts: VecDeque<(Vec<Item>, Option<String>)> = VecDeque::from([(items, None)]);
+        while let Some((mut part, doomed)) = parts.pop_front() {
+            match self.part(&part, doomed).await? {
+                Done::All => {}
+                Done::Some(n) => parts.push_front((part.split_off(n), None)),
+                Done::Culprit(reason) if part.len() == 1 => parts.push_front((part, Some(reason))),
+                Done::Culprit(_) => {
+                    let late = part.split_off(part.len() / 2);
+                    parts.push_front((late, None));
+                    parts.push_front((part, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the writers' schemas are there.
+    async fn prepare(&self, items: &[Item]) -> Result<(), End> {
+        let mut pause = PAUSE.0;
+        while let Err(error) = self.engine.codec().prepare(items.iter().filter_map(|i| i.record.schema_id())).await {
+            self.wait(&mut pause, chain_of(&error)).await?;
+        }
+        Ok(())
+    }
+
+    /// One transaction over the items up to the first that can't be read, or over a single `doomed` one, which parks.
+    async fn part(&mut self, items: &[Item], doomed: Option<String>) -> Result<Done, End> {
+        let (mut works, mut records, mut unreadable, mut taken) = (Vec::new(), Vec::new(), None, 0);
+        for item in items {
+            taken += 1;
+            let said = match &doomed {
+                Some(reason) => Said::Fault(Fault { reason: reason.clone(), passing: false }),
+                None => match item.record.link() {
+                    Err(reason) => Said::Fault(Fault { reason, passing: false }),
+                    Ok(_) => item.record.read::<P>(self.engine.codec()),
+                },
+            };
+            match said {
+                Said::Nothing => {}
+                Said::Input(work) => {
+                    let work: Work<P> = *work;
+                    records.push((&item.record, self.engine.participant().aggregate(&work.input)));
+                    works.push(work);
+                }
+                Said::Fault(fault) => {
+                    unreadable = Some((&item.record, fault));
+                    break;
+                }
+            }
+        }
+        let Some(last) = items.get(..taken).and_then(<[Item]>::last) else { return Ok(Done::All) };
+        let mut batch =
+            Batch { scope: &self.scope, step: self.step, after: last.after.clone(), records, unreadable, taken: None };
+        let mut pause = PAUSE.0;
+        loop {
+            match self.engine.run(&mut works, &mut batch).await {
+                Ok(_) => break,
+                Err(engine::Error::Fenced(why)) => {
+                    tracing::warn!(topic = self.topic, partition = self.partition, why, "this partition has another owner");
+                    return Err(End::Fenced);
+                }
+                Err(error) if error.is_data() && doomed.is_none() => {
+                    tracing::debug!(error = chain_of(&error), inputs = taken, "looking for the input that can't be stored");
+                    return Ok(Done::Culprit(chain_of(&error)));
+                }
+                Err(error) if error.is_collision() => tokio::time::sleep(PAUSE.0 / 10).await,
+                Err(error) => self.wait(&mut pause, chain_of(&error)).await?,
+            }
+        }
+        let (all, step) = (taken == items.len(), batch.taken);
+        self.moved(step, last.after.clone()).await;
+        Ok(if all { Done::All } else { Done::Some(taken) })
+    }
+
+    async fn moved(&mut self, step: Option<i64>, position: Position) {
+        self.step = step;
+        self.next.store(position.next_offset, Ordering::Relaxed);
+        self.position = position;
+        self.troubles.set(&self.topic, self.partition, None);
+        self.batches += 1;
+        if self.batches.is_multiple_of(TRIM_EVERY) {
+            let trimmed = async { step::trim(&mut *self.engine.pool().acquire().await?, &self.scope, KEEP).await.map_err(sqlx::Error::decode) };
+            if let Err(error) = trimmed.await {
+                tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later");
+            }
+        }
+    }
+
+    async fn wait(&self, pause: &mut Duration, why: String) -> Result<(), End> {
+        if *pause > PAUSE.0 * 4 {
+            tracing::warn!(topic = self.topic, partition = self.partition, why, "waiting for the system");
+        }
+        self.troubles.set(&self.topic, self.partition, Some(why));
+        let jitter = 0.5 + f64::from(fresh_byte()) / 512.0;
+        tokio::select! {
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            () = tokio::time::sleep(pause.mul_f64(jitter)) => {}
+        }
+        *pause = (*pause * 2).min(PAUSE.1);
+        Ok(())
+    }
+}
+
+/// Randomness enough for jitter: a byte of a fresh id.
+fn fresh_byte() -> u8 {
+    uuid::Uuid::new_v4().as_bytes()[0]
+}
+
+enum Done {
+    All,
+    /// The first so many.
+    Some(usize),
+    /// Nothing: the database refuses one of them.
+    Culprit(String),
+}
+
+fn broken(
+    record: &Record,
+    verdict: Verdict,
+    head: Option<chain::Place>,
+    place: chain::Place,
+    previous: Option<chain::Place>,
+) -> String {
+    let what = match verdict {
+        Verdict::Ahead => "the record before it is missing",
+        Verdict::Fork => "it begins a second history",
+        _ => "the topic's beginning is missing",
+    };
+    let show = |place: Option<chain::Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
+    format!(
+        "{}/{}@{} has number {place} after {}, but the last applied is {}: {what}. Check the topic for deleted or foreign records; \
+         to go on from here on purpose, set this partition's position by hand",
+        record.topic,
+        record.partition,
+        record.offset,
+        show(previous),
+        show(head),
+    )
+}

@@ -1,0 +1,33 @@
+//! Event choreography on Kafka and PostgreSQL.
+//!
+//! See `ARCHITECTURE.md` for the whole, and [`participant`] for where to start.
+
+pub mod chain;
+pub mod codec;
+pub mod config;
+pub mod engine;
+pub mod message;
+pub mod participant;
+pub mod problem;
+pub mod agenda;
+pub mod commands;
+pub mod intake;
+pub mod outbox;
+pub mod parking;
+pub mod partitioner;
+pub mod record;
+pub mod relay;
+pub mod step;
+pub mod table;
+pub mod testing;
+pub mod time;
+
+pub use codec::Codec;
+pub use message::{Message, RecordType};
+pub use participant::{Body, Decision, Input, NoEffect, Participant, Refusal, Task};
+pub use problem::{Answer, FieldError, Problem};
+pub use table::{Keys, Table, Tables};
+pub use time::Timestamp;
+
+#[doc(hidden)]
+pub use sqlx;

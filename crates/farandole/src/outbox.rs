@@ -1,0 +1,83 @@
+//! Appending to the outbox.
+//!
+//! **Assumption:** a row is appended while its aggregate is locked, so that for one key the order of `seq` is the order of
+//! commits. (The order of `xid` isn't: a transaction may get its number long before its lock.)
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::time::Timestamp;
+
+/// The largest payload that is taken, in bytes: a broker's default limit of 1 MiB a record less room for key and headers. A
+/// larger one would be refused by the broker, at the head of the relay, where nothing can be done about it any more.
+pub const MAX_PAYLOAD: usize = 1024 * 1024 - 8 * 1024;
+
+/// One event to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Topic, with its prefix.
+    pub topic: String,
+    /// The event's id, `ce_id`.
+    pub id: Uuid,
+    /// The kind of aggregate: the service's name.
+    pub aggregate_type: &'static str,
+    /// The aggregate's id, which is the record's key.
+    pub aggregate: String,
+    /// The event's type, `ce_type`.
+    pub kind: &'static str,
+    /// The value.
+    pub payload: Vec<u8>,
+    /// When it happened, `ce_time`.
+    pub time: Timestamp,
+    /// What led to it.
+    pub cause: String,
+    /// Shared by everything that one first command led to.
+    pub correlation: Uuid,
+    /// This is event `of.0` of the `of.1` that one input gave.
+    pub of: (i16, i16),
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// Idempotency scope, key and body hash of the command.
+    pub command: Option<String>,
+}
+
+/// Appends all rows in one statement, in order.
+///
+/// # Errors
+/// The database's.
+pub async fn append(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    fn column<'a, T>(rows: &'a [Row], of: impl Fn(&'a Row) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
+    // `order by ord`: unnest keeps its order today, but only this promises that seq follows it.
+    sqlx::query(
+        "insert into farandole.outbox
+           (topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command)
+         select topic, id, aggregatetype, aggregateid, type, payload, 'epoch'::timestamptz + micros * interval '1 microsecond',
+                cause, correlation, i, n, traceparent, command
+         from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[],
+                     $9::uuid[], $10::smallint[], $11::smallint[], $12::text[], $13::text[])
+              with ordinality as r(topic, id, aggregatetype, aggregateid, type, payload, micros, cause, correlation, i, n,
+                                   traceparent, command, ord)
+         order by ord",
+    )
+    .bind(column(rows, |r| r.topic.as_str()))
+    .bind(column(rows, |r| r.id))
+    .bind(column(rows, |r| r.aggregate_type))
+    .bind(column(rows, |r| r.aggregate.as_str()))
+    .bind(column(rows, |r| r.kind))
+    .bind(column(rows, |r| r.payload.as_slice()))
+    .bind(column(rows, |r| r.time.micros()))
+    .bind(column(rows, |r| r.cause.as_str()))
+    .bind(column(rows, |r| r.correlation))
+    .bind(column(rows, |r| r.of.0))
+    .bind(column(rows, |r| r.of.1))
+    .bind(column(rows, |r| r.traceparent.as_deref()))
+    .bind(column(rows, |r| r.command.as_deref()))
+    .execute(conn)
+    .await?;
+    Ok(())
+}

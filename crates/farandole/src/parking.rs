@@ -1,0 +1,245 @@
+//! Parking: an input that can't be processed waits, with everything later for its aggregate behind it, in order.
+//!
+//! **Guarantees.** Nothing is dropped; for one aggregate the order in which inputs came is the order in which they take effect;
+//! other aggregates go on. What is parked is tried again with growing pauses, so trouble that ends by itself (a schema that
+//! isn't registered yet, a newer event type before the new build is out) needs nobody.
+//!
+//! **How.** A parked row is written in the transaction that moves the position. Every batch asks, once its rows are locked,
+//! which of its aggregates are parked, and parks further inputs behind them. A release reads an aggregate's rows oldest first,
+//! runs them like any input, and deletes those that took effect; the first that doesn't stops it. A row that arrives while a
+//! release empties the queue finds itself first, and is released next.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
+use crate::participant::Participant;
+use crate::record::{Header, Record, Said};
+
+/// How often to look for parked rows that are due.
+const LOOK: Duration = Duration::from_secs(1);
+/// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
+const AGGREGATES: i64 = 100;
+const ROWS: i64 = 200;
+/// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
+const LONGEST_PAUSE_SECONDS: f64 = 300.0;
+
+/// Which of `aggregates` have parked rows.
+///
+/// # Errors
+/// The database's.
+pub async fn among(conn: &mut PgConnection, aggregates: &[String]) -> sqlx::Result<HashSet<String>> {
+    let found: Vec<String> = sqlx::query_scalar("select distinct aggregate from farandole.parked where aggregate = any($1)")
+        .bind(aggregates)
+        .fetch_all(conn)
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// A record to park.
+#[derive(Debug)]
+pub struct Parked<'a> {
+    /// Under what.
+    pub aggregate: String,
+    /// What.
+    pub record: &'a Record,
+    /// Why; `None` when it only waits behind another.
+    pub fault: Option<&'a Fault>,
+}
+
+/// Parks records, in order.
+///
+/// # Errors
+/// The database's.
+pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<()> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    fn column<'a, T>(parked: &'a [Parked<'_>], of: impl Fn(&'a Parked<'_>) -> T) -> Vec<T> {
+        parked.iter().map(of).collect()
+    }
+    for p in parked.iter().filter(|p| p.fault.is_some()) {
+        let (record, reason) = (p.record, p.fault.map(|f| f.reason.as_str()));
+        tracing::warn!(aggregate = p.aggregate, topic = record.topic, partition = record.partition, offset = record.offset, reason, "parked");
+    }
+    sqlx::query(
+        "insert into farandole.parked (aggregate, topic, partition, record_offset, key, value, headers, reason, head)
+         select aggregate, topic, partition, record_offset, key, value, headers, reason, head
+         from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[], $8::text[], $9::bool[])
+              with ordinality as p(aggregate, topic, partition, record_offset, key, value, headers, reason, head, ord)
+         order by ord",
+    )
+    .bind(column(parked, |p| p.aggregate.as_str()))
+    .bind(column(parked, |p| p.record.topic.as_str()))
+    .bind(column(parked, |p| p.record.partition))
+    .bind(column(parked, |p| p.record.offset))
+    .bind(column(parked, |p| p.record.key.as_deref()))
+    .bind(column(parked, |p| p.record.value.as_deref()))
+    .bind(column(parked, |p| Json(&p.record.headers)))
+    .bind(column(parked, |p| p.fault.map_or("waits behind a parked input", |f| f.reason.as_str())))
+    .bind(column(parked, |p| p.fault.is_some()))
+    .execute(conn)
+    .await?;
+    metrics::counter!("farandole_parked_total").increment(parked.len() as u64);
+    Ok(())
+}
+
+/// Releases what is due, until `shutdown`.
+pub async fn run<P: Participant>(engine: Arc<Engine<P>>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Err(error) = round(&engine).await {
+            tracing::warn!(error = chain_of(&error), "could not look after parked inputs; trying again");
+        }
+    }
+}
+
+async fn round<P: Participant>(engine: &Engine<P>) -> Result<(), Error> {
+    let due: Vec<String> = sqlx::query_scalar(
+        "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked order by aggregate, seq) first
+         where retry_at <= clock_timestamp() limit $1",
+    )
+    .bind(AGGREGATES)
+    .fetch_all(engine.pool())
+    .await
+    .map_err(Error::database("looking for parked inputs", 0))?;
+    for aggregate in due {
+        if let Err(error) = release(engine, &aggregate).await {
+            tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
+            postpone(engine.pool(), &aggregate, &chain_of(&error)).await.map_err(Error::database("postponing a release", 1))?;
+        }
+    }
+    Ok(())
+}
+
+struct Row {
+    seq: i64,
+    record: Record,
+}
+
+/// Runs an aggregate's parked inputs, oldest first, until one fails.
+async fn release<P: Participant>(engine: &Engine<P>, aggregate: &str) -> Result<(), Error> {
+    let rows = rows(engine.pool(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
+    let ids = rows.iter().filter_map(|r| r.record.schema_id());
+    if let Err(error) = engine.codec().prepare(ids).await {
+        tracing::debug!(error = chain_of(&error), "schemas of parked inputs are not there yet");
+    }
+    let (mut works, mut seqs, mut done, mut fault) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for row in rows {
+        match row.record.read::<P>(engine.codec()) {
+            Said::Input(work) => {
+                works.push(*work);
+                seqs.push(row.seq);
+            }
+            Said::Nothing => done.push(row.seq),
+            Said::Fault(f) => {
+                fault = Some(f);
+                break;
+            }
+        }
+    }
+    if works.is_empty() && done.is_empty() {
+        let reason = fault.map_or_else(String::new, |f| f.reason);
+        return postpone(engine.pool(), aggregate, &reason).await.map_err(Error::database("postponing a release", 1));
+    }
+    let first = works.len().min(1);
+    let mut source = Release { aggregate: aggregate.to_owned(), seqs, done };
+    match engine.run(&mut works, &mut source).await {
+        // One of several can't be stored: take the first alone, so that what can go on does.
+        Err(error) if error.is_data() && works.len() > first => {
+            works.truncate(first);
+            source.seqs.truncate(first);
+            engine.run(&mut works, &mut source).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+async fn rows(pool: &PgPool, aggregate: &str) -> sqlx::Result<Vec<Row>> {
+    let rows = sqlx::query(
+        "select seq, topic, partition, record_offset, key, value, headers from farandole.parked where aggregate = $1 order by seq limit $2",
+    )
+    .bind(aggregate)
+    .bind(ROWS)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let headers: Json<Vec<Header>> = row.try_get(6)?;
+            let record = Record {
+                topic: row.try_get(1)?,
+                partition: row.try_get(2)?,
+                offset: row.try_get(3)?,
+                key: row.try_get(4)?,
+                value: row.try_get(5)?,
+                headers: headers.0,
+            };
+            Ok(Row { seq: row.try_get(0)?, record })
+        })
+        .collect()
+}
+
+/// Puts off the next try, by twice the last pause and up to half as much again, so that many don't come back together.
+async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "update farandole.parked set attempts = attempts + 1, reason = $2, head = true,
+           retry_at = clock_timestamp() + least($3, power(2, least(attempts, 20))) * (1 + random() / 2) * interval '1 second'
+         where seq = (select min(seq) from farandole.parked where aggregate = $1)",
+    )
+    .bind(aggregate)
+    .bind(reason)
+    .bind(LONGEST_PAUSE_SECONDS)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The parked rows of one aggregate, as the source of a batch.
+struct Release {
+    aggregate: String,
+    seqs: Vec<i64>,
+    done: Vec<i64>,
+}
+
+impl<P: Participant> Source<P> for Release {
+    fn releases(&self) -> bool {
+        true
+    }
+
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+        // Another replica may be at the same aggregate: who locks the rows first releases them, the other finds them gone.
+        let there: HashSet<i64> = sqlx::query_scalar("select seq from farandole.parked where seq = any($1) order by seq for update")
+            .bind(&self.seqs)
+            .fetch_all(conn)
+            .await
+            .map_err(Error::database("locking parked inputs", works.len()))?
+            .into_iter()
+            .collect();
+        Ok(self.seqs.iter().map(|seq| there.contains(seq)).collect())
+    }
+
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+        let at = |doing| Error::database(doing, works.len());
+        let mut gone = self.done.clone();
+        gone.extend(self.seqs.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(seq, _)| *seq));
+        sqlx::query("delete from farandole.parked where seq = any($1)").bind(&gone).execute(&mut *conn).await.map_err(at("releasing"))?;
+        let stuck = verdicts.iter().find_map(|v| match v {
+            Verdict::Parked(fault) => Some(fault.reason.as_str()),
+            _ => None,
+        });
+        if let Some(reason) = stuck {
+            postpone(conn, &self.aggregate, reason).await.map_err(at("postponing a release"))?;
+        } else if !gone.is_empty() {
+            tracing::info!(aggregate = self.aggregate, inputs = gone.len(), "released");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Answers to callers: what was done, or an RFC 9457 problem that names every wrong field.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a command's caller gets when it was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// HTTP status, 2xx.
+    pub status: u16,
+    /// The body, sent as JSON.
+    pub body: Value,
+    /// Where the thing that was made can be read, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+}
+
+impl Answer {
+    /// An answer with `status` and `body`.
+    pub fn new(status: u16, body: Value) -> Self {
+        Self { status, body, location: None }
+    }
+
+    /// Adds the `Location` header.
+    pub fn at(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
+        let mut response = (status, Json(self.body)).into_response();
+        if let Some(Ok(location)) = self.location.map(|l| HeaderValue::from_str(&l)) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+/// One wrong field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Where, as a path: `lines[3].quantity`.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub reason: String,
+}
+
+/// RFC 9457 problem details. A 5xx never carries its cause; that is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{status} {title}: {detail}")]
+pub struct Problem {
+    /// A stable name of the kind of problem, as a relative reference.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// HTTP status, 4xx or 5xx.
+    pub status: u16,
+    /// What happened this time and what to do.
+    pub detail: String,
+    /// Every wrong field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// Seconds to wait before asking again; sent as `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem of `kind`, for example `"/problems/not-found"`'s last part `not-found`.
+    pub fn new(status: u16, kind: &str, detail: impl Into<String>) -> Self {
+        let title = kind.replace('-', " ");
+        Self { kind: format!("/problems/{kind}"), title, status, detail: detail.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// 422 with every wrong field.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(422, "invalid-request", format!("{} field(s) are wrong; see errors", errors.len()));
+        problem.errors = errors;
+        problem
+    }
+
+    /// 404: there is no such `what`.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::new(404, "not-found", what)
+    }
+
+    /// 503: trouble on our side that ends by itself.
+    pub fn unavailable(detail: impl Into<String>, retry_after: u64) -> Self {
+        let mut problem = Self::new(503, "unavailable", detail);
+        problem.retry_after = Some(retry_after);
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

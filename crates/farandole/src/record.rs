@@ -1,0 +1,134 @@
+//! A record of a topic, and what it says to a participant.
+
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use serde::{Deserialize, Serialize};
+
+use crate::chain::Link;
+use crate::codec::Codec;
+use crate::engine::{Fault, Origin, Work};
+use crate::message::Message as _;
+use crate::participant::{Body, Participant};
+
+/// A record as it was read, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Topic, with its prefix.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key.
+    pub key: Option<Vec<u8>>,
+    /// Value.
+    pub value: Option<Vec<u8>>,
+    /// Headers, in order.
+    pub headers: Vec<Header>,
+}
+
+/// A header; values that are no UTF-8 are kept with replacement characters, since every header of ours is text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// What a record says.
+#[derive(Debug)]
+pub enum Said<P: Participant> {
+    /// An input.
+    Input(Box<Work<P>>),
+    /// A type that the service knows and leaves alone.
+    Nothing,
+    /// It can't be read.
+    Fault(Fault),
+}
+
+impl Record {
+    /// Copies a message out of the consumer's buffers.
+    pub fn copy(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().map(|headers| {
+            headers
+                .iter()
+                .map(|h| Header {
+                    name: h.key.to_owned(),
+                    value: h.value.map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default(),
+                })
+                .collect()
+        });
+        Self {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+        }
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|h| h.name == name).map(|h| h.value.as_str())
+    }
+
+    /// The source and place that the headers name; `None` when the record has no `farandole` header.
+    ///
+    /// # Errors
+    /// When the header is there and damaged, or names no source.
+    pub fn link(&self) -> Result<Option<(String, Link)>, String> {
+        let Some(header) = self.header("farandole") else { return Ok(None) };
+        let link = Link::parse(header).map_err(|e| e.to_string())?;
+        match self.header("ce_source") {
+            Some(source) => Ok(Some((source.to_owned(), link))),
+            None => Err("header `ce_source` is missing".to_owned()),
+        }
+    }
+
+    /// The id of the schema that the value was written with, if it is framed.
+    pub fn schema_id(&self) -> Option<i32> {
+        Codec::schema_id(self.value.as_deref()?).ok()
+    }
+
+    /// Bytes, for limits on batches.
+    pub fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Under what an unreadable record parks: its key, or its own place when it has none.
+    pub fn aggregate(&self) -> String {
+        match self.key.as_deref() {
+            Some(key) if !key.is_empty() => String::from_utf8_lossy(key).into_owned(),
+            _ => format!("{}/{}/{}", self.topic, self.partition, self.offset),
+        }
+    }
+
+    /// Reads the record for participant `P`. The writer's schema must have been prepared.
+    pub fn read<P: Participant>(&self, codec: &Codec) -> Said<P> {
+        let fault = |reason: String, passing| Said::Fault(Fault { reason, passing });
+        let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned(), false) };
+        let index = match P::Heard::find(kind) {
+            Some(index) => index,
+            None if P::SKIPS.contains(&kind) => return Said::Nothing,
+            None => return fault(format!("type {kind} is newer than this service"), true),
+        };
+        if self.key.as_ref().is_none_or(Vec::is_empty) {
+            return fault("the record has no key".to_owned(), false);
+        }
+        let Some(value) = &self.value else { return fault(format!("{kind} has no value"), false) };
+        let heard = match P::Heard::decode(index, codec, value) {
+            Ok(heard) => heard,
+            Err(error) => return fault(crate::engine::chain_of(&error), true),
+        };
+        let origin = Origin {
+            cause: format!("{}/{}/{}", self.topic, self.partition, self.offset),
+            correlation: self.link().ok().flatten().map(|(_, link)| link.correlation),
+            traceparent: self.header("traceparent").map(str::to_owned),
+            idempotency: None,
+        };
+        Said::Input(Box::new(Work::new(Body::Heard(heard), origin)))
+    }
+}
+

@@ -1,0 +1,254 @@
+//! The relay: publishes the outbox to Kafka, each row at least once, under one number, in order for each key.
+//!
+//! It publishes **snapshot batches**: the rows visible in snapshot B and not in snapshot A, then those visible in C and not in
+//! B, and so on. No late commit is skipped, for a row is in exactly one batch whenever its transaction commits; nothing stalls
+//! behind a foreign transaction that stays open; no row is updated or deleted; no replication slot holds back the log.
+//!
+//! What it guarantees, once a row's transaction has committed durably:
+//! - the row is published, and again after a crash, under the same number: consumers drop repetitions by that number;
+//! - rows of one key reach their partition in the order of their commits;
+//! - each record names the number of the one before it in its partition, so a missing one is noticed;
+//! - a record is never published for a transaction that didn't commit, or that a crash of the database took back.
+//!
+//! What that rests on:
+//! - a row is appended while its aggregate is locked, so that for one key seq follows commits;
+//! - snapshots come from the primary and transaction numbers from one cluster: both are checked;
+//! - a topic's partition count doesn't change: checked, at the start and every half minute;
+//! - nobody else publishes to the service's topics.
+//!
+//! **Invariant:** publishing follows from the newest step of scope `relay` alone. Whoever takes the next step is the owner.
+//! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `publish` numbers,
+//! links and partitions; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics;
+//! [`partitions`] the outbox's tables; `upkeep` what goes on beside.
+
+mod continuity;
+mod error;
+mod headers;
+mod log;
+pub mod partitions;
+mod produce;
+mod publish;
+mod read;
+mod state;
+mod status;
+mod term;
+mod upkeep;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use error::Error;
+pub use status::{Role, Status};
+
+use log::Taken;
+use term::{Round, Term};
+
+/// How the relay works. `Config::new` has the defaults.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The service's name, for `ce_source`.
+    pub service: String,
+    /// Kafka's bootstrap servers.
+    pub bootstrap: String,
+    /// More client properties: TLS, SASL, `linger.ms`. Those that the guarantees rest on can't be changed.
+    pub kafka: BTreeMap<String, String>,
+    /// Topics that the service declares. They are checked before anything starts; others when a row names them.
+    pub topics: Vec<String>,
+    /// A batch of at most so many rows is read at once and held; a longer one is read in pages.
+    pub head_rows: i64,
+    /// The same in bytes of payload and headers.
+    pub head_bytes: i64,
+    /// Rows of a page; progress is noted after each. Pages aren't held.
+    pub page_rows: i64,
+    /// The longest wait between two looks at the outbox, when nothing pokes the relay.
+    pub idle_max: Duration,
+    /// How long an owner may show no sign of life before a stand-by takes over.
+    pub lease: Duration,
+    /// How long a record may stay unacknowledged before the round is given up.
+    pub delivery_timeout: Duration,
+    /// Time between two looks at the topics' partition counts.
+    pub compare_every: Duration,
+}
+
+impl Config {
+    /// The defaults, for `service` and the Kafka cluster at `bootstrap`.
+    pub fn new(service: impl Into<String>, bootstrap: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            bootstrap: bootstrap.into(),
+            kafka: BTreeMap::new(),
+            topics: Vec::new(),
+            head_rows: 2_000,
+            head_bytes: 4 * 1024 * 1024,
+            page_rows: 20_000,
+            idle_max: Duration::from_millis(50),
+            lease: Duration::from_secs(10),
+            delivery_timeout: Duration::from_secs(30),
+            compare_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The first wait after a look that found nothing; it doubles up to [`Config::idle_max`].
+const IDLE_MIN: Duration = Duration::from_millis(1);
+/// How often a stand-by looks whether the lease is free.
+const STANDBY_EVERY: Duration = Duration::from_millis(500);
+/// The first and the longest wait after trouble.
+const TROUBLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Wakes the relay after an own commit, so that it needn't find out by looking.
+#[derive(Debug, Clone, Default)]
+pub struct Poke(Arc<Notify>);
+
+impl Poke {
+    /// Something was committed to the outbox.
+    pub fn poke(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// The relay of one service. Several may run; one publishes, the others stand by.
+pub struct Relay {
+    pool: PgPool,
+    config: Arc<Config>,
+    status: Arc<Status>,
+    poke: Poke,
+    me: Uuid,
+}
+
+impl Relay {
+    /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
+    pub fn new(pool: PgPool, config: Config) -> (Self, Poke) {
+        let poke = Poke::default();
+        let relay = Self { pool, config: Arc::new(config), status: Arc::new(Status::new()), poke: poke.clone(), me: Uuid::now_v7() };
+        (relay, poke)
+    }
+
+    /// Figures of this relay; stays valid while it runs.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.clone()
+    }
+
+    /// Publishes, or stands by, until `shutdown`; then finishes what is in flight and hands the lease back. Trouble with
+    /// Kafka or PostgreSQL is waited out.
+    ///
+    /// # Errors
+    /// When somebody must act first: [`Error::is_fatal`].
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let upkeep = upkeep::run(self.pool.clone(), self.status.clone());
+        tokio::select! {
+            ended = self.terms(&shutdown) => ended,
+            never = upkeep => match never {},
+        }
+    }
+
+    async fn terms(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let mut trouble = Trouble::default();
+        while !shutdown.is_cancelled() {
+            match self.term(shutdown, &mut trouble).await {
+                Ok(()) => {}
+                Err(e) if e.is_fatal() => {
+                    tracing::error!(reason = e.chain(), "relay refuses to publish");
+                    self.status.set_role(Role::Refused(e.chain()));
+                    return Err(e);
+                }
+                Err(e) if e.is_fenced() => {
+                    tracing::warn!("another relay took over; standing by");
+                    metrics::counter!("farandole_relay_fenced_total").increment(1);
+                    self.status.set_role(Role::Standby);
+                }
+                Err(e) => {
+                    self.status.set_role(Role::Waiting(e.chain()));
+                    metrics::counter!("farandole_relay_troubles_total").increment(1);
+                    let wait = trouble.wait(&e);
+                    tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => {} }
+                }
+            }
+        }
+        self.status.set_role(Role::Stopped);
+        Ok(())
+    }
+
+    async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
+        let (log, state) = loop {
+            match log::take(&self.pool, self.me, self.config.lease).await? {
+                Taken::Mine(log, state) => break (log, state),
+                Taken::Other(left) => {
+                    self.status.set_role(Role::Standby);
+                    let wait = left.clamp(IDLE_MIN, STANDBY_EVERY);
+                    tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => return Ok(()) }
+                }
+            }
+        };
+        let mut term = Term::begin(&self.pool, self.config.clone(), self.status.clone(), log, state).await?;
+        self.status.set_role(Role::Active);
+        tracing::info!(owner = %self.me, "relay is active");
+        match self.rounds(&mut term, shutdown, trouble).await {
+            Ok(()) => term.release().await,
+            Err(e) => {
+                term.abandon().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn rounds(&self, term: &mut Term, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
+        let mut idle = IDLE_MIN;
+        while !shutdown.is_cancelled() {
+            let round = term.round(shutdown).await?;
+            trouble.over();
+            match round {
+                Round::Busy => idle = IDLE_MIN,
+                Round::Idle => {
+                    tokio::select! {
+                        () = self.poke.0.notified() => idle = IDLE_MIN,
+                        () = tokio::time::sleep(idle) => idle = (idle * 2).min(self.config.idle_max),
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits that grow, with jitter, and one warning per reason.
+#[derive(Default)]
+struct Trouble {
+    reason: String,
+    tries: u32,
+}
+
+impl Trouble {
+    fn wait(&mut self, error: &Error) -> Duration {
+        let reason = error.chain();
+        if reason != self.reason {
+            tracing::warn!(reason, "relay waits");
+            self.reason = reason;
+        }
+        let (first, longest) = TROUBLE;
+        let limit = (first * 2_u32.saturating_pow(self.tries.min(16))).min(longest);
+        self.tries += 1;
+        // Between a half and the whole; replicas that failed together shan't come back together.
+        limit.mul_f64(0.5 + 0.5 * jitter())
+    }
+
+    fn over(&mut self) {
+        if self.tries > 0 {
+            tracing::info!("relay goes on");
+            *self = Self::default();
+        }
+    }
+}
+
+/// Evenly spread in [0, 1). Not for secrets.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    (RandomState::new().hash_one(Instant::now()) >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,142 @@
+//! What can go wrong, and what to do about it.
+
+use uuid::Uuid;
+
+use crate::step;
+
+/// Why the relay stopped or waits.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A topic's partition count isn't the one that its events were published with; keys would move.
+    #[error(
+        "topic {topic} has {broker} partitions, its events were published to {fixed}: keys would move. \
+         Make a new topic and migrate, or restore the old count"
+    )]
+    PartitionCount {
+        /// Which topic.
+        topic: String,
+        /// The count in the relay's state.
+        fixed: i32,
+        /// The broker's.
+        broker: i32,
+    },
+    /// A partition ends in a record that this database doesn't know as its last: the database is older than the topic (a
+    /// restored backup), or the topic lost its end (a lossy fail-over).
+    #[error(
+        "{topic}/{partition} ends in event {found}, this database's last one there is {expected}: publishing would fork the \
+         log. Run rebuild, which folds what the topic has and opens a new lineage"
+    )]
+    Continuity {
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// The id of the partition's last record, `none` when it has none.
+        found: String,
+        /// The id of the last record by the relay's state, `none` when there is none.
+        expected: String,
+    },
+    /// The relay's snapshots come from another cluster and mean nothing here.
+    #[error("the relay's state was written in cluster {stored}, this is {found} (a restored dump?). Run rebuild")]
+    SystemIdentifier {
+        /// In the relay's state.
+        stored: String,
+        /// Of the server.
+        found: String,
+    },
+    /// Step log: fenced, or in trouble.
+    #[error("step log")]
+    Step(#[from] step::Error),
+    /// The database was in the way.
+    #[error("{doing}")]
+    Database {
+        /// What the relay was doing.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database didn't answer in time.
+    #[error("{doing}: no answer from the database within {seconds} s")]
+    Silent {
+        /// What the relay was doing.
+        doing: &'static str,
+        /// How long it waited.
+        seconds: u64,
+    },
+    /// The server is a standby; its snapshots aren't the primary's.
+    #[error("the database is a standby: the relay publishes from the primary only")]
+    Standby,
+    /// Kafka was in the way.
+    #[error("{doing}")]
+    Kafka {
+        /// What the relay was doing.
+        doing: &'static str,
+        /// What the client library said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A topic that the outbox names isn't there.
+    #[error("topic {topic} doesn't exist: run migrate, or correct the rows that name it")]
+    NoTopic {
+        /// Which topic.
+        topic: String,
+    },
+    /// A record wasn't acknowledged. The round ends and is read again.
+    #[error("publishing to {topic}: {reason}")]
+    Produce {
+        /// Which topic.
+        topic: String,
+        /// What the broker or the client library said.
+        reason: String,
+    },
+    /// A row of the outbox can't be published.
+    #[error("outbox row {seq} ({id}): {reason}")]
+    Row {
+        /// Its place in the outbox.
+        seq: i64,
+        /// Its id.
+        id: Uuid,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A blocking call of the client library panicked or was cancelled.
+    #[error("{doing}: the helper thread ended early")]
+    Thread {
+        /// What the relay was doing.
+        doing: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether waiting can't help: somebody must act first.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::PartitionCount { .. } | Self::Continuity { .. } | Self::SystemIdentifier { .. })
+    }
+
+    /// Whether another relay took over.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Step(e) if e.is_fenced())
+    }
+
+    pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    pub(crate) fn kafka(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+        move |source| Self::Kafka { doing, source }
+    }
+
+    /// The error and its causes in one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,163 @@
+//! The relay's step log, and the lease that it carries.
+//!
+//! The lease keeps two relays from doing the same work; **nothing else rests on it**. An owner whose lease ran out unnoticed
+//! (a paused process, a clock that jumped) goes on publishing at most the batch that its last step names, which the new owner
+//! publishes too, under the same numbers. Its next step is taken, and that ends its term.
+//!
+//! Every step renews the lease, so a busy relay writes nothing extra; an idle one takes a step each third of the lease.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::error::Error;
+use super::state::{SCOPE, State};
+use crate::step;
+
+/// No question to the database takes longer than this, or the connection is given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Steps that stay to be looked at; the newest is all that the relay needs.
+const KEEP: u32 = 100;
+/// Steps between two trims.
+const TRIM_EVERY: u32 = 1_000;
+
+/// What a look at the lease gave.
+pub(crate) enum Taken {
+    /// It is ours: the log at our own step, and the state to go on from.
+    Mine(Log, State),
+    /// Another's, for this long at least.
+    Other(Duration),
+}
+
+/// An owner's log.
+pub(crate) struct Log {
+    conn: PgConnection,
+    me: Uuid,
+    step: i64,
+    lease: Duration,
+    /// The database's clock, in microseconds, and when it was read.
+    clock: (i64, Instant),
+    renewed: Instant,
+    trimmed: u32,
+}
+
+/// Waits for the database, but not for ever.
+pub(crate) async fn within<T, E: Into<Error>>(doing: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Error::Silent { doing, seconds: PATIENCE.as_secs() }),
+    }
+}
+
+/// A connection of the relay's own, outside its pool, so that ending a term ends the session whatever it was doing.
+pub(crate) async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgConnection, Error> {
+    within("connecting to the database", async {
+        let mut conn = pool.acquire().await.map_err(Error::database("connecting to the database"))?.detach();
+        conn.execute(settings).await.map_err(Error::database("preparing a session"))?;
+        Ok::<_, Error>(conn)
+    })
+    .await
+}
+
+/// Settings of the connection that takes steps. A step's flush comes after the commit records of every row in its batch, so
+/// once it is durable, so are they: nothing is published that a crash of the database could take back.
+pub(crate) const SETTINGS: &str =
+    "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; set lock_timeout = '10s'";
+
+/// Takes the lease when it is free, lapsed or already `me`'s.
+pub(crate) async fn take(pool: &PgPool, me: Uuid, lease: Duration) -> Result<Taken, Error> {
+    let mut conn = connect(pool, SETTINGS).await?;
+    within("taking the lease", async {
+        let asked = Instant::now();
+        let (standby, system, now): (bool, String, i64) = sqlx::query_as(
+            "select pg_is_in_recovery(), (select system_identifier::text from pg_control_system()),
+                    (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+        )
+        .fetch_one(&mut conn)
+        .await
+        .map_err(Error::database("reading the database's clock"))?;
+        if standby {
+            return Err(Error::Standby);
+        }
+        let (step, mut state) = match step::latest::<State>(&mut conn, SCOPE).await? {
+            Some((step, state)) => (Some(step), state),
+            None => (None, State::first(system.clone())),
+        };
+        if state.system != system {
+            return Err(Error::SystemIdentifier { stored: state.system, found: system });
+        }
+        if state.owner.is_some_and(|owner| owner != me) && state.lease_until > now {
+            let left = Duration::from_micros(u64::try_from(state.lease_until - now).unwrap_or(0));
+            return Ok(Taken::Other(left.min(lease)));
+        }
+        let clock = (now, asked);
+        // The number is right for a log that hasn't begun as well: `append` sets it.
+        let mut log = Log { conn, me, step: step.unwrap_or(0), lease, clock, renewed: asked, trimmed: 0 };
+        log.sign(&mut state);
+        log.step = step::append(&mut log.conn, SCOPE, step, &state).await?;
+        Ok(Taken::Mine(log, state))
+    })
+    .await
+}
+
+impl Log {
+    /// Takes a step, durably.
+    pub(crate) async fn append(&mut self, state: &mut State) -> Result<(), Error> {
+        self.sign(state);
+        self.step = within("taking a step", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        self.renewed = Instant::now();
+        self.trim().await
+    }
+
+    /// Takes a step on `conn`, whose commits may be lost in a crash.
+    pub(crate) async fn note(&mut self, conn: &mut PgConnection, state: &mut State) -> Result<(), Error> {
+        self.sign(state);
+        self.step = within("noting progress", step::append(conn, SCOPE, Some(self.step), state)).await?;
+        self.renewed = Instant::now();
+        Ok(())
+    }
+
+    /// Hands the lease back, so that a stand-by needn't wait for it to lapse.
+    pub(crate) async fn release(mut self, state: &mut State) -> Result<(), Error> {
+        (state.owner, state.lease_until) = (None, 0);
+        within("releasing the lease", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        Ok(())
+    }
+
+    /// Whether a third of the lease has gone by without a step.
+    pub(crate) fn is_due(&self) -> bool {
+        self.renewed.elapsed() >= self.renew_every()
+    }
+
+    /// A third of the lease.
+    pub(crate) fn renew_every(&self) -> Duration {
+        self.lease / 3
+    }
+
+    fn sign(&self, state: &mut State) {
+        let (then, read) = self.clock;
+        // A clock that runs slower than the database's only makes the lease look shorter.
+        let lease_until = then.saturating_add(micros(read.elapsed())).saturating_add(micros(self.lease));
+        (state.owner, state.lease_until) = (Some(self.me), lease_until);
+    }
+
+    async fn trim(&mut self) -> Result<(), Error> {
+        self.trimmed += 1;
+        if self.trimmed >= TRIM_EVERY {
+            self.trimmed = 0;
+            within("trimming steps", step::trim(&mut self.conn, SCOPE, KEEP)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Only for statements without values of others in them.
+pub(crate) async fn execute(conn: &mut PgConnection, doing: &'static str, sql: String) -> Result<(), Error> {
+    within(doing, async { conn.execute(AssertSqlSafe(sql)).await.map_err(Error::database(doing)) }).await?;
+    Ok(())
+}

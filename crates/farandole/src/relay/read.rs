@@ -1,0 +1,183 @@
+//! Reading the outbox: the head of what is unsent, and a batch page by page.
+//!
+//! **The head** is read through the index on xid: it finds what transactions since `a` wrote, however much that is already
+//! out stands beside it. The bounds go in as values and each run is planned with them; as a subquery, or under a generic
+//! plan, the planner would walk over everything that is out (131 ms against 0.3 ms). The statement's own snapshot is the
+//! batch's `b`, so the rows and the bound that they belong to come from one look at the database.
+//!
+//! **A page** is read through the index on seq, in order, from where the batch begins. Its conditions on xid are functions
+//! that no index can serve, on purpose: the planner is left with the one plan that reads a page and stops.
+//!
+//! **Invariant:** both read committed rows only and the rows of (a, b) are all committed once `b` is taken, so however often
+//! a batch is read it is the same rows in the same order.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _, ValueRef as _};
+use uuid::Uuid;
+
+use super::error::Error;
+use super::state::{InFlight, Snapshot};
+use crate::time::Timestamp;
+
+const HEAD: &str = "
+select seq, topic, id, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command, headers::text,
+       (select pg_current_snapshot()::text), whole
+from (select *, count(*) over () <= $3 - 1 and sum(bytes) over () <= $4 as whole, row_number() over () as place
+      from (select *, octet_length(payload) + coalesce(pg_column_size(headers), 0) as bytes
+            from farandole.outbox where xid >= $1::xid8
+            union all
+            select *, octet_length(payload) + coalesce(pg_column_size(headers), 0)
+            from farandole.outbox where xid = any($2::xid8[])
+            limit $3) as some) as some
+where whole or place = 1
+order by seq + 0";
+
+const HEAD_QUIET: &str = "
+select seq, topic, id, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command, headers::text,
+       (select pg_current_snapshot()::text), whole
+from (select *, count(*) over () <= $2 - 1 and sum(bytes) over () <= $3 as whole, row_number() over () as place
+      from (select *, octet_length(payload) + coalesce(pg_column_size(headers), 0) as bytes
+            from farandole.outbox where xid >= $1::xid8
+            limit $2) as some) as some
+where whole or place = 1
+order by seq + 0";
+
+const PAGE: &str = "
+select seq, topic, id, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command, headers::text
+from farandole.outbox
+where seq > $1 and not pg_visible_in_snapshot(xid, $2::pg_snapshot) and pg_visible_in_snapshot(xid, $3::pg_snapshot)
+order by seq limit $4";
+
+/// `seq + 0` keeps the planner from walking the index on seq up from the oldest row.
+const FIRST: &str = "
+select min(seq + 0) from (
+    select seq from farandole.outbox where xid >= $1::xid8 and pg_visible_in_snapshot(xid, $3::pg_snapshot)
+    union all
+    select seq from farandole.outbox where xid = any($2::xid8[]) and pg_visible_in_snapshot(xid, $3::pg_snapshot)) as batch";
+
+const AMONG: &str = "
+select id from (
+    select id, xid from farandole.outbox where xid >= $1::xid8
+    union all
+    select id, xid from farandole.outbox where xid = any($2::xid8[])) as since
+where pg_visible_in_snapshot(xid, $3::pg_snapshot) and id = any($4)";
+
+/// Settings of a connection that reads. Plans are made with the bounds at hand, and never read a table from its beginning.
+/// Notes of progress are written here, too; losing one to a crash costs a repetition under the same numbers.
+pub(crate) const SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set enable_seqscan = off; set jit = off; \
+     set synchronous_commit = off; set default_transaction_isolation = 'read committed'";
+
+/// What is unsent.
+pub(crate) enum Unsent {
+    /// Nothing.
+    Nothing,
+    /// Few enough rows to hold: the whole batch up to the snapshot, in order.
+    Whole(Snapshot, Vec<PgRow>),
+    /// More than that: read it in pages.
+    Many(Snapshot),
+}
+
+/// Reads what isn't visible in `a`, at most `rows` rows and `bytes` bytes of it.
+pub(crate) async fn unsent(conn: &mut PgConnection, a: &Snapshot, rows: i64, bytes: i64) -> Result<Unsent, Error> {
+    let query = if a.has_open() {
+        sqlx::query(HEAD).bind(a.xmax().to_owned()).bind(a.xip())
+    } else {
+        sqlx::query(HEAD_QUIET).bind(a.xmax().to_owned())
+    };
+    let found = query.bind(rows + 1).bind(bytes).fetch_all(conn).await;
+    let found = found.map_err(Error::database("reading what is unsent"))?;
+    let Some(first) = found.first() else { return Ok(Unsent::Nothing) };
+    let read = || Ok((first.try_get(14)?, first.try_get(15)?));
+    let (b, whole) = read().map_err(Error::database("reading the snapshot"))?;
+    Ok(if whole { Unsent::Whole(Snapshot(b), found) } else { Unsent::Many(Snapshot(b)) })
+}
+
+/// The seq before the first row of (a, b).
+pub(crate) async fn before_first(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot) -> Result<i64, Error> {
+    let first: Option<i64> = sqlx::query_scalar(FIRST)
+        .bind(a.xmax())
+        .bind(a.xip())
+        .bind(&b.0)
+        .fetch_one(conn)
+        .await
+        .map_err(Error::database("finding where the batch begins"))?;
+    Ok(first.unwrap_or(1) - 1)
+}
+
+/// The next page of a batch, in seq order.
+pub(crate) fn page<'c>(
+    conn: &'c mut PgConnection,
+    a: &Snapshot,
+    batch: &InFlight,
+    rows: i64,
+) -> futures_util::stream::BoxStream<'c, sqlx::Result<PgRow>> {
+    sqlx::query(PAGE).bind(batch.after).bind(a.0.clone()).bind(batch.b.0.clone()).bind(rows).fetch(conn)
+}
+
+/// Which of `ids` are rows of (a, b).
+pub(crate) async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    sqlx::query_scalar(AMONG)
+        .bind(a.xmax())
+        .bind(a.xip())
+        .bind(&b.0)
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("looking for records in the batch in flight"))
+}
+
+/// One row of the outbox, borrowed from what the server sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub seq: i64,
+    pub topic: &'a str,
+    pub id: Uuid,
+    pub aggregate: &'a str,
+    pub kind: &'a str,
+    pub payload: &'a [u8],
+    pub time: Timestamp,
+    pub cause: &'a str,
+    pub correlation: Uuid,
+    pub i: i16,
+    pub n: i16,
+    pub traceparent: Option<&'a str>,
+    pub command: Option<&'a str>,
+    pub headers: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    /// Reads the columns in the order in which the queries above name them.
+    pub(crate) fn of(row: &'a PgRow) -> Result<Self, Error> {
+        let read = || -> sqlx::Result<Self> {
+            Ok(Self {
+                seq: row.try_get(0)?,
+                topic: row.try_get(1)?,
+                id: row.try_get(2)?,
+                aggregate: row.try_get(3)?,
+                kind: row.try_get(4)?,
+                payload: row.try_get(5)?,
+                time: time(row, 6)?,
+                cause: row.try_get(7)?,
+                correlation: row.try_get(8)?,
+                i: row.try_get(9)?,
+                n: row.try_get(10)?,
+                traceparent: row.try_get(11)?,
+                command: row.try_get(12)?,
+                headers: row.try_get(13)?,
+            })
+        };
+        read().map_err(Error::database("reading a row of the outbox"))
+    }
+}
+
+/// A `timestamptz` in binary is microseconds since 2000-01-01T00:00:00Z.
+fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
+    const FROM_1970_TO_2000: i64 = 946_684_800_000_000;
+    let value = row.try_get_raw(column)?;
+    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
+    let micros = <[u8; 8]>::try_from(bytes).map_err(|e| sqlx::Error::Decode(e.into()))?;
+    if value.is_null() {
+        return Err(sqlx::Error::Decode("time is null".into()));
+    }
+    Ok(Timestamp::from_micros(i64::from_be_bytes(micros).saturating_add(FROM_1970_TO_2000)))
+}

@@ -1,0 +1,126 @@
+//! What the relay remembers from round to round: one step of scope `relay`.
+//!
+//! **Invariant:** a step alone says what its batch is, in which order it goes out and under which numbers. Two relays that
+//! read the same step publish the same records.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::chain::Place;
+
+/// The step log's scope.
+pub(crate) const SCOPE: &str = "relay";
+
+/// Nothing is visible in this snapshot: 3 is the first transaction number that PostgreSQL gives.
+const BEFORE_ALL: &str = "3:3:";
+
+/// One step of the relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The lineage of the numbers below.
+    pub lineage: i64,
+    /// Rows visible in this snapshot have been acknowledged.
+    pub a: Snapshot,
+    /// The batch that is being published, if one is.
+    pub in_flight: Option<InFlight>,
+    /// The number of the next record.
+    pub next: i64,
+    /// The last record of each partition that has one.
+    pub heads: BTreeMap<String, BTreeMap<i32, Head>>,
+    /// Partitions of each topic that was ever published to. Fixed: another count would move keys.
+    pub partitions: BTreeMap<String, i32>,
+    /// Rows published of each partition of the outbox that still stands, by its first seq.
+    pub published: BTreeMap<i64, i64>,
+    /// The cluster whose transaction numbers the snapshots hold.
+    pub system: String,
+    /// Who publishes; none when the last owner left in good order.
+    pub owner: Option<Uuid>,
+    /// Until when it may go without a sign of life: microseconds since 1970 on the database's clock.
+    pub lease_until: i64,
+}
+
+/// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InFlight {
+    /// The batch's upper bound.
+    pub b: Snapshot,
+    /// Rows of the batch up to this seq have been acknowledged; numbers and heads count from the next.
+    pub after: i64,
+}
+
+/// The last record of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub l: i64,
+    pub n: i64,
+    pub id: Uuid,
+}
+
+impl From<Head> for Place {
+    fn from(head: Head) -> Self {
+        Self { lineage: head.l, number: head.n }
+    }
+}
+
+impl State {
+    /// Before the first round: the whole outbox is unsent.
+    pub(crate) fn first(system: String) -> Self {
+        Self {
+            lineage: 1,
+            a: Snapshot(BEFORE_ALL.to_owned()),
+            in_flight: None,
+            next: 1,
+            heads: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            published: BTreeMap::new(),
+            system,
+            owner: None,
+            lease_until: 0,
+        }
+    }
+
+    /// The batch in flight is out, whole.
+    pub(crate) fn finish(&mut self) {
+        if let Some(batch) = self.in_flight.take() {
+            self.a = batch.b;
+        }
+    }
+}
+
+/// A `pg_snapshot` in PostgreSQL's text form, `xmin:xmax:xip,xip,…`: transactions below xmax are visible unless in xip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Snapshot(pub String);
+
+impl Snapshot {
+    /// The first transaction that hadn't begun.
+    pub(crate) fn xmax(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or("3")
+    }
+
+    /// The transactions that were open, as the text of an array.
+    pub(crate) fn xip(&self) -> String {
+        format!("{{{}}}", self.0.split(':').nth(2).unwrap_or_default())
+    }
+
+    /// Whether any transaction below xmax was open.
+    pub(crate) fn has_open(&self) -> bool {
+        self.0.split(':').nth(2).is_some_and(|xip| !xip.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_comes_apart() {
+        let quiet = Snapshot("740:740:".into());
+        assert_eq!((quiet.xmax(), quiet.xip().as_str(), quiet.has_open()), ("740", "{}", false));
+        // Beyond 2^32: transaction numbers are 64 bits wide and stay text here.
+        let busy = Snapshot("8589934592:8589934600:8589934592,8589934595".into());
+        assert_eq!((busy.xmax(), busy.xip().as_str(), busy.has_open()), ("8589934600", "{8589934592,8589934595}", true));
+    }
+}

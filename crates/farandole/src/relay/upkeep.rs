@@ -1,0 +1,83 @@
+//! What goes on beside the rounds, on every replica and whatever state Kafka is in: partitions made ahead and dropped when
+//! they are out, figures sampled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{PgPool, Row as _};
+
+use super::error::Error;
+use super::log::within;
+use super::state::{SCOPE, State};
+use super::status::{Role, Status};
+use super::partitions;
+use crate::step;
+
+/// Writers fill a partition in ten seconds at the very best, and two more stand ready.
+const EVERY: Duration = Duration::from_secs(2);
+/// Figures, and a look for partitions to drop.
+const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// More than this isn't counted: the answer is "many".
+const COUNT_TO: i64 = 1_000_000;
+
+/// Who keeps old row versions from being cleaned up, and since how many transactions. Roles without `pg_read_all_stats` see
+/// their own sessions only.
+const HOLDER: &str = "
+select pid, age(backend_xmin), coalesce(application_name, '') from pg_stat_activity
+where backend_xmin is not null and datname = current_database() and pid <> pg_backend_pid() order by 2 desc limit 1";
+
+const UNSENT: &str = "
+select count(*), coalesce((extract(epoch from clock_timestamp() - min(time)) * 1000000)::bigint, 0)
+from (select time from farandole.outbox where xid >= $1::xid8
+      union all select time from farandole.outbox where xid = any($2::xid8[]) limit $3) as unsent";
+
+/// Runs until it is dropped.
+pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infallible {
+    let mut sampled: Option<Instant> = None;
+    let mut seen = BTreeMap::new();
+    let mut trouble = String::new();
+    loop {
+        let due = sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
+        let done = async {
+            partitions::ensure(&pool).await?;
+            if due { sample(&pool, &status, &mut seen).await } else { Ok(()) }
+        };
+        match done.await {
+            Ok(()) => trouble.clear(),
+            Err(e) => {
+                let reason = e.chain();
+                if reason != trouble {
+                    tracing::warn!(reason, "outbox upkeep failed; trying again");
+                    trouble = reason;
+                }
+            }
+        }
+        if due {
+            sampled = Some(Instant::now());
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn sample(pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
+    let doing = "sampling the outbox";
+    let mut conn = within(doing, async { pool.acquire().await.map_err(Error::database(doing)) }).await?;
+    let Some((_, state)) = within(doing, step::latest::<State>(&mut conn, SCOPE)).await? else { return Ok(()) };
+    let row = within(doing, async {
+        let query = sqlx::query(UNSENT).bind(state.a.xmax()).bind(state.a.xip()).bind(COUNT_TO);
+        query.fetch_one(&mut *conn).await.map_err(Error::database(doing))
+    })
+    .await?;
+    let read = || Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?));
+    let (unsent, oldest) = read().map_err(Error::database(doing))?;
+    status.sample(unsent, oldest);
+    let holder = within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
+    let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
+    metrics::gauge!("farandole_xmin_age_transactions").set(f64::from(age));
+    drop(conn);
+    if status.role() == Role::Active && partitions::retire(pool, &state.a, &state.published, seen).await? > 0 {
+        seen.clear();
+    }
+    Ok(())
+}

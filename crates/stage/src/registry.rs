@@ -1,0 +1,48 @@
+//! Apicurio Registry with its storage in memory; Confluent's API is under `/apis/ccompat/v7`.
+//!
+//! A restart loses the schemas. That is a case worth testing: who has seen an id keeps it, and registering again is harmless.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{At, Error};
+use crate::folder::Run;
+use crate::kafka::{find_java, java_options};
+use crate::part::Part;
+use crate::process::Command;
+
+/// Below the address of the registry.
+pub(crate) const API: &str = "/apis/ccompat/v7";
+
+pub(crate) fn part(run: &Run, jars: &Path, port: u16) -> Result<Part, Error> {
+    let folder = run.part("registry")?;
+    let entries = std::fs::read_dir(jars).at("reading", jars)?.flatten().map(|entry| entry.path());
+    let jar = entries.into_iter().find(|path| path.to_string_lossy().ends_with("-runner.jar"));
+    let jar = jar.ok_or(std::io::ErrorKind::NotFound.into()).at("looking for the registry's jar in", jars)?;
+    let command = Command::new("registry", find_java()?)
+        .folder(&folder)
+        .log(run.logs.join("registry.log"))
+        .args(java_options(&folder, "256m"))
+        .args(["-Dquarkus.http.host=127.0.0.1".into(), format!("-Dquarkus.http.port={port}")])
+        .args(["-Dquarkus.log.file.enable=false", "-jar"])
+        .args([jar]);
+    let ask = Box::new(move || get(port, &format!("{API}/subjects")));
+    Ok(Part::new("registry", command, ask))
+}
+
+/// One HTTP request; anything but 200 is an error. A client would bring TLS along, which nobody needs here.
+fn get(port: u16, path: &str) -> Result<(), String> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), LIMIT)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut answer = [0; 64];
+        let read = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+    };
+    let answer = ask().map_err(|error| error.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer.lines().next().unwrap_or("no answer").to_owned()) }
+}

@@ -1,0 +1,9 @@
+//! The acquirer over HTTP, as its callers meet it: port 0, a data directory of its own for each test.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should stop")]
+
+mod api;
+mod crash;
+mod faults;
+mod kit;
+mod load;

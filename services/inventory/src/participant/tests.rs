@@ -1,0 +1,161 @@
+//! Inventory, told as stories.
+
+use farandole::testing::{Story, committed, state_table};
+use proptest::prelude::*;
+use schemas::orders::{CancellationReason, OrderLine, RejectionReason};
+
+use super::*;
+
+const ID: Uuid = Uuid::from_u128(7);
+const RECEIPT: Uuid = Uuid::from_u128(1);
+
+fn given(events: impl IntoIterator<Item = Event>) -> Story<Inventory> {
+    let rows = farandole::rows![Tables; reservations: Reservation[ID], stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
+    Story::new(Inventory, rows).given(events)
+}
+
+fn received(sku: &str, quantity: i64) -> Event {
+    Event::from(StockReceived { receipt_id: RECEIPT, sku: sku.into(), quantity, received_at: 0 })
+}
+fn lines(lines: &[(&str, i64)]) -> Vec<StockLine> {
+    lines.iter().map(|(sku, quantity)| StockLine { sku: (*sku).into(), quantity: *quantity }).collect()
+}
+fn reserved(of: &[(&str, i64)]) -> Event {
+    Event::from(StockReserved { order_id: ID, lines: lines(of), reserved_at: 0 })
+}
+fn released(of: &[(&str, i64)]) -> Event {
+    Event::from(StockReleased { order_id: ID, lines: lines(of), released_at: 0 })
+}
+fn short(missing: &[(&str, i64, i64, bool)]) -> Event {
+    let line = |&(sku, requested, available, known): &(&str, i64, i64, bool)| MissingLine {
+        sku: sku.into(),
+        requested,
+        available,
+        known,
+    };
+    Event::from(StockShort { order_id: ID, missing: missing.iter().map(line).collect(), decided_at: 0 })
+}
+
+fn placed_by(order_id: Uuid, wanted: &[(&str, i32)]) -> Body<Inventory> {
+    let line = |(sku, quantity): &(&str, i32)| OrderLine { sku: (*sku).into(), quantity: *quantity, unit_price: 1 };
+    Body::Heard(Heard::OrderPlaced(OrderPlaced {
+        order_id,
+        customer: "anna".into(),
+        currency: "EUR".into(),
+        total: 1,
+        lines: wanted.iter().map(line).collect(),
+        card_token: "tok_1".into(),
+        placed_at: 0,
+        confirm_by: 1,
+    }))
+}
+fn placed(wanted: &[(&str, i32)]) -> Body<Inventory> {
+    placed_by(ID, wanted)
+}
+fn cancelled_of(order_id: Uuid) -> Body<Inventory> {
+    Body::Heard(OrderCancelled { order_id, reason: CancellationReason::CustomerRequest, cancelled_at: 0 }.into())
+}
+fn cancelled() -> Body<Inventory> {
+    cancelled_of(ID)
+}
+fn rejected() -> Body<Inventory> {
+    let (reason, detail) = (RejectionReason::CardDeclined, String::new());
+    Body::Heard(OrderRejected { order_id: ID, reason, detail, skus: vec![], rejected_at: 0 }.into())
+}
+fn receive(sku: &str, quantity: i64) -> Body<Inventory> {
+    Body::Command(Command::Receive { sku: sku.into(), quantity })
+}
+
+#[test]
+fn goods_come_in() {
+    given([]).when(receive("tea", 5)).then([received("tea", 5)]);
+    given([received("tea", i64::MAX)]).when(receive("tea", 1)).refused(422);
+    given([]).when(receive("tea", 0)).refused(422);
+}
+
+#[test]
+fn all_lines_are_reserved_summed_and_sorted() {
+    let story = || given([received("tea", 5), received("cup", 1)]);
+    story().when(placed(&[("tea", 2), ("cup", 1), ("tea", 3)])).then([reserved(&[("cup", 1), ("tea", 5)])]);
+}
+
+#[test]
+fn or_none_is() {
+    let story = || given([received("tea", 5)]);
+    story().when(placed(&[("tea", 3), ("tea", 3)])).then([short(&[("tea", 6, 5, true)])]);
+    story().when(placed(&[("tea", 5), ("cup", 1)])).then([short(&[("cup", 1, 0, false)])]);
+    let mut unknown = story();
+    unknown.when(placed(&[("cup", 1)]));
+    assert_eq!(unknown.tables.stock.get(&"cup".to_owned()), None, "an unknown article gets no row");
+}
+
+#[test]
+fn what_is_reserved_is_released_once() {
+    let mut story = given([received("tea", 5), reserved(&[("tea", 5)])]);
+    story.when(rejected()).then([released(&[("tea", 5)])]);
+    story.when(cancelled()).then([]);
+    assert_eq!(story.tables.stock.get(&"tea".to_owned()).unwrap().available(), 5);
+}
+
+#[test]
+fn a_line_of_nothing_parks() {
+    let told = given([received("tea", 5)]).when(placed(&[("tea", -1)]));
+    assert!(matches!(told.decided, Err(Refusal::Park(_))));
+}
+
+#[test]
+fn every_state_answers_every_input() {
+    let states = [
+        ("none", vec![received("tea", 5)]),
+        ("reserved", vec![received("tea", 5), reserved(&[("tea", 3)])]),
+        ("short", vec![received("tea", 5), short(&[("tea", 9, 5, true)])]),
+        ("released", vec![received("tea", 5), reserved(&[("tea", 3)]), released(&[("tea", 3)])]),
+    ];
+    let (enough, too_many, receipt) = (|| placed(&[("tea", 3)]), || placed(&[("tea", 9)]), || receive("tea", 1));
+    let inputs: [(&str, &dyn Fn() -> Body<Inventory>); 5] = [
+        ("OrderPlaced, enough there", &enough),
+        ("OrderPlaced, too little there", &too_many),
+        ("OrderRejected", &rejected),
+        ("OrderCancelled", &cancelled),
+        ("command Receive", &receipt),
+    ];
+    let story = || given([]);
+    committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
+}
+
+proptest! {
+    /// Whatever comes in whatever order, repeated or not: received = available + reserved, and none is negative.
+    #[test]
+    fn stock_adds_up(steps in proptest::collection::vec((0_u8..4, 0_usize..3, 0_usize..2, 1_i32..6), 0..60)) {
+        let orders = [Uuid::from_u128(11), Uuid::from_u128(12), Uuid::from_u128(13)];
+        let mut rows = farandole::rows![Tables; stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
+        for order in orders {
+            rows.extend(farandole::rows![Tables; reservations: Reservation[order]]);
+        }
+        let mut story = Story::new(Inventory, rows);
+        let mut received = BTreeMap::<String, i64>::new();
+        for (kind, order, sku, n) in steps {
+            let sku = ["cup", "tea"][sku];
+            let told = story.when(match kind {
+                0 => receive(sku, n.into()),
+                1 => placed_by(orders[order], &[(sku, n)]),
+                2 => placed_by(orders[order], &[("tea", n), ("cup", 1), ("tea", 1)]),
+                _ => cancelled_of(orders[order]),
+            });
+            if kind == 0 && told.decided.is_ok() {
+                *received.entry(sku.to_owned()).or_default() += i64::from(n);
+            }
+            for sku in ["cup".to_owned(), "tea".to_owned()] {
+                let stock = story.tables.stock.get(&sku).cloned().unwrap_or(Stock { sku: sku.clone(), received: 0, reserved: 0 });
+                let held: i64 = orders.iter().filter_map(|id| story.tables.reservations.get(id)).map(|r| match &r.state.0 {
+                    State::Reserved { lines } => lines.iter().filter(|l| l.sku == sku).map(|l| l.quantity).sum(),
+                    State::Short | State::Released => 0,
+                }).sum();
+                prop_assert_eq!(stock.received, received.get(&sku).copied().unwrap_or(0));
+                prop_assert_eq!(stock.reserved, held);
+                prop_assert_eq!(stock.received, stock.available() + stock.reserved);
+                prop_assert!(stock.available() >= 0 && stock.reserved >= 0);
+            }
+        }
+    }
+}

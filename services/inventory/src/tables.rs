@@ -1,0 +1,38 @@
+//! Stock and reservations as rows.
+
+use schemas::inventory::StockLine;
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+farandole::tables! {
+    /// What inventory keeps.
+    pub struct Tables {
+        /// What became of an order's request.
+        reservations: Reservation in "reservations" { order_id: Uuid, state: Json<State> },
+        /// An article, in pieces.
+        stock: Stock in "stock" { sku: String, received: i64, reserved: i64 },
+    }
+}
+
+/// What became of an order's request for stock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// These are set aside.
+    Reserved {
+        /// An article once, by article.
+        lines: Vec<StockLine>,
+    },
+    /// There was too little, so nothing was set aside.
+    Short,
+    /// What was set aside is free again.
+    Released,
+}
+
+impl Stock {
+    /// Pieces that can still be set aside.
+    pub fn available(&self) -> i64 {
+        self.received - self.reserved
+    }
+}

@@ -1,0 +1,173 @@
+//! What a customer wants to order: read from JSON with every wrong field named at once, and added up.
+
+use farandole::{FieldError, Problem};
+use schemas::orders::OrderLine;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// An order has at most so many lines, which keeps its event under Kafka's usual 1 MiB.
+pub const MAX_LINES: usize = 5_000;
+/// Pieces a line.
+const MAX_QUANTITY: i64 = 1_000_000;
+/// Minor units a piece: a thousand million in most currencies.
+const MAX_PRICE: i64 = 100_000_000_000;
+
+/// A checked request for an order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Basket {
+    /// The customer's id.
+    pub customer: String,
+    /// The card provider's token.
+    pub card_token: String,
+    /// ISO 4217 code of every price.
+    pub currency: String,
+    /// What is wanted; the same article may stand in several lines.
+    pub lines: Vec<OrderLine>,
+}
+
+impl Basket {
+    /// Reads and checks a request.
+    ///
+    /// # Errors
+    /// 422 with every wrong field.
+    pub fn read(body: &Value) -> Result<Self, Problem> {
+        let Value::Object(fields) = body else { return Err(Problem::new(422, "invalid-request", "the body must be a JSON object")) };
+        let mut wrong = Wrong::default();
+        let basket = Self {
+            customer: wrong.text(fields, "customer", 64),
+            card_token: wrong.token(fields),
+            currency: wrong.currency(fields),
+            lines: wrong.lines(fields),
+        };
+        if let (true, Err(error)) = (wrong.0.is_empty(), basket.total()) {
+            wrong.0.push(error);
+        }
+        if wrong.0.is_empty() { Ok(basket) } else { Err(Problem::invalid(wrong.0)) }
+    }
+
+    /// Quantity times price over all lines, in minor units.
+    ///
+    /// # Errors
+    /// Names the line at which the sum leaves 64 bits, or `lines` when nothing is to be paid.
+    pub fn total(&self) -> Result<i64, FieldError> {
+        let mut total = 0_i64;
+        for (i, line) in self.lines.iter().enumerate() {
+            total = i64::from(line.quantity)
+                .checked_mul(line.unit_price)
+                .and_then(|amount| total.checked_add(amount))
+                .ok_or_else(|| error(format!("lines[{i}]"), "with this line the total exceeds what an amount can hold"))?;
+        }
+        if total > 0 { Ok(total) } else { Err(error("lines", "the total must be more than 0")) }
+    }
+}
+
+fn error(field: impl Into<String>, reason: impl Into<String>) -> FieldError {
+    FieldError { field: field.into(), reason: reason.into() }
+}
+
+/// The complaints so far. A reader gives a harmless stand-in for a wrong field; no stand-in is used, since the request fails.
+#[derive(Default)]
+struct Wrong(Vec<FieldError>);
+
+impl Wrong {
+    fn text(&mut self, fields: &Map<String, Value>, name: &str, longest: usize) -> String {
+        self.checked(fields, name, name, &format!("1 to {longest} characters, none of them a control character"), |text| {
+            (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        })
+    }
+
+    /// Acquirers take printable ASCII only.
+    fn token(&mut self, fields: &Map<String, Value>) -> String {
+        self.checked(fields, "card_token", "card_token", "1 to 128 printable ASCII characters", |text| {
+            (1..=128).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+        })
+    }
+
+    fn currency(&mut self, fields: &Map<String, Value>) -> String {
+        self.checked(fields, "currency", "currency", "three upper-case letters (ISO 4217), such as EUR", |text| {
+            text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
+        })
+    }
+
+    fn checked(&mut self, of: &Map<String, Value>, name: &str, path: &str, must: &str, ok: impl Fn(&str) -> bool) -> String {
+        match of.get(name) {
+            Some(Value::String(text)) if ok(text) => return text.clone(),
+            None => self.0.push(error(path, format!("is required: {must}"))),
+            Some(_) => self.0.push(error(path, format!("must be a text of {must}"))),
+        }
+        String::new()
+    }
+
+    fn integer(&mut self, of: &Map<String, Value>, name: &str, path: String, lowest: i64, highest: i64) -> i64 {
+        match of.get(name).map(Value::as_i64) {
+            Some(Some(number)) if (lowest..=highest).contains(&number) => return number,
+            None => self.0.push(error(path, format!("is required: an integer from {lowest} to {highest}"))),
+            Some(_) => self.0.push(error(path, format!("must be an integer from {lowest} to {highest}"))),
+        }
+        lowest
+    }
+
+    fn lines(&mut self, fields: &Map<String, Value>) -> Vec<OrderLine> {
+        let Some(Value::Array(lines)) = fields.get("lines").filter(|l| l.as_array().is_some_and(|l| (1..=MAX_LINES).contains(&l.len())))
+        else {
+            self.0.push(error("lines", format!("must be a list of 1 to {MAX_LINES} lines")));
+            return Vec::new();
+        };
+        lines.iter().enumerate().filter_map(|(i, line)| self.line(i, line)).collect()
+    }
+
+    fn line(&mut self, i: usize, line: &Value) -> Option<OrderLine> {
+        let Value::Object(line) = line else {
+            self.0.push(error(format!("lines[{i}]"), "must be an object of sku, quantity and unit_price"));
+            return None;
+        };
+        let must = "1 to 64 characters, none of them a control character";
+        let sku = self.checked(line, "sku", &format!("lines[{i}].sku"), must, |text| {
+            (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        });
+        let quantity = self.integer(line, "quantity", format!("lines[{i}].quantity"), 1, MAX_QUANTITY);
+        let unit_price = self.integer(line, "unit_price", format!("lines[{i}].unit_price"), 0, MAX_PRICE);
+        Some(OrderLine { sku, quantity: i32::try_from(quantity).ok()?, unit_price })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wrong(body: Value) -> Vec<String> {
+        Basket::read(&body).map(|_| Vec::new()).unwrap_or_else(|p| p.errors.into_iter().map(|e| e.field).collect())
+    }
+
+    fn with_lines(lines: Value) -> Value {
+        json!({"customer": "anna", "card_token": "tok_1", "currency": "EUR", "lines": lines})
+    }
+
+    #[test]
+    fn a_good_request_adds_up() {
+        let lines = json!([{"sku": "tea", "quantity": 2, "unit_price": 250}, {"sku": "tea", "quantity": 1, "unit_price": 0}]);
+        assert_eq!(Basket::read(&with_lines(lines)).unwrap().total(), Ok(500));
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let lines = json!([{"sku": "tea", "quantity": 0, "unit_price": 1.5}, 7, {"sku": "a\u{0}b", "quantity": 1_000_001}]);
+        let body = json!({"customer": "", "card_token": "ü", "currency": "eur", "lines": lines});
+        let fields = ["customer", "card_token", "currency", "lines[0].quantity", "lines[0].unit_price", "lines[1]", "lines[2].sku",
+            "lines[2].quantity", "lines[2].unit_price"];
+        assert_eq!(wrong(body), fields);
+        assert_eq!(wrong(json!({})), ["customer", "card_token", "currency", "lines"]);
+    }
+
+    #[test]
+    fn the_bounds_hold() {
+        let line = json!({"sku": "x".repeat(64), "quantity": 1_000_000, "unit_price": 100_000_000_000_i64});
+        let table = [(1, vec![]), (92, vec![]), (93, vec!["lines[92]"]), (MAX_LINES + 1, vec!["lines"]), (0, vec!["lines"])];
+        for (n, fields) in table {
+            assert_eq!(wrong(with_lines(Value::Array(vec![line.clone(); n]))), fields, "{n} lines");
+        }
+        assert_eq!(wrong(with_lines(json!([{"sku": "x".repeat(65), "quantity": 1, "unit_price": 1}]))), ["lines[0].sku"]);
+        assert_eq!(wrong(with_lines(json!([{"sku": "free", "quantity": 1, "unit_price": 0}]))), ["lines"]);
+    }
+}

@@ -1,0 +1,178 @@
+//! Payments, told as stories.
+
+use farandole::testing::{Story, committed, state_table};
+use schemas::orders::{CancellationReason, RejectionReason};
+
+use super::*;
+
+const ID: Uuid = Uuid::from_u128(7);
+
+fn given(events: impl IntoIterator<Item = Event>) -> Story<Payments> {
+    Story::new(Payments, farandole::rows![Tables; payments: Payment[ID]]).given(events)
+}
+
+fn terms() -> PaymentTerms {
+    PaymentTerms { amount: 500, currency: "EUR".into(), card_token: "tok_1".into() }
+}
+fn hold() -> Hold {
+    Hold { authorisation_id: "a-1".into(), amount: 500, currency: "EUR".into() }
+}
+const NOW: Case = Case { order_id: ID, at: 0 };
+
+fn order_seen() -> Event {
+    Event::from(PaymentExpected { order_id: ID, seen: Seen::OrderPlaced, terms: Some(terms()), expected_at: 0 })
+}
+fn stock_seen() -> Event {
+    Event::from(PaymentExpected { order_id: ID, seen: Seen::StockReserved, terms: None, expected_at: 0 })
+}
+fn requested() -> Event {
+    let PaymentTerms { amount, currency, card_token } = terms();
+    Event::from(PaymentRequested { order_id: ID, amount, currency, card_token, requested_at: 0 })
+}
+fn authorised() -> Event {
+    NOW.authorised(hold())
+}
+fn declined() -> Event {
+    Event::from(PaymentDeclined { order_id: ID, reason: "lost_card".into(), declined_at: 0 })
+}
+fn abandoned(reason: &str) -> Event {
+    Event::from(PaymentAbandoned { order_id: ID, reason: reason.into(), abandoned_at: 0 })
+}
+fn void_requested() -> Event {
+    NOW.void(&hold())
+}
+fn voided() -> Event {
+    let Hold { authorisation_id, amount, currency } = hold();
+    Event::from(PaymentVoided { order_id: ID, authorisation_id, amount, currency, voided_at: 0 })
+}
+
+fn order_placed() -> Body<Payments> {
+    Body::Heard(Heard::OrderPlaced(OrderPlaced {
+        order_id: ID,
+        customer: "anna".into(),
+        currency: "EUR".into(),
+        total: 500,
+        lines: vec![],
+        card_token: "tok_1".into(),
+        placed_at: 0,
+        confirm_by: 1,
+    }))
+}
+fn order_rejected() -> Body<Payments> {
+    let (reason, detail) = (RejectionReason::OutOfStock, String::new());
+    Body::Heard(OrderRejected { order_id: ID, reason, detail, skus: vec![], rejected_at: 0 }.into())
+}
+fn order_cancelled() -> Body<Payments> {
+    Body::Heard(OrderCancelled { order_id: ID, reason: CancellationReason::CustomerRequest, cancelled_at: 0 }.into())
+}
+fn stock_reserved() -> Body<Payments> {
+    Body::Heard(StockReserved { order_id: ID, lines: vec![], reserved_at: 0 }.into())
+}
+fn stock_short() -> Body<Payments> {
+    Body::Heard(StockShort { order_id: ID, missing: vec![], decided_at: 0 }.into())
+}
+fn authorise() -> Effect {
+    let PaymentTerms { amount, currency, card_token } = terms();
+    Effect::Authorise { order_id: ID, amount, currency, card_token }
+}
+fn void() -> Effect {
+    Effect::Void { authorisation_id: "a-1".into() }
+}
+fn outcome(name: &str, effect: Effect, outcome: Outcome) -> Body<Payments> {
+    Body::Outcome { name: name.into(), key: ID.to_string(), effect, outcome }
+}
+fn is_authorised() -> Body<Payments> {
+    outcome(AUTHORISE, authorise(), Outcome::Authorised { authorisation_id: "a-1".into() })
+}
+fn is_authorised_again() -> Body<Payments> {
+    outcome(AUTHORISE, authorise(), Outcome::Authorised { authorisation_id: "a-2".into() })
+}
+fn is_declined() -> Body<Payments> {
+    outcome(AUTHORISE, authorise(), Outcome::Declined { reason: "lost_card".into() })
+}
+fn is_voided() -> Body<Payments> {
+    outcome(VOID, void(), Outcome::Voided)
+}
+fn is_not_voided() -> Body<Payments> {
+    outcome(VOID, void(), Outcome::VoidRefused { reason: "captured".into() })
+}
+fn due() -> Body<Payments> {
+    Body::Deadline { name: "any".into(), key: ID.to_string() }
+}
+
+fn opens(name: &'static str, effect: Effect) -> Task<Effect> {
+    Task::Effect { name, key: ID.to_string(), effect }
+}
+
+#[test]
+fn the_card_is_asked_once_both_are_seen_in_either_order() {
+    given([]).when(order_placed()).then([order_seen()]).tasks([]);
+    given([]).when(stock_reserved()).then([stock_seen()]).tasks([]);
+    given([order_seen()]).when(stock_reserved()).then([requested()]).tasks([opens(AUTHORISE, authorise())]);
+    given([stock_seen()]).when(order_placed()).then([requested()]).tasks([opens(AUTHORISE, authorise())]);
+    given([order_seen()]).when(order_placed()).then([]);
+    given([stock_seen()]).when(stock_reserved()).then([]);
+}
+
+#[test]
+fn stock_that_is_short_before_the_order_is_seen_leaves_nothing_hanging() {
+    let mut story = given([]);
+    story.when(stock_short()).then([]);
+    story.when(order_placed()).then([order_seen()]);
+    story.when(order_rejected()).then([abandoned("order rejected")]);
+    story.when(stock_reserved()).then([]);
+}
+
+#[test]
+fn an_ended_order_gets_its_hold_undone() {
+    let mut story = given([order_seen(), requested(), authorised()]);
+    story.when(order_cancelled()).then([void_requested()]).tasks([opens(VOID, void())]);
+    story.when(order_rejected()).then([]);
+    story.when(is_voided()).then([voided()]).tasks([]);
+    story.when(is_voided()).then([]);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_end_is_compensated() {
+    let close = || Task::Close { name: AUTHORISE, key: ID.to_string() };
+    let mut story = given([order_seen(), requested()]);
+    story.when(order_cancelled()).then([abandoned("order cancelled")]).tasks([close()]);
+    story.when(is_authorised()).then([authorised(), void_requested()]).tasks([opens(VOID, void())]);
+
+    let mut story = given([order_seen(), requested(), abandoned("order cancelled")]);
+    story.when(is_declined()).then([declined()]);
+    assert_eq!(story.tables.payments.get(&ID).unwrap().state.0, State::Abandoned { in_flight: false });
+}
+
+#[test]
+fn every_state_answers_every_input() {
+    let asked = [order_seen(), requested()];
+    let after = |more: &[Event]| asked.iter().chain(more).cloned().collect::<Vec<_>>();
+    let states = [
+        ("none", vec![]),
+        ("expected, order seen", vec![order_seen()]),
+        ("expected, stock seen", vec![stock_seen()]),
+        ("requested", after(&[])),
+        ("authorised", after(&[authorised()])),
+        ("declined", after(&[declined()])),
+        ("abandoned", vec![order_seen(), abandoned("order rejected")]),
+        ("abandoned in flight", after(&[abandoned("order cancelled")])),
+        ("void requested", after(&[authorised(), void_requested()])),
+        ("voided", after(&[authorised(), void_requested(), voided()])),
+    ];
+    let inputs: [(&str, &dyn Fn() -> Body<Payments>); 11] = [
+        ("OrderPlaced", &order_placed),
+        ("StockReserved", &stock_reserved),
+        ("StockShort", &stock_short),
+        ("OrderRejected", &order_rejected),
+        ("OrderCancelled", &order_cancelled),
+        ("outcome authorised", &is_authorised),
+        ("outcome authorised under a second id", &is_authorised_again),
+        ("outcome declined", &is_declined),
+        ("outcome voided", &is_voided),
+        ("outcome void refused", &is_not_voided),
+        ("deadline", &due),
+    ];
+    let story = || given([]);
+    committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
+}
