@@ -54,12 +54,12 @@ impl Audit {
 
 /// Reads everything back and checks it.
 pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
-    let codec = farandole::Codec::new(shop.stage.registry(), shop.orders_pool().await?);
+    let codec = farandole::Codec::new(&shop.parts.registry, shop.orders_pool().await?);
     codec.know(<topics::Event as farandole::Message>::TYPES)?;
     let mut facts = Facts::default();
     let mut faults = Vec::new();
     for topic in SERVICES {
-        faults.extend(topics::read(shop.stage.kafka(), topic, &codec, |at, event| facts.add(at, event)).await?);
+        faults.extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, |at, event| facts.add(at, event)).await?);
     }
     let held = tables::read(shop).await?;
     let open = tables::open_matters(shop).await?;

@@ -3,14 +3,6 @@
 //! In order: start the stage, start the services, import real orders, wait until every order has ended, read everything back
 //! and audit it, say what happened. See `--help`.
 
-mod audit;
-mod facts;
-mod ledger;
-mod report;
-mod shop;
-mod tables;
-mod topics;
-
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser;
+use demo::audit::{self, Audit};
+use demo::shop::{self, SERVICES, Shop};
+use demo::{report, tables};
 use tokio::sync::watch;
-
-use crate::audit::Audit;
-use crate::shop::{SERVICES, Shop};
 
 /// How long the last orders may take to end once everything is placed: their deadline and some.
 const SETTLE: Duration = Duration::from_secs(180);

@@ -70,7 +70,7 @@ pub fn print(shop: &Shop, account: &importer::Account, audit: &Audit, memory: &[
     for (name, mb) in memory {
         println!("  {mb:>5} MB  {name}");
     }
-    println!("\nAudit, read back from topics, databases and the acquirer ({}):", shop.stage.kafka());
+    println!("\nAudit, read back from topics, databases and the acquirer ({}):", shop.parts.kafka);
     for check in &audit.checks {
         let verdict = if check.violations == 0 { "holds" } else { "VIOLATED" };
         println!("  {verdict:<8} {} ({} checked, {} violated)", check.what, check.checked, check.violations);
@@ -102,7 +102,7 @@ pub fn invite(shop: &Shop, audit: &Audit) {
     for service in crate::shop::SERVICES.into_iter().chain(["acquirer"]) {
         println!("  {service:<10} {}", shop.url(service));
     }
-    println!("  {:<10} {}\n  {:<10} {}", "kafka", shop.stage.kafka(), "registry", shop.stage.registry());
+    println!("  {:<10} {}\n  {:<10} {}", "kafka", shop.parts.kafka, "registry", shop.parts.registry);
     let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
     println!("\nThree things to try:");
     println!("  curl -s {}/orders/{id}", shop.url("orders"));

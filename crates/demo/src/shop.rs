@@ -16,10 +16,25 @@ const READY: Duration = Duration::from_secs(60);
 /// How long a service may take to finish its batches when told to stop.
 const STOP: Duration = Duration::from_secs(25);
 
-/// A stage with the shop on it. Dropping it stops everything.
-pub struct Shop {
-    pub stage: Stage,
+/// Where the shop's processes find what they need.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Brokers.
+    pub kafka: String,
+    /// The schema registry's Confluent API.
+    pub registry: String,
+    /// Before every topic and group.
+    pub prefix: String,
+    /// Each service's own database.
     pub databases: BTreeMap<&'static str, Database>,
+}
+
+/// The shop on a stage. Dropping it stops everything that it started.
+pub struct Shop {
+    /// The stage, if it is the shop's own.
+    pub stage: Option<Stage>,
+    /// What the processes use.
+    pub parts: Parts,
     ports: BTreeMap<&'static str, u16>,
     acquirer: String,
     children: Mutex<BTreeMap<String, Child>>,
@@ -35,22 +50,19 @@ pub fn sample() -> anyhow::Result<PathBuf> {
 }
 
 impl Shop {
+    /// Starts a stage of its own and the shop on it.
     pub async fn start() -> anyhow::Result<Self> {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // the only provider that is compiled in
         let options = Options::default();
         let folder = folder(&options.dir)?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let mut databases = BTreeMap::new();
-        let mut ports = BTreeMap::new();
         for service in SERVICES {
             databases.insert(service, stage.database(service).await?);
-            ports.insert(service, free_port()?);
         }
-        let bins = std::env::current_exe()?.parent().context("the demo has no folder")?.to_owned();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        let mut shop =
-            Self { stage, databases, ports, acquirer: String::new(), children: Mutex::default(), folder, bins, client };
-        shop.acquirer = shop.start_acquirer().await?;
+        let parts = Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let mut shop = Self::on(parts, folder)?;
+        shop.stage = Some(stage);
+        shop.start_acquirer(0).await?;
         // All at once: each waits for what it needs.
         for service in SERVICES {
             shop.spawn(service)?;
@@ -62,6 +74,18 @@ impl Shop {
         Ok(shop)
     }
 
+    /// A shop on a stage that others use too; nothing is started yet.
+    pub fn on(parts: Parts, folder: PathBuf) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // the only provider that is compiled in
+        let mut ports = BTreeMap::new();
+        for service in SERVICES {
+            ports.insert(service, free_port()?);
+        }
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+        let children = Mutex::default();
+        Ok(Self { stage: None, parts, ports, acquirer: String::new(), children, folder, bins: bins()?, client })
+    }
+
     /// Base URL of a service.
     pub fn url(&self, service: &str) -> String {
         match self.ports.get(service) {
@@ -70,19 +94,21 @@ impl Shop {
         }
     }
 
-    async fn start_acquirer(&self) -> anyhow::Result<String> {
+    /// Starts the acquirer; port 0 lets it choose one.
+    pub async fn start_acquirer(&mut self, port: u16) -> anyhow::Result<()> {
         let port_file = self.folder.join("acquirer.port");
         let data = self.folder.join("acquirer");
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
         let command = Command::new("acquirer", self.bins.join("acquirer"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
             .log(self.folder.join("acquirer.log"));
         self.keep("acquirer", command.spawn()?);
         let until = Instant::now() + READY;
         loop {
             if let Ok(address) = std::fs::read_to_string(&port_file) {
-                return Ok(format!("http://{}", address.trim()));
+                self.acquirer = format!("http://{}", address.trim());
+                return Ok(());
             }
             self.alive("acquirer")?;
             if Instant::now() > until {
@@ -92,15 +118,22 @@ impl Shop {
         }
     }
 
-    fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
-        let (Some(database), Some(port)) = (self.databases.get(service), self.ports.get(service)) else {
+    /// Names the acquirer's address before it is started.
+    pub fn expect_acquirer(&mut self, port: u16) {
+        self.acquirer = format!("http://127.0.0.1:{port}");
+    }
+
+    /// Starts a service.
+    pub fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
+        let (Some(database), Some(port)) = (self.parts.databases.get(service), self.ports.get(service)) else {
             bail!("{service} has no database or port");
         };
         let mut env = vec![
             ("FARANDOLE_DATABASE_URL", database.url.clone()),
-            ("FARANDOLE_KAFKA_BOOTSTRAP", self.stage.kafka().to_owned()),
-            ("FARANDOLE_REGISTRY_URL", self.stage.registry().to_owned()),
+            ("FARANDOLE_KAFKA_BOOTSTRAP", self.parts.kafka.clone()),
+            ("FARANDOLE_REGISTRY_URL", self.parts.registry.clone()),
             ("FARANDOLE_HTTP_LISTEN", format!("127.0.0.1:{port}")),
+            ("FARANDOLE_TOPICS_PREFIX", self.parts.prefix.clone()),
         ];
         if service == "payments" {
             env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.acquirer.clone()));
@@ -113,7 +146,8 @@ impl Shop {
         Ok(())
     }
 
-    async fn ready(&self, service: &str) -> anyhow::Result<()> {
+    /// Waits until a service says that it is ready.
+    pub async fn ready(&self, service: &str) -> anyhow::Result<()> {
         let url = format!("{}/readyz", self.url(service));
         let until = Instant::now() + READY;
         let mut last = String::from("no answer");
@@ -150,18 +184,19 @@ impl Shop {
     /// Resident memory of every process in MB, the largest first.
     pub fn memory(&self) -> Vec<(String, u64)> {
         let mut memory: Vec<(String, u64)> = self.lock().iter().map(|(name, child)| (name.clone(), child.rss_kb() / 1024)).collect();
-        memory.extend(self.stage.pids().into_iter().map(|(name, pid)| (name, rss_mb(pid))));
+        memory.extend(self.stage.iter().flat_map(Stage::pids).into_iter().map(|(name, pid)| (name, rss_mb(pid))));
         memory.sort_by_key(|(_, mb)| std::cmp::Reverse(*mb));
         memory
     }
 
     /// A service's database, as the service's own role.
     pub async fn pool(&self, service: &str) -> anyhow::Result<sqlx::PgPool> {
-        let database = self.databases.get(service).with_context(|| format!("{service} has no database"))?;
+        let database = self.parts.databases.get(service).with_context(|| format!("{service} has no database"))?;
         let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2);
         pool.connect(&database.url).await.with_context(|| format!("connecting to {service}'s database"))
     }
 
+    /// The orders service's database.
     pub async fn orders_pool(&self) -> anyhow::Result<sqlx::PgPool> {
         self.pool("orders").await
     }
@@ -205,7 +240,15 @@ fn folder(stage: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// Where the services' binaries are: beside the demo's, or above a test's.
+fn bins() -> anyhow::Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let found = me.ancestors().skip(1).find(|folder| folder.join("orders").is_file());
+    found.map(Path::to_owned).context("the services' binaries are not built; run `cargo build --release --bins` first")
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
 }
 

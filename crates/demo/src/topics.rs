@@ -40,7 +40,14 @@ pub struct At {
 const STILL: Duration = Duration::from_secs(30);
 
 /// Gives every event of `topic` to `each`, and says what is wrong with its chains.
-pub async fn read(bootstrap: &str, topic: &'static str, codec: &Codec, mut each: impl FnMut(At, Event)) -> anyhow::Result<Vec<String>> {
+pub async fn read(
+    bootstrap: &str,
+    prefix: &str,
+    service: &'static str,
+    codec: &Codec,
+    mut each: impl FnMut(At, Event),
+) -> anyhow::Result<Vec<String>> {
+    let topic = &format!("{prefix}{service}");
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "audit")
@@ -87,11 +94,14 @@ pub async fn read(bootstrap: &str, topic: &'static str, codec: &Codec, mut each:
                 Verdict::Drop => continue,
                 verdict => faults.push(format!("{place}: the chain is broken ({verdict:?})")),
             },
-            Ok(None) => faults.push(format!("{place}: no farandole header")),
+            Ok(None) => {
+                faults.push(format!("{place}: no farandole header"));
+                continue;
+            }
             Err(fault) => faults.push(format!("{place}: {fault}")),
         }
         match event(codec, &record).await {
-            Ok(event) => each(at(topic, &record, &event), event),
+            Ok(event) => each(at(service, &record, &event), event),
             Err(error) => faults.push(format!("{place}: {error:#}")),
         }
     }

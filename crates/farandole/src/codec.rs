@@ -32,7 +32,7 @@ use sqlx::PgPool;
 
 pub use self::error::Error;
 use self::{
-    frame::{header, split},
+    frame::{Frame, split},
     registry::{Found, Registry},
     schema::{Parsed, fingerprint, guarded, intern},
     state::{Slot, State, Way},
@@ -41,9 +41,6 @@ use crate::RecordType;
 
 /// Schema look-ups at the registry at the same time.
 const LOOKUPS: usize = 8;
-/// Room for an encoded value to begin with; the shop's events take 60 to 400 bytes.
-const ROOM: usize = 256;
-
 /// Encodes and decodes. Clones share everything.
 #[derive(Clone)]
 pub struct Codec {
@@ -160,10 +157,9 @@ impl Codec {
         let Some((schema, id)) = known.and_then(|k| Some((k.schema, k.id?))) else {
             return Err(Error::UnknownType { name: name.into() });
         };
-        let mut bytes = Vec::with_capacity(ROOM);
-        bytes.extend_from_slice(&header(id));
-        match schema.writer.write_ser(&mut bytes, value) {
-            Ok(_) => Ok(bytes),
+        let mut frame = Frame::new(id);
+        match schema.writer.write_ser(&mut frame, value) {
+            Ok(_) => Ok(frame.into_bytes()),
             Err(source) => Err(Error::Encode { name: name.into(), source: source.into() }),
         }
     }

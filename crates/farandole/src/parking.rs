@@ -81,7 +81,7 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
     .bind(column(parked, |p| p.record.key.as_deref()))
     .bind(column(parked, |p| p.record.value.as_deref()))
     .bind(column(parked, |p| Json(&p.record.headers)))
-    .bind(column(parked, |p| p.fault.map_or("waits behind a parked input", |f| f.reason.as_str())))
+    .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| f.reason.replace('\0', "\u{fffd}"))))
     .bind(column(parked, |p| p.fault.is_some()))
     .execute(conn)
     .await?;
@@ -195,7 +195,7 @@ async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> s
          where seq = (select min(seq) from farandole.parked where aggregate = $1)",
     )
     .bind(aggregate)
-    .bind(reason)
+    .bind(reason.replace('\0', "\u{fffd}"))
     .bind(LONGEST_PAUSE_SECONDS)
     .execute(conn)
     .await?;

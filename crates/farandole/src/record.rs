@@ -27,7 +27,13 @@ pub struct Record {
     pub headers: Vec<Header>,
 }
 
-/// A header; values that are no UTF-8 are kept with replacement characters, since every header of ours is text.
+/// Bytes as text that PostgreSQL takes: what is no UTF-8, and NUL, becomes a replacement character. Every header of ours is text,
+/// so only a stranger's record can change by it; and one that could not be stored could not be parked either.
+fn storable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// A header, as text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name.
@@ -53,10 +59,7 @@ impl Record {
         let headers = message.headers().map(|headers| {
             headers
                 .iter()
-                .map(|h| Header {
-                    name: h.key.to_owned(),
-                    value: h.value.map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default(),
-                })
+                .map(|h| Header { name: storable(h.key.as_bytes()), value: h.value.map(storable).unwrap_or_default() })
                 .collect()
         });
         Self {
@@ -100,7 +103,7 @@ impl Record {
     /// Under what an unreadable record parks: its key, or its own place when it has none.
     pub fn aggregate(&self) -> String {
         match self.key.as_deref() {
-            Some(key) if !key.is_empty() => String::from_utf8_lossy(key).into_owned(),
+            Some(key) if !key.is_empty() => storable(key),
             _ => format!("{}/{}/{}", self.topic, self.partition, self.offset),
         }
     }
@@ -132,3 +135,15 @@ impl Record {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_bytes_come_can_be_stored() {
+        for (bytes, text) in [(&b"plain"[..], "plain"), (b"a\0b", "a\u{fffd}b"), (b"\xff", "\u{fffd}"), (b"", "")] {
+            assert_eq!(storable(bytes), text);
+        }
+    }
+}

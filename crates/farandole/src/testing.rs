@@ -15,14 +15,19 @@ use crate::participant::{Body, Decision, Input, Participant, Refusal, Task};
 use crate::table::{Keys, Tables as _};
 use crate::time::Timestamp;
 
+/// Copies one row, or its absence, from stored tables into loaded ones.
+pub type Copy<T> = Box<dyn Fn(&T, &mut T)>;
+/// Makes one row known and absent.
+pub type Admit<T> = Box<dyn Fn(&mut T)>;
+
 /// A row that stories may speak of, there or not. Written by [`rows!`](crate::rows).
 pub struct Known<T> {
     /// Its table and key.
     pub keys: Keys,
-    /// Copies it, or its absence, as if loaded.
-    pub copy: Box<dyn Fn(&T, &mut T)>,
-    /// Makes it known and absent.
-    pub admit: Box<dyn Fn(&mut T)>,
+    /// Loads it.
+    pub copy: Copy<T>,
+    /// Begins a story without it.
+    pub admit: Admit<T>,
 }
 
 /// Names the rows that a story may speak of: `rows![Tables; orders: Order[ID], stock: Stock["tea".to_owned()]]`.
@@ -207,10 +212,10 @@ fn short(name: &str) -> &str {
 #[track_caller]
 pub fn committed(path: impl AsRef<Path>, text: &str) {
     let path = path.as_ref();
-    if std::env::var_os("UPDATE_FILES").is_some() {
-        if let Err(error) = std::fs::write(path, text) {
-            panic!("writing {}: {error}", path.display());
-        }
+    if std::env::var_os("UPDATE_FILES").is_some()
+        && let Err(error) = std::fs::write(path, text)
+    {
+        panic!("writing {}: {error}", path.display());
     }
     let there = std::fs::read_to_string(path).unwrap_or_default();
     assert!(there == text, "{} differs; run the test with UPDATE_FILES=1 and look at what changed. Now:\n{text}", path.display());

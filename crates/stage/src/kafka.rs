@@ -43,16 +43,16 @@ pub(crate) fn part(run: &Run, jars: &Path, cluster: &str, id: usize, ports: &[Po
     let log4j = folder.join("log4j2.properties");
     std::fs::write(&log4j, LOG4J).at("writing", &log4j)?;
 
-    let java = |heap: &str, class: &str| -> Result<Command, Error> {
+    let java = |heap: &str, more: &[&str], class: &str| -> Result<Command, Error> {
         let options = java_options(&folder, heap);
-        let command = Command::new(&name, find_java()?).folder(&folder).log(&log).args(options);
+        let command = Command::new(&name, find_java()?).folder(&folder).log(&log).args(options).args(more);
         let log4j = format!("-Dlog4j2.configurationFile={}", log4j.display());
         Ok(command.args([log4j, "-cp".into(), format!("{}/*", jars.display()), class.into()]))
     };
-    let format = java("128m", "kafka.tools.StorageTool")?.args(["format", "-t", cluster, "-c"]).args([&properties]);
+    let format = java("128m", &QUICK_START, "kafka.tools.StorageTool")?.args(["format", "-t", cluster, "-c"]).args([&properties]);
     prepare(&format, run, &name, &log)?;
 
-    let serve = java("512m", "kafka.Kafka")?.args([&properties]);
+    let serve = java("512m", &[], "kafka.Kafka")?.args([&properties]);
     let own = ports.get(id - 1).ok_or(Error::Options("a broker without ports"))?.broker;
     // Each is asked for itself only: when one is restarted, another may be down on purpose.
     let id = i32::try_from(id).unwrap_or(i32::MAX);
@@ -131,6 +131,9 @@ log.cleaner.dedupe.buffer.size=33554432
         folder = folder.display(),
     ))
 }
+
+/// For a process of which the start matters more than its speed: compiled once, roughly, by one thread, and a collector to match.
+pub(crate) const QUICK_START: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
 
 /// A cluster's id as Kafka writes them: 16 bytes in URL-safe base64.
 pub(crate) fn cluster_id() -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::error::{At, Error};
 use crate::folder::Run;
-use crate::kafka::{find_java, java_options};
+use crate::kafka::{QUICK_START, find_java, java_options};
 use crate::part::Part;
 use crate::process::Command;
 
@@ -25,6 +25,7 @@ pub(crate) fn part(run: &Run, jars: &Path, port: u16) -> Result<Part, Error> {
         .folder(&folder)
         .log(run.logs.join("registry.log"))
         .args(java_options(&folder, "256m"))
+        .args(QUICK_START)
         .args(["-Dquarkus.http.host=127.0.0.1".into(), format!("-Dquarkus.http.port={port}")])
         .args(["-Dquarkus.log.file.enable=false", "-jar"])
         .args([jar]);

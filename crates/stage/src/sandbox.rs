@@ -74,7 +74,7 @@ async fn make(connection: &mut PgConnection, database: &Database) -> Result<(), 
         connection.execute(AssertSqlSafe(format!("CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'"))).await?;
     }
     if !there {
-        // Copying through the WAL (the default since 15) needs no checkpoint: 30 ms against several hundred with fsync.
+        // Copying through the WAL (the default since 15) needs no checkpoint: some 70 ms against 350–550 ms, measured with fsync.
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\" OWNER \"{name}\" TEMPLATE template0"))).await?;
     }
     // The owner keeps its own right to connect.

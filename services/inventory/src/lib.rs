@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** per article, received = available + reserved, and none of them is negative.
 
-//pub mod api;
+pub mod api;
 pub mod participant;
 pub mod tables;
 

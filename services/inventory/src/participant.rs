@@ -64,8 +64,9 @@ impl Participant for Inventory {
 
     fn touches(&self, input: &Input<Self>) -> Keys {
         match &input.body {
-            Body::Heard(heard @ Heard::OrderPlaced(placed)) => Keys::of::<Reservation, _>([order_of(heard)])
-                .and::<Stock, _>(placed.lines.iter().map(|line| line.sku.clone())),
+            Body::Heard(heard @ Heard::OrderPlaced(placed)) => {
+                Keys::of::<Reservation, _>([order_of(heard)]).and::<Stock, _>(placed.lines.iter().map(|line| line.sku.clone()))
+            }
             Body::Heard(heard) => Keys::of::<Reservation, _>([order_of(heard)]),
             Body::Command(Command::Receive { sku, .. }) => Keys::of::<Stock, _>([sku.clone()]),
             Body::Deadline { .. } | Body::Outcome { .. } => Keys::default(),

@@ -1,0 +1,140 @@
+//! The HTTP interface of orders.
+
+mod views;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use farandole::table::Row as _;
+use farandole::{Answer, Api, FieldError, Problem, http};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+use uuid::Uuid;
+
+use crate::basket::Basket;
+use crate::participant::{Command, Orders};
+use crate::tables::Order;
+use views::{CancelledOrder, OrderPage, OrderSummary, OrderView, PlaceOrder, PlacedOrder};
+
+/// Orders a page, unless told, and at most.
+const PAGE: i64 = 50;
+const MAX_PAGE: i64 = 200;
+
+/// The routes, apart from any socket.
+pub fn routes() -> Router<Api<Orders>> {
+    Router::new()
+        .route("/orders", post(place).get(list))
+        .route("/orders/{order_id}", get(show))
+        .route("/orders/{order_id}/cancel", post(cancel))
+}
+
+/// What the routes are, for programs.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(info(title = "orders", description = "Takes orders and tells how they went."), paths(place, list, show, cancel))]
+    struct Doc;
+    Doc::openapi()
+}
+
+/// Takes an order. What becomes of it shows under its address; it is settled by `confirm_by` at the latest.
+#[utoipa::path(post, path = "/orders", request_body = PlaceOrder,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
+    responses((status = 201, description = "Taken; Location says where to look", body = PlacedOrder),
+        (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
+async fn place(
+    State(api): State<Api<Orders>>,
+    headers: HeaderMap,
+    http::Body(body): http::Body<Value>,
+) -> Result<Answer, Problem> {
+    let basket = Basket::read(&body)?;
+    let scope = format!("{} POST /orders", basket.customer);
+    submit(&api, &headers, scope, Command::Place(basket)).await
+}
+
+/// Cancels an order that isn't rejected. Stock and card are freed by those who hear of it.
+#[utoipa::path(post, path = "/orders/{order_id}/cancel",
+    params(("order_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 202, description = "Cancelled now", body = CancelledOrder),
+        (status = 200, description = "Was cancelled before", body = CancelledOrder),
+        (status = 404, description = "No such order"), (status = 409, description = "It was rejected")))]
+async fn cancel(State(api): State<Api<Orders>>, Path(id): Path<String>, headers: HeaderMap) -> Result<Answer, Problem> {
+    let order_id = order_id(&id)?;
+    submit(&api, &headers, format!("{order_id} POST /orders/cancel"), Command::Cancel { order_id }).await
+}
+
+/// One order with its history.
+#[utoipa::path(get, path = "/orders/{order_id}", params(("order_id" = Uuid, Path)),
+    responses((status = 200, body = OrderView), (status = 404, description = "No such order")))]
+async fn show(State(api): State<Api<Orders>>, Path(id): Path<String>) -> Result<axum::Json<OrderView>, Problem> {
+    let order_id = order_id(&id)?;
+    let row = sqlx::query(
+        "select order_id, customer, currency, total, lines, placed_at, state, history from orders where order_id = $1",
+    )
+    .bind(order_id)
+    .fetch_optional(&api.pool)
+    .await
+    .map_err(http::database)?
+    .ok_or_else(|| Problem::not_found(format!("there is no order {order_id}")))?;
+    Ok(axum::Json(OrderView::of(Order::from_row(&row).map_err(http::database)?)))
+}
+
+/// Which orders to list.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    customer: String,
+    limit: Option<i64>,
+    after: Option<Uuid>,
+}
+
+/// A customer's orders, newest first.
+#[utoipa::path(get, path = "/orders",
+    params(("customer" = String, Query), ("limit" = Option<i64>, Query, description = "1 to 200, 50 unless said"),
+        ("after" = Option<Uuid>, Query, description = "`next` of the page before")),
+    responses((status = 200, body = OrderPage)))]
+async fn list(
+    State(api): State<Api<Orders>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<axum::Json<OrderPage>, Problem> {
+    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let limit = wanted.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        let reason = format!("must be from 1 to {MAX_PAGE}");
+        return Err(Problem::invalid(vec![FieldError { field: "limit".to_owned(), reason }]));
+    }
+    let rows = sqlx::query(
+        "select order_id, customer, currency, total, '[]'::jsonb as lines, placed_at, state, '[]'::jsonb as history
+         from orders where customer = $1 and order_id < $2 order by order_id desc limit $3",
+    )
+    .bind(&wanted.customer)
+    .bind(wanted.after.unwrap_or(Uuid::max()))
+    .bind(limit + 1)
+    .fetch_all(&api.pool)
+    .await
+    .map_err(http::database)?;
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in &rows {
+        orders.push(OrderSummary::of(Order::from_row(row).map_err(http::database)?));
+    }
+    Ok(axum::Json(OrderPage::of(orders, usize::try_from(limit).unwrap_or(usize::MAX))))
+}
+
+async fn submit(api: &Api<Orders>, headers: &HeaderMap, scope: String, command: Command) -> Result<Answer, Problem> {
+    let idempotency = http::idempotency(headers, scope, &json!(command))?;
+    api.commands.submit(command, idempotency, http::traceparent(headers)).await
+}
+
+fn order_id(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_description_is_the_one_that_is_served() {
+        let text = serde_json::to_string_pretty(&super::openapi()).unwrap() + "\n";
+        farandole::testing::committed(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), &text);
+    }
+}

@@ -31,7 +31,9 @@ impl Basket {
     /// # Errors
     /// 422 with every wrong field.
     pub fn read(body: &Value) -> Result<Self, Problem> {
-        let Value::Object(fields) = body else { return Err(Problem::new(422, "invalid-request", "the body must be a JSON object")) };
+        let Value::Object(fields) = body else {
+            return Err(Problem::new(422, "invalid-request", "the body must be a JSON object"));
+        };
         let mut wrong = Wrong::default();
         let basket = Self {
             customer: wrong.text(fields, "customer", 64),
@@ -108,7 +110,8 @@ impl Wrong {
     }
 
     fn lines(&mut self, fields: &Map<String, Value>) -> Vec<OrderLine> {
-        let Some(Value::Array(lines)) = fields.get("lines").filter(|l| l.as_array().is_some_and(|l| (1..=MAX_LINES).contains(&l.len())))
+        let Some(Value::Array(lines)) =
+            fields.get("lines").filter(|l| l.as_array().is_some_and(|l| (1..=MAX_LINES).contains(&l.len())))
         else {
             self.0.push(error("lines", format!("must be a list of 1 to {MAX_LINES} lines")));
             return Vec::new();
@@ -154,8 +157,17 @@ mod tests {
     fn every_wrong_field_is_named_at_once() {
         let lines = json!([{"sku": "tea", "quantity": 0, "unit_price": 1.5}, 7, {"sku": "a\u{0}b", "quantity": 1_000_001}]);
         let body = json!({"customer": "", "card_token": "ü", "currency": "eur", "lines": lines});
-        let fields = ["customer", "card_token", "currency", "lines[0].quantity", "lines[0].unit_price", "lines[1]", "lines[2].sku",
-            "lines[2].quantity", "lines[2].unit_price"];
+        let fields = [
+            "customer",
+            "card_token",
+            "currency",
+            "lines[0].quantity",
+            "lines[0].unit_price",
+            "lines[1]",
+            "lines[2].sku",
+            "lines[2].quantity",
+            "lines[2].unit_price",
+        ];
         assert_eq!(wrong(body), fields);
         assert_eq!(wrong(json!({})), ["customer", "card_token", "currency", "lines"]);
     }

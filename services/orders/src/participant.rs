@@ -205,10 +205,15 @@ fn order_of(input: &Input<Orders>) -> Uuid {
 fn shortage(short: &StockShort) -> (RejectionReason, String, Vec<String>) {
     let unknown = short.missing.iter().any(|line| !line.known);
     let reason = if unknown { RejectionReason::UnknownSku } else { RejectionReason::OutOfStock };
-    let mut words: Vec<String> = short.missing.iter().take(NAMED).map(|line| match line.known {
-        true => format!("{}: {} wanted, {} available", line.sku, line.requested, line.available),
-        false => format!("{}: unknown", line.sku),
-    }).collect();
+    let mut words: Vec<String> = short
+        .missing
+        .iter()
+        .take(NAMED)
+        .map(|line| match line.known {
+            true => format!("{}: {} wanted, {} available", line.sku, line.requested, line.available),
+            false => format!("{}: unknown", line.sku),
+        })
+        .collect();
     if short.missing.len() > NAMED {
         words.push(format!("{} more", short.missing.len() - NAMED));
     }

@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** an order that ended without goods ends here as abandoned, declined or voided: nothing stays held on the card.
 
-//pub mod api;
-//pub mod effects;
+pub mod api;
+pub mod effects;
 pub mod participant;
 pub mod tables;
 

@@ -172,7 +172,8 @@ impl Participant for Payments {
         match event {
             Event::PaymentRequested(e) => {
                 let (order_id, amount) = (e.order_id, e.amount);
-                let effect = Effect::Authorise { order_id, amount, currency: e.currency.clone(), card_token: e.card_token.clone() };
+                let effect =
+                    Effect::Authorise { order_id, amount, currency: e.currency.clone(), card_token: e.card_token.clone() };
                 vec![Task::Effect { name: AUTHORISE, key: order_id.to_string(), effect }]
             }
             // Closing what was never opened is nothing; one that may have started still has its outcome heard.

@@ -3,6 +3,7 @@
 //! A claim is a step of scope `claim/<name>/<key>/<cause>`: a step can be taken once, so of two workers one has it. The cause
 //! is in the scope so that a task's steps are never those of an earlier task at the same place.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -67,99 +68,85 @@ pub(super) struct Next {
     pub until: Duration,
 }
 
-/// What [`locks`](Locks) a claim takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Locks {
-    /// The task's row, so that closing and claiming exclude each other. Rows locked by others are left alone: who holds one
-    /// closes it or claims it.
-    Task,
-    /// None: an attempt is given back, or the caller's transaction holds the lock.
-    None,
+/// The statement that appends claims, with or without a join to, and a lock of, the tasks' rows.
+macro_rules! append_sql {
+    ($tasks:literal, $lock:literal) => {
+        concat!(
+            r#"with x as materialized (
+                 select x.*, n.now
+                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[],
+                             $10::boolean[], $11::boolean[])
+                      as x(name, key, cause, scope, after, attempt, first, until, idle, maybe) "#,
+            $tasks,
+            r#" cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n "#,
+            $lock,
+            r#"), old as (
+                 delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
+               )
+               insert into farandole.steps (scope, step, state)
+               select scope, after + 1, jsonb_build_object('worker', $9::uuid, 'until', now + until, 'attempt', attempt,
+                        'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
+               from x
+               where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
+               order by scope
+               on conflict do nothing returning scope, step, (state->>'first')::bigint"#
+        )
+    };
 }
 
 /// Claims each task that is still there and whose newest claim is the given one; gives the claims that were had.
 pub(super) async fn take(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
-    append(conn, worker, tasks, Locks::Task).await
+    // The row's lock makes closing and claiming exclude each other. Who holds it already closes the task or claims it.
+    let sql = append_sql!(
+        "join farandole.tasks t on t.name = x.name and t.key = x.key and t.cause = x.cause",
+        "order by t.name, t.key, t.cause for no key update of t skip locked"
+    );
+    append(conn, sql, worker, tasks).await
 }
 
 /// Gives attempts back until later; the same conditions.
 pub(super) async fn defer(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
-    append(conn, worker, tasks, Locks::None).await
+    append(conn, append_sql!("", ""), worker, tasks).await
 }
 
-async fn append(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)], locks: Locks) -> sqlx::Result<Vec<Option<Claim>>> {
+// Old steps go nine behind the newest, or a task retried for weeks would leave tens of thousands. A claim that a worker sent
+// nine claims ago could then be taken twice; it loses at the commit, where only the newest counts.
+async fn append(
+    conn: &mut PgConnection,
+    sql: &'static str,
+    worker: Uuid,
+    tasks: &[(&Id, Next)],
+) -> sqlx::Result<Vec<Option<Claim>>> {
     if tasks.is_empty() {
         return Ok(Vec::new());
     }
-    // Old steps go nine behind the newest, or a task retried for weeks would leave tens of thousands. A claim that a worker
-    // sent nine claims ago could then be taken twice; it loses at the commit, where only the newest counts.
-    let sql = match locks {
-        Locks::Task => {
-            r#"with x as materialized (
-                 select x.*, n.now
-                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::boolean[],
-                             $9::boolean[], $10::bigint[]) with ordinality
-                      as x(name, key, cause, scope, after, attempt, first, idle, maybe, until, ord)
-                 join farandole.tasks t on t.name = x.name and t.key = x.key and t.cause = x.cause
-                 cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
-                 order by t.name, t.key, t.cause for no key update of t skip locked
-               ), old as (
-                 delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
-               ), new as (
-                 insert into farandole.steps (scope, step, state)
-                 select scope, after + 1, jsonb_build_object('worker', $11::uuid, 'until', now + until, 'attempt', attempt,
-                          'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
-                 from x
-                 where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
-                 order by scope
-                 on conflict do nothing returning scope, step, (state->>'first')::bigint as first
-               )
-               select x.ord, new.step, new.first from new join x on x.scope = new.scope"#
-        }
-        Locks::None => {
-            r#"with x as materialized (
-                 select x.*, n.now
-                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::boolean[],
-                             $9::boolean[], $10::bigint[]) with ordinality
-                      as x(name, key, cause, scope, after, attempt, first, idle, maybe, until, ord)
-                 cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
-               ), old as (
-                 delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
-               ), new as (
-                 insert into farandole.steps (scope, step, state)
-                 select scope, after + 1, jsonb_build_object('worker', $11::uuid, 'until', now + until, 'attempt', attempt,
-                          'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
-                 from x
-                 where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
-                 order by scope
-                 on conflict do nothing returning scope, step, (state->>'first')::bigint as first
-               )
-               select x.ord, new.step, new.first from new join x on x.scope = new.scope"#
-        }
-    };
     let ids = tasks.iter().map(|t| t.0);
+    let scopes: Vec<String> = ids.clone().map(Id::scope).collect();
+    let micros = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX / 4);
     let rows = sqlx::query(sql)
         .bind(ids.clone().map(|id| id.name.as_str()).collect::<Vec<_>>())
         .bind(ids.clone().map(|id| id.key.as_str()).collect::<Vec<_>>())
-        .bind(ids.clone().map(|id| id.cause).collect::<Vec<_>>())
-        .bind(ids.map(Id::scope).collect::<Vec<_>>())
+        .bind(ids.map(|id| id.cause).collect::<Vec<_>>())
+        .bind(&scopes)
         .bind(tasks.iter().map(|t| t.1.after).collect::<Vec<_>>())
         .bind(tasks.iter().map(|t| i32::try_from(t.1.attempt).unwrap_or(i32::MAX)).collect::<Vec<_>>())
         .bind(tasks.iter().map(|t| t.1.first.map(Timestamp::micros)).collect::<Vec<_>>())
+        .bind(tasks.iter().map(|t| micros(t.1.until)).collect::<Vec<_>>())
+        .bind(worker)
         .bind(tasks.iter().map(|t| t.1.idle).collect::<Vec<_>>())
         .bind(tasks.iter().map(|t| t.1.maybe).collect::<Vec<_>>())
-        .bind(tasks.iter().map(|t| i64::try_from(t.1.until.as_micros()).unwrap_or(i64::MAX / 4)).collect::<Vec<_>>())
-        .bind(worker)
         .fetch_all(conn)
         .await?;
-    let mut had = vec![None; tasks.len()];
+    let mut had: HashMap<String, (i64, i64)> = HashMap::with_capacity(rows.len());
     for row in rows {
-        let (ord, step, first): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let Some(at) = usize::try_from(ord - 1).ok().filter(|at| *at < tasks.len()) else { continue };
-        let Next { attempt, idle, maybe, .. } = tasks[at].1;
-        had[at] = Some(Claim { step, attempt, first: Some(Timestamp::from_micros(first)), idle, maybe });
+        had.insert(row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
     }
-    Ok(had)
+    let claim = |(scope, (_, next)): (&String, &(&Id, Next))| {
+        let (step, first) = *had.get(scope)?;
+        let Next { attempt, idle, maybe, .. } = *next;
+        Some(Claim { step, attempt, first: Some(Timestamp::from_micros(first)), idle, maybe })
+    };
+    Ok(scopes.iter().zip(tasks).map(claim).collect())
 }
 
 /// Locks the tasks' rows and says which are there with the given step as their newest.

@@ -40,7 +40,23 @@ pub(super) struct Dispatcher<P: Participant, E> {
     /// Claims that may be held at once.
     places: Arc<Semaphore>,
     calls: JoinSet<()>,
+    stall: Stall,
 }
+
+/// Reading goes no further while a queue is full, or what has no room would wait for the next sweep. But not for long, since
+/// behind it may be something for another target.
+#[derive(Debug, Clone, Copy)]
+enum Stall {
+    /// Nothing was too much since the beginning of this pass through the tasks.
+    No,
+    /// Until there is room, or until then.
+    Until(Instant),
+    /// It was long enough for this pass.
+    Over,
+}
+
+/// The longest stall of a pass.
+const STALL: Duration = Duration::from_secs(1);
 
 impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     pub fn new(
@@ -65,6 +81,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             places: Arc::new(Semaphore::new(config.held)),
             calls: JoinSet::new(),
             config: Arc::new(config),
+            stall: Stall::No,
         }
     }
 
@@ -76,8 +93,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             while self.calls.try_join_next().is_some() {}
             self.settle();
             self.ripen();
-            let has_room = self.known.len() < self.config.known;
-            if has_room && Instant::now() >= look_at {
+            if self.may_look() && Instant::now() >= look_at {
                 match self.look().await {
                     Ok((found, full)) => {
                         poll = if found { BUSY } else { (poll * 2).min(self.config.idle) };
@@ -97,7 +113,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                     look_at = Instant::now() + self.config.idle;
                 }
             }
-            let until = self.wake_at(if has_room { look_at } else { Instant::now() + self.config.idle });
+            let until = self.wake_at(if self.may_look() { look_at } else { Instant::now() + BUSY });
             tokio::select! {
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.back.changed.notified() => {}
@@ -118,7 +134,6 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 Settled::Gone(id) => {
                     self.known.remove(&id);
                 }
-                // What isn't remembered is found again by looking.
                 Settled::Again(ready, _) if self.later.len() >= self.config.queue => {
                     self.known.remove(&ready.id);
                 }
@@ -138,19 +153,33 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         }
     }
 
-    fn queue(&mut self, ready: Ready<P::Effect>) {
+    /// Whether it was queued, or will be found by the next sweep anyway.
+    fn queue(&mut self, ready: Ready<P::Effect>) -> bool {
         let name = self.effects.target(&ready.effect);
         let target = self.targets.entry(name).or_insert_with(|| Target::new(name, &self.config, Instant::now()));
-        if let Err(ready) = target.push(ready) {
-            self.known.remove(&ready.id);
+        let Err(id) = target.push(ready) else { return true };
+        self.known.remove(&id);
+        !target.is_up()
+    }
+
+    fn may_look(&mut self) -> bool {
+        if let Stall::Until(end) = self.stall {
+            if self.targets.values().all(|t| t.has_room() || !t.is_up()) {
+                self.stall = Stall::No;
+            } else if Instant::now() >= end {
+                self.stall = Stall::Over;
+            } else {
+                return false;
+            }
         }
+        self.known.len() < self.config.known
     }
 
     /// Reads a page; says whether something new was there, and whether there may be more.
     async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
         let page = self.scanner.page(&self.pool).await?;
         let mut unreadable = Vec::new();
-        let mut found = false;
+        let (mut found, mut all) = (false, true);
         for Task { id, claim, effect, correlation, traceparent, .. } in page.tasks {
             if !self.known.insert(id.clone()) {
                 continue;
@@ -159,7 +188,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             // An attempt whose lease ran out may have happened.
             let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
             match serde_json::from_value(effect.unwrap_or_default()) {
-                Ok(effect) => self.queue(Ready { id, claim, effect, correlation, traceparent }),
+                Ok(effect) => all &= self.queue(Ready { id, claim, effect, correlation, traceparent }),
                 Err(error) => {
                     tracing::error!(name = id.name, key = id.key, %error,
                         "a stored effect can't be read; it is kept and tried again later, and needs a build that knows it");
@@ -169,6 +198,14 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             }
         }
         self.put_off(&unreadable).await?;
+        if !all && matches!(self.stall, Stall::No) {
+            self.scanner.again();
+            self.stall = Stall::Until(Instant::now() + STALL);
+            return Ok((true, true));
+        }
+        if !page.full {
+            self.stall = Stall::No;
+        }
         Ok((found, page.full))
     }
 

@@ -37,23 +37,29 @@ pub(super) struct Scanner {
     limit: usize,
     /// Tasks that will be due within this are looked at, to know when.
     ahead: Duration,
+    /// The last row read.
     after: Option<(i64, Id)>,
+    /// When this sweep began.
     sweep: Option<Instant>,
-    swept: Instant,
+    /// When the next begins.
+    next_sweep: Instant,
+    /// `after` and `sweep` before the last page.
+    before: (Option<(i64, Id)>, Option<Instant>),
 }
 
 impl Scanner {
     pub fn new(kind: Kind, limit: usize, ahead: Duration) -> Self {
         let now = Instant::now();
-        Self { kind, limit, ahead, after: None, sweep: Some(now), swept: now }
+        Self { kind, limit, ahead, after: None, sweep: Some(now), next_sweep: now, before: (None, Some(now)) }
     }
 
     /// The next page.
     pub async fn page(&mut self, pool: &PgPool) -> sqlx::Result<Page> {
         let began = Instant::now();
-        if self.sweep.is_none() && began >= self.swept {
+        if self.sweep.is_none() && began >= self.next_sweep {
             (self.after, self.sweep) = (None, Some(began));
         }
+        self.before = (self.after.clone(), self.sweep);
         let (due, id) = match &self.after {
             Some((due, id)) => (Some(*due), id.clone()),
             None => (None, Id { name: String::new(), key: String::new(), cause: Uuid::nil() }),
@@ -93,6 +99,11 @@ impl Scanner {
         self.read(&rows, began)
     }
 
+    /// Reads the last page once more the next time.
+    pub fn again(&mut self) {
+        (self.after, self.sweep) = self.before.clone();
+    }
+
     fn read(&mut self, rows: &[PgRow], began: Instant) -> sqlx::Result<Page> {
         let mut page = Page { tasks: Vec::new(), full: false, next: None };
         let (mut now, mut last, mut ahead, mut seen) = (0, None, false, 0);
@@ -118,7 +129,7 @@ impl Scanner {
             self.after = Some((now - slack, Id { name: String::new(), key: String::new(), cause: Uuid::nil() }));
             if let Some(sweep) = self.sweep.take() {
                 let took = sweep.elapsed();
-                self.swept = began + took + SWEEP.max(took * 9);
+                self.next_sweep = began + took + SWEEP.max(took * 9);
             }
         }
         Ok(page)

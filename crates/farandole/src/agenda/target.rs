@@ -63,18 +63,24 @@ impl<F> Target<F> {
         }
     }
 
-    /// Queues it; gives it back when the queue is full.
-    pub fn push(&mut self, ready: Ready<F>) -> Result<(), Ready<F>> {
+    /// Queues it, unless the queue is full.
+    pub fn push(&mut self, ready: Ready<F>) -> Result<(), Id> {
         let queue = if ready.claim.attempt == 0 { &mut self.fresh } else { &mut self.again };
         if queue.len() >= self.limit {
-            return Err(ready);
+            return Err(ready.id);
         }
         queue.push_back(ready);
         Ok(())
     }
 
-    pub fn queued(&self) -> usize {
-        self.fresh.len() + self.again.len()
+    /// Whether it is worth reading more for it.
+    pub fn has_room(&self) -> bool {
+        self.fresh.len().max(self.again.len()) <= self.limit / 2
+    }
+
+    /// Whether its queue gets shorter soon, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.breaker.get().number() == 0.0
     }
 
     /// What may start now, each with its place in the bulkhead: retries as far as the budget goes, then first attempts.
@@ -106,7 +112,7 @@ impl<F> Target<F> {
 
     /// When something queued may start that can't now, other than by the end of a call.
     pub fn next(&mut self, now: Instant) -> Option<Instant> {
-        if self.queued() == 0 {
+        if self.fresh.is_empty() && self.again.is_empty() {
             return None;
         }
         if let Some(at) = self.breaker.get().reopens() {

@@ -1,17 +1,48 @@
 //! Confluent's wire format: a zero, the schema's id as a big-endian `i32`, the Avro datum.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use super::Error;
 
-/// Length of what precedes the datum.
-const HEADER: usize = 5;
 const MAGIC: u8 = 0;
 
-/// The header for `id`.
-pub(super) fn header(id: i32) -> [u8; HEADER] {
-    let [a, b, c, d] = id.to_be_bytes();
-    [MAGIC, a, b, c, d]
+/// Room for an encoded value to begin with; the shop's events take 60 to 400 bytes.
+const ROOM: usize = 256;
+
+/// A value being written, with its header in front.
+pub(super) struct Frame(Vec<u8>);
+
+impl Frame {
+    pub(super) fn new(id: i32) -> Self {
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.push(MAGIC);
+        bytes.extend_from_slice(&id.to_be_bytes());
+        Self(bytes)
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl Write for Frame {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_all(buf).map(|()| buf.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
+        match buf {
+            // Most variable-length integers; a copy of unknown length costs a call each.
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(buf),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The schema's id, and the datum behind it.
@@ -44,7 +75,7 @@ impl Read for Datum<'_> {
     #[inline]
     fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
         match self.0.split_at_checked(buf.len()) {
-            // The one-byte reads of variable-length integers; a copy of unknown length costs a call each.
+            // Variable-length integers are read byte by byte; see `Frame`.
             Some(([byte], rest)) => {
                 buf[0] = *byte;
                 self.0 = rest;

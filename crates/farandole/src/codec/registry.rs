@@ -53,7 +53,8 @@ impl Registry {
         // First: Confluent's registry and Apicurio take it for a subject that doesn't exist yet.
         self.configure(subject).await?;
         let what = format!("registering {subject}");
-        let answer = self.call(&what, Method::POST, &["subjects", subject, "versions"], Some(json!({ "schema": schema }))).await?;
+        let answer =
+            self.call(&what, Method::POST, &["subjects", subject, "versions"], Some(json!({ "schema": schema }))).await?;
         if answer.status == StatusCode::CONFLICT {
             return Err(Error::Incompatible { subject: subject.into(), message: answer.message() });
         }

@@ -160,10 +160,7 @@ fn element(weight: Weight) -> Result<Weight, String> {
     Ok(Weight { empty: false, depth: weight.depth + 1, types: weight.types + 1 })
 }
 
-fn sum<'s>(
-    parts: impl Iterator<Item = &'s Schema>,
-    named: &mut HashMap<String, Option<Weight>>,
-) -> Result<Weight, String> {
+fn sum<'s>(parts: impl Iterator<Item = &'s Schema>, named: &mut HashMap<String, Option<Weight>>) -> Result<Weight, String> {
     let mut all = Weight { empty: true, ..LEAF };
     for part in parts {
         let part = weigh(part, named)?;

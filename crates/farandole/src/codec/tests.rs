@@ -153,7 +153,8 @@ fn text<T: Debug>(result: Result<T, Error>) -> String {
 
 #[test]
 fn a_value_is_framed_as_confluent_does() {
-    let schema = r#"{"type": "record", "name": "a.B", "fields": [{"name": "x", "type": "int"}, {"name": "s", "type": "string"}]}"#;
+    let schema =
+        r#"{"type": "record", "name": "a.B", "fields": [{"name": "x", "type": "int"}, {"name": "s", "type": "string"}]}"#;
     let codec = Codec::offline(&[]);
     codec.write().know(intern(schema).unwrap(), Some(0x0102_0304)).unwrap();
     #[derive(Serialize)]
@@ -259,13 +260,13 @@ fn samples() -> [(Codec, Vec<u8>); 2] {
 #[ignore = "a measurement"]
 fn timing() {
     fn best(what: &str, mut run: impl FnMut()) {
-        let n = 200_000;
+        let n = 10_000;
         let round = |run: &mut dyn FnMut()| {
             let started = Instant::now();
             (0..n).for_each(|_| run());
             started.elapsed().as_nanos() / n
         };
-        let best = (0..5).map(|_| round(&mut run)).min();
+        let best = (0..60).map(|_| round(&mut run)).min();
         println!("{what}: {} ns", best.unwrap());
     }
     let [(direct, bytes), (resolving, later)] = samples();

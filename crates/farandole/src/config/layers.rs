@@ -12,6 +12,8 @@ use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Process, 
 
 /// In front of every variable of ours.
 pub(super) const PREFIX: &str = "FARANDOLE_";
+/// Where the file is: the command line's matter.
+const NOT_A_KEY: &str = "FARANDOLE_CONFIG";
 /// The only map of the kit's: its keys are librdkafka's, not ours.
 const PROPERTIES: (&str, &str) = ("kafka", "properties");
 /// What Kubernetes adds for every service of the namespace (`FARANDOLE_ORDERS_SERVICE_HOST`, `…_PORT_8080_TCP`): not meant for us.
@@ -105,7 +107,7 @@ impl Layers {
 
     pub fn env(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         for (name, text) in env {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX).filter(|_| name != NOT_A_KEY) else { continue };
             let rest = rest.to_ascii_lowercase();
             let found = self.sections.iter().enumerate().find_map(|(at, s)| Some((at, rest.strip_prefix(s.name)?.strip_prefix('_')?)));
             match found {

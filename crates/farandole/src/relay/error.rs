@@ -133,8 +133,12 @@ impl Error {
         let mut text = self.to_string();
         let mut next = std::error::Error::source(self);
         while let Some(source) = next {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
+            // sqlx repeats its source in its own words.
+            let words = source.to_string();
+            if !text.ends_with(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
             next = source.source();
         }
         text

@@ -28,7 +28,7 @@ from (select *, count(*) over () <= $3 - 1 and sum(bytes) over () <= $4 as whole
             union all
             select *, octet_length(payload) + coalesce(pg_column_size(headers), 0)
             from farandole.outbox where xid = any($2::xid8[])
-            limit $3) as some) as some
+            limit $3) as found) as found
 where whole or place = 1
 order by seq + 0";
 
@@ -38,7 +38,7 @@ select seq, topic, id, aggregateid, type, payload, time, cause, correlation, i, 
 from (select *, count(*) over () <= $2 - 1 and sum(bytes) over () <= $3 as whole, row_number() over () as place
       from (select *, octet_length(payload) + coalesce(pg_column_size(headers), 0) as bytes
             from farandole.outbox where xid >= $1::xid8
-            limit $2) as some) as some
+            limit $2) as found) as found
 where whole or place = 1
 order by seq + 0";
 

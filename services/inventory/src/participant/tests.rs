@@ -10,7 +10,8 @@ const ID: Uuid = Uuid::from_u128(7);
 const RECEIPT: Uuid = Uuid::from_u128(1);
 
 fn given(events: impl IntoIterator<Item = Event>) -> Story<Inventory> {
-    let rows = farandole::rows![Tables; reservations: Reservation[ID], stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
+    let rows =
+        farandole::rows![Tables; reservations: Reservation[ID], stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
     Story::new(Inventory, rows).given(events)
 }
 

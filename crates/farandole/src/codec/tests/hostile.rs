@@ -14,7 +14,9 @@ fn schemas_without_a_bound_are_refused() {
     let mut deep = r#"{"name": "f0", "type": {"type": "record", "name": "R0", "fields": []}}"#.to_owned();
     for i in 1..80 {
         let (r, f) = (format!("R{i}"), format!("R{}", i - 1));
-        let field = format!(r#", {{"name": "f{i}", "type": {{"type": "record", "name": "{r}", "fields": [{{"name": "a", "type": "{f}"}}"#);
+        let field = format!(
+            r#", {{"name": "f{i}", "type": {{"type": "record", "name": "{r}", "fields": [{{"name": "a", "type": "{f}"}}"#
+        );
         deep += &format!("{field}]}}}}");
         laughs += &format!(r#"{field}, {{"name": "b", "type": "{f}"}}]}}}}"#);
     }
@@ -32,6 +34,7 @@ fn schemas_without_a_bound_are_refused() {
     }
 }
 
+/// Fails when `Datum` reports its end as `UnexpectedEof`: the last field's loss then goes unseen.
 #[test]
 fn no_truncation_decodes() {
     for (codec, bytes) in samples() {
@@ -78,4 +81,3 @@ proptest! {
         }
     }
 }
-

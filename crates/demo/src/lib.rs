@@ -1,0 +1,9 @@
+//! The shop as processes on a stage, and the audit of what came of its orders: for the demo and for tests.
+
+pub mod audit;
+pub mod facts;
+pub mod ledger;
+pub mod report;
+pub mod shop;
+pub mod tables;
+pub mod topics;

@@ -1,0 +1,219 @@
+//! Bad requests and bad records: each has a decided answer, and nothing is lost.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::{Value, json};
+
+use crate::kit::{self, Own, order};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ways_of_an_order() {
+    let own = kit::open().await;
+    own.receive("11111", 10).await;
+
+    let confirmed = own.place("11111", 4, "tok_a").await;
+    own.until(&confirmed, "confirmed").await;
+    assert_eq!(own.stock("11111").await, (10, 4));
+
+    let short = own.place("11111", 7, "tok_a").await;
+    let body = own.until(&short, "rejected").await;
+    assert_eq!(body["reason"], "OUT_OF_STOCK");
+    assert_eq!(own.stock("11111").await, (10, 4), "nothing of a rejected order is reserved");
+
+    let unknown = own.place("99999", 1, "tok_a").await;
+    assert_eq!(own.until(&unknown, "rejected").await["reason"], "UNKNOWN_SKU");
+
+    let declined = own.place("11111", 2, "tok_decline_a").await;
+    assert_eq!(own.until(&declined, "rejected").await["reason"], "CARD_DECLINED");
+    kit::eventually("the stock of the declined order to be released", async || (own.stock("11111").await == (10, 4)).then_some(())).await;
+
+    // Cancelled by the customer after confirmation: voided and released.
+    let (status, _) = own.post("orders", &format!("/orders/{confirmed}/cancel"), None, "{}").await;
+    assert!(status.is_success(), "{status}");
+    own.until(&confirmed, "cancelled").await;
+    kit::eventually("stock and card to be given back", async || {
+        let (_, payment) = own.get("payments", &format!("/payments/{confirmed}")).await;
+        (own.stock("11111").await == (10, 0) && payment["state"] == "voided").then_some(())
+    })
+    .await;
+
+    // A cancel of a settled order: again is the same answer, of a rejected one a conflict. Neither is an event.
+    let (status, body) = own.post("orders", &format!("/orders/{confirmed}/cancel"), None, "{}").await;
+    assert_eq!((status.as_u16(), &body["state"]), (200, &json!("cancelled")));
+    let (status, body) = own.post("orders", &format!("/orders/{short}/cancel"), None, "{}").await;
+    assert_eq!(status, 409, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_wrong() {
+    let own = kit::open().await;
+    own.receive("11111", 100).await;
+
+    let line = |quantity: Value, price: Value| json!({ "customer": "c1", "card_token": "t", "currency": "GBP", "lines": [{ "sku": "11111", "quantity": quantity, "unit_price": price }] });
+    let cases = [
+        ("a negative quantity", line(json!(-1), json!(1)), "lines[0].quantity"),
+        ("a quantity of none", line(json!(0), json!(1)), "lines[0].quantity"),
+        ("a wrong type", line(json!("six"), json!(1)), "lines[0].quantity"),
+        ("an amount that overflows", line(json!(1_000_000), json!(i64::MAX)), "lines[0].unit_price"),
+        ("no lines", json!({ "customer": "c1", "card_token": "t", "currency": "GBP", "lines": [] }), "lines"),
+        ("a currency in small letters", json!({ "customer": "c1", "card_token": "t", "currency": "gbp", "lines": [{ "sku": "1", "quantity": 1, "unit_price": 1 }] }), "currency"),
+    ];
+    for (what, body, field) in cases {
+        let (status, problem) = own.post("orders", "/orders", None, body.to_string()).await;
+        assert!((400..=422).contains(&status.as_u16()), "{what}: {status} {problem}");
+        let fields: Vec<&str> = problem["errors"].as_array().into_iter().flatten().filter_map(|e| e["field"].as_str()).collect();
+        assert!(fields.iter().any(|f| f.starts_with(field)), "{what}: {problem}");
+    }
+
+    let (status, _) = own.post("orders", "/orders", None, "{not json").await;
+    assert_eq!(status, 400, "no JSON");
+    let (status, _) = own.post("orders", "/orders", None, vec![b' '; 3 << 20]).await;
+    assert_eq!(status, 413, "an oversized body");
+    let (status, _) = own.get("orders", "/orders/0193fd0e-0000-7000-8000-000000000000").await;
+    assert_eq!(status, 404, "an order that nobody placed");
+    let (status, _) = own.post("orders", "/orders/0193fd0e-0000-7000-8000-000000000000/cancel", None, "{}").await;
+    assert_eq!(status, 404, "a cancel of an order that nobody placed");
+    let (status, _) = own.get("orders", "/orders/none").await;
+    assert_eq!(status, 400, "an id that is none");
+
+    // Idempotency: the same again is the same order, another body isn't.
+    let body = order("11111", 1, "tok_a").to_string();
+    let (status, first) = own.post("orders", "/orders", Some("k1"), body.clone()).await;
+    assert_eq!(status, 201);
+    let (status, again) = own.post("orders", "/orders", Some("k1"), body).await;
+    assert_eq!((status.as_u16(), &again), (201, &first));
+    let (status, problem) = own.post("orders", "/orders", Some("k1"), order("11111", 2, "tok_a").to_string()).await;
+    assert_eq!(status, 422, "{problem}");
+    own.until(first["order_id"].as_str().unwrap(), "confirmed").await;
+    assert_eq!(own.stock("11111").await.1, 1, "one order was placed");
+}
+
+/// F33: fifty at once under one key are one order.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_is_one_order_however_many_ask() {
+    let own = kit::open().await;
+    own.receive("11111", 100).await;
+    let body = order("11111", 1, "tok_a").to_string();
+    let answers: Vec<_> = (0..50).map(|_| own.post("orders", "/orders", Some("same"), body.clone())).collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for answer in futures(answers).await {
+        assert_eq!(answer.0, 201, "{}", answer.1);
+        ids.insert(answer.1["order_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 1);
+}
+
+/// Runs all at once.
+async fn futures<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut waiting = false;
+        for (future, output) in &mut futures {
+            if output.is_none() {
+                match future.as_mut().poll(cx) {
+                    std::task::Poll::Ready(done) => *output = Some(done),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    futures.into_iter().map(|(_, output)| output.unwrap()).collect()
+}
+
+/// A topic with records that can't be read goes on for every other key, and keeps what it can't read.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_wrong_park_their_key_alone() {
+    let own = kit::open().await;
+    own.receive("11111", 100).await;
+    let before = own.place("11111", 1, "tok_a").await;
+    own.until(&before, "confirmed").await;
+
+    let bad = [
+        ("no Avro", "k-noavro", "farandole.payments.PaymentAuthorised", Some(b"\x00\xff\xff\xff\xff".to_vec())),
+        ("not framed", "k-frame", "farandole.payments.PaymentAuthorised", Some(b"hello".to_vec())),
+        ("an unknown schema id", "k-id", "farandole.payments.PaymentAuthorised", Some(vec![0, 0, 15, 66, 64, 1, 2, 3])),
+        ("an unknown type", "k-type", "farandole.payments.SomethingNewer", Some(b"\x00\x00\x00\x00\x01x".to_vec())),
+        ("no value", "k-null", "farandole.payments.PaymentAuthorised", None),
+    ];
+    for (_, key, kind, value) in &bad {
+        foreign(&own, "payments", key, kind, value.as_deref()).await;
+    }
+    let parked = kit::eventually("all to be parked", async || {
+        let rows = parked(&own, "orders").await;
+        (rows.len() == bad.len()).then_some(rows)
+    })
+    .await;
+    for (what, key, _, _) in &bad {
+        assert!(parked.iter().any(|(aggregate, reason)| aggregate == key && !reason.is_empty()), "{what}: {parked:?}");
+    }
+    // What comes later for a parked key queues behind it; other keys go on.
+    foreign(&own, "payments", "k-null", "farandole.payments.PaymentAuthorised", None).await;
+    let after = own.place("11111", 1, "tok_a").await;
+    own.until(&after, "confirmed").await;
+    assert!(parked_len(&own, "orders").await >= bad.len(), "nothing is dropped");
+}
+
+/// An event about an order that isn't known waits, and takes effect once it is released; here the order never comes, so it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_about_an_unknown_order_waits() {
+    let own = kit::open().await;
+    own.receive("11111", 5).await;
+    let first = own.place("11111", 1, "tok_a").await;
+    own.until(&first, "confirmed").await;
+    // A real record of another shop's order: read one of payments' events and send it under another key with another id.
+    let pool = own.shop.pool("payments").await.unwrap();
+    let payload: Vec<u8> =
+        sqlx::query_scalar("select payload from farandole.outbox where type like '%PaymentAuthorised' limit 1").fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    let unknown = uuid::Uuid::now_v7();
+    let at = payload.windows(36).position(|w| w == first.as_bytes()).expect("the id is in the event");
+    let mut forged = payload.clone();
+    forged[at..at + 36].copy_from_slice(unknown.to_string().as_bytes());
+    foreign(&own, "payments", &unknown.to_string(), "farandole.payments.PaymentAuthorised", Some(&forged)).await;
+    kit::eventually("the event to be parked", async || {
+        parked(&own, "orders").await.iter().any(|(aggregate, _)| *aggregate == unknown.to_string()).then_some(())
+    })
+    .await;
+    // When the trouble ends, so does the waiting: the order appears, and the parked event confirms it.
+    let pool = own.shop.pool("orders").await.unwrap();
+    sqlx::query("insert into orders select $1, customer, currency, total, lines, placed_at, '{\"state\": \"placed\", \"confirm_by\": 9000000000000000}', '[]' from orders where order_id = $2::uuid")
+        .bind(unknown)
+        .bind(first.parse::<uuid::Uuid>().unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    own.until(&unknown.to_string(), "confirmed").await;
+    kit::eventually("nothing to be parked", async || (parked_len(&own, "orders").await == 0).then_some(())).await;
+}
+
+/// Sends a record without a `farandole` header, as a foreign producer would.
+async fn foreign(own: &Own, service: &str, key: &str, kind: &str, value: Option<&[u8]>) {
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &own.shop.parts.kafka).create().unwrap();
+    let topic = format!("{}{service}", own.shop.parts.prefix);
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "ce_type", value: Some(kind) })
+        .insert(Header { key: "ce_source", value: Some("/foreign") })
+        .insert(Header { key: "ce_id", value: Some(&uuid::Uuid::now_v7().to_string()) });
+    let mut record: FutureRecord<'_, str, [u8]> = FutureRecord::to(&topic).key(key).headers(headers);
+    if let Some(value) = value {
+        record = record.payload(value);
+    }
+    producer.send(record, Duration::from_secs(10)).await.unwrap();
+}
+
+async fn parked(own: &Own, service: &str) -> Vec<(String, String)> {
+    let pool = own.shop.pool(service).await.unwrap();
+    let rows = sqlx::query_as("select aggregate, reason from farandole.parked order by seq").fetch_all(&pool).await.unwrap();
+    pool.close().await;
+    rows
+}
+
+async fn parked_len(own: &Own, service: &str) -> usize {
+    parked(own, service).await.len()
+}

@@ -1,0 +1,118 @@
+//! A shop of one's own on the shared stage.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use demo::shop::{Parts, SERVICES, Shop};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use stage::Stage;
+use tempfile::TempDir;
+
+/// How long anything may take to come true; generous, since it only bounds failures.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A shop, its folder, and a client.
+pub struct Own {
+    pub shop: Shop,
+    pub client: reqwest::Client,
+    _folder: TempDir,
+}
+
+/// Databases and topics of a shop of one's own; nothing is started.
+pub async fn parts() -> Parts {
+    let stage = Stage::shared();
+    let sandbox = stage.sandbox().await.unwrap();
+    let mut databases = BTreeMap::new();
+    for service in SERVICES {
+        databases.insert(service, sandbox.database(service).await.unwrap());
+    }
+    Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: sandbox.prefix.clone(), databases }
+}
+
+/// A shop that isn't started yet.
+pub fn closed(parts: Parts) -> Own {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = Shop::on(parts, folder.path().to_owned()).unwrap();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().unwrap();
+    Own { shop, client, _folder: folder }
+}
+
+/// A shop that is ready.
+pub async fn open() -> Own {
+    let mut own = closed(parts().await);
+    own.shop.start_acquirer(0).await.unwrap();
+    own.start().await;
+    own
+}
+
+impl Own {
+    /// Starts the three services and waits for them.
+    pub async fn start(&self) {
+        SERVICES.iter().for_each(|service| self.shop.spawn(service).unwrap());
+        for service in SERVICES {
+            self.shop.ready(service).await.unwrap();
+        }
+    }
+
+    pub async fn post(&self, service: &str, path: &str, key: Option<&str>, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
+        let mut request = self.client.post(format!("{}{path}", self.shop.url(service))).header("Content-Type", "application/json").body(body);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    pub async fn get(&self, service: &str, path: &str) -> (StatusCode, Value) {
+        let answer = self.client.get(format!("{}{path}", self.shop.url(service))).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    pub async fn receive(&self, sku: &str, quantity: i64) {
+        let (status, answer) = self.post("inventory", "/receipts", None, json!({ "sku": sku, "quantity": quantity }).to_string()).await;
+        assert!(status.is_success(), "{status} {answer}");
+    }
+
+    /// Places an order and gives its id.
+    pub async fn place(&self, sku: &str, quantity: i64, card: &str) -> String {
+        let (status, answer) = self.post("orders", "/orders", None, order(sku, quantity, card).to_string()).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["order_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the order is in `state`, and gives it.
+    pub async fn until(&self, order: &str, state: &str) -> Value {
+        eventually(&format!("order {order} to be {state}"), async || {
+            let (_, body) = self.get("orders", &format!("/orders/{order}")).await;
+            (body["state"] == state).then_some(body)
+        })
+        .await
+    }
+
+    /// Stock of a SKU: received and reserved.
+    pub async fn stock(&self, sku: &str) -> (i64, i64) {
+        let pool = self.shop.pool("inventory").await.unwrap();
+        let row = sqlx::query_as("select received, reserved from stock where sku = $1").bind(sku).fetch_optional(&pool).await.unwrap();
+        pool.close().await;
+        row.unwrap_or((0, 0))
+    }
+}
+
+/// An order of one line.
+pub fn order(sku: &str, quantity: i64, card: &str) -> Value {
+    json!({ "customer": "c1", "card_token": card, "currency": "GBP", "lines": [{ "sku": sku, "quantity": quantity, "unit_price": 250 }] })
+}
+
+/// Asks until the answer is there; bounded.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,113 @@
+//! Every command block of README.md and ARCHITECTURE.md does what it says.
+//!
+//! A block's info string says what it needs: `sh` nothing, `sh shop` a running shop, `sh demo` a machine to itself.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::kit;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The command blocks of both documents: info string and commands.
+fn blocks() -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    for document in ["README.md", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let mut fences = text.split("\n```");
+        fences.next();
+        for (i, part) in fences.enumerate().filter(|(i, _)| i % 2 == 0) {
+            let (info, body) = part.split_once('\n').unwrap_or_else(|| panic!("block {i} of {document} is not closed"));
+            if info.starts_with("sh") {
+                blocks.push((info.to_owned(), body.to_owned()));
+            }
+        }
+    }
+    blocks
+}
+
+fn of_kind(kind: &str) -> Vec<String> {
+    blocks().into_iter().filter(|(info, _)| info == kind).map(|(_, body)| body).collect()
+}
+
+fn run(commands: &str, env: &[(&str, String)]) -> Output {
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", commands]).current_dir(root()).envs(env.iter().map(|(k, v)| (*k, v.as_str())));
+    bash.output().unwrap()
+}
+
+fn succeeded(commands: &str, output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{commands}\n{out}\n{err}");
+    out.into_owned()
+}
+
+#[test]
+fn every_block_is_of_a_known_kind() {
+    for (info, body) in blocks() {
+        assert!(["sh", "sh shop", "sh demo"].contains(&info.as_str()), "{info}: {body}");
+    }
+    assert!(!of_kind("sh shop").is_empty() && !of_kind("sh demo").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_by_hand() {
+    let own = kit::open().await;
+    let env = [
+        ("ORDERS", own.shop.url("orders")),
+        ("INVENTORY", own.shop.url("inventory")),
+        ("PAYMENTS", own.shop.url("payments")),
+        ("KAFKA", own.shop.parts.kafka.clone()),
+    ];
+    for block in of_kind("sh shop") {
+        // A test's topics have a prefix, the demo's have none.
+        let commands = block.replace("-t orders ", &format!("-t {}orders ", own.shop.parts.prefix));
+        let (shown, output) = tokio::task::spawn_blocking({
+            let env = env.clone();
+            move || {
+                let output = run(&commands, &env);
+                (commands, output)
+            }
+        })
+        .await
+        .unwrap();
+        let said = succeeded(&shown, &output);
+        for words in ["\"state\":\"confirmed\"", "ce_type=farandole.orders.OrderPlaced", "farandole.orders.OrderConfirmed", "\"voided\""] {
+            assert!(said.contains(words), "{words} is missing in:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn commands_that_need_nothing() {
+    for block in of_kind("sh") {
+        // Running all tests from a test would never end.
+        let commands = block.replace("scripts/test\n", "");
+        if !commands.trim().is_empty() {
+            // `describe` and `--print-config` ask no server, but want a database to be named.
+            let env = [("FARANDOLE_DATABASE_URL", "postgres://orders:secret@127.0.0.1/orders".to_owned())];
+            let said = succeeded(&commands, &run(&commands, &env));
+            assert!(!said.contains("secret"), "a password is printed:\n{said}");
+        }
+    }
+}
+
+/// The whole demo with a service killed, and once more: the second run must find nothing in its way.
+#[test]
+fn the_demo_holds_its_audit() {
+    for block in of_kind("sh demo") {
+        let commands = block.trim().replace("scripts/demo --once", "scripts/demo --once --json");
+        for kill in ["", " --kill payments"] {
+            let commands = format!("{commands}{kill}");
+            let said = succeeded(&commands, &run(&commands, &[]));
+            let account: serde_json::Value = serde_json::from_str(said.trim_end().lines().last().unwrap()).unwrap();
+            let n = |name: &str| account[name].as_u64().unwrap_or_else(|| panic!("{name} is missing in {account}"));
+            assert_eq!(account["audit"], true, "{said}");
+            assert_eq!(n("confirmed") + n("rejected") + n("cancelled"), n("placed"), "{account}");
+            assert_eq!(n("rows_taken") + n("rows_turned_away"), n("rows_read"), "{account}");
+            assert_eq!(n("rows_read"), 19_632, "{account}");
+        }
+    }
+}

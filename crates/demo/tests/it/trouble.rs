@@ -1,0 +1,96 @@
+//! Parts that are not there at start, deadlines, and services that are killed: it ends by itself when the trouble ends.
+
+use std::time::Duration;
+
+use demo::shop::free_port;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::kit;
+
+/// Passes connections on from `port` to `target`, from now on.
+async fn open_door(port: u16, target: String) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let target = target.clone();
+            tokio::spawn(async move {
+                if let Ok(mut far) = TcpStream::connect(target).await {
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                }
+            });
+        }
+    });
+}
+
+/// `host:port` of a URL.
+fn address(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap();
+    authority.rsplit('@').next().unwrap().to_owned()
+}
+
+/// The services wait for what isn't there, say why, and are ready when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_there_at_start() {
+    let mut parts = kit::parts().await;
+    let (kafka, registry, postgres) = (free_port().unwrap(), free_port().unwrap(), free_port().unwrap());
+    let real_kafka = std::mem::replace(&mut parts.kafka, format!("127.0.0.1:{kafka}"));
+    let real_registry = address(&parts.registry);
+    parts.registry = parts.registry.replace(&real_registry, &format!("127.0.0.1:{registry}"));
+    let real_postgres = address(&parts.databases["orders"].url);
+    for database in parts.databases.values_mut() {
+        database.url = database.url.replace(&real_postgres, &format!("127.0.0.1:{postgres}"));
+    }
+    let mut own = kit::closed(parts);
+    let acquirer = free_port().unwrap();
+    own.shop.expect_acquirer(acquirer);
+    for service in demo::shop::SERVICES {
+        own.shop.spawn(service).unwrap();
+    }
+    // Alive, not ready, and says what it waits for; a request is told to come again.
+    kit::eventually("orders to answer", async || {
+        own.client.get(format!("{}/healthz", own.shop.url("orders"))).send().await.is_ok().then_some(())
+    })
+    .await;
+    let (status, why) = own.get("orders", "/readyz").await;
+    assert_eq!(status, 503, "{why}");
+    let (status, _) = own.post("orders", "/orders", None, kit::order("11111", 1, "tok_a").to_string()).await;
+    assert_eq!(status, 503);
+
+    open_door(postgres, real_postgres).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    open_door(kafka, real_kafka).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    open_door(registry, real_registry).await;
+    for service in demo::shop::SERVICES {
+        own.shop.ready(service).await.unwrap();
+    }
+    // The acquirer still isn't there: the order waits for its card, and is confirmed once it is.
+    own.receive("11111", 5).await;
+    let order = own.place("11111", 1, "tok_a").await;
+    kit::eventually("the payment to be requested", async || {
+        let (_, payment) = own.get("payments", &format!("/payments/{order}")).await;
+        (payment["state"] == "requested").then_some(())
+    })
+    .await;
+    own.shop.start_acquirer(acquirer).await.unwrap();
+    own.until(&order, "confirmed").await;
+}
+
+/// A service that is killed with -9 takes up where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_may_be_killed() {
+    let own = kit::open().await;
+    own.receive("11111", 1_000).await;
+    for service in demo::shop::SERVICES {
+        let mut orders = Vec::new();
+        for _ in 0..20 {
+            orders.push(own.place("11111", 1, "tok_a").await);
+        }
+        own.shop.restart(service).await.unwrap();
+        for order in &orders {
+            own.until(order, "confirmed").await;
+        }
+    }
+    kit::eventually("all stock to be counted once", async || (own.stock("11111").await == (1_000, 60)).then_some(())).await;
+}

@@ -1,0 +1,90 @@
+//! HTTP: what every service's interface has in common, so that a handler is left with its own matter.
+//!
+//! Beside the service's routes there are `/healthz` (the process runs), `/readyz` (it can do its work, or why not), `/metrics`
+//! and, if described, `/openapi.json`. Around the routes stand, from outside: metrics, a bound on requests under way
+//! (further ones are told at once to come back), a time limit, a size limit, and a net for panics. Every error is an RFC 9457
+//! problem, also those of axum's own extractors; a 5xx never carries its cause.
+//!
+//! **Invariant:** `/healthz` and `/readyz` don't stand in that queue: a service with too much to do is still seen to live.
+
+mod body;
+mod checks;
+mod shell;
+
+use axum::http::HeaderMap;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::engine::{Idempotency, chain_of};
+use crate::problem::Problem;
+
+pub use body::Body;
+pub use checks::{Check, Checks};
+pub use shell::{Traceparent, around, service};
+
+/// Longest `Idempotency-Key`; UUIDs and hashes are far shorter.
+const LONGEST_KEY: usize = 255;
+
+/// The request's `Idempotency-Key`, if it has one.
+///
+/// # Errors
+/// 400 when it isn't 1 to 255 visible ASCII characters, or comes more than once.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match headers.contains_key("idempotency-key") {
+            true => Err(Problem::new(400, "invalid-idempotency-key", "there is more than one Idempotency-Key")),
+            false => Ok(None),
+        };
+    };
+    match value.to_str() {
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(key.to_owned())),
+        _ => {
+            let detail = format!("an Idempotency-Key is 1 to {LONGEST_KEY} visible ASCII characters, without spaces");
+            Err(Problem::new(400, "invalid-idempotency-key", detail))
+        }
+    }
+}
+
+/// The request's `Idempotency-Key` with whose it is and what was asked under it. `scope` tells callers and routes apart;
+/// `asked` is everything that makes the request this one.
+///
+/// # Errors
+/// As [`idempotency_key`].
+pub fn idempotency(headers: &HeaderMap, scope: String, asked: &Value) -> Result<Option<Idempotency>, Problem> {
+    let key = idempotency_key(headers)?;
+    Ok(key.map(|key| Idempotency { scope, key, body_hash: Sha256::digest(asked.to_string()).into() }))
+}
+
+/// The request's W3C trace context. Within a service's routes there always is one: the caller's if that is valid, else a new one.
+pub fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let zero = |part: &str| part.bytes().all(|b| b == b'0');
+    // Version 00 has exactly four parts; ff is none.
+    let whole = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
+    (whole && hex(trace, 32) && !zero(trace) && hex(span, 16) && !zero(span) && hex(flags, 2)).then(|| text.to_owned())
+}
+
+/// A new trace, with its first span.
+fn new_traceparent() -> String {
+    let (trace, span) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u128() as u64); // a UUIDv4 has random bits at both ends
+    format!("00-{trace:032x}-{:016x}-01", span | 1)
+}
+
+/// What a caller is told of trouble with the database, which goes to the log.
+pub fn database(error: sqlx::Error) -> Problem {
+    match error {
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+            tracing::error!(error = chain_of(&error), "a row that can't be read");
+            Problem::new(500, "internal", "what is stored can't be read; the operator has been told")
+        }
+        _ => {
+            tracing::warn!(error = chain_of(&error), "reading from the database");
+            Problem::unavailable("this can't be read now; try again", 1)
+        }
+    }
+}

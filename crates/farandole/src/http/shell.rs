@@ -1,0 +1,120 @@
+//! What stands around a service's routes.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use super::{Checks, body};
+use crate::config::Http;
+use crate::problem::Problem;
+use crate::telemetry;
+
+/// The request's trace context, as an extension: the caller's, or a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traceparent(pub String);
+
+#[derive(Clone)]
+struct Limits {
+    slots: Arc<Semaphore>,
+    body: usize,
+    time: Duration,
+}
+
+/// `routes` with the limits, problems and metrics of the module's description.
+pub fn around(routes: Router, http: &Http) -> Router {
+    let limits = Limits { slots: Arc::new(Semaphore::new(http.max_in_flight)), body: http.body_limit, time: http.request_timeout };
+    routes
+        .method_not_allowed_fallback(async || Problem::new(405, "method-not-allowed", "this address knows other methods; see Allow"))
+        .fallback(async |request: Request| Problem::not_found(format!("there is nothing at {}", request.uri().path())))
+        .layer(DefaultBodyLimit::max(http.body_limit))
+        .layer(middleware::from_fn_with_state(limits, pass))
+}
+
+/// The whole interface: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`, and, once it is set, what [`around`] gave. Until
+/// then the service's own addresses answer that they aren't ready.
+pub fn service(checks: Checks, openapi: Option<String>, business: Arc<OnceLock<Router>>) -> Router {
+    let readiness = checks.clone();
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || (&readiness).into_response()))
+        .route("/metrics", get(async || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render())));
+    let router = match openapi {
+        Some(json) => router.route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], json.clone()))),
+        None => router,
+    };
+    router.fallback(async move |request: Request| match business.get() {
+        Some(routes) => match routes.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None => not_ready(&checks).into_response(),
+    })
+}
+
+fn not_ready(checks: &Checks) -> Problem {
+    let waiting: Vec<&str> = checks.list().iter().filter(|c| !c.ok && c.required).map(|c| c.name).collect();
+    Problem::unavailable(format!("the service is starting; waiting for: {}", waiting.join(", ")), 1)
+}
+
+async fn pass(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = known(request.method());
+    trace(&mut request);
+    let mut response = body::reworded(limited(&limits, request, next).await).await;
+    let status = response.status().as_u16();
+    if status == 503 && !response.headers().contains_key(header::RETRY_AFTER) {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    tracing::debug!(method, route, status, micros = began.elapsed().as_micros() as u64, "request"); // 580,000 years fit
+    metrics::counter!("farandole_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!("farandole_http_requests_seconds", "route" => route).record(began.elapsed());
+    response
+}
+
+async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
+    let Ok(_slot) = limits.slots.try_acquire() else {
+        metrics::counter!("farandole_http_requests_shed_total").increment(1);
+        return Problem::unavailable("more requests are under way than can be served soon; try again", 1).into_response();
+    };
+    // A size that is announced is judged before anything is read; one that isn't, while reading.
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if announced.is_some_and(|size| size > limits.body) {
+        return body::too_large().into_response();
+    }
+    match tokio::time::timeout(limits.time, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        // The panic hook has logged it.
+        Ok(Err(_)) => Problem::new(500, "internal", "this went wrong on our side; the operator has been told").into_response(),
+        Err(_) => {
+            let detail = format!("not done within {} s; whether it was done later isn't known. Send it again under the same Idempotency-Key", limits.time.as_secs_f32());
+            Problem::unavailable(detail, 1).into_response()
+        }
+    }
+}
+
+/// A method for a label: callers may invent methods, and each would be a time series.
+fn known(method: &Method) -> &'static str {
+    let all = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    all.into_iter().find(|m| *m == method.as_str()).unwrap_or("other")
+}
+
+/// Gives the request a trace context if it came without a valid one.
+fn trace(request: &mut Request) {
+    let text = super::traceparent(request.headers()).unwrap_or_else(super::new_traceparent);
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        request.headers_mut().insert("traceparent", value);
+    }
+    request.extensions_mut().insert(Traceparent(text));
+}

@@ -1,0 +1,68 @@
+//! What a service is, for people and programs.
+
+use serde::Serialize;
+use sqlx::migrate::Migrator;
+
+use crate::config::Config;
+use crate::message::Message as _;
+use crate::participant::Participant;
+use crate::topics;
+
+/// What a service hears, publishes and keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// Its name.
+    pub name: &'static str,
+    /// The topic of its facts.
+    pub publishes: String,
+    /// The kit's topic of it.
+    pub journal: String,
+    /// Types of its facts.
+    pub events: Vec<&'static str>,
+    /// Topics that it hears.
+    pub hears: Vec<String>,
+    /// Types of events that it reacts to.
+    pub reacts_to: Vec<&'static str>,
+    /// Types of events of those topics that it leaves alone.
+    pub skips: Vec<&'static str>,
+    /// Type of its commands.
+    pub commands: &'static str,
+    /// Type of its effects.
+    pub effects: &'static str,
+    /// Versions of its tables.
+    pub migrations: Vec<String>,
+}
+
+impl Description {
+    pub(super) fn of<P: Participant>(config: &Config, migrations: &Migrator) -> Self {
+        let prefix = &config.topics.prefix;
+        Self {
+            name: P::NAME,
+            publishes: topics::own(prefix, P::NAME),
+            journal: topics::journal(prefix, P::NAME),
+            events: P::Event::TYPES.iter().map(|t| t.name).collect(),
+            hears: P::HEARS.iter().map(|t| format!("{prefix}{t}")).collect(),
+            reacts_to: P::Heard::TYPES.iter().map(|t| t.name).collect(),
+            skips: P::SKIPS.to_vec(),
+            commands: std::any::type_name::<P::Command>(),
+            effects: std::any::type_name::<P::Effect>(),
+            migrations: migrations.iter().map(|m| format!("{} {}", m.version, m.description)).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Description {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let list = |items: &[&str]| if items.is_empty() { "-".to_owned() } else { items.join("\n              ") };
+        let owned = |items: &[String]| list(&items.iter().map(String::as_str).collect::<Vec<_>>());
+        writeln!(f, "service       {}", self.name)?;
+        writeln!(f, "publishes to  {} (and {})", self.publishes, self.journal)?;
+        writeln!(f, "events        {}", list(&self.events))?;
+        writeln!(f, "hears         {}", owned(&self.hears))?;
+        writeln!(f, "reacts to     {}", list(&self.reacts_to))?;
+        writeln!(f, "leaves alone  {}", list(&self.skips))?;
+        writeln!(f, "commands      {}", self.commands)?;
+        writeln!(f, "effects       {}", self.effects)?;
+        writeln!(f, "migrations    {}", owned(&self.migrations))
+    }
+}

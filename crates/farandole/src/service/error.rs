@@ -1,0 +1,126 @@
+//! Why a service didn't start or had to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+
+use crate::{codec, config, intake, relay, topics};
+
+/// Why a service didn't start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Settings that don't fit one another, or are missing.
+    #[error("{0}")]
+    Config(config::Error),
+    /// The HTTP port isn't to be had.
+    #[error("listening at {address} (`http.listen`)")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file for the bound address can't be written.
+    #[error("writing the bound address to {} (`http.port_file`)", path.display())]
+    PortFile {
+        /// As configured.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `database.url` can't be read.
+    #[error("reading `database.url`; it looks like postgres://user:password@host:5432/database")]
+    DatabaseUrl(#[source] sqlx::Error),
+    /// The database can't be reached or refuses.
+    #[error("{doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A migration failed.
+    #[error("migrating the {whose} tables")]
+    Migrate {
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// The cause.
+        #[source]
+        source: MigrateError,
+    },
+    /// Tables are missing.
+    #[error("the {whose} tables lack {} migration(s), the first is {first}; run `migrate`, or start with `serve --migrate`", missing)]
+    NotMigrated {
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// How many.
+        missing: usize,
+        /// Version and description of the first.
+        first: String,
+    },
+    /// A migration that was applied is another one now.
+    #[error("migration {migration} of the {whose} tables was changed after it had been applied; put it back and add a new one")]
+    Changed {
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// Version and description.
+        migration: String,
+    },
+    /// The topics aren't as declared.
+    #[error("topics")]
+    Topics(#[source] topics::Error),
+    /// The schemas can't be used.
+    #[error("schemas")]
+    Schemas(#[source] codec::Error),
+    /// The relay refuses to publish.
+    #[error("relay")]
+    Relay(#[source] relay::Error),
+    /// The intake can't read.
+    #[error("intake")]
+    Intake(#[source] intake::Error),
+    /// The HTTP listener failed.
+    #[error("HTTP")]
+    Http(#[source] std::io::Error),
+    /// A part ended by itself.
+    #[error("{part} ended without being told to")]
+    Ended {
+        /// Which.
+        part: &'static str,
+    },
+    /// A part panicked; the panic itself was logged.
+    #[error("{part} panicked")]
+    Panicked {
+        /// Which.
+        part: &'static str,
+    },
+    /// It took too long.
+    #[error("waited {} s for {what} (`process.wait`)", waited.as_secs())]
+    GaveUp {
+        /// For what.
+        what: &'static str,
+        /// How long.
+        waited: Duration,
+        /// What was in the way last.
+        #[source]
+        source: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Whether it ends by itself: worth waiting for.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
+            Self::Database { .. } => true,
+            Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
+            Self::Topics(e) => e.is_passing(),
+            Self::Schemas(e) => e.is_passing(),
+            _ => false,
+        }
+    }
+}

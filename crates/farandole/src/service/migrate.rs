@@ -1,0 +1,118 @@
+//! Tables, topics and schemas: made by `migrate`, looked at by `serve`.
+//!
+//! The kit's tables are in schema `farandole` with a migration table of their own, so that kit and service number their
+//! migrations apart. All of it may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
+
+use std::collections::BTreeMap;
+
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::wait::Patience;
+use super::{Error, Missing, parts};
+use crate::codec::Codec;
+use crate::config::Config;
+use crate::http::Checks;
+use crate::message::Message as _;
+use crate::participant::Participant;
+use crate::topics;
+
+const KITS: &str = "farandole._sqlx_migrations";
+
+fn kit() -> Migrator {
+    let mut kit = sqlx::migrate!("./migrations");
+    kit.dangerous_set_table_name(KITS);
+    kit.create_schema("farandole");
+    kit.set_ignore_missing(true);
+    kit
+}
+
+/// Everything, with waits bounded by `process.wait`.
+pub(super) async fn all<P: Participant>(service: &Migrator, config: &Config) -> Result<(), Error> {
+    config.check().map_err(Error::Config)?;
+    let checks = Checks::default();
+    let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
+    tables(&patience, service, config, Missing::Make).await?;
+    let pools = parts::Pools::new(P::NAME, &config.database)?;
+    kafka_and_registry::<P>(&patience, config, &Codec::new(&config.registry.url, pools.intake.clone()), Missing::Make).await?;
+    pools.close().await;
+    Ok(())
+}
+
+/// The kit's tables and the service's.
+pub(super) async fn tables(patience: &Patience<'_>, service: &Migrator, config: &Config, missing: Missing) -> Result<(), Error> {
+    let options = &parts::connect_options(&config.database)?;
+    patience.until("database", || async move { connect(options).await.map(drop) }).await?;
+    patience
+        .until("migrated", || async move {
+            // One connection, closed afterwards: a migration that fails would keep its lock on a pooled one.
+            let mut conn = connect(options).await?;
+            let result = both(&mut conn, service, missing).await;
+            let _ = conn.close().await; // what was done is committed
+            result
+        })
+        .await
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+    let conn = PgConnection::connect_with(options).await;
+    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
+}
+
+async fn both(conn: &mut PgConnection, service: &Migrator, missing: Missing) -> Result<(), Error> {
+    one(conn, "kit's", &kit(), missing).await?;
+    one(conn, "service's", service, missing).await
+}
+
+async fn one(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator, missing: Missing) -> Result<(), Error> {
+    match missing {
+        Missing::Make => migrator.run_direct(None, conn, false).await.map_err(|source| Error::Migrate { whose, source }),
+        Missing::Refuse => check(conn, whose, migrator).await,
+    }
+}
+
+/// That each migration of `migrator` was applied, and is still the same. More than these may have been.
+async fn check(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
+    let failed = |source| Error::Database { doing: "looking which migrations were applied", source };
+    let table = migrator.table_name.as_ref();
+    let there: bool =
+        sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await.map_err(failed)?;
+    let mut applied = BTreeMap::new();
+    if there {
+        let sql = format!("select version, checksum from {table} where success");
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await.map_err(failed)?;
+        applied.extend(rows);
+    }
+    let name = |m: &Migration| format!("{} {}", m.version, m.description);
+    let ups = || migrator.iter().filter(|m| !m.migration_type.is_down_migration());
+    if let Some(changed) = ups().find(|m| applied.get(&m.version).is_some_and(|sum| sum[..] != m.checksum[..])) {
+        return Err(Error::Changed { whose, migration: name(changed) });
+    }
+    let missing: Vec<&Migration> = ups().filter(|m| !applied.contains_key(&m.version)).collect();
+    match missing.first() {
+        Some(first) => Err(Error::NotMigrated { whose, missing: missing.len(), first: name(first) }),
+        None => Ok(()),
+    }
+}
+
+/// The topics, and the schemas of what the service publishes and hears.
+pub(super) async fn kafka_and_registry<P: Participant>(
+    patience: &Patience<'_>,
+    config: &Config,
+    codec: &Codec,
+    missing: Missing,
+) -> Result<(), Error> {
+    let make = missing == Missing::Make;
+    patience
+        .until("topics", || async move { topics::ensure(&config.kafka, &config.topics, P::NAME, make).await.map_err(Error::Topics) })
+        .await?;
+    let topic = topics::own(&config.topics.prefix, P::NAME);
+    let topic = topic.as_str();
+    patience
+        .until("schemas", || async move {
+            codec.register(topic, P::Event::TYPES).await.map_err(Error::Schemas)?;
+            codec.know(P::Heard::TYPES).map_err(Error::Schemas)
+        })
+        .await
+}

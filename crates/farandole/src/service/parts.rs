@@ -1,0 +1,136 @@
+//! The parts of a service, made from its configuration. The one place where the shell knows what they are built of.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use super::Error;
+use crate::agenda::{self, Agenda, Effects};
+use crate::codec::Codec;
+use crate::commands::{Commands, Runner};
+use crate::config::{Config, Database};
+use crate::engine::Engine;
+use crate::intake::{self, Intake};
+use crate::participant::Participant;
+use crate::relay::{self, Relay};
+use crate::topics;
+
+/// A batch that waits longer for a row is ended and run again; batches take some 10 ms.
+const LOCK_TIMEOUT: &str = "10s";
+/// A session that went quiet inside a transaction (its process was stopped) holds locks no longer than this.
+const IDLE_IN_TRANSACTION: &str = "30s";
+/// A connection whose other end is gone is noticed after about this time, and not after two hours.
+const KEEPALIVE: &str = "15";
+
+/// One pool a part, so that none waits for a connection that another holds.
+#[derive(Debug, Clone)]
+pub(super) struct Pools {
+    pub http: PgPool,
+    pub intake: PgPool,
+    pub agenda: PgPool,
+    pub relay: PgPool,
+}
+
+impl Pools {
+    /// Pools that connect when they are first used.
+    pub fn new(service: &str, config: &Database) -> Result<Self, Error> {
+        let options = connect_options(config)?;
+        let bounded = options.clone().options([
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+            ("tcp_keepalives_idle", KEEPALIVE),
+        ]);
+        let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(config.acquire_timeout)
+                .idle_timeout(config.idle_timeout)
+                // Longer than any poll of a part, so that a connection in use isn't asked each time whether it lives.
+                .test_before_acquire(false)
+                .max_lifetime(Duration::from_secs(30 * 60))
+                .connect_lazy_with(options.clone().application_name(&format!("{service} {part}")))
+        };
+        Ok(Self {
+            http: pool("http", config.max_connections, &bounded),
+            intake: pool("intake", config.intake_connections, &bounded),
+            agenda: pool("agenda", config.agenda_connections, &bounded),
+            // The relay sets what its sessions need by itself.
+            relay: pool("relay", config.relay_connections, &options),
+        })
+    }
+
+    pub async fn close(&self) {
+        tokio::join!(self.http.close(), self.intake.close(), self.agenda.close(), self.relay.close());
+    }
+}
+
+/// How to connect, as `database.url` says.
+pub(super) fn connect_options(config: &Database) -> Result<PgConnectOptions, Error> {
+    PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)
+}
+
+/// The relay.
+pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
+    let prefix = &config.topics.prefix;
+    let mut relay = relay::Config::new(P::NAME, &config.kafka.bootstrap);
+    relay.kafka = config.kafka.properties.clone();
+    relay.topics = vec![topics::own(prefix, P::NAME), topics::journal(prefix, P::NAME)];
+    relay.idle_max = config.relay.idle_max;
+    relay.lease = config.relay.lease;
+    relay.delivery_timeout = config.relay.delivery_timeout;
+    Relay::new(pools.relay.clone(), relay)
+}
+
+/// What decides: one engine a pool, over the same participant and codec.
+pub(super) struct Deciders<P: Participant, E> {
+    pub commands: Commands<P>,
+    pub runner: Runner<P>,
+    pub intake: Intake<P>,
+    pub agenda: Agenda<P, E>,
+}
+
+/// Intake, agenda and commands.
+pub(super) fn deciders<P: Participant, E: Effects<P>>(
+    participant: &Arc<P>,
+    effects: E,
+    codec: &Codec,
+    config: &Config,
+    pools: &Pools,
+    relay: &relay::Poke,
+) -> Deciders<P, E> {
+    let poke = agenda::Poke::default();
+    let topic = topics::own(&config.topics.prefix, P::NAME);
+    let engine = |pool: &PgPool| {
+        let (relay, agenda) = (relay.clone(), poke.clone());
+        let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
+        Arc::new(Engine::new(Arc::clone(participant), codec.clone(), pool.clone(), topic.clone(), wake.0, wake.1))
+    };
+    let (commands, runner) = Commands::new(engine(&pools.http));
+    let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config));
+    let agenda_config = agenda::Config {
+        lease: config.agenda.lease,
+        timeout: config.agenda.timeout,
+        bulkhead: config.agenda.bulkhead,
+        idle: config.agenda.idle,
+        ..agenda::Config::default()
+    };
+    let agenda = Agenda::new(engine(&pools.agenda), effects, pools.agenda.clone(), agenda_config, poke.clone());
+    Deciders { commands, runner, intake, agenda }
+}
+
+fn intake_config<P: Participant>(config: &Config) -> intake::Config {
+    let prefix = &config.topics.prefix;
+    intake::Config {
+        bootstrap: config.kafka.bootstrap.clone(),
+        properties: config.kafka.properties.clone(),
+        group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
+        instance: config.intake.instance.clone(),
+        topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
+        max_records: config.intake.max_records,
+        max_bytes: config.intake.max_bytes,
+    }
+}

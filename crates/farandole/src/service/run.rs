@@ -1,0 +1,236 @@
+//! From start to stop, in the order that the module above says.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::wait::Patience;
+use super::{Api, Error, Missing, Service, migrate, parts};
+use crate::agenda::Effects;
+use crate::codec::Codec;
+use crate::config::{Config, Http};
+use crate::engine::chain_of;
+use crate::http::{self, Checks};
+use crate::participant::Participant;
+use crate::relay::Role;
+use crate::{telemetry, topics};
+
+/// How often recorded histograms are put in their buckets; what waits for it is held in memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The checks of `/readyz`.
+const CHECKS: [&str; 7] = ["database", "migrated", "topics", "schemas", "relay", "agenda", "intake"];
+/// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
+const STAGES: [&[&str]; 3] = [&["http", "intake", "agenda"], &["commands"], &["relay", "upkeep"]];
+
+/// A listener with its address told.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Bound {
+    /// Listens at `http.listen`, and writes the address to `http.port_file`.
+    ///
+    /// # Errors
+    /// When the port is taken or the file can't be written.
+    pub async fn bind(http: &Http) -> Result<Self, Error> {
+        let failed = |source| Error::Listen { address: http.listen, source };
+        let listener = TcpListener::bind(http.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        if let Some(path) = &http.port_file {
+            // Written aside and renamed, so that who waits for the file never reads half of it.
+            let aside = path.with_extension("part");
+            let written = std::fs::write(&aside, address.to_string()).and_then(|()| std::fs::rename(&aside, path));
+            written.map_err(|source| Error::PortFile { path: path.clone(), source })?;
+        }
+        tracing::info!(%address, "listening");
+        Ok(Self { listener, address })
+    }
+}
+
+/// The tasks of a service, by name.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<Result<(), Error>>,
+    names: HashMap<Id, &'static str>,
+    stops: HashMap<&'static str, CancellationToken>,
+}
+
+impl Tasks {
+    fn spawn<F: Future<Output = Result<(), Error>> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        start: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let stop = CancellationToken::new();
+        let handle = self.set.spawn(start(stop.clone()));
+        self.names.insert(handle.id(), name);
+        self.stops.insert(name, stop);
+    }
+
+    /// The next that ends, and how; never when none runs.
+    async fn ended(&mut self) -> (&'static str, Result<(), Error>) {
+        let (id, result) = match self.set.join_next_with_id().await {
+            Some(Ok((id, result))) => (id, Some(result)),
+            Some(Err(error)) => (error.id(), None),
+            None => std::future::pending().await,
+        };
+        let part = self.names.remove(&id).unwrap_or("a part");
+        (part, result.unwrap_or(Err(Error::Panicked { part })))
+    }
+
+    /// The first that ends although nobody told it to.
+    async fn failed(&mut self) -> Error {
+        match self.ended().await {
+            (part, Ok(())) => Error::Ended { part },
+            (_, Err(error)) => error,
+        }
+    }
+
+    fn running(&self) -> BTreeSet<&'static str> {
+        self.names.values().copied().collect()
+    }
+
+    /// Stops all, stage by stage.
+    async fn stop(&mut self) {
+        for stage in STAGES {
+            for name in stage {
+                if let Some(stop) = self.stops.get(name) {
+                    stop.cancel();
+                }
+            }
+            while self.running().iter().any(|name| stage.contains(name)) {
+                if let (part, Err(error)) = self.ended().await {
+                    tracing::warn!(part, error = chain_of(&error), "ended with an error while stopping");
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn run<P: Participant, E: Effects<P>>(
+    service: Service<P, E>,
+    bound: Bound,
+    config: Config,
+    missing: Missing,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    config.check().map_err(Error::Config)?;
+    // An error means that the caller has chosen one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    telemetry::recorder();
+    let checks = Checks::waiting(&CHECKS);
+    let pools = parts::Pools::new(P::NAME, &config.database)?;
+    let mut tasks = Tasks::default();
+    let routes = Arc::new(OnceLock::new());
+    listen(&mut tasks, bound, http::service(checks.clone(), service.openapi_json(), Arc::clone(&routes)));
+    tasks.spawn("upkeep", async |stop: CancellationToken| {
+        while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+            telemetry::recorder().run_upkeep();
+        }
+        Ok(())
+    });
+
+    let stop_timeout = config.process.stop_timeout;
+    let started = tokio::select! {
+        started = start(service, &config, missing, &checks, &pools, &mut tasks, &routes) => started,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    let result = match started {
+        Ok(()) => tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            error = tasks.failed() => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    checks.wrong("stopping", "the service stops");
+    tracing::info!("stopping");
+    if tokio::time::timeout(stop_timeout, tasks.stop()).await.is_err() {
+        let abandoned: Vec<_> = tasks.running().into_iter().collect();
+        tracing::warn!(abandoned = abandoned.join(", "), seconds = stop_timeout.as_secs(), "not everything stopped in time; nothing is lost");
+        tasks.set.shutdown().await;
+    }
+    // Connections in use by what was abandoned would be waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(1), pools.close()).await;
+    result
+}
+
+fn listen(tasks: &mut Tasks, bound: Bound, router: Router) {
+    tasks.spawn("http", async move |stop: CancellationToken| {
+        axum::serve(bound.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(Error::Http)
+    });
+}
+
+/// Brings up everything behind the listener. Returns early, without an error, when a part has ended: its task tells why.
+async fn start<P: Participant, E: Effects<P>>(
+    service: Service<P, E>,
+    config: &Config,
+    missing: Missing,
+    checks: &Checks,
+    pools: &parts::Pools,
+    tasks: &mut Tasks,
+    routes: &OnceLock<Router>,
+) -> Result<(), Error> {
+    let patience = Patience { checks, limit: None };
+    migrate::tables(&patience, &service.migrations, config, missing).await?;
+    let codec = Codec::new(&config.registry.url, pools.intake.clone());
+    migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
+
+    let (relay, poke) = parts::relay::<P>(config, pools);
+    let status = relay.status();
+    let probed = Arc::clone(&status);
+    checks.ask("relay", true, move || trouble(&probed.role()));
+    tasks.spawn("relay", async move |stop| relay.run(stop).await.map_err(Error::Relay));
+    if !publishing(status.watch()).await {
+        return Ok(());
+    }
+    // From here on the relay's trouble delays what is published, and no caller.
+    checks.ask("relay", false, move || trouble(&status.role()));
+
+    let Service { participant, effects, routes: business, .. } = service;
+    let parts::Deciders { commands, runner, intake, agenda } =
+        parts::deciders(&participant, effects, &codec, config, pools, &poke);
+    tasks.spawn("commands", async move |stop| {
+        runner.run(stop).await;
+        Ok(())
+    });
+    tasks.spawn("agenda", async move |stop| {
+        agenda.run(stop).await;
+        Ok(())
+    });
+    checks.well("agenda");
+    let troubles = intake.troubles();
+    tasks.spawn("intake", async move |stop| intake.run(stop).await.map_err(Error::Intake));
+    checks.ask("intake", false, move || Some(troubles.list()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
+    let api = Api { pool: pools.http.clone(), commands };
+    let _ = routes.set(http::around(business().with_state(api), &config.http)); // set here only
+    tracing::info!(service = P::NAME, topic = topics::own(&config.topics.prefix, P::NAME), "ready");
+    Ok(())
+}
+
+fn trouble(role: &Role) -> Option<String> {
+    match role {
+        Role::Active | Role::Standby => None,
+        Role::Starting => Some("it is comparing the topics with the database".to_owned()),
+        Role::Waiting(why) | Role::Refused(why) => Some(why.clone()),
+        Role::Stopped => Some("it has stopped".to_owned()),
+    }
+}
+
+/// Waits until this relay or another of the service publishes; false when it never will.
+async fn publishing(mut role: watch::Receiver<Role>) -> bool {
+    let settled = |role: &Role| !matches!(role, Role::Starting | Role::Waiting(_));
+    match role.wait_for(settled).await {
+        Ok(role) => matches!(*role, Role::Active | Role::Standby),
+        Err(_) => false,
+    }
+}

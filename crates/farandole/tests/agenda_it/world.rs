@@ -1,0 +1,253 @@
+//! A small participant, its effects, and agendas over a database of the test's own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use farandole::agenda::{Agenda, Call, Config, EffectError, Effects, Poke};
+use farandole::engine::{Engine, NoSource, Origin, Verdict, Work};
+use farandole::{Answer, Body, Codec, Decision, Input, Keys, Message, Participant, Refusal, Task, Timestamp};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Something happened: `pay`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    pub key: String,
+    pub what: String,
+}
+
+impl Happened {
+    pub const NAME: &'static str = "test.Happened";
+    pub const SCHEMA: &'static str = r#"{"type":"record","name":"Happened","namespace":"test","fields":[
+        {"name":"key","type":"string"},{"name":"what","type":"string"}]}"#;
+}
+
+farandole::messages! { pub enum Event { Happened(Happened) } }
+
+farandole::tables! {
+    pub struct Tables { stories: Story in "stories" { key: String, story: String } }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pay {
+    pub of: String,
+}
+
+/// Writes down what happens to each key.
+#[derive(Debug)]
+pub struct Chronicle;
+
+impl Participant for Chronicle {
+    const NAME: &'static str = "chronicle";
+    const HEARS: &'static [&'static str] = &[];
+    const SKIPS: &'static [&'static str] = &[];
+    type Event = Event;
+    type Heard = Event;
+    type Command = Happened;
+    type Effect = Pay;
+    type Outcome = String;
+    type Tables = Tables;
+
+    fn aggregate(&self, input: &Input<Self>) -> String {
+        match &input.body {
+            Body::Heard(Event::Happened(h)) | Body::Command(h) => h.key.clone(),
+            Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.clone(),
+        }
+    }
+    fn touches(&self, input: &Input<Self>) -> Keys {
+        Keys::of::<Story, _>([self.aggregate(input)])
+    }
+    fn decide(&self, tables: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
+        let key = self.aggregate(input);
+        let what = match &input.body {
+            Body::Heard(Event::Happened(h)) | Body::Command(h) => h.what.clone(),
+            Body::Deadline { .. } => "rang".to_owned(),
+            Body::Outcome { outcome, .. } => format!("paid {outcome}"),
+        };
+        let story = tables.stories.get(&key).map(|s| s.story.as_str()).unwrap_or_default();
+        if story.matches("stick").count() > story.matches("free").count() && !matches!(input.body, Body::Command(_)) {
+            return Err(Refusal::Park("stuck".to_owned()));
+        }
+        Ok(Decision::events([Happened { key, what }.into()]))
+    }
+    fn evolve(&self, tables: &mut Tables, event: &Event) {
+        let Event::Happened(Happened { key, what }) = event;
+        let story = match tables.stories.get(key) {
+            Some(old) => format!("{}, {what}", old.story),
+            None => what.clone(),
+        };
+        tables.stories.put(Story { key: key.clone(), story });
+    }
+    fn follow_up(&self, event: &Event) -> Vec<Task<Pay>> {
+        let Event::Happened(Happened { key, what }) = event;
+        let key = key.clone();
+        match what.split_once(' ').unwrap_or((what, "")) {
+            ("pay", of) => vec![Task::Effect { name: "pay", key, effect: Pay { of: of.to_owned() } }],
+            ("unpay", _) => vec![Task::Close { name: "pay", key }],
+            ("wait", due) => {
+                let due = Timestamp::from_micros(due.parse().expect("micros"));
+                vec![Task::Deadline { name: "alarm", key, due }]
+            }
+            ("unwait", _) => vec![Task::Close { name: "alarm", key }],
+            _ => vec![],
+        }
+    }
+    fn answer(&self, _events: &[Event]) -> Answer {
+        Answer::new(202, serde_json::Value::Null)
+    }
+}
+
+type Behave = dyn Fn(Call) -> BoxFuture<'static, Result<String, EffectError>> + Send + Sync;
+
+/// Effects that remember their calls and behave as the test says.
+#[derive(Clone)]
+pub struct Bank {
+    pub calls: Arc<Mutex<Vec<Call>>>,
+    pub running: Arc<AtomicU32>,
+    pub most: Arc<AtomicU32>,
+    behave: Arc<Behave>,
+}
+
+impl Bank {
+    pub fn new<F: Future<Output = Result<String, EffectError>> + Send + 'static>(
+        behave: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let behave: Arc<Behave> = Arc::new(move |call| Box::pin(behave(call)));
+        Self { calls: Arc::default(), running: Arc::default(), most: Arc::default(), behave }
+    }
+    /// Answers `ok` at once.
+    pub fn quick() -> Self {
+        Self::new(|_| async { Ok("ok".to_owned()) })
+    }
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+impl Effects<Chronicle> for Bank {
+    fn target(&self, _effect: &Pay) -> &'static str {
+        "bank"
+    }
+    async fn run(&self, call: &Call, _effect: &Pay) -> Result<String, EffectError> {
+        self.calls.lock().unwrap().push(call.clone());
+        self.most.fetch_max(self.running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let ended = (self.behave)(call.clone()).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        ended
+    }
+}
+
+/// A database with the kit's tables and the participant's.
+pub struct World {
+    pub pool: PgPool,
+}
+
+/// An agenda that runs.
+pub struct Running {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+    /// As a crash does: nothing is finished, nothing given back.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let sandbox = stage::Stage::shared().sandbox().await.unwrap();
+        let database = sandbox.database("agenda").await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(12).connect(&database.url).await.unwrap();
+        for sql in [
+            include_str!("../../migrations/0001_kit.sql"),
+            "create table farandole.outbox_all partition of farandole.outbox for values from (minvalue) to (maxvalue);
+             create table stories (key text collate \"C\" primary key, story text not null)",
+        ] {
+            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+        }
+        Self { pool }
+    }
+
+    pub fn engine(&self, poke: &Poke) -> Arc<Engine<Chronicle>> {
+        let codec = Codec::offline(Event::TYPES);
+        let poke = poke.clone();
+        let wake = Box::new(move || poke.wake());
+        Arc::new(Engine::new(Arc::new(Chronicle), codec, self.pool.clone(), "chronicle".to_owned(), Box::new(|| {}), wake))
+    }
+
+    /// Starts an agenda with an engine of its own, as a process has.
+    pub fn start(&self, bank: &Bank, config: Config) -> Running {
+        let poke = Poke::default();
+        let shutdown = CancellationToken::new();
+        let agenda = Agenda::new(self.engine(&poke), bank.clone(), self.pool.clone(), config, poke);
+        Running { task: tokio::spawn(agenda.run(shutdown.clone())), shutdown }
+    }
+
+    /// Lets these things happen, in one batch.
+    pub async fn tell<K: ToString>(&self, things: impl IntoIterator<Item = (K, &str)>) {
+        let mut works: Vec<Work<Chronicle>> = things
+            .into_iter()
+            .map(|(key, what)| Body::Command(Happened { key: key.to_string(), what: what.to_owned() }))
+            .map(|body| Work::new(body, Origin { cause: "command/test".to_owned(), ..Origin::default() }))
+            .collect();
+        let verdicts = self.engine(&Poke::default()).run(&mut works, &mut NoSource).await.unwrap();
+        assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(_))), "{verdicts:?}");
+    }
+
+    pub async fn story(&self, key: &str) -> String {
+        let story = sqlx::query_scalar("select story from stories where key = $1").bind(key);
+        story.fetch_optional(&self.pool).await.unwrap().unwrap_or_default()
+    }
+
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// No task is left, nor any claim.
+    pub async fn is_clear(&self) -> bool {
+        self.count("select (select count(*) from farandole.tasks) + (select count(*) from farandole.steps)").await == 0
+    }
+
+    pub async fn now(&self) -> i64 {
+        self.count("select (extract(epoch from clock_timestamp()) * 1000000)::bigint").await
+    }
+
+    /// The ids of the events that opened the open effects.
+    pub async fn causes(&self) -> Vec<Uuid> {
+        sqlx::query_scalar("select cause from farandole.tasks order by key").fetch_all(&self.pool).await.unwrap()
+    }
+}
+
+/// Waits, at most 20 s, until `so` holds.
+pub async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..2_000 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 20 s: {what}");
+}
+
+/// Short leases and waits.
+pub fn hurried() -> Config {
+    let mut config = Config::default();
+    config.lease = Duration::from_millis(800);
+    config.timeout = Duration::from_millis(500);
+    config.backoff.base = Duration::from_millis(10);
+    config.undecided.base = Duration::from_millis(50);
+    config.idle = Duration::from_millis(100);
+    config
+}

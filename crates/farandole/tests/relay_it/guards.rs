@@ -1,0 +1,107 @@
+//! What the relay refuses, and says why.
+
+use std::time::Duration;
+
+use farandole::relay::{Error, Role};
+use sqlx::Executor;
+
+use crate::world::{Running, World, consume, eventually};
+
+async fn refusal(relay: Running) -> Error {
+    tokio::time::timeout(Duration::from_secs(20), relay.task).await.expect("the relay refuses in time").unwrap().unwrap_err()
+}
+
+/// F39.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_partitions_than_at_first_are_refused() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 3).await;
+    world.fill(&topic, 10).await;
+    let mut config = world.config();
+    config.compare_every = Duration::from_millis(100);
+    let relay = world.relay(config.clone()).await;
+    relay.published(10).await;
+    let admin: rdkafka::admin::AdminClient<_> = world.client().create().unwrap();
+    let more = rdkafka::admin::NewPartitions::new(&topic, 5);
+    admin.create_partitions([&more], &rdkafka::admin::AdminOptions::new()).await.unwrap();
+    // While it runs, and at the next start.
+    for relay in [relay, world.relay(config).await] {
+        let error = refusal(relay).await;
+        assert!(matches!(&error, Error::PartitionCount { fixed: 3, broker: 5, topic: t } if *t == topic), "{error}");
+    }
+}
+
+/// D1. The database is rewound by some batches: it must not number new events with numbers that are taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewound_database_is_refused() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 2).await;
+    world.fill(&topic, 10).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(10).await;
+    relay.stop().await.unwrap();
+    world.pool.execute("create table backup as select * from farandole.steps").await.unwrap();
+    world.fill(&topic, 10).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(10).await;
+    relay.stop().await.unwrap();
+    // The restore.
+    world.pool.execute("delete from farandole.steps; insert into farandole.steps select * from backup; delete from farandole.outbox where seq > 10").await.unwrap();
+    let relay = world.relay(world.config()).await;
+    let status = relay.status.clone();
+    let error = refusal(relay).await;
+    assert!(matches!(&error, Error::Continuity { topic: t, .. } if *t == topic), "{error}");
+    assert!(error.to_string().contains("Run rebuild"), "{error}");
+    assert!(matches!(status.role(), Role::Refused(_)));
+    assert_eq!(consume(&world.read(&topic).await).len(), 20, "nothing more was published");
+}
+
+/// The database is lost and made anew, the topic is still there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_database_beside_an_old_topic_is_refused() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 2).await;
+    world.fill(&topic, 10).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(10).await;
+    relay.stop().await.unwrap();
+    world.pool.execute("delete from farandole.steps").await.unwrap();
+    // Whether the topic is declared or met in a row.
+    for declared in [vec![topic.clone()], Vec::new()] {
+        let mut config = world.config();
+        config.topics = declared;
+        let error = refusal(world.relay(config).await).await;
+        assert!(matches!(&error, Error::Continuity { expected, .. } if expected == "none"), "{error}");
+    }
+}
+
+/// D2.
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_another_cluster_are_refused() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 2).await;
+    world.fill(&topic, 3).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(3).await;
+    relay.stop().await.unwrap();
+    world.pool.execute(r#"update farandole.steps set state = jsonb_set(state, '{system}', '"7"')"#).await.unwrap();
+    let error = refusal(world.relay(world.config()).await).await;
+    assert!(matches!(&error, Error::SystemIdentifier { stored, .. } if stored == "7"), "{error}");
+}
+
+/// F20. What the broker won't take holds the outbox up under its name; nothing overtakes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_large_is_named() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    World::append(&mut conn, &topic, "k", 1).await;
+    World::append_payload(&mut conn, &topic, "k", uuid::Uuid::now_v7(), &vec![0; 3 << 20]).await;
+    World::append(&mut conn, &topic, "k", 3).await;
+    let relay = world.relay(world.config()).await;
+    let says = async || matches!(relay.status.role(), Role::Waiting(reason) if reason.contains("outbox row 2"));
+    eventually("the row to be named", Duration::from_secs(20), says).await;
+    relay.stop().await.unwrap();
+    let applied = consume(&world.read(&topic).await);
+    assert_eq!(applied.iter().map(|r| r.link.place.number).collect::<Vec<_>>(), [1]);
+}

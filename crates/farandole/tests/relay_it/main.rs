@@ -1,0 +1,10 @@
+//! The relay and the step log on a real broker and a real database.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod guards;
+mod owners;
+mod partitions;
+mod rounds;
+mod speed;
+mod steps;
+mod world;

@@ -1,0 +1,149 @@
+//! Crashes, stand-bys and zombies.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use farandole::relay::{Relay, Role};
+use farandole::step;
+use serde_json::Value;
+use sqlx::PgConnection;
+use sqlx::Connection;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, consume, eventually, pool};
+
+async fn newest(world: &World) -> Value {
+    let mut conn = PgConnection::connect(&world.url).await.unwrap();
+    step::latest(&mut conn, "relay").await.unwrap().map_or(Value::Null, |(_, state)| state)
+}
+
+async fn audit(world: &World, topic: &str, rows: usize) -> usize {
+    let records = world.read(topic).await;
+    let applied = consume(&records);
+    assert_eq!(applied.len(), rows);
+    assert_eq!(applied.iter().map(|r| r.id).collect::<HashSet<_>>(), world.ids().await.into_iter().collect());
+    records.len() - rows
+}
+
+/// F1, F19. Guard: the step (A, B) before publishing. Without it a batch begun again could have other rows, and its records
+/// other numbers, which `consume` refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_begun_again_has_the_same_numbers() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 6).await;
+    let mut config = world.config();
+    (config.page_rows, config.lease) = (4_000, Duration::from_millis(600));
+    let mut rows = 0;
+    for after in [1_u64, 5, 10, 20, 30, 50, 80] {
+        world.fill(&topic, 30_000).await;
+        rows += 30_000;
+        let relay = world.relay(config.clone()).await;
+        relay.is_active().await;
+        eventually("a batch to be in flight", Duration::from_secs(20), async || !newest(&world).await["in_flight"].is_null()).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        relay.kill().await;
+        // More rows after the crash belong to the next batch.
+        world.fill(&topic, 100).await;
+        rows += 100;
+    }
+    let relay = world.relay(config).await;
+    eventually("everything to be out", Duration::from_secs(60), async || {
+        let state = newest(&world).await;
+        state["in_flight"].is_null() && state["next"].as_i64() == Some(rows + 1)
+    })
+    .await;
+    relay.stop().await.unwrap();
+    let repeated = audit(&world, &topic, rows as usize).await;
+    assert!(repeated > 0, "no crash fell into a batch: the test tests nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_stops_hands_over_at_once() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 3).await;
+    let mut config = world.config();
+    config.lease = Duration::from_secs(60);
+    let first = world.relay(config.clone()).await;
+    first.is_active().await;
+    let second = world.relay(config).await;
+    eventually("the second to stand by", Duration::from_secs(10), async || second.status.role() == Role::Standby).await;
+    world.fill(&topic, 500).await;
+    first.published(500).await;
+    first.stop().await.unwrap();
+    world.fill(&topic, 500).await;
+    second.published(500).await;
+    second.stop().await.unwrap();
+    assert_eq!(audit(&world, &topic, 1_000).await, 0, "a hand-over in good order repeats nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_owner_keeps_its_lease_and_a_dead_one_loses_it() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 3).await;
+    let mut config = world.config();
+    config.lease = Duration::from_millis(900);
+    let first = world.relay(config.clone()).await;
+    first.is_active().await;
+    let second = world.relay(config).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((first.status.role(), second.status.role()), (Role::Active, Role::Standby));
+    first.kill().await;
+    second.is_active().await;
+    world.fill(&topic, 10).await;
+    second.published(10).await;
+    second.stop().await.unwrap();
+    audit(&world, &topic, 10).await;
+}
+
+/// F2. A relay stops in its tracks in mid-batch, as under SIGSTOP, another takes over, then the first goes on.
+/// Guard: each note of progress is a step. Without the fence both would number the batches that follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zombie_is_fenced_and_changes_nothing() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 6).await;
+    world.fill(&topic, 60_000).await;
+    let mut config = world.config();
+    (config.page_rows, config.lease) = (2_000, Duration::from_millis(500));
+
+    // A runtime of one thread: what blocks it stops the relay wherever it is.
+    let (zombie, _) = Relay::new(pool(&world.url, 3).await, config.clone());
+    let (status, shutdown) = (zombie.status(), CancellationToken::new());
+    let (freeze, frozen) = std::sync::mpsc::channel::<Duration>();
+    let (url, zombie_config, stop) = (world.url.clone(), config.clone(), shutdown.clone());
+    drop(zombie);
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let (relay, _) = Relay::new(pool(&url, 3).await, zombie_config);
+            tell.send(relay.status()).unwrap();
+            let running = relay.run(stop);
+            tokio::pin!(running);
+            loop {
+                tokio::select! {
+                    ended = &mut running => return ended,
+                    () = tokio::time::sleep(Duration::from_millis(1)) => {
+                        if let Ok(pause) = frozen.try_recv() { std::thread::sleep(pause); }
+                    }
+                }
+            }
+        })
+    });
+    drop(status);
+    let status = tokio::task::spawn_blocking(move || told.recv().unwrap()).await.unwrap();
+    eventually("the first page to be out", Duration::from_secs(20), async || status.published() > 0).await;
+    freeze.send(Duration::from_secs(4)).unwrap();
+
+    let second = world.relay(config).await;
+    second.is_active().await;
+    world.fill(&topic, 1_000).await;
+    eventually("all to be out", Duration::from_secs(30), async || second.status.next().1 == 61_001).await;
+    // The zombie wakes up, finds its step taken, and stands by.
+    eventually("the zombie to stand by", Duration::from_secs(20), async || status.role() == Role::Standby).await;
+    world.fill(&topic, 1_000).await;
+    eventually("the rest to be out", Duration::from_secs(30), async || second.status.next().1 == 62_001).await;
+    shutdown.cancel();
+    tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap().unwrap();
+    second.stop().await.unwrap();
+    audit(&world, &topic, 62_000).await;
+}

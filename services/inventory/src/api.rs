@@ -1,0 +1,184 @@
+//! The HTTP interface of inventory.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use farandole::table::Row as _;
+use farandole::{Answer, Api, FieldError, Problem, http};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{OpenApi, ToSchema};
+use uuid::Uuid;
+
+use crate::participant::{Command, Inventory};
+use crate::tables::Stock;
+
+/// Articles a page, unless told, and at most.
+const PAGE: i64 = 100;
+const MAX_PAGE: i64 = 1_000;
+/// Pieces of one receipt.
+const MAX_QUANTITY: i64 = 1_000_000_000;
+/// Characters of an article's name.
+const MAX_SKU: usize = 64;
+
+/// The routes, apart from any socket.
+pub fn routes() -> Router<Api<Inventory>> {
+    Router::new().route("/receipts", post(receive)).route("/stock", get(list)).route("/stock/{sku}", get(show))
+}
+
+/// What the routes are, for programs.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(info(title = "inventory", description = "Takes goods in and tells what is there."), paths(receive, list, show))]
+    struct Doc;
+    Doc::openapi()
+}
+
+/// Goods that have arrived; read field by field, so that every wrong one is named.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the body")]
+struct NewReceipt {
+    #[schema(min_length = 1, max_length = 64)]
+    sku: String,
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    quantity: i64,
+}
+
+/// Goods that were taken in.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the participant answers; this describes it")]
+struct Receipt {
+    receipt_id: Uuid,
+    sku: String,
+    quantity: i64,
+}
+
+/// An article, in pieces.
+#[derive(Debug, Serialize, ToSchema)]
+struct StockView {
+    sku: String,
+    received: i64,
+    reserved: i64,
+    /// Received and not reserved.
+    available: i64,
+}
+
+/// A page of articles, by name.
+#[derive(Debug, Serialize, ToSchema)]
+struct StockPage {
+    stock: Vec<StockView>,
+    /// What to ask `after` for the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// Which articles to list.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    after: Option<String>,
+    limit: Option<i64>,
+}
+
+/// Takes goods in.
+#[utoipa::path(post, path = "/receipts", request_body = NewReceipt,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
+    responses((status = 201, description = "Taken in", body = Receipt),
+        (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
+async fn receive(
+    State(api): State<Api<Inventory>>,
+    headers: HeaderMap,
+    http::Body(body): http::Body<Value>,
+) -> Result<Answer, Problem> {
+    let command = read(&body)?;
+    let idempotency = http::idempotency(&headers, "POST /receipts".to_owned(), &json!(command))?;
+    api.commands.submit(command, idempotency, http::traceparent(&headers)).await
+}
+
+/// One article.
+#[utoipa::path(get, path = "/stock/{sku}", params(("sku" = String, Path)),
+    responses((status = 200, body = StockView), (status = 404, description = "Never received")))]
+async fn show(State(api): State<Api<Inventory>>, Path(sku): Path<String>) -> Result<Json<StockView>, Problem> {
+    let row = sqlx::query("select sku, received, reserved from stock where sku = $1").bind(&sku).fetch_optional(&api.pool).await;
+    let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("article {sku} was never received")))?;
+    Ok(Json(StockView::of(Stock::from_row(&row).map_err(http::database)?)))
+}
+
+/// All articles, by name.
+#[utoipa::path(get, path = "/stock",
+    params(("after" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<i64>, Query, description = "1 to 1000, 100 unless said")),
+    responses((status = 200, body = StockPage)))]
+async fn list(
+    State(api): State<Api<Inventory>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<StockPage>, Problem> {
+    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let limit = wanted.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::invalid(vec![wrong("limit", format!("must be from 1 to {MAX_PAGE}"))]));
+    }
+    let rows = sqlx::query("select sku, received, reserved from stock where sku > $1 order by sku limit $2")
+        .bind(wanted.after.unwrap_or_default())
+        .bind(limit + 1)
+        .fetch_all(&api.pool)
+        .await
+        .map_err(http::database)?;
+    let mut stock = Vec::with_capacity(rows.len());
+    for row in &rows {
+        stock.push(StockView::of(Stock::from_row(row).map_err(http::database)?));
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = stock.len() > limit;
+    stock.truncate(limit);
+    let next = stock.last().filter(|_| more).map(|view| view.sku.clone());
+    Ok(Json(StockPage { stock, next }))
+}
+
+impl StockView {
+    fn of(stock: Stock) -> Self {
+        Self { available: stock.available(), sku: stock.sku, received: stock.received, reserved: stock.reserved }
+    }
+}
+
+/// Reads a receipt, or names every wrong field.
+fn read(body: &Value) -> Result<Command, Problem> {
+    let sku = body.get("sku").and_then(Value::as_str);
+    let sku = sku.filter(|sku| (1..=MAX_SKU).contains(&sku.chars().count()) && !sku.chars().any(char::is_control));
+    let quantity = body.get("quantity").and_then(Value::as_i64).filter(|n| (1..=MAX_QUANTITY).contains(n));
+    if let (Some(sku), Some(quantity)) = (sku, quantity) {
+        return Ok(Command::Receive { sku: sku.to_owned(), quantity });
+    }
+    let mut errors = Vec::new();
+    if sku.is_none() {
+        errors.push(wrong("sku", format!("must be a text of 1 to {MAX_SKU} characters, none of them a control character")));
+    }
+    if quantity.is_none() {
+        errors.push(wrong("quantity", format!("must be an integer from 1 to {MAX_QUANTITY}")));
+    }
+    Err(Problem::invalid(errors))
+}
+
+fn wrong(field: &str, reason: String) -> FieldError {
+    FieldError { field: field.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_names_every_wrong_field() {
+        let fields = |body| read(&body).map(|_| vec![]).unwrap_or_else(|p| p.errors.into_iter().map(|e| e.field).collect());
+        assert_eq!(fields(json!({"sku": "tea", "quantity": MAX_QUANTITY})), Vec::<String>::new());
+        for body in [json!({}), json!([]), json!({"sku": "", "quantity": 0}), json!({"sku": "a\nb", "quantity": 1.5})] {
+            assert_eq!(fields(body), ["sku", "quantity"]);
+        }
+    }
+
+    #[test]
+    fn the_committed_description_is_the_one_that_is_served() {
+        let text = serde_json::to_string_pretty(&openapi()).unwrap() + "\n";
+        farandole::testing::committed(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), &text);
+    }
+}

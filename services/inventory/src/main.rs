@@ -1,0 +1,12 @@
+//! The inventory service.
+
+use std::process::ExitCode;
+
+use farandole::{NoSettings, Service};
+use inventory::{Inventory, api};
+
+fn main() -> ExitCode {
+    farandole::main::<NoSettings, _, _>("inventory", |_config, NoSettings {}| {
+        Ok(Service::new(Inventory, sqlx::migrate!()).routes(api::routes).openapi(api::openapi))
+    })
+}

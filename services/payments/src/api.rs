@@ -1,0 +1,77 @@
+//! The HTTP interface of payments.
+
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use farandole::table::Row as _;
+use farandole::{Api, Problem, http};
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+use uuid::Uuid;
+
+use crate::participant::Payments;
+use crate::tables::{self, Hold, Payment};
+
+/// The routes, apart from any socket.
+pub fn routes() -> Router<Api<Payments>> {
+    Router::new().route("/payments/{order_id}", get(show))
+}
+
+/// What the routes are, for programs.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(info(title = "payments", description = "Tells how an order's payment went."), paths(show))]
+    struct Doc;
+    Doc::openapi()
+}
+
+/// An order's payment.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct PaymentView {
+    order_id: Uuid,
+    /// `expected`, `requested`, `authorised`, `declined`, `abandoned`, `void_requested` or `voided`.
+    state: &'static str,
+    /// Minor units; null until order and reservation are both seen, and once abandoned.
+    amount: Option<i64>,
+    /// ISO 4217 code of the amount.
+    currency: Option<String>,
+    /// The acquirer's id, once the card is authorised.
+    authorisation_id: Option<String>,
+    /// Why the card was declined.
+    reason: Option<String>,
+}
+
+/// One order's payment.
+#[utoipa::path(get, path = "/payments/{order_id}", params(("order_id" = Uuid, Path)),
+    responses((status = 200, body = PaymentView), (status = 404, description = "Nothing heard of that order")))]
+async fn show(State(api): State<Api<Payments>>, Path(id): Path<String>) -> Result<Json<PaymentView>, Problem> {
+    let order_id: Uuid = id.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))?;
+    let row =
+        sqlx::query("select order_id, state from payments where order_id = $1").bind(order_id).fetch_optional(&api.pool).await;
+    let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("nothing was heard of order {order_id}")))?;
+    Ok(Json(PaymentView::of(Payment::from_row(&row).map_err(http::database)?)))
+}
+
+impl PaymentView {
+    fn of(payment: Payment) -> Self {
+        let view = Self { order_id: payment.order_id, state: payment.state.name(), ..Self::default() };
+        match payment.state.0 {
+            tables::State::AwaitingStock { .. } | tables::State::AwaitingOrder | tables::State::Abandoned { .. } => view,
+            tables::State::Requested { amount, currency } => Self { amount: Some(amount), currency: Some(currency), ..view },
+            tables::State::Declined { reason } => Self { reason: Some(reason), ..view },
+            tables::State::Authorised(hold) | tables::State::VoidRequested(hold) | tables::State::Voided(hold) => {
+                let Hold { authorisation_id, amount, currency } = hold;
+                Self { amount: Some(amount), currency: Some(currency), authorisation_id: Some(authorisation_id), ..view }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_description_is_the_one_that_is_served() {
+        let text = serde_json::to_string_pretty(&super::openapi()).unwrap() + "\n";
+        farandole::testing::committed(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), &text);
+    }
+}
