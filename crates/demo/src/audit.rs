@@ -59,7 +59,8 @@ pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<A
     let mut facts = Facts::default();
     let mut faults = Vec::new();
     for topic in SERVICES {
-        faults.extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, |at, event| facts.add(at, event)).await?);
+        faults
+            .extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, |at, event| facts.add(at, event)).await?);
     }
     let held = tables::read(shop).await?;
     let open = tables::open_matters(shop).await?;
@@ -72,8 +73,16 @@ pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<A
     }
     let mut rest = Check::new("nothing is open or parked");
     rest.that(open.is_empty(), || open.join(", "));
-    let checks =
-        vec![chains, rest, placed(&facts, account), money(&facts, &cards), stock(&facts, &held), ended(&facts, &held), one_each(&cards), settled(&facts, &cards, &held)];
+    let checks = vec![
+        chains,
+        rest,
+        placed(&facts, account),
+        money(&facts, &cards),
+        stock(&facts, &held),
+        ended(&facts, &held),
+        one_each(&cards),
+        settled(&facts, &cards, &held),
+    ];
     Ok(Audit { facts, checks })
 }
 
@@ -109,7 +118,9 @@ fn stock(facts: &Facts, held: &Held) -> Check {
         check.that(0 <= stock.reserved && stock.reserved <= stock.received, || format!("{sku}: {stock:?}"));
         check.that(held.stock.get(sku) == Some(stock), || format!("{sku}: {stock:?}, the table has {:?}", held.stock.get(sku)));
     }
-    check.that(held.stock.len() == facts.stock.len(), || format!("{} SKUs in the table, {} in the topic", held.stock.len(), facts.stock.len()));
+    check.that(held.stock.len() == facts.stock.len(), || {
+        format!("{} SKUs in the table, {} in the topic", held.stock.len(), facts.stock.len())
+    });
     check
 }
 
@@ -128,7 +139,9 @@ fn ended(facts: &Facts, held: &Held) -> Check {
         let row = held.orders.get(id).map(String::as_str);
         check.that(row == Some(word), || format!("order {id}: {word}, the table has {row:?}"));
     }
-    check.that(held.orders.len() == facts.orders.len(), || format!("{} orders in the table, {} in the topic", held.orders.len(), facts.orders.len()));
+    check.that(held.orders.len() == facts.orders.len(), || {
+        format!("{} orders in the table, {} in the topic", held.orders.len(), facts.orders.len())
+    });
     check
 }
 
@@ -194,7 +207,8 @@ mod tests {
         let unended = Order { placed: Some(1), ..Order::default() };
         assert_eq!(ended(&facts(unended), &Held::default()).violations, 3, "open, not in the table, tables differ in length");
 
-        let stocked = Facts { stock: [("a".to_owned(), crate::facts::Stock { received: 1, reserved: 2 })].into(), ..Facts::default() };
+        let stocked =
+            Facts { stock: [("a".to_owned(), crate::facts::Stock { received: 1, reserved: 2 })].into(), ..Facts::default() };
         assert_eq!(stock(&stocked, &Held::default()).violations, 3, "oversold, not in the table, tables differ in length");
     }
 }

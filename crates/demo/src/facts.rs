@@ -92,7 +92,9 @@ impl Facts {
         let order = self.orders.entry(id).or_default();
         order.events.push(at);
         match event {
-            Event::OrderPlaced(_) if order.placed.replace(time).is_some() => self.faults.push(format!("order {id} was placed twice")),
+            Event::OrderPlaced(_) if order.placed.replace(time).is_some() => {
+                self.faults.push(format!("order {id} was placed twice"))
+            }
             Event::OrderConfirmed(_) if order.confirmed.replace(time).is_some() => {
                 self.faults.push(format!("order {id} was confirmed twice"));
             }

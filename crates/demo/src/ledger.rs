@@ -37,7 +37,8 @@ pub async fn read(client: &reqwest::Client, acquirer: &str) -> anyhow::Result<Ha
     loop {
         let from = if after.is_empty() { String::new() } else { format!("&after={after}") };
         let url = format!("{acquirer}/ledger?limit=1000{from}");
-        let page: Page = client.get(&url).send().await?.error_for_status()?.json().await.context("reading the acquirer's ledger")?;
+        let page: Page =
+            client.get(&url).send().await?.error_for_status()?.json().await.context("reading the acquirer's ledger")?;
         for authorisation in page.authorisations {
             let reference = &authorisation.merchant_reference;
             let id = reference.parse().with_context(|| format!("the acquirer knows {reference}, which is no order"))?;

@@ -78,7 +78,8 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
 
 /// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
         ended = tokio::signal::ctrl_c() => ended.context("listening for Ctrl-C"),
         _ = terminate.recv() => Ok(()),

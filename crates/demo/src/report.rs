@@ -39,7 +39,14 @@ fn speed(facts: &Facts) -> Option<Speed> {
 }
 
 /// Prints the whole report to standard output.
-pub fn print(shop: &Shop, account: &importer::Account, audit: &Audit, memory: &[(String, u64)], first: Option<Duration>, began: Instant) {
+pub fn print(
+    shop: &Shop,
+    account: &importer::Account,
+    audit: &Audit,
+    memory: &[(String, u64)],
+    first: Option<Duration>,
+    began: Instant,
+) {
     println!("\nRows: {} read = {} taken + {} turned away", account.rows_read, account.rows_taken, account.rows_turned_away);
     for (reason, n) in &account.reasons {
         println!("  {n:>7}  {}", reason.replace('_', " "));
@@ -49,7 +56,11 @@ pub fn print(shop: &Shop, account: &importer::Account, audit: &Audit, memory: &[
     for (end, word) in [(End::Confirmed, "confirmed"), (End::Rejected, "rejected"), (End::Cancelled, "cancelled")] {
         println!("  {:>7}  {word}", facts.ended(end));
     }
-    println!("  {} cancel requests, {} of them refused since the order had been rejected", account.cancels_from_data + account.cancels_scripted, account.cancels_refused);
+    println!(
+        "  {} cancel requests, {} of them refused since the order had been rejected",
+        account.cancels_from_data + account.cancels_scripted,
+        account.cancels_refused
+    );
     if let Some((id, order)) = pick(facts, End::Confirmed, "OrderConfirmed") {
         story("An order that was confirmed", id, order);
     }
@@ -64,7 +75,11 @@ pub fn print(shop: &Shop, account: &importer::Account, audit: &Audit, memory: &[
         );
     }
     if let Some(first) = first {
-        println!("First confirmed order {:.1} s after the start; {:.1} s in all", first.as_secs_f64(), began.elapsed().as_secs_f64());
+        println!(
+            "First confirmed order {:.1} s after the start; {:.1} s in all",
+            first.as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        );
     }
     println!("\nMemory (resident):");
     for (name, mb) in memory {
@@ -111,7 +126,13 @@ pub fn invite(shop: &Shop, audit: &Audit) {
 }
 
 /// The account as one line of JSON.
-pub fn json(account: &importer::Account, audit: &Audit, memory: &[(String, u64)], first: Option<Duration>, killed: Option<&str>) -> Value {
+pub fn json(
+    account: &importer::Account,
+    audit: &Audit,
+    memory: &[(String, u64)],
+    first: Option<Duration>,
+    killed: Option<&str>,
+) -> Value {
     let facts = &audit.facts;
     let speed = speed(facts);
     json!({

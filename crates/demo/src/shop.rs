@@ -59,7 +59,8 @@ impl Shop {
         for service in SERVICES {
             databases.insert(service, stage.database(service).await?);
         }
-        let parts = Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts =
+            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
         let mut shop = Self::on(parts, folder)?;
         shop.stage = Some(stage);
         shop.start_acquirer(0).await?;
@@ -183,7 +184,8 @@ impl Shop {
 
     /// Resident memory of every process in MB, the largest first.
     pub fn memory(&self) -> Vec<(String, u64)> {
-        let mut memory: Vec<(String, u64)> = self.lock().iter().map(|(name, child)| (name.clone(), child.rss_kb() / 1024)).collect();
+        let mut memory: Vec<(String, u64)> =
+            self.lock().iter().map(|(name, child)| (name.clone(), child.rss_kb() / 1024)).collect();
         memory.extend(self.stage.iter().flat_map(Stage::pids).into_iter().map(|(name, pid)| (name, rss_mb(pid))));
         memory.sort_by_key(|(_, mb)| std::cmp::Reverse(*mb));
         memory

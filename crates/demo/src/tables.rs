@@ -49,12 +49,14 @@ pub async fn read(shop: &Shop) -> anyhow::Result<Held> {
     let mut held = Held::default();
     let words = async |service: &str, sql: &'static str| -> anyhow::Result<HashMap<Uuid, String>> {
         let pool = shop.pool(service).await?;
-        let rows: Vec<(Uuid, String)> = sqlx::query_as(sql).fetch_all(&pool).await.with_context(|| format!("reading {service}"))?;
+        let rows: Vec<(Uuid, String)> =
+            sqlx::query_as(sql).fetch_all(&pool).await.with_context(|| format!("reading {service}"))?;
         Ok(rows.into_iter().collect())
     };
     held.orders = words("orders", "select order_id, state->>'state' from orders").await?;
     held.payments = words("payments", "select order_id, state->>'state' from payments").await?;
-    held.reserved = words("inventory", "select order_id, state->>'state' from reservations where state->>'state' = 'reserved'").await?;
+    held.reserved =
+        words("inventory", "select order_id, state->>'state' from reservations where state->>'state' = 'reserved'").await?;
     let pool = shop.pool("inventory").await?;
     let rows: Vec<(String, i64, i64)> = sqlx::query_as("select sku, received, reserved from stock").fetch_all(&pool).await?;
     held.stock = rows.into_iter().map(|(sku, received, reserved)| (sku, Stock { received, reserved })).collect();

@@ -61,7 +61,8 @@ pub async fn read(
     let mut list = TopicPartitionList::new();
     let mut left: BTreeMap<i32, i64> = BTreeMap::new();
     for partition in described.partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), wait).with_context(|| format!("reading the ends of {topic}"))?;
+        let (low, high) =
+            consumer.fetch_watermarks(topic, partition.id(), wait).with_context(|| format!("reading the ends of {topic}"))?;
         list.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
         if high > low {
             left.insert(partition.id(), high);

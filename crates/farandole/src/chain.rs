@@ -65,7 +65,10 @@ impl Link {
     pub fn parse(header: &str) -> Result<Self, Malformed> {
         let malformed = |field, fault| Malformed { field, fault, header: header.chars().take(200).collect() };
         let field = |name: &'static str| {
-            header.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).ok_or_else(|| malformed(name, "missing"))
+            header
+                .split(';')
+                .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+                .ok_or_else(|| malformed(name, "missing"))
         };
         let number = |name, text: &str| match text.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(n),

@@ -164,7 +164,10 @@ fn describe<P: Participant, E>(service: &Service<P, E>, config: &Config, output:
     ExitCode::SUCCESS
 }
 
-fn on_runtime(config: Config, work: impl AsyncFnOnce(Config) -> Result<(), Error>) -> Result<(), Box<dyn StdError + Send + Sync>> {
+fn on_runtime(
+    config: Config,
+    work: impl AsyncFnOnce(Config) -> Result<(), Error>,
+) -> Result<(), Box<dyn StdError + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.process.worker_threads)
         // For name look-ups and questions to the brokers only.

@@ -262,7 +262,9 @@ impl Config {
     pub fn check(&self) -> Result<(), Error> {
         let mut wrong = Vec::new();
         if self.database.url.expose_secret().is_empty() {
-            wrong.push("`database.url` is not set; set FARANDOLE_DATABASE_URL=postgres://user:password@host:5432/database".to_owned());
+            wrong.push(
+                "`database.url` is not set; set FARANDOLE_DATABASE_URL=postgres://user:password@host:5432/database".to_owned(),
+            );
         }
         if self.agenda.lease <= self.agenda.timeout {
             wrong.push("`agenda.lease` must be longer than `agenda.timeout`, or an effect that runs is claimed twice".to_owned());

@@ -99,7 +99,12 @@ pub trait Source<P: Participant>: Send {
         false
     }
     /// Called last before the commit: moves the position, settles the claims, parks what must be.
-    fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> impl Future<Output = Result<(), Error>> + Send;
+    fn settle(
+        &mut self,
+        conn: &mut PgConnection,
+        works: &[Work<P>],
+        verdicts: &[Verdict],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Why a batch was not committed. Nothing of it has happened.

@@ -39,7 +39,9 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         };
     };
     match value.to_str() {
-        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(key.to_owned())),
+        Ok(key) if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(key.to_owned()))
+        }
         _ => {
             let detail = format!("an Idempotency-Key is 1 to {LONGEST_KEY} visible ASCII characters, without spaces");
             Err(Problem::new(400, "invalid-idempotency-key", detail))

@@ -2,27 +2,27 @@
 //!
 //! See `ARCHITECTURE.md` for the whole, and [`participant`] for where to start.
 
+pub mod agenda;
 pub mod chain;
+pub mod cli;
 pub mod codec;
+pub mod commands;
 pub mod config;
 pub mod engine;
-pub mod message;
-pub mod participant;
-pub mod problem;
-pub mod agenda;
-pub mod commands;
 pub mod http;
-pub mod telemetry;
 pub mod intake;
+pub mod message;
 pub mod outbox;
 pub mod parking;
+pub mod participant;
 pub mod partitioner;
+pub mod problem;
 pub mod record;
 pub mod relay;
 pub mod service;
-pub mod cli;
 pub mod step;
 pub mod table;
+pub mod telemetry;
 pub mod testing;
 pub mod time;
 pub mod topics;

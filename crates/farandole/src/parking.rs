@@ -65,7 +65,14 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
     }
     for p in parked.iter().filter(|p| p.fault.is_some()) {
         let (record, reason) = (p.record, p.fault.map(|f| f.reason.as_str()));
-        tracing::warn!(aggregate = p.aggregate, topic = record.topic, partition = record.partition, offset = record.offset, reason, "parked");
+        tracing::warn!(
+            aggregate = p.aggregate,
+            topic = record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            reason,
+            "parked"
+        );
     }
     sqlx::query(
         "insert into farandole.parked (aggregate, topic, partition, record_offset, key, value, headers, reason, head)
@@ -216,13 +223,14 @@ impl<P: Participant> Source<P> for Release {
 
     async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
         // Another replica may be at the same aggregate: who locks the rows first releases them, the other finds them gone.
-        let there: HashSet<i64> = sqlx::query_scalar("select seq from farandole.parked where seq = any($1) order by seq for update")
-            .bind(&self.seqs)
-            .fetch_all(conn)
-            .await
-            .map_err(Error::database("locking parked inputs", works.len()))?
-            .into_iter()
-            .collect();
+        let there: HashSet<i64> =
+            sqlx::query_scalar("select seq from farandole.parked where seq = any($1) order by seq for update")
+                .bind(&self.seqs)
+                .fetch_all(conn)
+                .await
+                .map_err(Error::database("locking parked inputs", works.len()))?
+                .into_iter()
+                .collect();
         Ok(self.seqs.iter().map(|seq| there.contains(seq)).collect())
     }
 
@@ -230,7 +238,11 @@ impl<P: Participant> Source<P> for Release {
         let at = |doing| Error::database(doing, works.len());
         let mut gone = self.done.clone();
         gone.extend(self.seqs.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(seq, _)| *seq));
-        sqlx::query("delete from farandole.parked where seq = any($1)").bind(&gone).execute(&mut *conn).await.map_err(at("releasing"))?;
+        sqlx::query("delete from farandole.parked where seq = any($1)")
+            .bind(&gone)
+            .execute(&mut *conn)
+            .await
+            .map_err(at("releasing"))?;
         let stuck = verdicts.iter().find_map(|v| match v {
             Verdict::Parked(fault) => Some(fault.reason.as_str()),
             _ => None,

@@ -126,7 +126,8 @@ impl Relay {
     /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
     pub fn new(pool: PgPool, config: Config) -> (Self, Poke) {
         let poke = Poke::default();
-        let relay = Self { pool, config: Arc::new(config), status: Arc::new(Status::new()), poke: poke.clone(), me: Uuid::now_v7() };
+        let relay =
+            Self { pool, config: Arc::new(config), status: Arc::new(Status::new()), poke: poke.clone(), me: Uuid::now_v7() };
         (relay, poke)
     }
 

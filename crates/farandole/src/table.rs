@@ -156,8 +156,7 @@ impl<R: Row> Table<R> {
     /// # Errors
     /// The database's.
     pub async fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> sqlx::Result<()> {
-        let wanted: Vec<&str> =
-            keys.table(R::TABLE).filter(|k| !self.rows.contains_key(*k)).map(String::as_str).collect();
+        let wanted: Vec<&str> = keys.table(R::TABLE).filter(|k| !self.rows.contains_key(*k)).map(String::as_str).collect();
         if wanted.is_empty() {
             return Ok(());
         }

@@ -167,7 +167,12 @@ fn new<'a>(topic: &'a str, partitions: i32, replication: i32, min_insync: &'a st
 }
 
 /// Waits until every partition of `wanted` has a leader.
-async fn led(admin: &std::sync::Arc<AdminClient<DefaultClientContext>>, kafka: &Kafka, topics: &Topics, wanted: &[String]) -> Result<(), Error> {
+async fn led(
+    admin: &std::sync::Arc<AdminClient<DefaultClientContext>>,
+    kafka: &Kafka,
+    topics: &Topics,
+    wanted: &[String],
+) -> Result<(), Error> {
     let until = tokio::time::Instant::now() + LEADERS;
     loop {
         let cluster = look(admin, kafka).await?;

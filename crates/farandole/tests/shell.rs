@@ -90,9 +90,17 @@ fn a_wrong_value_names_its_key_its_source_and_what_is_right() {
     for (file, env, words) in [
         ("[http]\nrequest_timeout = \"10 parsecs\"", None, ["`http.request_timeout`", "file", "\"10s\""]),
         ("[http]\nrequest_timeout = 10", None, ["`http.request_timeout`", "file", "\"10s\""]),
-        ("", Some(("FARANDOLE_HTTP_REQUEST_TIMEOUT", "10")), ["`http.request_timeout`", "FARANDOLE_HTTP_REQUEST_TIMEOUT", "\"10s\""]),
+        (
+            "",
+            Some(("FARANDOLE_HTTP_REQUEST_TIMEOUT", "10")),
+            ["`http.request_timeout`", "FARANDOLE_HTTP_REQUEST_TIMEOUT", "\"10s\""],
+        ),
         ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1MB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
-        ("", Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "many")), ["`database.max_connections`", "FARANDOLE_DATABASE_MAX_CONNECTIONS", "`8`"]),
+        (
+            "",
+            Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "many")),
+            ["`database.max_connections`", "FARANDOLE_DATABASE_MAX_CONNECTIONS", "`8`"],
+        ),
         ("", Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "0")), ["`database.max_connections`", "environment", "at least 1"]),
         ("", Some(("FARANDOLE_HTTP_LISTEN", "here")), ["`http.listen`", "FARANDOLE_HTTP_LISTEN", "socket address"]),
         ("[log]\nformat = \"xml\"", None, ["`log.format`", "file", "`json` or `text`"]),
@@ -153,7 +161,9 @@ fn app(http: &config::Http) -> Router {
     let routes = Router::new()
         .route(
             "/orders",
-            post(async |http::Body(order): http::Body<Order>| order.lines.iter().map(|l| l.sku.len() + l.quantity as usize).sum::<usize>().to_string()),
+            post(async |http::Body(order): http::Body<Order>| {
+                order.lines.iter().map(|l| l.sku.len() + l.quantity as usize).sum::<usize>().to_string()
+            }),
         )
         .route("/raw", post(async |axum::Json(value): axum::Json<Value>| value.to_string()))
         .route("/number/{n}", get(async |axum::extract::Path(n): axum::extract::Path<u8>| n.to_string()))
@@ -206,9 +216,14 @@ async fn a_body_that_is_wrong_names_the_field() {
         let (problem, _) = problem(&app, a_post("/orders", JSON, body.to_string()), 422).await;
         assert_eq!(problem.errors.len(), 1);
         assert_eq!(problem.errors[0].field, field, "{body}: {:?}", problem.errors);
-        assert!(problem.errors[0].reason.contains(reason) && !problem.errors[0].reason.contains("line 1"), "{:?}", problem.errors);
+        assert!(
+            problem.errors[0].reason.contains(reason) && !problem.errors[0].reason.contains("line 1"),
+            "{:?}",
+            problem.errors
+        );
     }
-    let (status, _, body) = ask(&app, a_post("/orders", "application/json; charset=utf-8", r#"{"lines":[{"sku":"ab","quantity":3}]}"#)).await;
+    let (status, _, body) =
+        ask(&app, a_post("/orders", "application/json; charset=utf-8", r#"{"lines":[{"sku":"ab","quantity":3}]}"#)).await;
     assert_eq!((status, body.as_str()), (200, "5"));
 }
 

@@ -27,7 +27,10 @@ impl Calls {
     pub fn new() -> anyhow::Result<Self> {
         // Another crate of the same process may have chosen the provider already; it is the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        Ok(Self { client: reqwest::Client::builder().timeout(TIMEOUT).build().context("making an HTTP client")?, retries: AtomicU64::new(0) })
+        Ok(Self {
+            client: reqwest::Client::builder().timeout(TIMEOUT).build().context("making an HTTP client")?,
+            retries: AtomicU64::new(0),
+        })
     }
 
     /// Requests that were sent again.

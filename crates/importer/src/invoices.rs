@@ -25,7 +25,8 @@ pub type Digest = [u8; 16];
 impl Invoice {
     /// The digest by which a cancellation finds the invoice that it undoes.
     pub fn digest(&self) -> Digest {
-        let mut lines: Vec<String> = self.lines.iter().map(|l| format!("{}\u{0}{}\u{0}{}", l.sku, l.quantity, l.unit_price)).collect();
+        let mut lines: Vec<String> =
+            self.lines.iter().map(|l| format!("{}\u{0}{}\u{0}{}", l.sku, l.quantity, l.unit_price)).collect();
         lines.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(self.customer.as_bytes());
@@ -147,7 +148,10 @@ impl Demand {
 
     /// What to receive: all of it, but nine tenths (at least one piece) for every tenth SKU.
     pub fn receipts(&self) -> impl Iterator<Item = (&str, i64)> {
-        self.0.iter().enumerate().map(|(i, (sku, &demand))| (sku.as_str(), if i % 10 == 9 { (demand * 9 / 10).max(1) } else { demand }))
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(i, (sku, &demand))| (sku.as_str(), if i % 10 == 9 { (demand * 9 / 10).max(1) } else { demand }))
     }
 }
 
@@ -167,15 +171,21 @@ mod tests {
         let mut invoices = Vec::new();
         let mut bad = row("1", false, "x", 1);
         bad.line = Err("price_is_not_in_pence");
-        for row in [row("1", false, "a", 1), bad, row("1", false, "b", 2), row("2", false, "a", 1), row("1", false, "c", 1), row("1", true, "c", 1)] {
+        for row in [
+            row("1", false, "a", 1),
+            bad,
+            row("1", false, "b", 2),
+            row("2", false, "a", 1),
+            row("1", false, "c", 1),
+            row("1", true, "c", 1),
+        ] {
             invoices.extend(assembler.push(row, &mut tally));
         }
         invoices.extend(assembler.finish());
-        assert_eq!(invoices.iter().map(|i| (i.number.as_str(), i.cancels, i.lines.len())).collect::<Vec<_>>(), [
-            ("1", false, 2),
-            ("2", false, 1),
-            ("1", true, 1)
-        ]);
+        assert_eq!(
+            invoices.iter().map(|i| (i.number.as_str(), i.cancels, i.lines.len())).collect::<Vec<_>>(),
+            [("1", false, 2), ("2", false, 1), ("1", true, 1)]
+        );
         assert_eq!(tally.read, 6);
         assert_eq!(tally.turned_away, BTreeMap::from([("invoice_in_two_parts", 1), ("price_is_not_in_pence", 1)]));
     }
@@ -186,7 +196,10 @@ mod tests {
             number: number.to_owned(),
             cancels: false,
             customer: "1".to_owned(),
-            lines: lines.iter().map(|(sku, quantity)| Line { sku: (*sku).to_owned(), quantity: *quantity, unit_price: 100 }).collect(),
+            lines: lines
+                .iter()
+                .map(|(sku, quantity)| Line { sku: (*sku).to_owned(), quantity: *quantity, unit_price: 100 })
+                .collect(),
         };
         let mut earlier = Earlier::default();
         earlier.add(invoice("1", &[("a", 1), ("b", 2)]).digest(), 1);

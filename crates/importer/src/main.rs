@@ -9,7 +9,10 @@ use clap::Parser;
 ///
 /// Ends with an account: rows read = rows taken + rows turned away, by reason. A second run places nothing twice.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Example:\n  importer --orders http://127.0.0.1:8081 --inventory http://127.0.0.1:8082 online-retail.csv.gz\n\nExit codes: 0 imported, 1 failed, 2 wrong usage")]
+#[command(
+    version,
+    after_help = "Example:\n  importer --orders http://127.0.0.1:8081 --inventory http://127.0.0.1:8082 online-retail.csv.gz\n\nExit codes: 0 imported, 1 failed, 2 wrong usage"
+)]
 struct Args {
     /// The file, plain or gzip
     data: PathBuf,

@@ -97,7 +97,9 @@ fn line(
     date: Option<String>,
     price: Option<String>,
 ) -> Result<Line, &'static str> {
-    let (Some(sku), Some(quantity), Some(date), Some(price)) = (sku, quantity, date, price) else { return Err("columns_missing") };
+    let (Some(sku), Some(quantity), Some(date), Some(price)) = (sku, quantity, date, price) else {
+        return Err("columns_missing");
+    };
     if invoice.is_empty() || !invoice.bytes().all(|b| b.is_ascii_digit()) {
         return Err("invoice_number_is_none");
     }
@@ -171,7 +173,9 @@ mod tests {
     #[test]
     fn a_row_is_taken_or_turned_away_for_a_reason() {
         let read = |invoice: &str, sku: &str, quantity: &str, price: &str| {
-            row([invoice, sku, quantity, "2010-12-01 08:26:00", price, "17850.0"].map(|s| Some(s.to_owned()))).line.map(|l| l.quantity)
+            row([invoice, sku, quantity, "2010-12-01 08:26:00", price, "17850.0"].map(|s| Some(s.to_owned())))
+                .line
+                .map(|l| l.quantity)
         };
         for (invoice, sku, quantity, price, expected) in [
             ("536365", "85123A", "6", "2.55", Ok(6)),

@@ -53,7 +53,12 @@ pub async fn run(options: Options) -> anyhow::Result<Account> {
     second_pass(&options, &calls, size, &mut account).await?;
     account.retries = calls.retries();
     if account.rows_read != account.rows_taken + account.rows_turned_away {
-        bail!("rows don't add up: {} read, {} taken, {} turned away", account.rows_read, account.rows_taken, account.rows_turned_away);
+        bail!(
+            "rows don't add up: {} read, {} taken, {} turned away",
+            account.rows_read,
+            account.rows_taken,
+            account.rows_turned_away
+        );
     }
     Ok(account)
 }
@@ -203,11 +208,8 @@ fn joined<T>(done: Option<Result<anyhow::Result<T>, tokio::task::JoinError>>) ->
 }
 
 async fn place(url: &str, calls: &Calls, invoice: &Invoice) -> anyhow::Result<Uuid> {
-    let lines: Vec<Value> = invoice
-        .lines
-        .iter()
-        .map(|l| json!({ "sku": l.sku, "quantity": l.quantity, "unit_price": l.unit_price }))
-        .collect();
+    let lines: Vec<Value> =
+        invoice.lines.iter().map(|l| json!({ "sku": l.sku, "quantity": l.quantity, "unit_price": l.unit_price })).collect();
     let body = json!({ "customer": invoice.customer, "card_token": card(&invoice.customer), "currency": "GBP", "lines": lines });
     let (status, answer) = calls.post(url, &format!("import-{}", invoice.number), &body).await?;
     let id = answer.get("order_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
@@ -223,7 +225,14 @@ fn card(customer: &str) -> String {
     if sum.is_multiple_of(20) { format!("tok_decline_{customer}") } else { format!("tok_{customer}") }
 }
 
-async fn cancel(orders: String, calls: Arc<Calls>, slots: Arc<Semaphore>, number: String, mut placed: Placed, after: Duration) -> anyhow::Result<Done> {
+async fn cancel(
+    orders: String,
+    calls: Arc<Calls>,
+    slots: Arc<Semaphore>,
+    number: String,
+    mut placed: Placed,
+    after: Duration,
+) -> anyhow::Result<Done> {
     let id = match placed.wait_for(Option::is_some).await {
         Ok(id) => id.context("wait_for gives what it waited for")?,
         // Its order failed, and the import ends with that error.
@@ -231,7 +240,8 @@ async fn cancel(orders: String, calls: Arc<Calls>, slots: Arc<Semaphore>, number
     };
     tokio::time::sleep(after).await;
     let _slot = slots.acquire_owned().await.context("the semaphore is never closed")?;
-    let (status, answer) = calls.post(&format!("{orders}/orders/{id}/cancel"), &format!("import-cancel-{number}"), &json!({})).await?;
+    let (status, answer) =
+        calls.post(&format!("{orders}/orders/{id}/cancel"), &format!("import-cancel-{number}"), &json!({})).await?;
     match status.as_u16() {
         200..=299 => Ok(Done::Cancelled),
         409 => Ok(Done::Refused),

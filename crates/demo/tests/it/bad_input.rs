@@ -28,7 +28,10 @@ async fn the_ways_of_an_order() {
 
     let declined = own.place("11111", 2, "tok_decline_a").await;
     assert_eq!(own.until(&declined, "rejected").await["reason"], "CARD_DECLINED");
-    kit::eventually("the stock of the declined order to be released", async || (own.stock("11111").await == (10, 4)).then_some(())).await;
+    kit::eventually("the stock of the declined order to be released", async || {
+        (own.stock("11111").await == (10, 4)).then_some(())
+    })
+    .await;
 
     // Cancelled by the customer after confirmation: voided and released.
     let (status, _) = own.post("orders", &format!("/orders/{confirmed}/cancel"), None, "{}").await;
@@ -59,7 +62,11 @@ async fn requests_that_are_wrong() {
         ("a wrong type", line(json!("six"), json!(1)), "lines[0].quantity"),
         ("an amount that overflows", line(json!(1_000_000), json!(i64::MAX)), "lines[0].unit_price"),
         ("no lines", json!({ "customer": "c1", "card_token": "t", "currency": "GBP", "lines": [] }), "lines"),
-        ("a currency in small letters", json!({ "customer": "c1", "card_token": "t", "currency": "gbp", "lines": [{ "sku": "1", "quantity": 1, "unit_price": 1 }] }), "currency"),
+        (
+            "a currency in small letters",
+            json!({ "customer": "c1", "card_token": "t", "currency": "gbp", "lines": [{ "sku": "1", "quantity": 1, "unit_price": 1 }] }),
+            "currency",
+        ),
     ];
     for (what, body, field) in cases {
         let (status, problem) = own.post("orders", "/orders", None, body.to_string()).await;
@@ -168,7 +175,10 @@ async fn an_event_about_an_unknown_order_waits() {
     // A real record of another shop's order: read one of payments' events and send it under another key with another id.
     let pool = own.shop.pool("payments").await.unwrap();
     let payload: Vec<u8> =
-        sqlx::query_scalar("select payload from farandole.outbox where type like '%PaymentAuthorised' limit 1").fetch_one(&pool).await.unwrap();
+        sqlx::query_scalar("select payload from farandole.outbox where type like '%PaymentAuthorised' limit 1")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     pool.close().await;
     let unknown = uuid::Uuid::now_v7();
     let at = payload.windows(36).position(|w| w == first.as_bytes()).expect("the id is in the event");

@@ -56,8 +56,15 @@ impl Own {
         }
     }
 
-    pub async fn post(&self, service: &str, path: &str, key: Option<&str>, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
-        let mut request = self.client.post(format!("{}{path}", self.shop.url(service))).header("Content-Type", "application/json").body(body);
+    pub async fn post(
+        &self,
+        service: &str,
+        path: &str,
+        key: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let mut request =
+            self.client.post(format!("{}{path}", self.shop.url(service))).header("Content-Type", "application/json").body(body);
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
@@ -71,7 +78,8 @@ impl Own {
     }
 
     pub async fn receive(&self, sku: &str, quantity: i64) {
-        let (status, answer) = self.post("inventory", "/receipts", None, json!({ "sku": sku, "quantity": quantity }).to_string()).await;
+        let (status, answer) =
+            self.post("inventory", "/receipts", None, json!({ "sku": sku, "quantity": quantity }).to_string()).await;
         assert!(status.is_success(), "{status} {answer}");
     }
 
@@ -94,7 +102,8 @@ impl Own {
     /// Stock of a SKU: received and reserved.
     pub async fn stock(&self, sku: &str) -> (i64, i64) {
         let pool = self.shop.pool("inventory").await.unwrap();
-        let row = sqlx::query_as("select received, reserved from stock where sku = $1").bind(sku).fetch_optional(&pool).await.unwrap();
+        let row =
+            sqlx::query_as("select received, reserved from stock where sku = $1").bind(sku).fetch_optional(&pool).await.unwrap();
         pool.close().await;
         row.unwrap_or((0, 0))
     }

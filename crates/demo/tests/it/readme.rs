@@ -74,7 +74,9 @@ async fn an_order_by_hand() {
         .await
         .unwrap();
         let said = succeeded(&shown, &output);
-        for words in ["\"state\":\"confirmed\"", "ce_type=farandole.orders.OrderPlaced", "farandole.orders.OrderConfirmed", "\"voided\""] {
+        for words in
+            ["\"state\":\"confirmed\"", "ce_type=farandole.orders.OrderPlaced", "farandole.orders.OrderConfirmed", "\"voided\""]
+        {
             assert!(said.contains(words), "{words} is missing in:\n{said}");
         }
     }

@@ -69,7 +69,9 @@ mod tests {
     /// (first attempts, then seconds waited) → retries allowed, from an empty bucket.
     #[test]
     fn a_tenth_of_first_attempts_and_the_floor() {
-        for (attempts, seconds, allowed) in [(0, 0.0, 0), (9, 0.0, 0), (100, 0.0, 10), (0, 1.0, 10), (100, 1.0, 20), (0, 3600.0, 100)] {
+        for (attempts, seconds, allowed) in
+            [(0, 0.0, 0), (9, 0.0, 0), (100, 0.0, 10), (0, 1.0, 10), (100, 1.0, 20), (0, 3600.0, 100)]
+        {
             let start = Instant::now();
             let mut budget = Budget::new(Config::default(), start);
             while budget.allows(start) > 0 {

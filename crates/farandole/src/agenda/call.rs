@@ -58,10 +58,24 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
     told(target, breaker, result);
     let wait = config.backoff.wait(claim.attempt, draw()).max(after.unwrap_or_default());
     if is_alarming(claim.attempt) {
-        tracing::warn!(target_name = target, name = ready.id.name, key = ready.id.key, attempt = claim.attempt, why,
-            "an effect still has no outcome; it is tried for ever");
+        tracing::warn!(
+            target_name = target,
+            name = ready.id.name,
+            key = ready.id.key,
+            attempt = claim.attempt,
+            why,
+            "an effect still has no outcome; it is tried for ever"
+        );
     } else {
-        tracing::debug!(target_name = target, name = ready.id.name, key = ready.id.key, attempt = claim.attempt, why, ?wait, result);
+        tracing::debug!(
+            target_name = target,
+            name = ready.id.name,
+            key = ready.id.key,
+            attempt = claim.attempt,
+            why,
+            ?wait,
+            result
+        );
     }
     Ended::Again { after: wait, maybe: claim.maybe || happened }
 }

@@ -55,7 +55,12 @@ impl<P: Participant> Committer<'_, P> {
                 }
                 Err(error) => {
                     tries += 1;
-                    tracing::warn!(error = chain_of(&error), tasks = works.len(), tries, "agenda batch not committed; trying again");
+                    tracing::warn!(
+                        error = chain_of(&error),
+                        tasks = works.len(),
+                        tries,
+                        "agenda batch not committed; trying again"
+                    );
                     let wait = TROUBLE.ceiling(tries) / 2 + TROUBLE.wait(tries, draw()) / 2;
                     batches.push((works, held));
                     tokio::select! {
@@ -83,7 +88,10 @@ impl<P: Participant> Committer<'_, P> {
             claims::defer(&mut conn, self.worker, &later).await
         };
         if let Err(error) = noted.await {
-            tracing::warn!(error = chain_of(&error), "the failing task could not be put off; it comes again when its lease is over");
+            tracing::warn!(
+                error = chain_of(&error),
+                "the failing task could not be put off; it comes again when its lease is over"
+            );
         }
     }
 }
@@ -101,6 +109,12 @@ fn report(held: &[Held], verdicts: &[Verdict]) {
             Verdict::Refused(problem) => ("refused", problem.detail.as_str()),
         };
         metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => why).increment(1);
-        tracing::warn!(name = id.name, key = id.key, attempt = claim.attempt, reason, "a task can't be decided now; it comes again later");
+        tracing::warn!(
+            name = id.name,
+            key = id.key,
+            attempt = claim.attempt,
+            reason,
+            "a task can't be decided now; it comes again later"
+        );
     }
 }

@@ -242,7 +242,10 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             .iter()
             .map(|(_, Ready { id, claim, .. }, _)| {
                 let Claim { step, attempt, first, maybe, .. } = *claim;
-                (id, Next { after: step, attempt: attempt.saturating_add(1), first, idle: false, maybe, until: self.config.lease })
+                (
+                    id,
+                    Next { after: step, attempt: attempt.saturating_add(1), first, idle: false, maybe, until: self.config.lease },
+                )
             })
             .collect();
         let claimed = async { claims::take(&mut *self.pool.acquire().await?, self.worker, &next).await }.await;

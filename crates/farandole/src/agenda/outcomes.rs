@@ -71,7 +71,9 @@ pub(super) async fn run<P: Participant>(
                     held.push(Held { id: ready.id.clone(), claim });
                     works.push(work(ready, outcome));
                 }
-                Ended::Again { after, maybe } => later.push((Ready { claim: Claim { maybe, idle: true, ..claim }, ..ready }, after)),
+                Ended::Again { after, maybe } => {
+                    later.push((Ready { claim: Claim { maybe, idle: true, ..claim }, ..ready }, after))
+                }
             }
         }
         if !later.is_empty() {
@@ -123,8 +125,11 @@ async fn give_back<P: Participant>(
             })
             .collect(),
         Err(error) => {
-            tracing::warn!(error = chain_of(&error), tasks = later.len(),
-                "attempts can't be given back; they are made again when their leases are over");
+            tracing::warn!(
+                error = chain_of(&error),
+                tasks = later.len(),
+                "attempts can't be given back; they are made again when their leases are over"
+            );
             later.into_iter().map(|(ready, _)| Settled::Gone(ready.id)).collect()
         }
     }

@@ -109,7 +109,8 @@ impl Layers {
         for (name, text) in env {
             let Some(rest) = name.strip_prefix(PREFIX).filter(|_| name != NOT_A_KEY) else { continue };
             let rest = rest.to_ascii_lowercase();
-            let found = self.sections.iter().enumerate().find_map(|(at, s)| Some((at, rest.strip_prefix(s.name)?.strip_prefix('_')?)));
+            let found =
+                self.sections.iter().enumerate().find_map(|(at, s)| Some((at, rest.strip_prefix(s.name)?.strip_prefix('_')?)));
             match found {
                 Some((at, field)) if self.sections[at].name == PROPERTIES.0 && field.starts_with("properties_") => {
                     let property = field["properties_".len()..].replace('_', ".");
@@ -117,7 +118,9 @@ impl Layers {
                 }
                 Some((at, field)) if self.knows(at, field) => match typed(self.sections[at].values.get(field), &text) {
                     Ok(value) => self.set(at, field.to_owned(), value, Source::Env(name)),
-                    Err(reason) => self.problems.push(format!("`{}.{field}` from environment {name}: {reason}", self.sections[at].name)),
+                    Err(reason) => {
+                        self.problems.push(format!("`{}.{field}` from environment {name}: {reason}", self.sections[at].name))
+                    }
                 },
                 _ if SERVICE_LINKS.iter().any(|end| name.ends_with(end)) || name.contains("_PORT_") => {}
                 _ => {
@@ -166,15 +169,30 @@ impl Layers {
         };
         let own = self.read("own");
         self.range("topics", "partitions", config.topics.partitions >= 1, "at least 1");
-        self.range("topics", "replication", config.topics.replication >= 0, "at least 1, or 0 for what the brokers allow up to 3");
+        self.range(
+            "topics",
+            "replication",
+            config.topics.replication >= 0,
+            "at least 1, or 0 for what the brokers allow up to 3",
+        );
         for field in ["max_connections", "intake_connections", "agenda_connections"] {
             let value = self.value("database", field).and_then(Value::as_integer);
             self.range("database", field, value.is_none_or(|n| n >= 1), "at least 1");
         }
-        self.range("database", "relay_connections", config.database.relay_connections >= 3, "at least 3: one publishes, one keeps the lease, one tends the tables");
+        self.range(
+            "database",
+            "relay_connections",
+            config.database.relay_connections >= 3,
+            "at least 3: one publishes, one keeps the lease, one tends the tables",
+        );
         self.range("http", "max_in_flight", config.http.max_in_flight >= 1, "at least 1");
         self.range("process", "worker_threads", config.process.worker_threads >= 1, "at least 1");
-        self.range("log", "level", tracing_subscriber::EnvFilter::try_new(&config.log.level).is_ok(), "a level or a filter: \"info\", \"info,farandole=debug\"");
+        self.range(
+            "log",
+            "level",
+            tracing_subscriber::EnvFilter::try_new(&config.log.level).is_ok(),
+            "a level or a filter: \"info\", \"info,farandole=debug\"",
+        );
         if self.problems.is_empty() { Ok((config, own)) } else { Err(Error(self.problems)) }
     }
 
@@ -185,7 +203,8 @@ impl Layers {
     fn range(&mut self, section: &'static str, field: &str, right: bool, want: &str) {
         if !right {
             let value = self.value(section, field).map(ToString::to_string).unwrap_or_default();
-            self.problems.push(format!("`{section}.{field}` from {} is {value}; it has to be {want}", self.source(section, field)));
+            self.problems
+                .push(format!("`{section}.{field}` from {} is {value}; it has to be {want}", self.source(section, field)));
         }
     }
 

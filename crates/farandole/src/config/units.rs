@@ -16,7 +16,8 @@ pub mod duration {
     /// # Errors
     /// What would be right.
     pub fn parse(text: &str) -> Result<Duration, String> {
-        let wrong = || format!("`{text}` is no duration; write a whole number and its unit: \"250ms\", \"10s\", \"5m\", \"2h\", \"7d\"");
+        let wrong =
+            || format!("`{text}` is no duration; write a whole number and its unit: \"250ms\", \"10s\", \"5m\", \"2h\", \"7d\"");
         let (number, unit) = super::split(text);
         let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         number.parse::<u64>().ok().and_then(|n| n.checked_mul(*millis)).map(Duration::from_millis).ok_or_else(wrong)

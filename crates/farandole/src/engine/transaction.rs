@@ -94,8 +94,7 @@ impl<P: Participant> Engine<P> {
         } else {
             parking::among(conn, &aggregates).await.map_err(at("reading what is parked"))?
         };
-        let ground =
-            Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
+        let ground = Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
         let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &mut tables, &mut known, &mut parked)?;
 
         tables.store(conn).await.map_err(at("storing rows"))?;

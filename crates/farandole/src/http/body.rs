@@ -22,7 +22,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(415, "unsupported-media-type", "the body has to be JSON, with Content-Type: application/json"));
+            return Err(Problem::new(
+                415,
+                "unsupported-media-type",
+                "the body has to be JSON, with Content-Type: application/json",
+            ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
         read(&bytes).map(Self)

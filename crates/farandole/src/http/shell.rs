@@ -32,9 +32,12 @@ struct Limits {
 
 /// `routes` with the limits, problems and metrics of the module's description.
 pub fn around(routes: Router, http: &Http) -> Router {
-    let limits = Limits { slots: Arc::new(Semaphore::new(http.max_in_flight)), body: http.body_limit, time: http.request_timeout };
+    let limits =
+        Limits { slots: Arc::new(Semaphore::new(http.max_in_flight)), body: http.body_limit, time: http.request_timeout };
     routes
-        .method_not_allowed_fallback(async || Problem::new(405, "method-not-allowed", "this address knows other methods; see Allow"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(405, "method-not-allowed", "this address knows other methods; see Allow")
+        })
         .fallback(async |request: Request| Problem::not_found(format!("there is nothing at {}", request.uri().path())))
         .layer(DefaultBodyLimit::max(http.body_limit))
         .layer(middleware::from_fn_with_state(limits, pass))
@@ -49,7 +52,9 @@ pub fn service(checks: Checks, openapi: Option<String>, business: Arc<OnceLock<R
         .route("/readyz", get(async move || (&readiness).into_response()))
         .route("/metrics", get(async || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], telemetry::render())));
     let router = match openapi {
-        Some(json) => router.route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], json.clone()))),
+        Some(json) => {
+            router.route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], json.clone())))
+        }
         None => router,
     };
     router.fallback(async move |request: Request| match business.get() {
@@ -89,7 +94,8 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
         return Problem::unavailable("more requests are under way than can be served soon; try again", 1).into_response();
     };
     // A size that is announced is judged before anything is read; one that isn't, while reading.
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if announced.is_some_and(|size| size > limits.body) {
         return body::too_large().into_response();
     }
@@ -98,7 +104,10 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
         // The panic hook has logged it.
         Ok(Err(_)) => Problem::new(500, "internal", "this went wrong on our side; the operator has been told").into_response(),
         Err(_) => {
-            let detail = format!("not done within {} s; whether it was done later isn't known. Send it again under the same Idempotency-Key", limits.time.as_secs_f32());
+            let detail = format!(
+                "not done within {} s; whether it was done later isn't known. Send it again under the same Idempotency-Key",
+                limits.time.as_secs_f32()
+            );
             Problem::unavailable(detail, 1).into_response()
         }
     }

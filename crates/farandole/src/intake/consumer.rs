@@ -90,10 +90,7 @@ impl<P: Participant> Context<P> {
     fn revoke(&self, list: &TopicPartitionList) {
         let gone: Vec<(At, Assigned)> = {
             let mut assigned = self.lock();
-            list.elements()
-                .iter()
-                .filter_map(|e| assigned.remove_entry(&(e.topic().to_owned(), e.partition())))
-                .collect()
+            list.elements().iter().filter_map(|e| assigned.remove_entry(&(e.topic().to_owned(), e.partition()))).collect()
         };
         if !gone.is_empty() {
             tracing::info!(partitions = gone.len(), "partitions revoked");
@@ -277,7 +274,8 @@ fn room<P: Participant>(consumer: &BaseConsumer<Context<P>>) -> usize {
     for ((topic, partition), next) in resume {
         let mut list = TopicPartitionList::new();
         list.add_partition(&topic, partition);
-        let resumed = consumer.seek(&topic, partition, Offset::Offset(next), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        let resumed =
+            consumer.seek(&topic, partition, Offset::Offset(next), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
         if let Err(error) = resumed {
             tracing::warn!(topic, partition, error = %error, "resuming; starting again from the position");
             if let Some(assigned) = consumer.context().lock().get(&(topic, partition)) {
@@ -297,7 +295,8 @@ fn restart_ended<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
         let Some(offset) = context.start(&at) else { return };
         let mut list = TopicPartitionList::new();
         list.add_partition(&at.0, at.1);
-        let back = consumer.seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        let back =
+            consumer.seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
         if let Err(error) = back {
             tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back; trying again");
             if let Some(assigned) = context.lock().get(&at) {

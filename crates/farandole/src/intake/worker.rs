@@ -74,7 +74,12 @@ impl<P: Participant> Worker<P> {
                 return end;
             }
             if let Some(why) = broken {
-                tracing::error!(topic = self.topic, partition = self.partition, why, "the chain is broken; this partition stops here");
+                tracing::error!(
+                    topic = self.topic,
+                    partition = self.partition,
+                    why,
+                    "the chain is broken; this partition stops here"
+                );
                 self.troubles.set(&self.topic, self.partition, Some(why));
                 stop.cancelled().await;
                 return End::Stopped;
@@ -198,7 +203,9 @@ impl<P: Participant> Worker<P> {
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
-            let trimmed = async { step::trim(&mut *self.engine.pool().acquire().await?, &self.scope, KEEP).await.map_err(sqlx::Error::decode) };
+            let trimmed = async {
+                step::trim(&mut *self.engine.pool().acquire().await?, &self.scope, KEEP).await.map_err(sqlx::Error::decode)
+            };
             if let Err(error) = trimmed.await {
                 tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later");
             }

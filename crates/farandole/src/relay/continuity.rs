@@ -39,10 +39,7 @@ pub(crate) enum End {
 }
 
 /// The broker's partition count of each topic.
-pub(crate) async fn counts(
-    client: Arc<ThreadedProducer<Context>>,
-    topics: Vec<String>,
-) -> Result<Vec<(String, i32)>, Error> {
+pub(crate) async fn counts(client: Arc<ThreadedProducer<Context>>, topics: Vec<String>) -> Result<Vec<(String, i32)>, Error> {
     let doing = "reading the topics' partition counts";
     let ask = move || {
         let count = |topic: String| {
@@ -72,7 +69,12 @@ pub(crate) fn compare_counts(state: &State, counts: &[(String, i32)]) -> Result<
 }
 
 /// Compares the ends of `topics` with the heads in `state`.
-pub(crate) async fn check(conn: &mut PgConnection, kafka: &ClientConfig, state: &State, topics: Vec<(String, i32)>) -> Result<(), Error> {
+pub(crate) async fn check(
+    conn: &mut PgConnection,
+    kafka: &ClientConfig,
+    state: &State,
+    topics: Vec<(String, i32)>,
+) -> Result<(), Error> {
     let ends = ends(kafka.clone(), topics).await?;
     let head = |topic: &str, partition: i32| state.heads.get(topic).and_then(|h| h.get(&partition)).map(|h| h.id);
     let apart = |(topic, partition, end): &(String, i32, End)| match (end, head(topic, *partition)) {

@@ -39,10 +39,9 @@ pub(crate) fn start_of(seq: i64) -> i64 {
 /// # Errors
 /// The database's.
 pub async fn ensure(pool: &PgPool) -> Result<(), Error> {
-    let mut conn = within("making outbox partitions", async {
-        pool.acquire().await.map_err(Error::database("making outbox partitions"))
-    })
-    .await?;
+    let mut conn =
+        within("making outbox partitions", async { pool.acquire().await.map_err(Error::database("making outbox partitions")) })
+            .await?;
     within("making outbox partitions", make(&mut conn)).await
 }
 
@@ -84,8 +83,18 @@ async fn make_one(conn: &mut PgConnection, start: i64) -> Result<(), Error> {
     let end = start + ROWS;
     let table = format!("farandole.outbox_{start}");
     // The check constraint spares the scan at attaching; it is dropped as the partition's own bounds say the same.
-    execute(&mut tx, doing, format!("create table {table} (like farandole.outbox including defaults including constraints including storage)")).await?;
-    execute(&mut tx, doing, format!("alter table farandole.outbox attach partition {table} for values from ({start}) to ({end})")).await?;
+    execute(
+        &mut tx,
+        doing,
+        format!("create table {table} (like farandole.outbox including defaults including constraints including storage)"),
+    )
+    .await?;
+    execute(
+        &mut tx,
+        doing,
+        format!("alter table farandole.outbox attach partition {table} for values from ({start}) to ({end})"),
+    )
+    .await?;
     tx.commit().await.map_err(Error::database(doing))
 }
 
@@ -112,7 +121,8 @@ pub(crate) async fn retire(
         .map_err(Error::database(doing))
     })
     .await?;
-    let read = || Ok::<(i64, i64, i64, Vec<i64>), sqlx::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+    let read =
+        || Ok::<(i64, i64, i64, Vec<i64>), sqlx::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
     let (last, xmin, xmax, starts) = read().map_err(Error::database(doing))?;
     seen.retain(|start, _| starts.contains(start));
     let mut dropped = 0;
@@ -129,7 +139,9 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
     let doing = "dropping a published outbox partition";
     let table = format!("farandole.outbox_{start}");
     let is_out = async |conn: &mut PgConnection| {
-        let sql = format!("select count(*) = $1 and coalesce(bool_and(pg_visible_in_snapshot(xid, $2::pg_snapshot)), true) from {table}");
+        let sql = format!(
+            "select count(*) = $1 and coalesce(bool_and(pg_visible_in_snapshot(xid, $2::pg_snapshot)), true) from {table}"
+        );
         let query = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(sql)).bind(published).bind(a.0.clone()).persistent(false);
         within(doing, async { query.fetch_one(conn).await.map_err(Error::database(doing)) }).await
     };
@@ -149,7 +161,11 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
         None => {}
     }
     if !is_out(conn).await? {
-        tracing::error!(table, published, "a detached outbox partition doesn't hold what was published of it; it stays for you to look at");
+        tracing::error!(
+            table,
+            published,
+            "a detached outbox partition doesn't hold what was published of it; it stays for you to look at"
+        );
         return Ok(false);
     }
     execute(conn, doing, format!("drop table {table}")).await?;

@@ -161,7 +161,9 @@ impl Producer {
         loop {
             match client.send(record) {
                 Ok(()) => break,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if waited < self.patience => record = back,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if waited < self.patience => {
+                    record = back
+                }
                 Err((error, _)) => return Err(Error::Produce { topic: topic.to_owned(), reason: error.to_string() }),
             }
             // The window is smaller than the queue unless somebody configured it so.

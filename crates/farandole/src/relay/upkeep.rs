@@ -9,9 +9,9 @@ use sqlx::{PgPool, Row as _};
 
 use super::error::Error;
 use super::log::within;
+use super::partitions;
 use super::state::{SCOPE, State};
 use super::status::{Role, Status};
-use super::partitions;
 use crate::step;
 
 /// Writers fill a partition in ten seconds at the very best, and two more stand ready.
@@ -72,7 +72,8 @@ async fn sample(pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -
     let read = || Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?));
     let (unsent, oldest) = read().map_err(Error::database(doing))?;
     status.sample(unsent, oldest);
-    let holder = within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
+    let holder =
+        within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
     let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
     metrics::gauge!("farandole_xmin_age_transactions").set(f64::from(age));
     drop(conn);

@@ -54,7 +54,10 @@ pub enum Error {
         source: MigrateError,
     },
     /// Tables are missing.
-    #[error("the {whose} tables lack {} migration(s), the first is {first}; run `migrate`, or start with `serve --migrate`", missing)]
+    #[error(
+        "the {whose} tables lack {} migration(s), the first is {first}; run `migrate`, or start with `serve --migrate`",
+        missing
+    )]
     NotMigrated {
         /// `kit's` or `service's`.
         whose: &'static str,

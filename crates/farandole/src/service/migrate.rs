@@ -105,7 +105,10 @@ pub(super) async fn kafka_and_registry<P: Participant>(
 ) -> Result<(), Error> {
     let make = missing == Missing::Make;
     patience
-        .until("topics", || async move { topics::ensure(&config.kafka, &config.topics, P::NAME, make).await.map_err(Error::Topics) })
+        .until(
+            "topics",
+            || async move { topics::ensure(&config.kafka, &config.topics, P::NAME, make).await.map_err(Error::Topics) },
+        )
         .await?;
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let topic = topic.as_str();

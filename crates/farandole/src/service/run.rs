@@ -156,7 +156,11 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
     tracing::info!("stopping");
     if tokio::time::timeout(stop_timeout, tasks.stop()).await.is_err() {
         let abandoned: Vec<_> = tasks.running().into_iter().collect();
-        tracing::warn!(abandoned = abandoned.join(", "), seconds = stop_timeout.as_secs(), "not everything stopped in time; nothing is lost");
+        tracing::warn!(
+            abandoned = abandoned.join(", "),
+            seconds = stop_timeout.as_secs(),
+            "not everything stopped in time; nothing is lost"
+        );
         tasks.set.shutdown().await;
     }
     // Connections in use by what was abandoned would be waited for.

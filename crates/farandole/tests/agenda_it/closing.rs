@@ -80,8 +80,13 @@ async fn between_attempts_it_depends_on_what_they_said() {
     world.tell([("clean", "pay"), ("unclean", "pay")]).await;
     let worker = world.start(&bank, hurried());
     eventually("two wait", async || {
-        world.count("select count(*) from farandole.steps where state->>'idle' = 'true' and
-                     (state->>'attempt' = '2' or scope like 'claim/pay/clean/%')").await == 2
+        world
+            .count(
+                "select count(*) from farandole.steps where state->>'idle' = 'true' and
+                     (state->>'attempt' = '2' or scope like 'claim/pay/clean/%')",
+            )
+            .await
+            == 2
     })
     .await;
     world.tell([("clean", "unpay"), ("unclean", "unpay")]).await;

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farandole::agenda::{Config, EffectError};
@@ -118,7 +118,10 @@ async fn a_restart_keeps_the_wait() {
         if call.attempt == 1 { Err(EffectError::Retry { reason: "busy".into(), after }) } else { Ok("ok".to_owned()) }
     });
     let worker = world.start(&bank, hurried());
-    eventually("given back", async || world.count("select count(*) from farandole.steps where state->>'idle' = 'true'").await == 1).await;
+    eventually("given back", async || {
+        world.count("select count(*) from farandole.steps where state->>'idle' = 'true'").await == 1
+    })
+    .await;
     let began = std::time::Instant::now();
     worker.kill().await;
     let worker = world.start(&bank, hurried());

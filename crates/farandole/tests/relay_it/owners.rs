@@ -6,8 +6,8 @@ use std::time::Duration;
 use farandole::relay::{Relay, Role};
 use farandole::step;
 use serde_json::Value;
-use sqlx::PgConnection;
 use sqlx::Connection;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, consume, eventually, pool};
@@ -39,7 +39,8 @@ async fn a_batch_begun_again_has_the_same_numbers() {
         rows += 30_000;
         let relay = world.relay(config.clone()).await;
         relay.is_active().await;
-        eventually("a batch to be in flight", Duration::from_secs(20), async || !newest(&world).await["in_flight"].is_null()).await;
+        eventually("a batch to be in flight", Duration::from_secs(20), async || !newest(&world).await["in_flight"].is_null())
+            .await;
         tokio::time::sleep(Duration::from_millis(after)).await;
         relay.kill().await;
         // More rows after the crash belong to the next batch.

@@ -7,10 +7,12 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::world::{World, consume, eventually};
 
 async fn tables(world: &World) -> Vec<String> {
-    sqlx::query_scalar("select inhrelid::regclass::text from pg_inherits where inhparent = 'farandole.outbox'::regclass order by 1")
-        .fetch_all(&world.pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'farandole.outbox'::regclass order by 1",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap()
 }
 
 /// D11 too: somebody writes all the while, and no writer waits.

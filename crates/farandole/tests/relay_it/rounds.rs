@@ -56,11 +56,13 @@ async fn write(url: String, topic: String, seed: u64, stop: Arc<AtomicBool>) {
 async fn nothing_lost_nothing_twice_every_key_in_order() {
     let world = World::new().await;
     let topic = world.make_topic("orders", 6).await;
-    sqlx::raw_sql("create table aggregates (id bigint primary key, version bigint not null);
-                   insert into aggregates select g, 0 from generate_series(0, 49) g; create table foreign_table (x int)")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "create table aggregates (id bigint primary key, version bigint not null);
+                   insert into aggregates select g, 0 from generate_series(0, 49) g; create table foreign_table (x int)",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
     // A foreign transaction that is open all the while, with an xid.
     let mut foreign = PgConnection::connect(&world.url).await.unwrap();
     let mut foreign = foreign.begin().await.unwrap();
@@ -71,7 +73,8 @@ async fn nothing_lost_nothing_twice_every_key_in_order() {
     (config.head_rows, config.page_rows) = (40, 30);
     let relay = world.relay(config).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (1..=12).map(|seed| tokio::spawn(write(world.url.clone(), topic.clone(), seed, stop.clone()))).collect();
+    let writers: Vec<_> =
+        (1..=12).map(|seed| tokio::spawn(write(world.url.clone(), topic.clone(), seed, stop.clone()))).collect();
     tokio::time::sleep(Duration::from_secs(5)).await;
     // A stall of the relay makes a long batch.
     sqlx::query("select pg_sleep(0)").execute(&world.pool).await.unwrap();

@@ -49,7 +49,11 @@ async fn drain() {
         }
         let took = active.elapsed();
         let (rate, cpu) = (rows as f64 / took.as_secs_f64(), cpu_seconds() - cpu);
-        println!("run {run}: {rows} rows in {took:?} (+ {:?} to start): {rate:.0} rows/s, {cpu:.2} s CPU, peak {} KiB", active - began, memory_kib());
+        println!(
+            "run {run}: {rows} rows in {took:?} (+ {:?} to start): {rate:.0} rows/s, {cpu:.2} s CPU, peak {} KiB",
+            active - began,
+            memory_kib()
+        );
         relay.stop().await.unwrap();
         for _ in 0..10 {
             world.fill(&topic, rows / 10).await;
@@ -90,7 +94,8 @@ async fn bare() {
             while let Some(row) = page.try_next().await.unwrap() {
                 last = row.get(0);
                 let (topic, key, payload): (&str, &str, &[u8]) = (row.get(1), row.get(2), row.get(3));
-                let link = format!("l=1;n={last};p=1:{};c=orders/3/{last};k=9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d;i=1/1", last - 7);
+                let link =
+                    format!("l=1;n={last};p=1:{};c=orders/3/{last};k=9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d;i=1/1", last - 7);
                 let id = format!("01932c07-{:04x}-7bad-9bdd-{last:012x}", last & 0xffff);
                 let mut headers = OwnedHeaders::new_with_capacity(9);
                 for (key, value) in [
@@ -138,7 +143,11 @@ async fn latency() {
             let stop = tokio_util::sync::CancellationToken::new();
             let stopped = stop.clone();
             let consumer = std::thread::spawn(move || {
-                config.set("group.id", "latency").set("fetch.wait.max.ms", "100").set("fetch.min.bytes", "1").set("auto.offset.reset", "latest");
+                config
+                    .set("group.id", "latency")
+                    .set("fetch.wait.max.ms", "100")
+                    .set("fetch.min.bytes", "1")
+                    .set("auto.offset.reset", "latest");
                 let consumer: BaseConsumer = config.create().unwrap();
                 let mut list = rdkafka::TopicPartitionList::new();
                 for partition in 0..6 {
@@ -180,10 +189,17 @@ async fn latency() {
             tokio::time::sleep(Duration::from_millis(500)).await;
             stop.cancel();
             let seen = consumer.join().unwrap();
-            let mut took: Vec<_> = seen.iter().filter_map(|(id, at)| Some(at.saturating_duration_since(*sent.get(id)?))).collect();
+            let mut took: Vec<_> =
+                seen.iter().filter_map(|(id, at)| Some(at.saturating_duration_since(*sent.get(id)?))).collect();
             took.sort();
             assert_eq!(took.len(), sent.len());
-            println!("{rate}/s, poked {poked}: p50 {:?} p90 {:?} p99 {:?} max {:?}", took[took.len() / 2], took[took.len() * 9 / 10], took[took.len() * 99 / 100], took[took.len() - 1]);
+            println!(
+                "{rate}/s, poked {poked}: p50 {:?} p90 {:?} p99 {:?} max {:?}",
+                took[took.len() / 2],
+                took[took.len() * 9 / 10],
+                took[took.len() * 99 / 100],
+                took[took.len() - 1]
+            );
             relay.stop().await.unwrap();
         }
     }

@@ -190,7 +190,12 @@ pub fn consume(records: &[Record]) -> Vec<Record> {
                 applied.push(record.clone());
             }
             Verdict::Drop => {}
-            verdict => panic!("partition {}: {verdict:?} at {:?}, head {:?}", record.partition, record.link, heads.get(&record.partition)),
+            verdict => panic!(
+                "partition {}: {verdict:?} at {:?}, head {:?}",
+                record.partition,
+                record.link,
+                heads.get(&record.partition)
+            ),
         }
     }
     applied
