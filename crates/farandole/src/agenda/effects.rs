@@ -113,7 +113,8 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                     look_at = Instant::now() + self.config.idle;
                 }
             }
-            let until = self.wake_at(if self.may_look() { look_at } else { Instant::now() + BUSY });
+            let look = if self.may_look() { look_at } else { Instant::now() + BUSY };
+            let until = self.wake_at(look);
             tokio::select! {
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.back.changed.notified() => {}

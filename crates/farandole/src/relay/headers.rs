@@ -30,12 +30,16 @@ const OWN: [&str; 9] =
 pub(crate) struct Writer {
     source: String,
     time: String,
+    /// The second that `time` holds, and its length up to the fraction.
+    second: Option<i64>,
+    whole: usize,
     link: String,
 }
 
 impl Writer {
     pub(crate) fn new(service: &str) -> Self {
-        Self { source: format!("/farandole/{service}"), time: String::with_capacity(32), link: String::with_capacity(256) }
+        let (time, link) = (String::with_capacity(32), String::with_capacity(256));
+        Self { source: format!("/farandole/{service}"), time, second: None, whole: 0, link }
     }
 
     /// The headers of `row` when it is published at `place`, after `previous` in its partition.
@@ -65,31 +69,75 @@ impl Writer {
         headers
     }
 
+    /// Most rows happened in the same second as the one before: then only the fraction is written.
     fn write_time(&mut self, time: Timestamp) {
-        self.time.clear();
-        let _ = write!(self.time, "{time}"); // writing to a String can't fail
+        let (second, fraction) = (time.micros().div_euclid(1_000_000), time.micros().rem_euclid(1_000_000));
+        if self.second != Some(second) {
+            self.time.clear();
+            let _ = write!(self.time, "{}", Timestamp::from_micros(second.saturating_mul(1_000_000))); // a String takes all
+            // Of `2026-11-21T12:00:00.000000Z` what is before the fraction; a year of five digits has its own length.
+            let whole = self.time.len().saturating_sub("000000Z".len());
+            self.time.truncate(whole);
+            self.second = Some(second);
+            self.whole = whole;
+        }
+        self.time.truncate(self.whole);
+        let mut unit = 100_000;
+        while unit > 0 {
+            // A digit is below 10.
+            self.time.push(char::from(b'0' + (fraction / unit % 10) as u8));
+            unit /= 10;
+        }
+        self.time.push('Z');
     }
 
     fn write_link(&mut self, row: &Row<'_>, place: Place, previous: Option<Place>) {
         let link = &mut self.link;
         link.clear();
-        // Writing to a String can't fail.
-        let _ = write!(link, "l={};n={};p=", place.lineage, place.number);
-        let _ = match previous {
-            Some(p) => write!(link, "{}:{}", p.lineage, p.number),
-            None => link.write_char('-'),
-        };
+        link.push_str("l=");
+        number(link, place.lineage);
+        link.push_str(";n=");
+        number(link, place.number);
+        link.push_str(";p=");
+        match previous {
+            Some(previous) => {
+                number(link, previous.lineage);
+                link.push(':');
+                number(link, previous.number);
+            }
+            None => link.push('-'),
+        }
         link.push_str(";c=");
         escape_into(link, row.cause);
         let mut k = uuid::Uuid::encode_buffer();
         link.push_str(";k=");
         link.push_str(row.correlation.as_hyphenated().encode_lower(&mut k));
-        let _ = write!(link, ";i={}/{}", row.i, row.n);
+        link.push_str(";i=");
+        number(link, row.i.into());
+        link.push('/');
+        number(link, row.n.into());
         if let Some(command) = row.command {
             link.push_str(";cmd=");
             link.push_str(command);
         }
     }
+}
+
+/// Decimal digits without the formatting machinery, which costs as much as the rest of a header.
+fn number(out: &mut String, n: i64) {
+    if n < 0 {
+        out.push('-');
+    }
+    let (mut digits, mut at, mut rest) = ([0_u8; 20], 20, n.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits[at..].iter().for_each(|digit| out.push(char::from(*digit)));
 }
 
 fn text(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
@@ -156,6 +204,20 @@ mod tests {
             let link = Link::parse(&headers.iter().find(|(n, _)| n == "farandole").unwrap().1).unwrap();
             assert_eq!((link.cause.as_str(), link.previous, link.of), (cause, None, (1, 2)));
             assert_eq!(link.command.as_deref(), Some("scope,key%3B,hash"));
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_are_written_in_full() {
+        for n in [0, 7, 10, 42, -5, i64::MAX, i64::MIN] {
+            let mut out = String::new();
+            number(&mut out, n);
+            assert_eq!(out, n.to_string());
+        }
+        let mut writer = Writer::new("orders");
+        for micros in [0, 1, 999_999, 1_000_000, 1_763_733_600_000_007, 1_763_733_600_123_456, -1] {
+            writer.write_time(Timestamp::from_micros(micros));
+            assert_eq!(writer.time, Timestamp::from_micros(micros).to_string());
         }
     }
 

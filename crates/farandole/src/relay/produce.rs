@@ -8,7 +8,7 @@
 //! Memory is bounded here and not by librdkafka's queue: at most [`WINDOW_RECORDS`] records and [`WINDOW_BYTES`] bytes are
 //! unacknowledged, and the database's socket holds back the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,11 +27,14 @@ const WINDOW_RECORDS: u64 = 16_384;
 /// Of keys and payloads.
 const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Records and bytes between two looks at the acknowledgements.
+const LOOK_RECORDS: u64 = 64;
+const LOOK_BYTES: u64 = 256 * 1024;
+
 /// What delivery callbacks tell. Callbacks run on the producer's polling thread.
 #[derive(Default)]
 pub(crate) struct Acks {
     records: AtomicU64,
-    bytes: AtomicU64,
     /// Somebody waits until `records` is this.
     target: AtomicU64,
     failed: AtomicBool,
@@ -65,9 +68,7 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
-            Ok(message) => {
-                // Bytes first: whoever sees the record counted sees its bytes counted.
-                self.0.bytes.fetch_add((message.key_len() + message.payload_len()) as u64, SeqCst);
+            Ok(_) => {
                 let records = self.0.records.fetch_add(1, SeqCst) + 1;
                 if records == self.0.target.load(SeqCst) {
                     self.0.reached.notify_one();
@@ -84,6 +85,11 @@ pub(crate) struct Producer {
     acks: Arc<Acks>,
     sent: u64,
     sent_bytes: u64,
+    /// When to look at the acknowledgements again: their counter belongs to another thread's cache.
+    look_at: u64,
+    look_at_bytes: u64,
+    /// Records and bytes sent at past looks, from the last one that is acknowledged.
+    marks: VecDeque<(u64, u64)>,
     /// All of the first `settled` records have been acknowledged.
     settled: u64,
     /// Longer than any record may stay without an answer.
@@ -120,7 +126,7 @@ impl Producer {
         let acks = Arc::new(Acks::default());
         let client = config.create_with_context(Context(acks.clone())).map_err(Error::kafka("making a producer"))?;
         let patience = delivery_timeout + Duration::from_secs(10);
-        Ok(Self { client: Some(Arc::new(client)), acks, sent: 0, sent_bytes: 0, settled: 0, patience })
+        Ok(Self { client: Some(Arc::new(client)), acks, sent: 0, sent_bytes: 0, look_at: 0, look_at_bytes: 0, marks: VecDeque::new(), settled: 0, patience })
     }
 
     /// The client, for questions about topics.
@@ -139,9 +145,19 @@ impl Producer {
     }
 
     /// How many acknowledgements must be there before one more record may go; 0 when it may go at once.
-    pub(crate) fn wanted(&self) -> u64 {
+    pub(crate) fn wanted(&mut self) -> u64 {
+        if self.sent < self.look_at && self.sent_bytes < self.look_at_bytes {
+            return 0;
+        }
+        (self.look_at, self.look_at_bytes) = (self.sent + LOOK_RECORDS, self.sent_bytes + LOOK_BYTES);
         let records = self.acks.records.load(SeqCst);
-        let full = self.sent - records >= WINDOW_RECORDS || self.sent_bytes - self.acks.bytes.load(SeqCst) >= WINDOW_BYTES;
+        self.marks.push_back((self.sent, self.sent_bytes));
+        // Partitions are acknowledged in any order, so this is an estimate of the bytes; it is right when all are.
+        while self.marks.len() > 1 && self.marks[1].0 <= records {
+            self.marks.pop_front();
+        }
+        let bytes = self.sent_bytes - self.marks.front().map_or(0, |mark| mark.1);
+        let full = self.sent - records >= WINDOW_RECORDS || bytes >= WINDOW_BYTES;
         // Half of what is in flight: waking up for each acknowledgement would cost more than it gains.
         if full || self.acks.failed.load(SeqCst) { records + (self.sent - records).div_ceil(2) } else { 0 }
     }

@@ -9,7 +9,7 @@
 //! - A topic's partition count is in a step before the first record goes to it. Otherwise a crash and a changed count would
 //!   send the same record to two partitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
@@ -43,6 +43,7 @@ struct Lane {
 }
 
 struct Topic {
+    name: String,
     count: i32,
     lanes: Vec<Lane>,
 }
@@ -53,7 +54,9 @@ pub(crate) struct Publisher {
     /// As of the last row known to be acknowledged.
     pub state: State,
     headers: Writer,
-    topics: HashMap<String, Topic>,
+    /// Few, and mostly the one of the row before: found by looking at each, that one first.
+    topics: Vec<Topic>,
+    last: usize,
     next: i64,
     published: BTreeMap<i64, i64>,
     now: Instant,
@@ -62,8 +65,8 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(service: &str, log: Log, producer: Producer, state: State) -> Self {
         let (next, published) = (state.next, state.published.clone());
-        let (headers, topics, now) = (Writer::new(service), HashMap::new(), Instant::now());
-        let mut publisher = Self { log, producer, state, headers, topics, next, published, now };
+        let (headers, topics, now) = (Writer::new(service), Vec::new(), Instant::now());
+        let mut publisher = Self { log, producer, state, headers, topics, last: 0, next, published, now };
         for (topic, count) in publisher.state.partitions.clone() {
             publisher.add_topic(&topic, count);
         }
@@ -71,8 +74,15 @@ impl Publisher {
     }
 
     /// Whether `topic`'s partition count is in a step.
-    pub(crate) fn knows(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+    pub(crate) fn knows(&mut self, topic: &str) -> bool {
+        self.find(topic).is_some()
+    }
+
+    fn find(&mut self, topic: &str) -> Option<usize> {
+        if self.topics.get(self.last).is_none_or(|t| t.name != topic) {
+            self.last = self.topics.iter().position(|t| t.name == topic)?;
+        }
+        Some(self.last)
     }
 
     /// Learns a topic's partition count; the caller takes the step.
@@ -85,7 +95,8 @@ impl Publisher {
         let heads = self.state.heads.get(topic);
         let used = Instant::now();
         let lanes = (0..count).map(|p| Lane { head: heads.and_then(|h| h.get(&p)).copied(), warmth: Warmth::Cold, used });
-        self.topics.insert(topic.to_owned(), Topic { count, lanes: lanes.collect() });
+        let topic = Topic { name: topic.to_owned(), count, lanes: lanes.collect() };
+        self.topics.push(topic);
     }
 
     /// Publishes one row. Returns as soon as it is with the producer.
@@ -95,18 +106,17 @@ impl Publisher {
             self.wait_for(wanted).await?;
         }
         let missing = || Error::NoTopic { topic: row.topic.to_owned() };
-        let count = self.topics.get(row.topic).ok_or_else(missing)?.count;
-        let partition = partitioner::partition(row.aggregate.as_bytes(), count);
-        let lane = self.lane(row.topic, partition).ok_or_else(missing)?;
-        if let Warmth::First(at) = lane.warmth {
+        let topic = self.find(row.topic).ok_or_else(missing)?;
+        let partition = partitioner::partition(row.aggregate.as_bytes(), self.topics[topic].count);
+        // `partition` is at least 0 and below the count, which is the number of lanes.
+        let lane = partition.unsigned_abs() as usize;
+        if let Warmth::First(at) = self.topics[topic].lanes[lane].warmth {
             if !self.producer.is_settled(at) {
                 self.wait_for(self.producer.sent()).await?;
             }
-            self.lane(row.topic, partition).ok_or_else(missing)?.warmth = Warmth::Warm;
+            self.topics[topic].lanes[lane].warmth = Warmth::Warm;
         }
-        // Not `self.lane()`: the producer and the writer are needed beside it.
-        let lane = usize::try_from(partition).ok().and_then(|p| self.topics.get_mut(row.topic)?.lanes.get_mut(p));
-        let lane = lane.ok_or_else(missing)?;
+        let lane = &mut self.topics[topic].lanes[lane];
         let head = Head { l: self.state.lineage, n: self.next, id: row.id };
         let headers = self.headers.write(row, head.into(), lane.head.map(Into::into));
         self.producer.send(row.topic, partition, row.aggregate, row.payload, headers).await.map_err(|e| match e {
@@ -121,10 +131,6 @@ impl Publisher {
         self.next += 1;
         *self.published.entry(partitions::start_of(row.seq)).or_default() += 1;
         Ok(())
-    }
-
-    fn lane(&mut self, topic: &str, partition: i32) -> Option<&mut Lane> {
-        self.topics.get_mut(topic)?.lanes.get_mut(usize::try_from(partition).ok()?)
     }
 
     /// Waits until `target` records have been acknowledged, and keeps the lease meanwhile.
@@ -144,9 +150,9 @@ impl Publisher {
         let mut state = self.state.clone();
         state.next = self.next;
         state.published.clone_from(&self.published);
-        for (name, topic) in &self.topics {
+        for topic in &self.topics {
             let heads = topic.lanes.iter().enumerate().filter_map(|(p, lane)| Some((i32::try_from(p).ok()?, lane.head?)));
-            state.heads.insert(name.clone(), heads.collect());
+            state.heads.insert(topic.name.clone(), heads.collect());
         }
         if let Some(batch) = &mut state.in_flight {
             batch.after = seq;

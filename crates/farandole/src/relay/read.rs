@@ -147,37 +147,46 @@ pub(crate) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Reads the columns in the order in which the queries above name them.
+    ///
+    /// By hand, because this runs for every row: the types are those of the kit's own table and needn't be looked up again.
     pub(crate) fn of(row: &'a PgRow) -> Result<Self, Error> {
         let read = || -> sqlx::Result<Self> {
             Ok(Self {
-                seq: row.try_get(0)?,
-                topic: row.try_get(1)?,
-                id: row.try_get(2)?,
-                aggregate: row.try_get(3)?,
-                kind: row.try_get(4)?,
-                payload: row.try_get(5)?,
-                time: time(row, 6)?,
-                cause: row.try_get(7)?,
-                correlation: row.try_get(8)?,
-                i: row.try_get(9)?,
-                n: row.try_get(10)?,
-                traceparent: row.try_get(11)?,
-                command: row.try_get(12)?,
-                headers: row.try_get(13)?,
+                seq: i64::from_be_bytes(fixed(row, 0)?),
+                topic: text(row, 1)?,
+                id: Uuid::from_bytes(fixed(row, 2)?),
+                aggregate: text(row, 3)?,
+                kind: text(row, 4)?,
+                payload: bytes(row, 5)?,
+                // A `timestamptz` in binary is microseconds since 2000-01-01T00:00:00Z.
+                time: Timestamp::from_micros(i64::from_be_bytes(fixed(row, 6)?).saturating_add(FROM_1970_TO_2000)),
+                cause: text(row, 7)?,
+                correlation: Uuid::from_bytes(fixed(row, 8)?),
+                i: i16::from_be_bytes(fixed(row, 9)?),
+                n: i16::from_be_bytes(fixed(row, 10)?),
+                traceparent: text_or_null(row, 11)?,
+                command: text_or_null(row, 12)?,
+                headers: text_or_null(row, 13)?,
             })
         };
         read().map_err(Error::database("reading a row of the outbox"))
     }
 }
 
-/// A `timestamptz` in binary is microseconds since 2000-01-01T00:00:00Z.
-fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
-    const FROM_1970_TO_2000: i64 = 946_684_800_000_000;
-    let value = row.try_get_raw(column)?;
-    let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
-    let micros = <[u8; 8]>::try_from(bytes).map_err(|e| sqlx::Error::Decode(e.into()))?;
-    if value.is_null() {
-        return Err(sqlx::Error::Decode("time is null".into()));
-    }
-    Ok(Timestamp::from_micros(i64::from_be_bytes(micros).saturating_add(FROM_1970_TO_2000)))
+const FROM_1970_TO_2000: i64 = 946_684_800_000_000;
+
+fn bytes(row: &PgRow, column: usize) -> sqlx::Result<&[u8]> {
+    row.try_get_raw(column)?.as_bytes().map_err(sqlx::Error::Decode)
+}
+
+fn fixed<const N: usize>(row: &PgRow, column: usize) -> sqlx::Result<[u8; N]> {
+    bytes(row, column)?.try_into().map_err(|e: std::array::TryFromSliceError| sqlx::Error::Decode(e.into()))
+}
+
+fn text(row: &PgRow, column: usize) -> sqlx::Result<&str> {
+    std::str::from_utf8(bytes(row, column)?).map_err(|e| sqlx::Error::Decode(e.into()))
+}
+
+fn text_or_null(row: &PgRow, column: usize) -> sqlx::Result<Option<&str>> {
+    if row.try_get_raw(column)?.is_null() { Ok(None) } else { text(row, column).map(Some) }
 }

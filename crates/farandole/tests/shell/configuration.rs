@@ -1,0 +1,131 @@
+//! Defaults, file, environment: who wins, and what is said of mistakes.
+
+use std::time::Duration;
+
+use farandole::config::{self, Config, NoSettings};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Own {
+    #[serde(with = "farandole::config::units::duration")]
+    hold: Duration,
+    api_token: String,
+    limit: Option<u32>,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self { hold: Duration::from_secs(90), api_token: "t0p".to_owned(), limit: None }
+    }
+}
+
+fn load<S: Serialize + serde::de::DeserializeOwned + Default>(
+    file: &str,
+    env: &[(&str, &str)],
+) -> Result<config::Loaded<S>, config::Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("service.toml");
+    std::fs::write(&path, file).unwrap();
+    Config::load(Some(&path), env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+}
+
+fn refusal(file: &str, env: &[(&str, &str)]) -> String {
+    load::<Own>(file, env).expect_err("a wrong configuration").to_string()
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let file = "[http]\nrequest_timeout = \"3s\"\nbody_limit = \"2KiB\"\n[own]\nhold = \"5m\"\n[kafka.properties]\n\"linger.ms\" = \"1\"";
+    let env = [
+        ("FARANDOLE_HTTP_REQUEST_TIMEOUT", "250ms"),
+        ("FARANDOLE_TOPICS_PARTITIONS", "3"),
+        ("FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD", "open sesame"),
+        ("FARANDOLE_INTAKE_INSTANCE", "7"),
+        ("FARANDOLE_OWN_LIMIT", "12"),
+        ("FARANDOLE_ORDERS_SERVICE_HOST", "10.0.0.1"),
+        ("FARANDOLE_ORDERS_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("PATH", "/bin"),
+    ];
+    let loaded = load::<Own>(file, &env).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.http.request_timeout, Duration::from_millis(250), "environment");
+    assert_eq!(config.http.body_limit, 2048, "file");
+    assert_eq!(config.http.max_in_flight, 1024, "default");
+    assert_eq!(config.topics.partitions, 3);
+    assert_eq!(config.kafka.properties.len(), 2);
+    assert_eq!(config.kafka.properties["sasl.password"], "open sesame");
+    assert_eq!(config.intake.instance.as_deref(), Some("7"), "a text may look like a number");
+    assert_eq!((loaded.own.hold, loaded.own.limit), (Duration::from_secs(300), Some(12)));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_right_one() {
+    for (file, env, words) in [
+        ("[http]\nlisen = \"127.0.0.1:1\"", None, ["http.lisen", "`http.listen`"]),
+        ("[databse]\nurl = \"x\"", None, ["[databse]", "`database`"]),
+        ("[own]\nhodl = \"1s\"", None, ["own.hodl", "`own.hold`"]),
+        ("", Some(("FARANDOLE_DATABSE_URL", "x")), ["FARANDOLE_DATABSE_URL", "`FARANDOLE_DATABASE_URL`"]),
+        ("", Some(("FARANDOLE_HTTP_BODY_LIMITS", "x")), ["FARANDOLE_HTTP_BODY_LIMITS", "`FARANDOLE_HTTP_BODY_LIMIT`"]),
+    ] {
+        let said = refusal(file, env.as_slice());
+        words.iter().for_each(|word| assert!(said.contains(word), "{word} in {said}"));
+    }
+}
+
+#[test]
+fn a_wrong_value_names_its_key_its_source_and_what_is_right() {
+    for (file, env, words) in [
+        ("[http]\nrequest_timeout = \"10 parsecs\"", None, ["`http.request_timeout`", "file", "\"10s\""]),
+        ("[http]\nrequest_timeout = 10", None, ["`http.request_timeout`", "file", "\"10s\""]),
+        (
+            "",
+            Some(("FARANDOLE_HTTP_REQUEST_TIMEOUT", "10")),
+            ["`http.request_timeout`", "FARANDOLE_HTTP_REQUEST_TIMEOUT", "\"10s\""],
+        ),
+        ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1MB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
+        (
+            "",
+            Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "many")),
+            ["`database.max_connections`", "FARANDOLE_DATABASE_MAX_CONNECTIONS", "`8`"],
+        ),
+        ("", Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "0")), ["`database.max_connections`", "environment", "at least 1"]),
+        ("", Some(("FARANDOLE_HTTP_LISTEN", "here")), ["`http.listen`", "FARANDOLE_HTTP_LISTEN", "socket address"]),
+        ("[log]\nformat = \"xml\"", None, ["`log.format`", "file", "`json` or `text`"]),
+        ("http = 3", None, ["`http`", "file", "[http]"]),
+        ("[http", None, ["file", "line 1", ""]),
+        ("", Some(("FARANDOLE_OWN_LIMIT", "few")), ["`own.limit`", "FARANDOLE_OWN_LIMIT", "u32"]),
+    ] {
+        let said = refusal(file, env.as_slice());
+        words.iter().for_each(|word| assert!(said.contains(word), "{word} in {said}"));
+    }
+    let two = refusal("[http]\nbody_limit = \"x\"\n[relay]\nlease = \"y\"", &[]);
+    assert!(two.contains("http.body_limit") && two.contains("relay.lease"), "all at once: {two}");
+}
+
+#[test]
+fn what_is_printed_holds_no_secret_and_reads_back() {
+    let file = "[database]\nurl = \"postgres://me:s3cret@h:1/db?sslpassword=s3cret\"\n[registry]\nurl = \"http://u:s3cret@r\"\n\
+                [kafka.properties]\n\"sasl.password\" = \"s3cret\"\n\"linger.ms\" = \"5\"\n[own]\napi_token = \"s3cret\"";
+    let loaded = load::<Own>(file, &[("FARANDOLE_HTTP_LISTEN", "127.0.0.1:0")]).unwrap();
+    let printed = &loaded.printed;
+    assert!(!printed.contains("s3cret"), "{printed}");
+    assert!(!format!("{:?}", loaded.config.database).contains("s3cret"));
+    assert!(printed.contains("postgres://me:********@h:1/db"), "{printed}");
+    assert!(printed.contains("listen = \"127.0.0.1:0\"  # environment FARANDOLE_HTTP_LISTEN"), "{printed}");
+    assert!(printed.contains("body_limit = \"1MiB\"  # default"), "{printed}");
+    assert!(printed.contains("# port_file is not set"), "{printed}");
+    load::<Own>(printed, &[]).expect("what is printed is a configuration");
+    let odd = load::<NoSettings>("[database]\nurl = \"postgres://me:s3@c/re?t@h/db\"", &[]).unwrap();
+    assert!(!odd.printed.contains("s3@c") && !odd.printed.contains("re?t"), "{}", odd.printed);
+}
+
+#[test]
+fn what_has_no_default_is_asked_for() {
+    let said = Config::default().check().unwrap_err().to_string();
+    assert!(said.contains("FARANDOLE_DATABASE_URL"), "{said}");
+    let fits = load::<NoSettings>("[database]\nurl = \"postgres://h/db\"", &[]).unwrap();
+    assert!(fits.config.check().is_ok());
+    let long = load::<NoSettings>("[database]\nurl = \"postgres://h/db\"\n[agenda]\ntimeout = \"40s\"", &[]).unwrap();
+    assert!(long.config.check().unwrap_err().to_string().contains("agenda.lease"));
+}

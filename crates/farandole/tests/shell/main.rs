@@ -1,0 +1,8 @@
+//! The shell around a service: configuration, HTTP, start and stop. Needs no server.
+
+// In a test a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod configuration;
+mod http;
+mod service;

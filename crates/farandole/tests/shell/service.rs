@@ -1,0 +1,121 @@
+//! A service without its servers.
+
+use std::time::Duration;
+
+use farandole::Config;
+
+/// What can be spawned by who embeds a service.
+fn is_send<T: Send>(value: T) -> T {
+    value
+}
+
+mod greeter {
+    //! The least of services.
+    use axum::Router;
+    use axum::routing::get;
+    use serde_json::Value;
+
+    use farandole::{Answer, Api, Decision, Input, Keys, NoEffect, Participant, Refusal, Service, Task};
+
+    #[derive(Debug, Clone)]
+    pub enum Nothing {}
+
+    impl farandole::Message for Nothing {
+        const TYPES: &'static [farandole::RecordType] = &[];
+        fn index(&self) -> usize {
+            match *self {}
+        }
+        fn encode(&self, _: &farandole::Codec) -> Result<Vec<u8>, farandole::codec::Error> {
+            match *self {}
+        }
+        fn decode(_: usize, _: &farandole::Codec, _: &[u8]) -> Result<Self, farandole::codec::Error> {
+            unreachable!("there is no such event")
+        }
+    }
+
+    farandole::tables! { pub struct Tables {} }
+
+    #[derive(Debug)]
+    pub struct Greeter;
+
+    impl Participant for Greeter {
+        const NAME: &'static str = "greeter";
+        const HEARS: &'static [&'static str] = &["orders"];
+        const SKIPS: &'static [&'static str] = &[];
+        type Event = Nothing;
+        type Heard = Nothing;
+        type Command = ();
+        type Effect = NoEffect;
+        type Outcome = ();
+        type Tables = Tables;
+        fn aggregate(&self, _: &Input<Self>) -> String {
+            "all".to_owned()
+        }
+        fn touches(&self, _: &Input<Self>) -> Keys {
+            Keys::default()
+        }
+        fn decide(&self, _: &Tables, _: &Input<Self>) -> Result<Decision<Nothing>, Refusal> {
+            Ok(Decision::nothing())
+        }
+        fn evolve(&self, _: &mut Tables, _: &Nothing) {}
+        fn follow_up(&self, _: &Nothing) -> Vec<Task<NoEffect>> {
+            Vec::new()
+        }
+        fn answer(&self, _: &[Nothing]) -> Answer {
+            Answer::new(204, Value::Null)
+        }
+    }
+
+    pub fn service() -> Service<Greeter> {
+        Service::new(Greeter, sqlx::migrate::Migrator::with_migrations(Vec::new()))
+            .routes(|| Router::<Api<Greeter>>::new().route("/greet", get(async || "hello")))
+    }
+}
+
+/// Nobody listens at the ports given: the service lives, says what it waits for, and stops when told.
+#[tokio::test]
+async fn a_service_without_its_servers_lives_waits_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let port_file = folder.path().join("port");
+    let mut config = Config::default();
+    config.database.url = "postgres://127.0.0.1:9/none".into();
+    config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.http.port_file = Some(port_file.clone());
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(is_send(greeter::service().run(config, shutdown.clone())));
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let address = loop {
+        assert!(std::time::Instant::now() < until && !running.is_finished(), "no address in time");
+        match std::fs::read_to_string(&port_file) {
+            Ok(address) => break address,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let status = async |path: &str| {
+        let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(status("/healthz").await.0, 200);
+    assert_eq!(status("/greet").await.0, 503);
+    let said = loop {
+        let (code, said) = status("/readyz").await;
+        assert_eq!(code, 503);
+        if said.contains("connecting to the database") || std::time::Instant::now() >= until {
+            break said;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(said.contains("connecting to the database"), "{said}");
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("stops in time").unwrap().unwrap();
+}
+
+#[test]
+fn a_service_describes_itself() {
+    let mut config = Config::default();
+    config.topics.prefix = "test-".to_owned();
+    let description = greeter::service().description(&config);
+    assert_eq!((description.publishes.as_str(), description.journal.as_str()), ("test-greeter", "test-greeter.journal"));
+    assert_eq!(description.hears, ["test-orders"]);
+    assert!(description.to_string().contains("hears         test-orders"));
+}
