@@ -186,7 +186,7 @@ impl Shop {
     pub fn memory(&self) -> Vec<(String, u64)> {
         let mut memory: Vec<(String, u64)> =
             self.lock().iter().map(|(name, child)| (name.clone(), child.rss_kb() / 1024)).collect();
-        memory.extend(self.stage.iter().flat_map(Stage::pids).into_iter().map(|(name, pid)| (name, rss_mb(pid))));
+        memory.extend(self.stage.iter().flat_map(Stage::pids).map(|(name, pid)| (name, rss_mb(pid))));
         memory.sort_by_key(|(_, mb)| std::cmp::Reverse(*mb));
         memory
     }

@@ -1,5 +1,7 @@
 //! The shop as a user runs it: processes on real Kafka, PostgreSQL and registry, spoken to from outside.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
 mod bad_input;
 mod kit;
 mod readme;

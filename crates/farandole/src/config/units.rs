@@ -30,7 +30,8 @@ pub mod duration {
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
         // The largest unit that leaves no rest; milliseconds always do.
-        let (name, unit) = UNITS.iter().rev().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)).unwrap_or(&UNITS[1]);
+        let (name, unit) =
+            UNITS.iter().rev().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)).unwrap_or(&UNITS[1]);
         serializer.serialize_str(&format!("{}{name}", millis / unit))
     }
 

@@ -23,6 +23,7 @@ const KEEP: u32 = 100;
 const TRIM_EVERY: u32 = 1_000;
 
 /// What a look at the lease gave.
+#[expect(clippy::large_enum_variant, reason = "made once a take-over and taken apart at once")]
 pub(crate) enum Taken {
     /// It is ours: the log at our own step, and the state to go on from.
     Mine(Log, State),

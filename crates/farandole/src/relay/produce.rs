@@ -126,7 +126,17 @@ impl Producer {
         let acks = Arc::new(Acks::default());
         let client = config.create_with_context(Context(acks.clone())).map_err(Error::kafka("making a producer"))?;
         let patience = delivery_timeout + Duration::from_secs(10);
-        Ok(Self { client: Some(Arc::new(client)), acks, sent: 0, sent_bytes: 0, look_at: 0, look_at_bytes: 0, marks: VecDeque::new(), settled: 0, patience })
+        Ok(Self {
+            client: Some(Arc::new(client)),
+            acks,
+            sent: 0,
+            sent_bytes: 0,
+            look_at: 0,
+            look_at_bytes: 0,
+            marks: VecDeque::new(),
+            settled: 0,
+            patience,
+        })
     }
 
     /// The client, for questions about topics.

@@ -243,11 +243,13 @@ pub async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
 
 /// Short leases and waits.
 pub fn hurried() -> Config {
-    let mut config = Config::default();
-    config.lease = Duration::from_millis(800);
-    config.timeout = Duration::from_millis(500);
+    let mut config = Config {
+        lease: Duration::from_millis(800),
+        timeout: Duration::from_millis(500),
+        idle: Duration::from_millis(100),
+        ..Config::default()
+    };
     config.backoff.base = Duration::from_millis(10);
     config.undecided.base = Duration::from_millis(50);
-    config.idle = Duration::from_millis(100);
     config
 }
