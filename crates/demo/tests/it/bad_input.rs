@@ -106,30 +106,11 @@ async fn one_key_is_one_order_however_many_ask() {
     let body = order("11111", 1, "tok_a").to_string();
     let answers: Vec<_> = (0..50).map(|_| own.post("orders", "/orders", Some("same"), body.clone())).collect();
     let mut ids = std::collections::BTreeSet::new();
-    for answer in futures(answers).await {
+    for answer in futures_util::future::join_all(answers).await {
         assert_eq!(answer.0, 201, "{}", answer.1);
         ids.insert(answer.1["order_id"].as_str().unwrap().to_owned());
     }
     assert_eq!(ids.len(), 1);
-}
-
-/// Runs all at once.
-async fn futures<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
-    std::future::poll_fn(|cx| {
-        let mut waiting = false;
-        for (future, output) in &mut futures {
-            if output.is_none() {
-                match future.as_mut().poll(cx) {
-                    std::task::Poll::Ready(done) => *output = Some(done),
-                    std::task::Poll::Pending => waiting = true,
-                }
-            }
-        }
-        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
-    })
-    .await;
-    futures.into_iter().map(|(_, output)| output.unwrap()).collect()
 }
 
 /// A topic with records that can't be read goes on for every other key, and keeps what it can't read.
