@@ -35,6 +35,8 @@ pub struct Shop {
     pub stage: Option<Stage>,
     /// What the processes use.
     pub parts: Parts,
+    /// Settings of services beside those that every shop needs: service, environment variable, value.
+    pub settings: Vec<(&'static str, &'static str, String)>,
     ports: BTreeMap<&'static str, u16>,
     acquirer: String,
     children: Mutex<BTreeMap<String, Child>>,
@@ -80,11 +82,22 @@ impl Shop {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // the only provider that is compiled in
         let mut ports = BTreeMap::new();
         for service in SERVICES {
-            ports.insert(service, free_port()?);
+            let taken: Vec<u16> = ports.values().copied().collect();
+            ports.insert(service, stage::free_port(&taken)?);
         }
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
         let children = Mutex::default();
-        Ok(Self { stage: None, parts, ports, acquirer: String::new(), children, folder, bins: bins()?, client })
+        Ok(Self {
+            stage: None,
+            parts,
+            settings: Vec::new(),
+            ports,
+            acquirer: String::new(),
+            children,
+            folder,
+            bins: bins()?,
+            client,
+        })
     }
 
     /// Base URL of a service.
@@ -139,6 +152,8 @@ impl Shop {
         if service == "payments" {
             env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.acquirer.clone()));
         }
+        let own = self.settings.iter().filter(|(of, _, _)| *of == service);
+        env.extend(own.map(|(_, name, value)| (*name, value.clone())));
         let command = Command::new(service, self.bins.join(service))
             .args(["serve", "--migrate"])
             .env(env)
@@ -247,11 +262,6 @@ fn bins() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let found = me.ancestors().skip(1).find(|folder| folder.join("orders").is_file());
     found.map(Path::to_owned).context("the services' binaries are not built; run `cargo build --release --bins` first")
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
 }
 
 fn rss_mb(pid: u32) -> u64 {

@@ -154,23 +154,31 @@ fn free_name(dir: &Path) -> String {
     name
 }
 
-/// Free ports on loopback from below the range that the kernel takes for outgoing connections: a part that is restarted finds its port free,
-/// and a client that dials a stopped part can't be connected with itself.
+/// Free ports that no other run of the same folder has.
 fn free_ports(dir: &Path, count: usize) -> Result<Vec<u16>, Error> {
+    let listed = |run: PathBuf| fs::read_to_string(run.join("ports")).unwrap_or_default();
+    let mut taken: Vec<u16> =
+        runs(dir).into_iter().flat_map(|run| listed(run).lines().filter_map(|l| l.parse().ok()).collect::<Vec<_>>()).collect();
+    let others = taken.len();
+    for _ in 0..count {
+        taken.push(free_port(&taken)?);
+    }
+    Ok(taken.split_off(others))
+}
+
+/// A free port on loopback, other than those that are `taken`, from below the range that the kernel takes for outgoing connections:
+/// who is restarted finds the port free, and a client that dials a stopped server can't be connected with itself.
+///
+/// # Errors
+/// When a thousand tries find none.
+pub fn free_port(taken: &[u16]) -> Result<u16, Error> {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let end: u16 = range.split_whitespace().next().and_then(|low| low.parse().ok()).filter(|low| *low > 12_000).unwrap_or(32_768);
     let start = end.saturating_sub(20_000).max(10_000);
-    let listed = |run: PathBuf| fs::read_to_string(run.join("ports")).unwrap_or_default();
-    let taken: Vec<u16> =
-        runs(dir).into_iter().flat_map(|run| listed(run).lines().filter_map(|l| l.parse().ok()).collect::<Vec<_>>()).collect();
-    let mut ports = Vec::new();
     for _ in 0..1_000 {
-        if ports.len() == count {
-            return Ok(ports);
-        }
         let port = start + (uuid::Uuid::new_v4().as_u128() % u128::from(end - start)) as u16;
-        if !taken.contains(&port) && !ports.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            ports.push(port);
+        if !taken.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
         }
     }
     Err(Error::Options("no free ports on 127.0.0.1"))

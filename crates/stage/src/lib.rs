@@ -38,7 +38,7 @@ mod sandbox;
 mod sweep;
 
 pub use error::Error;
-pub use folder::Options;
+pub use folder::{Options, free_port};
 pub use running::Stage;
 pub use sandbox::{Database, Sandbox};
 pub use sweep::{Swept, clean, clean_all};

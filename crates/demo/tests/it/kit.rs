@@ -17,7 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Own {
     pub shop: Shop,
     pub client: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+/// What a failed test leaves: the last that its services said.
+impl Drop for Own {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for service in SERVICES {
+                let log = std::fs::read_to_string(self.folder.path().join(format!("{service}.log"))).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                println!("---- {service}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            }
+        }
+    }
 }
 
 /// Databases and topics of a shop of one's own; nothing is started.
@@ -36,7 +49,7 @@ pub fn closed(parts: Parts) -> Own {
     let folder = tempfile::tempdir().unwrap();
     let shop = Shop::on(parts, folder.path().to_owned()).unwrap();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().unwrap();
-    Own { shop, client, _folder: folder }
+    Own { shop, client, folder }
 }
 
 /// A shop that is ready.

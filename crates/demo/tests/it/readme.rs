@@ -86,7 +86,8 @@ async fn an_order_by_hand() {
 fn commands_that_need_nothing() {
     for block in of_kind("sh") {
         // Running all tests from a test would never end.
-        let commands: String = block.lines().filter(|line| line.trim() != "scripts/test").map(|line| format!("{line}\n")).collect();
+        let commands: String =
+            block.lines().filter(|line| line.trim() != "scripts/test").map(|line| format!("{line}\n")).collect();
         if !commands.trim().is_empty() {
             // `describe` and `--print-config` ask no server, but want a database to be named.
             let env = [("FARANDOLE_DATABASE_URL", "postgres://orders:hunter2@127.0.0.1/orders".to_owned())];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use demo::shop::free_port;
+use stage::free_port;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::kit;
@@ -33,7 +33,7 @@ fn address(url: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_there_at_start() {
     let mut parts = kit::parts().await;
-    let (kafka, registry, postgres) = (free_port().unwrap(), free_port().unwrap(), free_port().unwrap());
+    let (kafka, registry, postgres) = (free_port(&[]).unwrap(), free_port(&[]).unwrap(), free_port(&[]).unwrap());
     let real_kafka = std::mem::replace(&mut parts.kafka, format!("127.0.0.1:{kafka}"));
     let real_registry = address(&parts.registry);
     parts.registry = parts.registry.replace(&real_registry, &format!("127.0.0.1:{registry}"));
@@ -42,7 +42,7 @@ async fn nothing_is_there_at_start() {
         database.url = database.url.replace(&real_postgres, &format!("127.0.0.1:{postgres}"));
     }
     let mut own = kit::closed(parts);
-    let acquirer = free_port().unwrap();
+    let acquirer = free_port(&[]).unwrap();
     own.shop.expect_acquirer(acquirer);
     for service in demo::shop::SERVICES {
         own.shop.spawn(service).unwrap();
@@ -93,4 +93,35 @@ async fn each_service_may_be_killed() {
         }
     }
     kit::eventually("all stock to be counted once", async || (own.stock("11111").await == (1_000, 60)).then_some(())).await;
+}
+
+/// An order that isn't confirmed within its deadline is cancelled: its stock is released, and an authorisation that comes
+/// too late is voided.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_cancelled_at_its_deadline() {
+    let mut own = kit::closed(kit::parts().await);
+    own.shop.settings.push(("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "3s".to_owned()));
+    own.shop.start_acquirer(0).await.unwrap();
+    own.start().await;
+    own.receive("11111", 5).await;
+
+    // Slower than the deadline: authorised in the end, when the order is no more.
+    let slow = r#"{"latency_ms": 6000}"#;
+    let answer = own
+        .client
+        .put(format!("{}/faults", own.shop.url("acquirer")))
+        .header("Content-Type", "application/json")
+        .body(slow)
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let order = own.place("11111", 2, "tok_a").await;
+    let body = own.until(&order, "cancelled").await;
+    assert_eq!(body["reason"], "NOT_CONFIRMED_IN_TIME", "{body}");
+    kit::eventually("stock and card to be given back", async || {
+        let (_, payment) = own.get("payments", &format!("/payments/{order}")).await;
+        (own.stock("11111").await == (5, 0) && payment["state"] == "voided").then_some(())
+    })
+    .await;
 }

@@ -120,7 +120,7 @@ async fn ends(mut kafka: ClientConfig, topics: Vec<(String, i32)>) -> Result<Vec
     let read = move || {
         // Producer properties mean nothing to a consumer, which would only warn about them.
         kafka.set("group.id", "farandole-relay-continuity").set("enable.auto.commit", "false").set("fetch.wait.max.ms", "10");
-        kafka.set("auto.offset.reset", "error").set_log_level(rdkafka::config::RDKafkaLogLevel::Error);
+        kafka.set("auto.offset.reset", "error").set("log_level", "3");
         let consumer: BaseConsumer = kafka.create().map_err(Error::kafka(doing))?;
         let mut ends = Vec::new();
         let mut wanted = TopicPartitionList::new();

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
@@ -57,6 +57,17 @@ impl Acks {
 pub(crate) struct Context(Arc<Acks>);
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            // That the gapless guarantee is called experimental is known, and said at every start.
+            _ if facility == "CONFWARN" => tracing::debug!(facility, message, "kafka client"),
+            RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "kafka client"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, message, "kafka client"),
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "kafka client"),
+            _ => tracing::error!(facility, message, "kafka client"),
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
         *self.0.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());

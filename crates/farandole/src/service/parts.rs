@@ -91,6 +91,8 @@ pub(super) struct Deciders<P: Participant, E> {
     pub runner: Runner<P>,
     pub intake: Intake<P>,
     pub agenda: Agenda<P, E>,
+    /// Releases what is parked.
+    pub releases: Arc<Engine<P>>,
 }
 
 /// Intake, agenda and commands.
@@ -118,8 +120,9 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         idle: config.agenda.idle,
         ..agenda::Config::default()
     };
+    let releases = engine(&pools.agenda);
     let agenda = Agenda::new(engine(&pools.agenda), effects, pools.agenda.clone(), agenda_config, poke.clone());
-    Deciders { commands, runner, intake, agenda }
+    Deciders { commands, runner, intake, agenda, releases }
 }
 
 fn intake_config<P: Participant>(config: &Config) -> intake::Config {

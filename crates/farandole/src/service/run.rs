@@ -20,14 +20,14 @@ use crate::engine::chain_of;
 use crate::http::{self, Checks};
 use crate::participant::Participant;
 use crate::relay::Role;
-use crate::{telemetry, topics};
+use crate::{parking, telemetry, topics};
 
 /// How often recorded histograms are put in their buckets; what waits for it is held in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The checks of `/readyz`.
 const CHECKS: [&str; 7] = ["database", "migrated", "topics", "schemas", "relay", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
-const STAGES: [&[&str]; 3] = [&["http", "intake", "agenda"], &["commands"], &["relay", "upkeep"]];
+const STAGES: [&[&str]; 3] = [&["http", "intake", "parking", "agenda"], &["commands"], &["relay", "upkeep"]];
 
 /// A listener with its address told.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ async fn start<P: Participant, E: Effects<P>>(
     checks.ask("relay", false, move || trouble(&status.role()));
 
     let Service { participant, effects, routes: business, .. } = service;
-    let parts::Deciders { commands, runner, intake, agenda } =
+    let parts::Deciders { commands, runner, intake, agenda, releases } =
         parts::deciders(&participant, effects, &codec, config, pools, &poke);
     tasks.spawn("commands", async move |stop| {
         runner.run(stop).await;
@@ -212,6 +212,10 @@ async fn start<P: Participant, E: Effects<P>>(
         Ok(())
     });
     checks.well("agenda");
+    tasks.spawn("parking", async move |stop| {
+        parking::run(releases, stop).await;
+        Ok(())
+    });
     let troubles = intake.troubles();
     tasks.spawn("intake", async move |stop| intake.run(stop).await.map_err(Error::Intake));
     checks.ask("intake", false, move || Some(troubles.list()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
