@@ -37,6 +37,10 @@ struct Args {
     /// Import this file (plain or gzip) instead of the shipped sample
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Orders a second, evenly, so that the times say how the shop does and not how long the queue before it is; 0 for as fast as
+    /// they are taken
+    #[arg(long, default_value_t = 330, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    rate: u32,
     /// Print the account as JSON, as the last line of standard output
     #[arg(long)]
     json: bool,
@@ -100,6 +104,7 @@ async fn demonstrate(args: &Args) -> anyhow::Result<bool> {
         orders: shop.url("orders"),
         inventory: shop.url("inventory"),
         concurrency: 32,
+        rate: Some(args.rate).filter(|rate| *rate > 0),
         scripted_cancels: SCRIPTED_CANCELS,
         progress: std::io::stderr().is_terminal(),
         placed: Some(placed),

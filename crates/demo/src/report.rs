@@ -38,6 +38,23 @@ fn speed(facts: &Facts) -> Option<Speed> {
     })
 }
 
+/// The way of a confirmed order, event by event.
+const WAY: [&str; 5] = ["OrderPlaced", "StockReserved", "PaymentRequested", "PaymentAuthorised", "OrderConfirmed"];
+
+/// Where the time goes between placed and confirmed: p50 and p99 of each step, in milliseconds.
+fn steps(facts: &Facts) -> Vec<(String, f64, f64)> {
+    let time = |order: &Order, kind: &str| order.events.iter().find(|e| e.kind == kind).map(|e| e.time);
+    let quantile = |sorted: &[i64], of: usize| sorted.get(sorted.len() * of / 100).map_or(0.0, |micros| *micros as f64 / 1e3);
+    WAY.windows(2)
+        .map(|step| {
+            let between = |order| Some(time(order, step[1])? - time(order, step[0])?);
+            let mut times: Vec<i64> = facts.orders.values().filter_map(between).collect();
+            times.sort_unstable();
+            (format!("{} to {}", step[0], step[1]), quantile(&times, 50), quantile(&times, 99))
+        })
+        .collect()
+}
+
 /// Prints the whole report to standard output.
 pub fn print(
     shop: &Shop,
@@ -73,6 +90,9 @@ pub fn print(
             "\nSpeed: {:.0} orders a second from the first placed to the last settled; placed to confirmed p50 {:.0} ms, p99 {:.0} ms",
             speed.orders_per_second, speed.p50, speed.p99
         );
+        for (step, p50, p99) in steps(facts) {
+            println!("  {step:<35} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
+        }
     }
     if let Some(first) = first {
         println!(

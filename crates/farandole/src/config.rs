@@ -69,10 +69,10 @@ section! {
         /// `postgres://user:password@host:5432/database`. Must be set.
         #[serde(serialize_with = "units::masked")]
         url: SecretString = SecretString::default(),
-        /// Connections for HTTP: reads, and the batches of commands.
+        /// Connections for what routes read. The batches of commands have one of their own.
         max_connections: u32 = 8,
-        /// Connections for the intake; each partition with work to do uses one.
-        intake_connections: u32 = 6,
+        /// Connections for the intake: one a lane, and some for what is looked up and tidied meanwhile.
+        intake_connections: u32 = 4,
         /// Connections for deadlines and effects.
         agenda_connections: u32 = 3,
         /// Connections for the relay.
@@ -165,9 +165,12 @@ section! {
         /// Static member id, one a replica: then a restart moves no partition.
         #[serde(skip_serializing_if = "Option::is_none")]
         instance: Option<String> = None,
-        /// Records of a batch at most.
+        /// Transactions at once, each over what waits of its share of the partitions. With one, no two ever wait for the same
+        /// rows; more are faster where decisions share no rows.
+        lanes: usize = 1,
+        /// Records of a partition's batch at most.
         max_records: usize = 500,
-        /// Bytes of a batch at most.
+        /// Bytes of a partition's batch at most.
         #[serde(with = "units::size")]
         max_bytes: usize = 1024 * 1024,
     }

@@ -10,14 +10,16 @@
 //! [`chain`](crate::chain)).
 //!
 //! **How.** One consumer on a thread of its own polls for all partitions, so that rebalances are answered in time whatever the
-//! database does; a bounded channel leads to one worker a partition; a full one pauses its partition. Positions come from the
-//! database alone; Kafka's committed offsets are written afterwards, for lag tools.
+//! database does; a bounded channel leads to one worker a partition; a full one pauses its partition. Workers read and check;
+//! a [lane](lane) runs what waits of several partitions as one transaction. Positions come from the database alone; Kafka's
+//! committed offsets are written afterwards, for lag tools.
 //!
 //! **How it would fail without**: with offsets kept by Kafka, a crash between commit and commit applies twice or never; with
 //! an unconditional position, two owners of a partition both apply during a rebalance; without the chain, a producer's
 //! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
 
 mod consumer;
+mod lane;
 mod position;
 mod worker;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// Topics with their prefixes.
     pub topics: Vec<String>,
+    /// Transactions at once.
+    pub lanes: usize,
     /// Records a batch at most.
     pub max_records: usize,
     /// Bytes a batch at most.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
 use crate::participant::Participant;
 use crate::record::{Header, Record, Said};
+use crate::time::Timestamp;
 
 /// How often to look for parked rows that are due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,16 +30,19 @@ const ROWS: i64 = 200;
 /// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
-/// Which of `aggregates` have parked rows.
+/// The database's clock, and which of `aggregates` have parked rows: what a batch asks for once its rows are locked.
 ///
 /// # Errors
 /// The database's.
-pub async fn among(conn: &mut PgConnection, aggregates: &[String]) -> sqlx::Result<HashSet<String>> {
-    let found: Vec<String> = sqlx::query_scalar("select distinct aggregate from farandole.parked where aggregate = any($1)")
-        .bind(aggregates)
-        .fetch_all(conn)
-        .await?;
-    Ok(found.into_iter().collect())
+pub async fn among(conn: &mut PgConnection, aggregates: &[String]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
+    let (micros, parked): (i64, Vec<String>) = sqlx::query_as(
+        "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+           array(select distinct aggregate from farandole.parked where aggregate = any($1))",
+    )
+    .bind(aggregates)
+    .fetch_one(conn)
+    .await?;
+    Ok((Timestamp::from_micros(micros), parked.into_iter().collect()))
 }
 
 /// A record to park.

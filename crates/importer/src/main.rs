@@ -25,6 +25,9 @@ struct Args {
     /// Requests in flight at most
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
+    /// Orders a second, evenly; as fast as they are taken when left out
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
     /// Further orders to cancel
     #[arg(long, default_value_t = 0)]
     cancels: u32,
@@ -41,6 +44,7 @@ async fn main() -> ExitCode {
         orders: args.orders.trim_end_matches('/').to_owned(),
         inventory: args.inventory.trim_end_matches('/').to_owned(),
         concurrency: usize::from(args.concurrency),
+        rate: args.rate,
         scripted_cancels: args.cancels,
         progress: !args.quiet,
         placed: None,

@@ -28,6 +28,8 @@ pub struct Options {
     pub inventory: String,
     /// Requests in flight at most.
     pub concurrency: usize,
+    /// Orders a second at most, spread evenly.
+    pub rate: Option<u32>,
     /// Further orders to cancel, spread over the import.
     pub scripted_cancels: u32,
     /// Whether to draw a progress bar.
@@ -133,6 +135,7 @@ async fn second_pass(options: &Options, calls: &Arc<Calls>, size: u64, account: 
     let mut earlier: Earlier<(String, Placed)> = Earlier::default();
     let mut tally = Tally::default();
     let (mut orders, mut scripted) = (0u64, 0u32);
+    let mut ticks = options.rate.map(|rate| tokio::time::interval(Duration::from_secs(1) / rate.max(1)));
     let began = Instant::now();
     while let Some(invoice) = invoices.recv().await {
         while let Some(done) = flying.try_join_next() {
@@ -149,6 +152,9 @@ async fn second_pass(options: &Options, calls: &Arc<Calls>, size: u64, account: 
                 None => tally.turn_away("return_of_no_single_order", invoice.lines.len()),
             }
             continue;
+        }
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
         }
         tally.taken += invoice.lines.len() as u64;
         orders += 1;

@@ -39,8 +39,8 @@ impl Known {
         .execute(&mut *conn)
         .await?;
         let rows = sqlx::query(
-            "select scope, key, body_hash, answer from farandole.idempotency
-             where (scope, key) in (select * from unnest($1::text[], $2::text[]))",
+            "select i.scope, i.key, body_hash, answer from unnest($1::text[], $2::text[]) as t(s, k)
+             join farandole.idempotency i on i.scope = t.s and i.key = t.k",
         )
         .bind(&scopes)
         .bind(&keys)

@@ -1,6 +1,5 @@
 //! The batch's transaction.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::PgPool;
@@ -11,7 +10,6 @@ use super::{Error, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::participant::Participant;
 use crate::table::{Keys, Tables};
-use crate::time::Timestamp;
 use crate::{agenda, outbox, parking};
 
 /// Called after a commit that left something to do.
@@ -66,16 +64,7 @@ impl<P: Participant> Engine<P> {
         let mut tx = self.pool.begin().await.map_err(at("begin"))?;
         let conn = &mut *tx;
 
-        let now: i64 = sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
-            .fetch_one(&mut *conn)
-            .await
-            .map_err(at("reading the clock"))?;
-        for work in works.iter_mut() {
-            work.input.at = Timestamp::from_micros(now);
-        }
-        let works = &*works;
-
-        let mut known = Known::lock(conn, works).await.map_err(at("locking idempotency keys"))?;
+        let mut known = Known::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
         let mut tables = P::Tables::default();
         let mut keys = Keys::default();
         works.iter().for_each(|w| keys.merge(self.participant.touches(&w.input)));
@@ -88,12 +77,15 @@ impl<P: Participant> Engine<P> {
         }
 
         let standing = source.claim(conn, works).await?;
-        let aggregates: Vec<String> = works.iter().map(|w| self.participant.aggregate(&w.input)).collect();
-        let mut parked = if source.releases() {
-            HashSet::new()
-        } else {
-            parking::among(conn, &aggregates).await.map_err(at("reading what is parked"))?
-        };
+        let mut aggregates: Vec<String> = works.iter().map(|w| self.participant.aggregate(&w.input)).collect();
+        if source.releases() {
+            aggregates.clear();
+        }
+        let (now, mut parked) = parking::among(conn, &aggregates).await.map_err(at("reading the clock and what is parked"))?;
+        for work in works.iter_mut() {
+            work.input.at = now;
+        }
+        let works = &*works;
         let ground = Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
         let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &mut tables, &mut known, &mut parked)?;
 

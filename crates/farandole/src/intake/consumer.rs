@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::lane::Lane;
 use super::position::{Position, scope};
 use super::worker::{End, Worker};
 use super::{Config, Error, Troubles};
@@ -53,6 +54,7 @@ struct Context<P: Participant> {
     runtime: Handle,
     shutdown: CancellationToken,
     assigned: Mutex<HashMap<At, Assigned>>,
+    lanes: Vec<Lane<P>>,
 }
 
 impl<P: Participant> ClientContext for Context<P> {
@@ -149,6 +151,8 @@ impl<P: Participant> Context<P> {
             scope,
             step,
             position,
+            unwritten: None,
+            lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
             troubles: self.troubles.clone(),
             stop: stop.clone(),
@@ -200,8 +204,14 @@ pub(super) fn run<P: Participant>(
     for (name, value) in &config.properties {
         client.set(name, value);
     }
-    let context =
-        Context { engine, config: config.clone(), troubles, runtime, shutdown: shutdown.clone(), assigned: Mutex::default() };
+    let lane = |_| {
+        let (lane, run) = Lane::new(engine.clone());
+        runtime.spawn(run);
+        lane
+    };
+    let lanes = (0..config.lanes.max(1)).map(lane).collect();
+    let (assigned, stop) = (Mutex::default(), shutdown.clone());
+    let context = Context { engine, config: config.clone(), troubles, runtime, shutdown: stop, assigned, lanes };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;

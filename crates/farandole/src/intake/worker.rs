@@ -1,14 +1,16 @@
 //! One partition's worker: takes what is there, checks the chain, runs batches.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::position::{Batch, Position};
+use super::lane::{Batch, Lane};
+use super::position::Position;
 use super::{Config, Troubles};
 use crate::chain::{self, Verdict};
 use crate::engine::{self, Engine, Fault, Work, chain_of};
@@ -22,6 +24,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Steps kept of a position, and how many batches pass between trims.
 const KEEP: u32 = 10;
 const TRIM_EVERY: u64 = 200;
+/// After how long a quiet partition's position is written when nothing came of its last records.
+const WRITE_AFTER: Duration = Duration::from_secs(1);
+/// The same for a partition on which only such records come: bounds what is read again after a crash.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a worker ended.
 pub(super) enum End {
@@ -39,6 +45,9 @@ pub(super) struct Worker<P: Participant> {
     pub scope: String,
     pub step: Option<i64>,
     pub position: Position,
+    /// Since when `position` is ahead of the step, if it is: nothing came of the records in between.
+    pub unwritten: Option<Instant>,
+    pub lane: Lane<P>,
     /// The next offset, for Kafka's lag tools.
     pub next: Arc<AtomicI64>,
     pub troubles: Troubles,
@@ -47,10 +56,10 @@ pub(super) struct Worker<P: Participant> {
 }
 
 /// A record that passed the chain rule.
-struct Item {
-    record: Record,
+pub(super) struct Item {
+    pub record: Record,
     /// The position once it is applied.
-    after: Position,
+    pub after: Position,
 }
 
 impl<P: Participant> Worker<P> {
@@ -61,6 +70,12 @@ impl<P: Participant> Worker<P> {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
                 record = records.recv() => match record { Some(record) => record, None => return End::Stopped },
+                () = tokio::time::sleep(WRITE_AFTER), if self.unwritten.is_some() => {
+                    if let Err(end) = self.write().await {
+                        return end;
+                    }
+                    continue;
+                }
             };
             let mut bytes = first.size();
             let mut batch = vec![first];
@@ -71,6 +86,11 @@ impl<P: Participant> Worker<P> {
             }
             let (items, broken) = self.in_chain(batch);
             if let Err(end) = self.apply(items).await {
+                return end;
+            }
+            if self.unwritten.is_some_and(|since| since.elapsed() > WRITE_WITHIN)
+                && let Err(end) = self.write().await
+            {
                 return end;
             }
             if let Some(why) = broken {
@@ -119,21 +139,35 @@ impl<P: Participant> Worker<P> {
         (items, None)
     }
 
-    /// Applies the items in order, in as few transactions as it takes. Comes back early only with how the worker ends.
+    /// Applies the items in order, in as few runs as it takes. Comes back early only with how the worker ends.
     async fn apply(&mut self, items: Vec<Item>) -> Result<(), End> {
         self.prepare(&items).await?;
-        let mut parts: VecDeque<(Vec<Item>, Option<String>)> = VecDeque::from([(items, None)]);
-        while let Some((mut part, doomed)) = parts.pop_front() {
-            match self.part(&part, doomed).await? {
+        let items = Arc::new(items);
+        let mut parts: VecDeque<(Range<usize>, Option<String>)> = VecDeque::from([(0..items.len(), None)]);
+        while let Some((part, doomed)) = parts.pop_front() {
+            match self.part(&items, part.clone(), doomed).await? {
                 Done::All => {}
-                Done::Some(n) => parts.push_front((part.split_off(n), None)),
+                Done::UpTo(end) => parts.push_front((end..part.end, None)),
                 Done::Culprit(reason) if part.len() == 1 => parts.push_front((part, Some(reason))),
                 Done::Culprit(_) => {
-                    let late = part.split_off(part.len() / 2);
-                    parts.push_front((late, None));
-                    parts.push_front((part, None));
+                    let middle = part.start + part.len() / 2;
+                    parts.push_front((middle..part.end, None));
+                    parts.push_front((part.start..middle, None));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Writes where the partition is, although nothing came of the records before that.
+    async fn write(&mut self) -> Result<(), End> {
+        let (scope, after) = (self.scope.clone(), self.position.clone());
+        let batch = Batch { scope, step: self.step, after, items: Arc::default(), records: Vec::new(), unreadable: None };
+        let Some(ran) = self.lane.run(Vec::new(), batch).await else { return Err(End::Stopped) };
+        match ran.result {
+            Ok(()) => self.moved(ran.batch.after).await,
+            Err(error) if matches!(*error, engine::Error::Fenced(_)) => return Err(End::Fenced),
+            Err(error) => tracing::debug!(error = chain_of(&*error), "position not written; trying again later"),
         }
         Ok(())
     }
@@ -147,59 +181,69 @@ impl<P: Participant> Worker<P> {
         Ok(())
     }
 
-    /// One transaction over the items up to the first that can't be read, or over a single `doomed` one, which parks.
-    async fn part(&mut self, items: &[Item], doomed: Option<String>) -> Result<Done, End> {
-        let (mut works, mut records, mut unreadable, mut taken) = (Vec::new(), Vec::new(), None, 0);
-        for item in items {
-            taken += 1;
+    /// One run through the lane over the items up to the first that can't be read, or over a single `doomed` one, which parks.
+    async fn part(&mut self, items: &Arc<Vec<Item>>, range: Range<usize>, doomed: Option<String>) -> Result<Done, End> {
+        let (mut works, mut records, mut unreadable, mut end) = (Vec::new(), Vec::new(), None, range.start);
+        for i in range.clone() {
+            let record = &items[i].record;
+            end = i + 1;
             let said = match &doomed {
                 Some(reason) => Said::Fault(Fault { reason: reason.clone(), passing: false }),
-                None => match item.record.link() {
+                None => match record.link() {
                     Err(reason) => Said::Fault(Fault { reason, passing: false }),
-                    Ok(_) => item.record.read::<P>(self.engine.codec()),
+                    Ok(_) => record.read::<P>(self.engine.codec()),
                 },
             };
             match said {
                 Said::Nothing => {}
                 Said::Input(work) => {
                     let work: Work<P> = *work;
-                    records.push((&item.record, self.engine.participant().aggregate(&work.input)));
+                    records.push((i, self.engine.participant().aggregate(&work.input)));
                     works.push(work);
                 }
                 Said::Fault(fault) => {
-                    unreadable = Some((&item.record, fault));
+                    unreadable = Some((i, fault));
                     break;
                 }
             }
         }
-        let Some(last) = items.get(..taken).and_then(<[Item]>::last) else { return Ok(Done::All) };
-        let mut batch =
-            Batch { scope: &self.scope, step: self.step, after: last.after.clone(), records, unreadable, taken: None };
+        let Some(last) = items.get(..end).and_then(<[Item]>::last) else { return Ok(Done::All) };
+        let after = last.after.clone();
+        if works.is_empty() && unreadable.is_none() {
+            // Nothing to do: the position is written with the next batch, or after a while.
+            self.position = after;
+            self.unwritten.get_or_insert_with(Instant::now);
+            return Ok(Done::All);
+        }
+        let mut batch = Batch { scope: self.scope.clone(), step: self.step, after, items: items.clone(), records, unreadable };
         let mut pause = PAUSE.0;
         loop {
-            match self.engine.run(&mut works, &mut batch).await {
-                Ok(_) => break,
-                Err(engine::Error::Fenced(why)) => {
+            let Some(ran) = self.lane.run(works, batch).await else { return Err(End::Stopped) };
+            (works, batch) = (ran.works, ran.batch);
+            let Err(error) = ran.result else { break };
+            match &*error {
+                engine::Error::Fenced(why) => {
                     tracing::warn!(topic = self.topic, partition = self.partition, why, "this partition has another owner");
                     return Err(End::Fenced);
                 }
-                Err(error) if error.is_data() && doomed.is_none() => {
-                    tracing::debug!(error = chain_of(&error), inputs = taken, "looking for the input that can't be stored");
-                    return Ok(Done::Culprit(chain_of(&error)));
+                error if error.is_data() && doomed.is_none() => {
+                    let inputs = range.len();
+                    tracing::debug!(error = chain_of(error), inputs, "looking for the input that can't be stored");
+                    return Ok(Done::Culprit(chain_of(error)));
                 }
-                Err(error) if error.is_collision() => tokio::time::sleep(PAUSE.0 / 10).await,
-                Err(error) => self.wait(&mut pause, chain_of(&error)).await?,
+                error if error.is_collision() => tokio::time::sleep(PAUSE.0 / 10).await,
+                error => self.wait(&mut pause, chain_of(error)).await?,
             }
         }
-        let (all, step) = (taken == items.len(), batch.taken);
-        self.moved(step, last.after.clone()).await;
-        Ok(if all { Done::All } else { Done::Some(taken) })
+        self.moved(batch.after).await;
+        Ok(if end == range.end { Done::All } else { Done::UpTo(end) })
     }
 
-    async fn moved(&mut self, step: Option<i64>, position: Position) {
-        self.step = step;
+    /// The position is written, as the step after the last.
+    async fn moved(&mut self, position: Position) {
+        self.step = Some(self.step.unwrap_or(0) + 1);
         self.next.store(position.next_offset, Ordering::Relaxed);
-        self.position = position;
+        (self.position, self.unwritten) = (position, None);
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
@@ -234,8 +278,8 @@ fn fresh_byte() -> u8 {
 
 enum Done {
     All,
-    /// The first so many.
-    Some(usize),
+    /// The items before this one.
+    UpTo(usize),
     /// Nothing: the database refuses one of them.
     Culprit(String),
 }

@@ -29,7 +29,9 @@ const KEEPALIVE: &str = "15";
 /// One pool a part, so that none waits for a connection that another holds.
 #[derive(Debug, Clone)]
 pub(super) struct Pools {
+    /// What routes read with.
     pub http: PgPool,
+    pub commands: PgPool,
     pub intake: PgPool,
     pub agenda: PgPool,
     pub relay: PgPool,
@@ -44,6 +46,9 @@ impl Pools {
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
             ("tcp_keepalives_idle", KEEPALIVE),
         ]);
+        // Decisions look rows up by key, a batch of keys at a time, on tables that grow by thousands of rows a second: plans
+        // made anew each time cost more than the lookup, and ones made from statistics of a minute ago read whole tables.
+        let deciding = bounded.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")]);
         let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(connections)
@@ -56,15 +61,17 @@ impl Pools {
         };
         Ok(Self {
             http: pool("http", config.max_connections, &bounded),
-            intake: pool("intake", config.intake_connections, &bounded),
-            agenda: pool("agenda", config.agenda_connections, &bounded),
+            // Commands run one batch at a time.
+            commands: pool("commands", 1, &deciding),
+            intake: pool("intake", config.intake_connections, &deciding),
+            agenda: pool("agenda", config.agenda_connections, &deciding),
             // The relay sets what its sessions need by itself.
             relay: pool("relay", config.relay_connections, &options),
         })
     }
 
     pub async fn close(&self) {
-        tokio::join!(self.http.close(), self.intake.close(), self.agenda.close(), self.relay.close());
+        tokio::join!(self.http.close(), self.commands.close(), self.intake.close(), self.agenda.close(), self.relay.close());
     }
 }
 
@@ -111,7 +118,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
         Arc::new(Engine::new(Arc::clone(participant), codec.clone(), pool.clone(), topic.clone(), wake.0, wake.1))
     };
-    let (commands, runner) = Commands::new(engine(&pools.http));
+    let (commands, runner) = Commands::new(engine(&pools.commands));
     let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config));
     let agenda_config = agenda::Config {
         lease: config.agenda.lease,
@@ -133,6 +140,7 @@ fn intake_config<P: Participant>(config: &Config) -> intake::Config {
         group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
         instance: config.intake.instance.clone(),
         topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
+        lanes: config.intake.lanes,
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
     }

@@ -1,0 +1,161 @@
+//! Lanes: what waits of several partitions goes into one transaction.
+//!
+//! A worker reads and checks its partition, and hands the result to its lane; the lane takes whatever waits, of all its
+//! partitions, and runs it at once. So round trips and the commit are shared, and partitions that touch the same rows (the
+//! stock of an article) don't wait for each other's locks. What fails together is tried apart: one partition's trouble is
+//! none of the others'.
+//!
+//! A partition's number decides its lane. Topics are keyed alike, so all that is about one aggregate meets in one lane, and
+//! two lanes contend only for rows that aggregates share.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::position::Position;
+use super::worker::Item;
+use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
+use crate::parking::{self, Parked};
+use crate::participant::Participant;
+use crate::step::{self, Append};
+
+/// Inputs a transaction, but for a single portion that is larger: more gain nothing, and what a commit holds locked stays small.
+const INPUTS: usize = 1_000;
+/// Portions that may wait: each worker has one at most.
+const WAITING: usize = 64;
+
+/// What a partition wants applied, and where that leaves it.
+pub(super) struct Batch {
+    pub scope: String,
+    pub step: Option<i64>,
+    pub after: Position,
+    /// What was read; the works below are of some of these.
+    pub items: Arc<Vec<Item>>,
+    /// The item of each work, and its aggregate.
+    pub records: Vec<(usize, String)>,
+    /// An item that could not be read.
+    pub unreadable: Option<(usize, Fault)>,
+}
+
+/// A batch on its way through a lane.
+struct Portion<P: Participant> {
+    works: Vec<Work<P>>,
+    batch: Batch,
+    reply: oneshot::Sender<Ran<P>>,
+}
+
+/// A batch after its run: stored whole, or not at all and to be tried again.
+pub(super) struct Ran<P: Participant> {
+    pub works: Vec<Work<P>>,
+    pub batch: Batch,
+    pub result: Result<(), Arc<Error>>,
+}
+
+/// Where workers hand in their batches.
+pub(super) struct Lane<P: Participant>(mpsc::Sender<Portion<P>>);
+
+impl<P: Participant> Clone for Lane<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Participant> Lane<P> {
+    /// A lane, and what runs it until its last handle is gone.
+    pub(super) fn new(engine: Arc<Engine<P>>) -> (Self, impl Future<Output = ()> + Send) {
+        let (portions, waiting) = mpsc::channel(WAITING);
+        (Self(portions), run(engine, waiting))
+    }
+
+    /// Runs a batch, with whatever else waits. None when the lane has ended.
+    pub(super) async fn run(&self, works: Vec<Work<P>>, batch: Batch) -> Option<Ran<P>> {
+        let (reply, ran) = oneshot::channel();
+        self.0.send(Portion { works, batch, reply }).await.ok()?;
+        ran.await.ok()
+    }
+}
+
+async fn run<P: Participant>(engine: Arc<Engine<P>>, mut queue: mpsc::Receiver<Portion<P>>) {
+    let mut waiting = Vec::new();
+    while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
+        while let Ok(portion) = queue.try_recv() {
+            waiting.push(portion);
+        }
+        let mut inputs = 0;
+        let fits = |portion: &&Portion<P>| {
+            inputs += portion.works.len();
+            inputs <= INPUTS
+        };
+        let some = waiting.iter().take_while(fits).count().max(1);
+        together(&engine, waiting.drain(..some).collect()).await;
+    }
+}
+
+async fn together<P: Participant>(engine: &Engine<P>, mut portions: Vec<Portion<P>>) {
+    let result = transaction(engine, &mut portions).await;
+    let one_is_to_blame = |error: &Error| error.is_data() || matches!(error, Error::Fenced(_));
+    if portions.len() > 1 && result.as_ref().is_err_and(one_is_to_blame) {
+        for portion in portions {
+            let mut alone = vec![portion];
+            let result = transaction(engine, &mut alone).await.map_err(Arc::new);
+            answer(alone, &result);
+        }
+        return;
+    }
+    answer(portions, &result.map_err(Arc::new));
+}
+
+fn answer<P: Participant>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error>>) {
+    for Portion { works, batch, reply } in portions {
+        let _ = reply.send(Ran { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
+    }
+}
+
+async fn transaction<P: Participant>(engine: &Engine<P>, portions: &mut [Portion<P>]) -> Result<(), Error> {
+    let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
+    let mut works: Vec<Work<P>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let mut source = Together(portions.iter().map(|p| &p.batch).collect());
+    let result = engine.run(&mut works, &mut source).await.map(drop);
+    let mut works = works.into_iter();
+    for (portion, count) in portions.iter_mut().zip(counts) {
+        portion.works = works.by_ref().take(count).collect();
+    }
+    result
+}
+
+/// The batches of several partitions as one source: moves their positions and parks what must be.
+struct Together<'a>(Vec<&'a Batch>);
+
+impl<P: Participant> Source<P> for Together<'_> {
+    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+        Ok(vec![true; works.len()])
+    }
+
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+        let mut parked: Vec<Parked<'_>> = Vec::new();
+        let mut verdicts = verdicts.iter();
+        for batch in &self.0 {
+            for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
+                let fault = match verdict {
+                    Verdict::Parked(fault) => Some(fault),
+                    Verdict::Held => None,
+                    Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
+                };
+                parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault });
+            }
+            if let Some((i, fault)) = &batch.unreadable {
+                let record = &batch.items[*i].record;
+                parked.push(Parked { aggregate: record.aggregate(), record, fault: Some(fault) });
+            }
+        }
+        parking::park(conn, &parked).await.map_err(Error::database("parking", works.len()))?;
+        let moves: Vec<_> =
+            self.0.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
+        step::append_many(conn, &moves).await.map_err(|e| match e {
+            step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
+            step::Error::Database { source, .. } => Error::Database { doing: "moving positions", inputs: works.len(), source },
+            other => Error::Fenced(chain_of(&other)),
+        })
+    }
+}
