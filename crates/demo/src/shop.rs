@@ -81,9 +81,9 @@ impl Shop {
     pub fn on(parts: Parts, folder: PathBuf) -> anyhow::Result<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // the only provider that is compiled in
         let mut ports = BTreeMap::new();
-        for service in SERVICES {
+        for service in parts.databases.keys() {
             let taken: Vec<u16> = ports.values().copied().collect();
-            ports.insert(service, stage::free_port(&taken)?);
+            ports.insert(*service, stage::free_port(&taken)?);
         }
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
         let children = Mutex::default();
@@ -189,7 +189,9 @@ impl Shop {
 
     /// Kills a service with -9 and starts it again on the same port.
     pub async fn restart(&self, service: &str) -> anyhow::Result<()> {
-        let Some(service) = SERVICES.into_iter().find(|s| *s == service) else { bail!("there is no service {service}") };
+        let Some(service) = self.parts.databases.keys().copied().find(|s| *s == service) else {
+            bail!("there is no service {service}")
+        };
         if let Some(child) = self.lock().remove(service) {
             child.kill();
         }

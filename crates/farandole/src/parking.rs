@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
 const AGGREGATES: i64 = 100;
 const ROWS: i64 = 200;
+/// Characters of a reason that are kept.
+const REASON: usize = 1_000;
 /// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
@@ -56,6 +58,16 @@ pub struct Parked<'a> {
     pub fault: Option<&'a Fault>,
 }
 
+/// A reason as it is stored: a few lines, since some libraries' errors quote all of what they couldn't read.
+fn short(reason: &str) -> String {
+    let mut text: String = reason.chars().take(REASON + 1).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+    if let Some((end, _)) = text.char_indices().nth(REASON) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Parks records, in order.
 ///
 /// # Errors
@@ -68,7 +80,7 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
         parked.iter().map(of).collect()
     }
     for p in parked.iter().filter(|p| p.fault.is_some()) {
-        let (record, reason) = (p.record, p.fault.map(|f| f.reason.as_str()));
+        let (record, reason) = (p.record, p.fault.map(|f| short(&f.reason)));
         tracing::warn!(
             aggregate = p.aggregate,
             topic = record.topic,
@@ -92,7 +104,7 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
     .bind(column(parked, |p| p.record.key.as_deref()))
     .bind(column(parked, |p| p.record.value.as_deref()))
     .bind(column(parked, |p| Json(&p.record.headers)))
-    .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| f.reason.replace('\0', "\u{fffd}"))))
+    .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| short(&f.reason))))
     .bind(column(parked, |p| p.fault.is_some()))
     .execute(conn)
     .await?;
@@ -206,7 +218,7 @@ async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> s
          where seq = (select min(seq) from farandole.parked where aggregate = $1)",
     )
     .bind(aggregate)
-    .bind(reason.replace('\0', "\u{fffd}"))
+    .bind(short(reason))
     .bind(LONGEST_PAUSE_SECONDS)
     .execute(conn)
     .await?;

@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod kit;
+mod loyalty;
 mod readme;
 mod trouble;

@@ -150,8 +150,7 @@ impl<P: Participant> Source<P> for Together<'_> {
             }
         }
         parking::park(conn, &parked).await.map_err(Error::database("parking", works.len()))?;
-        let moves: Vec<_> =
-            self.0.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
+        let moves: Vec<_> = self.0.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
         step::append_many(conn, &moves).await.map_err(|e| match e {
             step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
             step::Error::Database { source, .. } => Error::Database { doing: "moving positions", inputs: works.len(), source },

@@ -48,7 +48,8 @@ impl Pools {
         ]);
         // Decisions look rows up by key, a batch of keys at a time, on tables that grow by thousands of rows a second: plans
         // made anew each time cost more than the lookup, and ones made from statistics of a minute ago read whole tables.
-        let deciding = bounded.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")]);
+        let deciding =
+            bounded.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")]);
         let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(connections)
