@@ -1,6 +1,7 @@
 //! Every command block of README.md and ARCHITECTURE.md does what it says.
 //!
-//! A block's info string says what it needs: `sh` nothing, `sh shop` a running shop, `sh demo` a machine to itself.
+//! A block's info string says what it needs: `sh` nothing, `sh shop` a running shop, `sh stage` a stage, `sh demo` a
+//! machine to itself.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -47,7 +48,7 @@ fn succeeded(commands: &str, output: &Output) -> String {
 #[test]
 fn every_block_is_of_a_known_kind() {
     for (info, body) in blocks() {
-        assert!(["sh", "sh shop", "sh demo"].contains(&info.as_str()), "{info}: {body}");
+        assert!(["sh", "sh shop", "sh stage", "sh demo"].contains(&info.as_str()), "{info}: {body}");
     }
     assert!(!of_kind("sh shop").is_empty() && !of_kind("sh demo").is_empty());
 }
@@ -94,6 +95,18 @@ fn commands_that_need_nothing() {
             let said = succeeded(&commands, &run(&commands, &env));
             assert!(!said.contains("hunter2"), "a password is printed:\n{said}");
         }
+    }
+}
+
+#[test]
+fn a_service_by_hand() {
+    // A topic prefix, since other tests' records are none of its business.
+    let env = [("FARANDOLE_TOPICS_PREFIX", "readme.".to_owned())];
+    for block in of_kind("sh stage") {
+        // The stage that this test runs on has told where it is as `stage up` would.
+        assert!(std::env::var("STAGE_POSTGRES").is_ok(), "run this with `stage run -- cargo test`");
+        let said = succeeded(&block, &run(&block, &env));
+        assert!(said.contains("\"points\":0"), "{said}");
     }
 }
 

@@ -57,14 +57,14 @@ impl Acks {
 pub(crate) struct Context(Arc<Acks>);
 
 impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, said: &str) {
         match level {
             // That the gapless guarantee is called experimental is known, and said at every start.
-            _ if facility == "CONFWARN" => tracing::debug!(facility, message, "kafka client"),
-            RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "kafka client"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, message, "kafka client"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "kafka client"),
-            _ => tracing::error!(facility, message, "kafka client"),
+            _ if facility == "CONFWARN" => tracing::debug!(facility, said, "kafka client"),
+            RDKafkaLogLevel::Warning => tracing::warn!(facility, said, "kafka client"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, said, "kafka client"),
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, said, "kafka client"),
+            _ => tracing::error!(facility, said, "kafka client"),
         }
     }
 
