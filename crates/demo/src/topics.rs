@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use farandole::Codec;
-use farandole::chain::{Place, Verdict, judge};
+use farandole::chain::{Head, Verdict, judge};
 use farandole::record::Record;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -69,7 +69,7 @@ pub async fn read(
         }
     }
     consumer.assign(&list)?;
-    let mut heads: BTreeMap<i32, Place> = BTreeMap::new();
+    let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
     let mut faults = Vec::new();
     let mut moved = Instant::now();
     while !left.is_empty() {
@@ -89,7 +89,7 @@ pub async fn read(
         match record.link() {
             Ok(Some((_, link))) => match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
                 Verdict::Apply => {
-                    heads.insert(record.partition, link.place);
+                    heads.insert(record.partition, Head { place: link.place, previous: link.previous });
                 }
                 // The same number again is what a crashed relay leaves behind; consumers drop it, and so does the audit.
                 Verdict::Drop => continue,

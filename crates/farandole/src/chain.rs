@@ -136,17 +136,32 @@ pub enum Verdict {
     Drop,
     /// Its predecessor hasn't been seen.
     Ahead,
-    /// It names a predecessor that isn't the head, yet its number is new: two histories.
+    /// It names a predecessor that isn't the head, yet its number is new; or the head's predecessor, yet it isn't the head: two
+    /// histories.
     Fork,
     /// The first record seen of this source names a predecessor.
     NoStart,
 }
 
-/// The chain rule, for one partition and source. `head` is the last record applied.
-pub fn judge(head: Option<Place>, place: Place, previous: Option<Place>) -> Verdict {
-    let Some(head) = head else {
+/// The last record applied of a source, and what it named as the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The record.
+    pub place: Place,
+    /// The record before it.
+    pub previous: Option<Place>,
+}
+
+/// The chain rule, for one partition and source.
+pub fn judge(head: Option<Head>, place: Place, previous: Option<Place>) -> Verdict {
+    let Some(Head { place: head, previous: before }) = head else {
         return if previous.is_none() { Verdict::Apply } else { Verdict::NoStart };
     };
+    if place.lineage == head.lineage && place.number < head.number && previous == before {
+        // Two successors of one record, the one with the higher number first: one of them is forged, and dropping this one
+        // would drop every true record after it.
+        return Verdict::Fork;
+    }
     if place.lineage < head.lineage || (place.lineage == head.lineage && place.number <= head.number) {
         return Verdict::Drop;
     }
@@ -161,6 +176,9 @@ pub fn judge(head: Option<Place>, place: Place, previous: Option<Place>) -> Verd
 mod tests {
     use super::*;
 
+    /// The predecessor of every head here.
+    const BEFORE: Place = Place { lineage: 1, number: 5 };
+
     fn at(lineage: i64, number: i64) -> Place {
         Place { lineage, number }
     }
@@ -173,6 +191,8 @@ mod tests {
             ("the next", Some(at(1, 7)), at(1, 9), Some(at(1, 7)), Verdict::Apply),
             ("the same again", Some(at(1, 7)), at(1, 7), Some(at(1, 3)), Verdict::Drop),
             ("an older one", Some(at(1, 7)), at(1, 3), None, Verdict::Drop),
+            ("a second successor of the head's predecessor", Some(at(1, 7)), at(1, 6), Some(BEFORE), Verdict::Fork),
+            ("a ghost of an older lineage", Some(at(2, 7)), at(1, 9), Some(BEFORE), Verdict::Drop),
             ("one too far", Some(at(1, 7)), at(1, 12), Some(at(1, 9)), Verdict::Ahead),
             ("a fork", Some(at(1, 7)), at(1, 9), Some(at(1, 3)), Verdict::Fork),
             ("a second beginning", Some(at(1, 7)), at(1, 9), None, Verdict::Fork),
@@ -182,6 +202,7 @@ mod tests {
             ("a later one of a new lineage", Some(at(1, 7)), at(2, 5), Some(at(2, 1)), Verdict::Ahead),
         ];
         for (what, head, place, previous, verdict) in cases {
+            let head = head.map(|place| Head { place, previous: Some(BEFORE) });
             assert_eq!(judge(head, place, previous), verdict, "{what}");
         }
     }

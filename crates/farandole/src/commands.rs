@@ -146,7 +146,7 @@ fn told(verdict: Verdict) -> Result<Answer, Problem> {
         Verdict::Done(Some(answer)) => Ok(answer),
         Verdict::Done(None) => Ok(Answer::new(204, serde_json::Value::Null)),
         Verdict::Refused(problem) => Err(problem),
-        Verdict::Held => {
+        Verdict::Held { .. } => {
             Err(Problem::unavailable("an earlier event about this could not be processed; the operator has been told", 30))
         }
         // Neither is said of a command: it has no claim, and what it can't do is a refusal.

@@ -53,6 +53,8 @@ pub struct Origin {
     pub traceparent: Option<String>,
     /// For commands that came with a key: who asked, the key, and what was asked.
     pub idempotency: Option<Idempotency>,
+    /// A record's key: what parks under it, since nothing more could be read of it, holds this up as well.
+    pub key: Option<String>,
 }
 
 /// A caller's `Idempotency-Key`.
@@ -75,8 +77,11 @@ pub enum Verdict {
     Refused(Problem),
     /// The input can't be processed; the caller of the engine parks it (a record) or tries again later (a task).
     Parked(Fault),
-    /// Its aggregate is parked, so this input has to wait behind what is.
-    Held,
+    /// Its aggregate or key is parked, so this input has to wait behind what is.
+    Held {
+        /// Under what.
+        behind: String,
+    },
     /// Its claim no longer stands: somebody else has done it. Nothing was decided.
     Lost,
 }
@@ -148,12 +153,16 @@ impl Error {
     }
 
     /// Whether some input of the batch is the cause, so that the others would pass without it: bad data (SQLSTATE classes 22
-    /// and 23) or a panic. Everything else is trouble of the system, and ends by itself or by an operator.
+    /// and 23, and 54 for what is too large), a row that isn't as this build knows it, or a panic. Everything else is trouble
+    /// of the system, and ends by itself or by an operator.
     pub fn is_data(&self) -> bool {
         match self {
-            Self::Database { source: sqlx::Error::Database(e), .. } => {
-                e.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
-            }
+            // A check that no constraint names is the outbox without a partition for its rows.
+            Self::Database { source: sqlx::Error::Database(e), .. } => e.code().is_some_and(|code| match code.as_ref() {
+                "23514" => e.constraint().is_some(),
+                code => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
+            }),
+            Self::Database { source: sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), .. } => true,
             Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
             Self::Database { .. } | Self::Fenced(_) => false,
         }
@@ -161,6 +170,17 @@ impl Error {
 }
 
 impl Error {
+    /// Whether it may be of one input's or owner's making, or is everybody's: the database is away or shuts down.
+    pub(crate) fn is_somebodys(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Database(e), .. } => {
+                !e.code().is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
+            }
+            Self::Database { .. } => self.is_data(),
+            Self::Fenced(_) | Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
+        }
+    }
+
     /// Whether the database ended the batch because it met another one (deadlock, serialisation): run it again at once.
     pub fn is_collision(&self) -> bool {
         matches!(self, Self::Database { source: sqlx::Error::Database(e), .. }

@@ -61,14 +61,22 @@ pub fn idempotency(headers: &HeaderMap, scope: String, asked: &Value) -> Result<
 
 /// The request's W3C trace context. Within a service's routes there always is one: the caller's if that is valid, else a new one.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    headers.get("traceparent")?.to_str().ok().filter(|text| is_traceparent(text)).map(str::to_owned)
+}
+
+/// Whether `text` is a W3C trace context.
+pub(crate) fn is_traceparent(text: &str) -> bool {
     let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (Some(version), Some(trace), Some(span), Some(flags)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
     let hex = |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let zero = |part: &str| part.bytes().all(|b| b == b'0');
     // Version 00 has exactly four parts; ff is none.
     let whole = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
-    (whole && hex(trace, 32) && !zero(trace) && hex(span, 16) && !zero(span) && hex(flags, 2)).then(|| text.to_owned())
+    // A later version may be longer, but not without end.
+    let whole = whole && text.len() <= 128;
+    whole && hex(trace, 32) && !zero(trace) && hex(span, 16) && !zero(span) && hex(flags, 2)
 }
 
 /// A new trace, with its first span.

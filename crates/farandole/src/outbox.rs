@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use crate::time::Timestamp;
 
-/// The largest payload that is taken, in bytes: a broker's default limit of 1 MiB a record less room for key and headers. A
-/// larger one would be refused by the broker, at the head of the relay, where nothing can be done about it any more.
-pub const MAX_PAYLOAD: usize = 1024 * 1024 - 8 * 1024;
+/// The largest record that is taken, in bytes with its key and headers: what a broker takes by default. A larger one would be
+/// refused by the broker, at the head of the relay, where nothing can be done about it any more.
+pub const MAX_RECORD: usize = 1024 * 1024;
+/// Room for the headers whose length is bounded (names, ids, numbers, times, trace context) and for the broker's framing.
+const FRAME: usize = 1024;
 
 /// One event to publish.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,18 @@ pub struct Row {
     pub traceparent: Option<String>,
     /// Idempotency scope, key and body hash of the command.
     pub command: Option<String>,
+}
+
+impl Row {
+    /// Bytes of the record that it becomes, at most. The aggregate is its key and a header; a header of text is written escaped.
+    pub fn size(&self) -> usize {
+        let text = 2 * self.aggregate.len() + self.aggregate_type.len() + self.kind.len() + 3 * self.cause.len();
+        self.payload.len()
+            + text
+            + self.traceparent.as_ref().map_or(0, String::len)
+            + self.command.as_ref().map_or(0, String::len)
+            + FRAME
+    }
 }
 
 /// Appends all rows in one statement, in order.

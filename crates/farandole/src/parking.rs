@@ -9,10 +9,12 @@
 //! runs them like any input, and deletes those that took effect; the first that doesn't stops it. A row that arrives while a
 //! release empties the queue finds itself first, and is released next.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
 const AGGREGATES: i64 = 100;
 const ROWS: i64 = 200;
+/// Bytes of an aggregate that are kept as they are; an index takes some 2,700.
+const NAME: usize = 512;
 /// Characters of a reason that are kept.
 const REASON: usize = 1_000;
 /// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
@@ -36,15 +40,25 @@ const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 ///
 /// # Errors
 /// The database's.
-pub async fn among(conn: &mut PgConnection, aggregates: &[String]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
+pub async fn among(conn: &mut PgConnection, aggregates: &[&str]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
     let (micros, parked): (i64, Vec<String>) = sqlx::query_as(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
            array(select distinct aggregate from farandole.parked where aggregate = any($1))",
     )
-    .bind(aggregates)
+    .bind(aggregates.iter().map(|name| name_of(name)).collect::<Vec<_>>())
     .fetch_one(conn)
     .await?;
-    Ok((Timestamp::from_micros(micros), parked.into_iter().collect()))
+    let held = aggregates.iter().filter(|name| parked.iter().any(|p| *p == name_of(name)));
+    Ok((Timestamp::from_micros(micros), held.map(|name| (*name).to_owned()).collect()))
+}
+
+/// What something parks under: its aggregate, and of one that no index would take (a stranger's key) the digest.
+fn name_of(aggregate: &str) -> Cow<'_, str> {
+    if aggregate.len() <= NAME {
+        return Cow::Borrowed(aggregate);
+    }
+    let digest = Sha256::digest(aggregate);
+    Cow::Owned(digest.iter().fold("sha256:".to_owned(), |name, byte| format!("{name}{byte:02x}")))
 }
 
 /// A record to park.
@@ -97,7 +111,7 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
               with ordinality as p(aggregate, topic, partition, record_offset, key, value, headers, reason, head, ord)
          order by ord",
     )
-    .bind(column(parked, |p| p.aggregate.as_str()))
+    .bind(column(parked, |p| name_of(&p.aggregate)))
     .bind(column(parked, |p| p.record.topic.as_str()))
     .bind(column(parked, |p| p.record.partition))
     .bind(column(parked, |p| p.record.offset))
@@ -157,7 +171,7 @@ async fn release<P: Participant>(engine: &Engine<P>, aggregate: &str) -> Result<
     }
     let (mut works, mut seqs, mut done, mut fault) = (Vec::new(), Vec::new(), Vec::new(), None);
     for row in rows {
-        match row.record.read::<P>(engine.codec()) {
+        match row.record.read_in_chain::<P>(engine.codec()) {
             Said::Input(work) => {
                 works.push(*work);
                 seqs.push(row.seq);

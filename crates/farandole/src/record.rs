@@ -97,7 +97,8 @@ impl Record {
 
     /// Bytes, for limits on batches.
     pub fn size(&self) -> usize {
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len)
+        let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.len()).sum();
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 
     /// Under what an unreadable record parks: its key, or its own place when it has none.
@@ -105,6 +106,14 @@ impl Record {
         match self.key.as_deref() {
             Some(key) if !key.is_empty() => storable(key),
             _ => format!("{}/{}/{}", self.topic, self.partition, self.offset),
+        }
+    }
+
+    /// As [`Record::read`], unless its `farandole` header is damaged: then nobody knows whether it is the next.
+    pub fn read_in_chain<P: Participant>(&self, codec: &Codec) -> Said<P> {
+        match self.link() {
+            Ok(_) => self.read(codec),
+            Err(reason) => Said::Fault(Fault { reason, passing: false }),
         }
     }
 
@@ -128,8 +137,10 @@ impl Record {
         let origin = Origin {
             cause: format!("{}/{}/{}", self.topic, self.partition, self.offset),
             correlation: self.link().ok().flatten().map(|(_, link)| link.correlation),
-            traceparent: self.header("traceparent").map(str::to_owned),
+            // What isn't one is a stranger's, of any length, and would go into every event that follows from this record.
+            traceparent: self.header("traceparent").filter(|text| crate::http::is_traceparent(text)).map(str::to_owned),
             idempotency: None,
+            key: Some(self.aggregate()),
         };
         Said::Input(Box::new(Work::new(Body::Heard(heard), origin)))
     }

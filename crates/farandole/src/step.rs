@@ -119,10 +119,11 @@ pub async fn append_many<T: Serialize>(conn: &mut PgConnection, appends: &[Appen
     .fetch_all(conn)
     .await
     .map_err(|source| database(first, None, source))?;
-    match appends.iter().find(|a| !taken.iter().any(|scope| scope == a.scope)) {
-        Some(lost) => Err(Error::Fenced { scope: lost.scope.to_owned(), expected: lost.expected }),
-        None => Ok(()),
+    if taken.len() == appends.len() {
+        return Ok(());
     }
+    let lost = appends.iter().find(|a| !taken.iter().any(|scope| scope == a.scope)).unwrap_or(&appends[0]);
+    Err(Error::Fenced { scope: lost.scope.to_owned(), expected: lost.expected })
 }
 
 /// The newest step of `scope` and its state; none when the scope hasn't begun.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use farandole::record::Record;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::kit::{self, Own, order};
@@ -183,14 +186,71 @@ async fn an_event_about_an_unknown_order_waits() {
     kit::eventually("nothing to be parked", async || (parked_len(&own, "orders").await == 0).then_some(())).await;
 }
 
+/// A record that claims to come next in a service's chain, far ahead of it, would make everything true after it look like a
+/// repetition. The partition stops at the first true record, and says so; the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_chain_is_noticed() {
+    let own = kit::open().await;
+    own.receive("11111", 100).await;
+    let first = own.place("11111", 1, "tok_a").await;
+    own.until(&first, "confirmed").await;
+    // The last link of the partition in which this order's payment is.
+    let (lineage, number) = last_link(&own, &first).await;
+    let header = format!("l={lineage};n=9000000000000000000;p={lineage}:{number};c=x/0/0;k={};i=1/1", uuid::Uuid::now_v7());
+    let headers = [
+        ("ce_type", "farandole.payments.PaymentExpected"),
+        ("ce_source", "/farandole/payments"),
+        ("ce_id", "0193fd0e-0000-7000-8000-000000000000"),
+        ("farandole", header.as_str()),
+    ];
+    send(&own, "payments", &first, &headers, Some(b"forged")).await;
+    // The next true event of that partition: the payment's void.
+    let (status, _) = own.post("orders", &format!("/orders/{first}/cancel"), None, "{}").await;
+    assert!(status.is_success(), "{status}");
+    kit::eventually("orders to say that the chain is broken", async || {
+        let (_, ready) = own.get("orders", "/readyz").await;
+        ready.to_string().contains("it begins a second history").then_some(())
+    })
+    .await;
+}
+
+/// Lineage and number of the last record of payments in the partition of `key`.
+async fn last_link(own: &Own, key: &str) -> (i64, i64) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &own.shop.parts.kafka)
+        .set("group.id", "forger")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    let topic = format!("{}payments", own.shop.parts.prefix);
+    let partition = farandole::partitioner::partition(key.as_bytes(), 6);
+    let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, partition, Offset::Offset(low)).unwrap();
+    consumer.assign(&list).unwrap();
+    let mut last = None;
+    while last.as_ref().is_none_or(|record: &Record| record.offset + 1 < high) {
+        if let Some(message) = consumer.poll(Duration::from_secs(10)) {
+            last = Some(Record::copy(&message.unwrap()));
+        }
+    }
+    let (_, link) = last.unwrap().link().unwrap().unwrap();
+    (link.place.lineage, link.place.number)
+}
+
 /// Sends a record without a `farandole` header, as a foreign producer would.
 async fn foreign(own: &Own, service: &str, key: &str, kind: &str, value: Option<&[u8]>) {
-    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &own.shop.parts.kafka).create().unwrap();
+    let id = uuid::Uuid::now_v7().to_string();
+    send(own, service, key, &[("ce_type", kind), ("ce_source", "/foreign"), ("ce_id", &id)], value).await;
+}
+
+async fn send(own: &Own, service: &str, key: &str, headers: &[(&str, &str)], value: Option<&[u8]>) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &own.shop.parts.kafka).set("partitioner", "murmur2_random");
+    let producer: FutureProducer = config.create().unwrap();
     let topic = format!("{}{service}", own.shop.parts.prefix);
-    let headers = OwnedHeaders::new()
-        .insert(Header { key: "ce_type", value: Some(kind) })
-        .insert(Header { key: "ce_source", value: Some("/foreign") })
-        .insert(Header { key: "ce_id", value: Some(&uuid::Uuid::now_v7().to_string()) });
+    let add = |all: OwnedHeaders, (key, value): &(&str, &str)| all.insert(Header { key, value: Some(*value) });
+    let headers = headers.iter().fold(OwnedHeaders::new(), add);
     let mut record: FutureRecord<'_, str, [u8]> = FutureRecord::to(&topic).key(key).headers(headers);
     if let Some(value) = value {
         record = record.payload(value);

@@ -104,7 +104,7 @@ fn report(held: &[Held], verdicts: &[Verdict]) {
                 metrics::counter!("farandole_agenda_lost_total").increment(1);
                 continue;
             }
-            Verdict::Held => ("held", "its aggregate is parked"),
+            Verdict::Held { .. } => ("held", "its aggregate is parked"),
             Verdict::Parked(fault) => ("refused", fault.reason.as_str()),
             Verdict::Refused(problem) => ("refused", problem.detail.as_str()),
         };

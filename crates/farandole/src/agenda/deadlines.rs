@@ -63,6 +63,7 @@ fn input<P: Participant>(task: super::claims::Task) -> (Work<P>, Held) {
         correlation: Some(task.correlation),
         traceparent: task.traceparent,
         idempotency: None,
+        key: None,
     };
     let body = Body::Deadline { name: task.id.name.clone(), key: task.id.key.clone() };
     // Counted here, since no claim is written unless it has to wait.

@@ -95,6 +95,7 @@ fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P>
         correlation: Some(ready.correlation),
         traceparent: ready.traceparent,
         idempotency: None,
+        key: None,
     };
     Work::new(Body::Outcome { name: ready.id.name, key: ready.id.key, effect: ready.effect, outcome }, origin)
 }

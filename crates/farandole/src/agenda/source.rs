@@ -58,7 +58,9 @@ impl<P: Participant> Source<P> for Claims<'_> {
         for (held, verdict) in self.held.iter().zip(verdicts) {
             match verdict {
                 Verdict::Done(_) => done.push(&held.id),
-                Verdict::Parked(_) | Verdict::Held | Verdict::Refused(_) => later.push((&held.id, held.later(self.backoff))),
+                Verdict::Parked(_) | Verdict::Held { .. } | Verdict::Refused(_) => {
+                    later.push((&held.id, held.later(self.backoff)))
+                }
                 Verdict::Lost => {}
             }
         }

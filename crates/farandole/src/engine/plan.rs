@@ -38,24 +38,26 @@ impl<P: Participant> Ground<'_, P> {
     pub(super) fn plan(
         &self,
         works: &[Work<P>],
+        aggregates: &[String],
         tables: &mut P::Tables,
         known: &mut Known,
         parked: &mut HashSet<String>,
     ) -> Result<Plan, Error> {
         // A panic leaves rows half changed; the whole batch is given up, and nothing of it is looked at again.
-        catch_unwind(AssertUnwindSafe(|| {
+        guarded(|| {
             let mut plan = Plan::default();
             for (i, work) in works.iter().enumerate() {
                 let verdict = if self.standing.get(i) == Some(&false) {
                     Verdict::Lost
                 } else {
-                    let aggregate = self.participant.aggregate(&work.input);
-                    let verdict = match parked.contains(&aggregate) {
-                        true => Verdict::Held,
-                        false => self.one(work, &aggregate, tables, known, &mut plan)?,
+                    let aggregate = &aggregates[i];
+                    let verdict = match std::iter::once(aggregate).chain(&work.origin.key).find(|name| parked.contains(*name)) {
+                        Some(name) => Verdict::Held { behind: name.clone() },
+                        None => self.one(work, aggregate, tables, known, &mut plan)?,
                     };
-                    if matches!(verdict, Verdict::Parked(_)) {
-                        parked.insert(aggregate);
+                    if matches!(verdict, Verdict::Parked(_) | Verdict::Held { .. }) {
+                        parked.insert(aggregate.clone());
+                        parked.extend(work.origin.key.clone());
                     }
                     verdict
                 };
@@ -65,11 +67,8 @@ impl<P: Participant> Ground<'_, P> {
                 plan.verdicts.push(verdict);
             }
             Ok(plan)
-        }))
-        .unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<String>().map(String::as_str);
-            Err(Error::Panicked(words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words").to_owned()))
         })
+        .flatten()
     }
 
     fn one(
@@ -95,8 +94,9 @@ impl<P: Participant> Ground<'_, P> {
             return Ok(Verdict::Done(decision.answer));
         }
         let rows = self.rows(work, aggregate, &decision.events)?;
-        if let Some(row) = rows.iter().find(|r| r.payload.len() > outbox::MAX_PAYLOAD) {
-            let detail = format!("{} would be {} bytes; the limit is {}", row.kind, row.payload.len(), outbox::MAX_PAYLOAD);
+        if let Some(row) = rows.iter().find(|r| r.size() > outbox::MAX_RECORD) {
+            let detail =
+                format!("{} would be {} bytes with its headers; the limit is {}", row.kind, row.size(), outbox::MAX_RECORD);
             return Ok(refused(Refusal::Answer(Problem::new(413, "event-too-large", detail)), is_command));
         }
         for (event, row) in decision.events.iter().zip(&rows) {
@@ -138,6 +138,14 @@ impl<P: Participant> Ground<'_, P> {
             })
             .collect()
     }
+}
+
+/// Runs a participant's code; its panic is an error of the batch.
+pub(super) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        Error::Panicked(words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words").to_owned())
+    })
 }
 
 /// A refusal is an answer for a caller, and a fault of anything else.

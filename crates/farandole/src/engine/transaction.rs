@@ -1,16 +1,20 @@
 //! The batch's transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::idempotency::Known;
-use super::plan::{Ground, Plan};
+use super::plan::{Ground, Plan, guarded};
 use super::{Error, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::participant::Participant;
 use crate::table::{Keys, Tables};
 use crate::{agenda, outbox, parking};
+
+/// A batch that takes longer has lost its connection without a word: locks are waited for for 10 s, and a batch takes some 10 ms.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Called after a commit that left something to do.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -53,6 +57,14 @@ impl<P: Participant> Engine<P> {
         &self.pool
     }
 
+    /// The aggregate that an input is about.
+    ///
+    /// # Errors
+    /// When the participant panics.
+    pub fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
+        guarded(|| self.participant.aggregate(&work.input))
+    }
+
     /// Decides all of `works` and stores what follows, in one transaction.
     ///
     /// # Errors
@@ -60,34 +72,56 @@ impl<P: Participant> Engine<P> {
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
     pub async fn run<S: Source<P>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
+        let mut conn = self.pool.acquire().await.map_err(Error::database("waiting for a connection", n))?;
+        match tokio::time::timeout(LIMIT, self.transact(&mut conn, works, source)).await {
+            Ok(result) => result,
+            Err(_) => {
+                // Given back to the pool, it would be asked whether it lives, and keep its place until it answers.
+                conn.close_on_drop();
+                Err(Error::Database { doing: "waiting for the database's answer", inputs: n, source: sqlx::Error::PoolTimedOut })
+            }
+        }
+    }
+
+    async fn transact<S: Source<P>>(
+        &self,
+        conn: &mut PgConnection,
+        works: &mut [Work<P>],
+        source: &mut S,
+    ) -> Result<Vec<Verdict>, Error> {
+        let n = works.len();
         let at = |doing| Error::database(doing, n);
-        let mut tx = self.pool.begin().await.map_err(at("begin"))?;
+        let mut tx = conn.begin().await.map_err(at("begin"))?;
         let conn = &mut *tx;
 
         let mut known = Known::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
         let mut tables = P::Tables::default();
         let mut keys = Keys::default();
-        works.iter().for_each(|w| keys.merge(self.participant.touches(&w.input)));
+        guarded(|| works.iter().for_each(|w| keys.merge(self.participant.touches(&w.input))))?;
         tables.load(conn, &keys).await.map_err(at("loading rows"))?;
         let mut more = Keys::default();
-        works.iter().for_each(|w| more.merge(self.participant.touches_more(&tables, &w.input)));
+        guarded(|| works.iter().for_each(|w| more.merge(self.participant.touches_more(&tables, &w.input))))?;
         tables.load(conn, &more).await.map_err(at("loading more rows"))?;
         if let Some(row) = tables.take_missed() {
             return Err(Error::Untouched(row));
         }
 
         let standing = source.claim(conn, works).await?;
-        let mut aggregates: Vec<String> = works.iter().map(|w| self.participant.aggregate(&w.input)).collect();
-        if source.releases() {
-            aggregates.clear();
+        let aggregates = works.iter().map(|work| self.aggregate(work)).collect::<Result<Vec<_>, _>>()?;
+        let mut names = Vec::new();
+        if !source.releases() {
+            let keys = works.iter().filter_map(|w| w.origin.key.as_deref());
+            names = aggregates.iter().map(String::as_str).chain(keys).collect();
+            names.sort_unstable();
+            names.dedup();
         }
-        let (now, mut parked) = parking::among(conn, &aggregates).await.map_err(at("reading the clock and what is parked"))?;
+        let (now, mut parked) = parking::among(conn, &names).await.map_err(at("reading the clock and what is parked"))?;
         for work in works.iter_mut() {
             work.input.at = now;
         }
         let works = &*works;
         let ground = Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
-        let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &mut tables, &mut known, &mut parked)?;
+        let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &aggregates, &mut tables, &mut known, &mut parked)?;
 
         tables.store(conn).await.map_err(at("storing rows"))?;
         outbox::append(conn, &rows).await.map_err(at("appending to the outbox"))?;

@@ -1,13 +1,14 @@
 //! The consumer's thread: polls, answers rebalances, hands records to workers, pauses what is full.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
@@ -30,6 +31,8 @@ const WAITING: usize = 500;
 const POLL: Duration = Duration::from_millis(100);
 /// The same while a partition waits for room.
 const POLL_FULL: Duration = Duration::from_millis(5);
+/// How long a broker may take to say what a partition holds.
+const WATERMARKS: Duration = Duration::from_secs(5);
 /// How often Kafka is told the positions.
 const TELL: Duration = Duration::from_secs(5);
 /// How long a partition's batch in flight may take to end when the partition goes: well within the session.
@@ -39,12 +42,27 @@ type At = (String, i32);
 
 struct Assigned {
     records: mpsc::Sender<Record>,
+    /// Bytes that wait in the channel.
+    bytes: Arc<AtomicUsize>,
     worker: JoinHandle<End>,
     stop: CancellationToken,
     next: Arc<AtomicI64>,
     told: i64,
     /// A record that found the channel full; its partition is paused.
     spill: Option<Record>,
+}
+
+impl Assigned {
+    /// Queues a record for the worker, unless two batches' worth wait already. An empty queue takes a record of any size.
+    fn take(&self, record: Record, max_bytes: usize) -> Result<(), TrySendError<Record>> {
+        let (waiting, size) = (self.bytes.load(Ordering::Relaxed), record.size());
+        if waiting > 0 && waiting + size > 2 * max_bytes {
+            return Err(TrySendError::Full(record));
+        }
+        self.records.try_send(record)?;
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 struct Context<P: Participant> {
@@ -55,10 +73,11 @@ struct Context<P: Participant> {
     shutdown: CancellationToken,
     assigned: Mutex<HashMap<At, Assigned>>,
     lanes: Vec<Lane<P>>,
+    running: Vec<JoinHandle<()>>,
 }
 
 impl<P: Participant> ClientContext for Context<P> {
-    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka consumer");
     }
 }
@@ -69,6 +88,10 @@ impl<P: Participant> ConsumerContext for Context<P> {
             self.assign(consumer, list)
         } else {
             self.revoke(list);
+            // A pause outlives the assignment: the partition would come back mute.
+            if let Err(error) = consumer.resume(list) {
+                tracing::warn!(error = %error, "resuming partitions that go");
+            }
             consumer.incremental_unassign(list)
         };
         if let Err(error) = done {
@@ -142,7 +165,7 @@ impl<P: Participant> Context<P> {
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
         let (records, waiting) = mpsc::channel(WAITING);
-        let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
+        let (next, bytes, stop) = (Arc::new(AtomicI64::new(offset)), Arc::default(), CancellationToken::new());
         let worker = Worker {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -154,12 +177,13 @@ impl<P: Participant> Context<P> {
             unwritten: None,
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
+            bytes: Arc::clone(&bytes),
             troubles: self.troubles.clone(),
             stop: stop.clone(),
             batches: 0,
         };
         let worker = self.runtime.spawn(worker.run(waiting));
-        self.lock().insert(at.clone(), Assigned { records, worker, stop, next, told: offset, spill: None });
+        self.lock().insert(at.clone(), Assigned { records, bytes, worker, stop, next, told: offset, spill: None });
         Some(offset)
     }
 
@@ -206,12 +230,11 @@ pub(super) fn run<P: Participant>(
     }
     let lane = |_| {
         let (lane, run) = Lane::new(engine.clone());
-        runtime.spawn(run);
-        lane
+        (lane, runtime.spawn(run))
     };
-    let lanes = (0..config.lanes.max(1)).map(lane).collect();
+    let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();
     let (assigned, stop) = (Mutex::default(), shutdown.clone());
-    let context = Context { engine, config: config.clone(), troubles, runtime, shutdown: stop, assigned, lanes };
+    let context = Context { engine, config: config.clone(), troubles, runtime, shutdown: stop, assigned, lanes, running };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;
@@ -220,11 +243,15 @@ pub(super) fn run<P: Participant>(
     while !shutdown.is_cancelled() {
         match consumer.poll(if full > 0 { POLL_FULL } else { POLL }) {
             Some(Ok(message)) => full += hand_over(&consumer, Record::copy(&message)),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => gone(&consumer),
             Some(Err(error)) => tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do"),
             None => {}
         }
         if full > 0 {
             full = room(&consumer);
+        }
+        if consumer.context().running.iter().any(JoinHandle::is_finished) {
+            return Err(Error::Thread("a lane ended".to_owned()));
         }
         if told.elapsed() > TELL {
             restart_ended(&consumer);
@@ -247,7 +274,7 @@ fn hand_over<P: Participant>(consumer: &BaseConsumer<Context<P>>, record: Record
         // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
         return 0;
     }
-    match partition.records.try_send(record) {
+    match partition.take(record, consumer.context().config.max_bytes) {
         Ok(()) => 0,
         // The worker has ended; it is started again from its position.
         Err(TrySendError::Closed(_)) => 0,
@@ -268,16 +295,18 @@ fn hand_over<P: Participant>(consumer: &BaseConsumer<Context<P>>, record: Record
 fn room<P: Participant>(consumer: &BaseConsumer<Context<P>>) -> usize {
     let mut resume = Vec::new();
     let mut full = 0;
+    let max_bytes = consumer.context().config.max_bytes;
     for (at, partition) in consumer.context().lock().iter_mut() {
         let Some(record) = partition.spill.take() else { continue };
         // Half empty: a pause costs a fetch, so it should not follow at once.
-        if partition.records.capacity() < WAITING / 2 && !partition.records.is_closed() {
+        let roomy = partition.records.capacity() >= WAITING / 2 && partition.bytes.load(Ordering::Relaxed) <= max_bytes;
+        if !roomy && !partition.records.is_closed() {
             partition.spill = Some(record);
             full += 1;
             continue;
         }
         let next = record.offset + 1;
-        if partition.records.try_send(record).is_ok() {
+        if partition.take(record, max_bytes).is_ok() {
             resume.push((at.clone(), next));
         }
     }
@@ -312,6 +341,23 @@ fn restart_ended<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
             if let Some(assigned) = context.lock().get(&at) {
                 assigned.stop.cancel();
             }
+        }
+    }
+}
+
+/// Says which partitions no longer hold what their position wants: the client reads nothing of them any more.
+fn gone<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
+    let context = consumer.context();
+    let at: Vec<(At, i64)> = context.lock().iter().map(|(at, a)| (at.clone(), a.next.load(Ordering::Relaxed))).collect();
+    for ((topic, partition), next) in at {
+        let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, WATERMARKS) else { continue };
+        if next < low || next > high {
+            let why = format!(
+                "the position is {next}, but the topic holds {low} to {high}: it was cut or made anew; to go on from what there is, \
+                 set this partition's position by hand"
+            );
+            tracing::error!(topic, partition, why, "this partition stops here");
+            context.troubles.set(&topic, partition, Some(why));
         }
     }
 }

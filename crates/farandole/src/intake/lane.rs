@@ -8,6 +8,7 @@
 //! A partition's number decides its lane. Topics are keyed alike, so all that is about one aggregate meets in one lane, and
 //! two lanes contend only for rows that aggregates share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::PgConnection;
@@ -34,8 +35,8 @@ pub(super) struct Batch {
     pub items: Arc<Vec<Item>>,
     /// The item of each work, and its aggregate.
     pub records: Vec<(usize, String)>,
-    /// An item that could not be read.
-    pub unreadable: Option<(usize, Fault)>,
+    /// An item that could not be read or stored, and under what it parks.
+    pub unreadable: Option<(usize, String, Fault)>,
 }
 
 /// A batch on its way through a lane.
@@ -82,10 +83,11 @@ async fn run<P: Participant>(engine: Arc<Engine<P>>, mut queue: mpsc::Receiver<P
         while let Ok(portion) = queue.try_recv() {
             waiting.push(portion);
         }
-        let mut inputs = 0;
+        let (mut inputs, mut scopes) = (0, HashSet::new());
+        // Of one partition only one: a second is that of a worker that was given up, or of its successor.
         let fits = |portion: &&Portion<P>| {
             inputs += portion.works.len();
-            inputs <= INPUTS
+            inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
         };
         let some = waiting.iter().take_while(fits).count().max(1);
         together(&engine, waiting.drain(..some).collect()).await;
@@ -94,8 +96,7 @@ async fn run<P: Participant>(engine: Arc<Engine<P>>, mut queue: mpsc::Receiver<P
 
 async fn together<P: Participant>(engine: &Engine<P>, mut portions: Vec<Portion<P>>) {
     let result = transaction(engine, &mut portions).await;
-    let one_is_to_blame = |error: &Error| error.is_data() || matches!(error, Error::Fenced(_));
-    if portions.len() > 1 && result.as_ref().is_err_and(one_is_to_blame) {
+    if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
         for portion in portions {
             let mut alone = vec![portion];
             let result = transaction(engine, &mut alone).await.map_err(Arc::new);
@@ -137,16 +138,15 @@ impl<P: Participant> Source<P> for Together<'_> {
         let mut verdicts = verdicts.iter();
         for batch in &self.0 {
             for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
-                let fault = match verdict {
-                    Verdict::Parked(fault) => Some(fault),
-                    Verdict::Held => None,
+                let (aggregate, fault) = match verdict {
+                    Verdict::Parked(fault) => (aggregate.clone(), Some(fault)),
+                    Verdict::Held { behind } => (behind.clone(), None),
                     Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
                 };
-                parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault });
+                parked.push(Parked { aggregate, record: &batch.items[*i].record, fault });
             }
-            if let Some((i, fault)) = &batch.unreadable {
-                let record = &batch.items[*i].record;
-                parked.push(Parked { aggregate: record.aggregate(), record, fault: Some(fault) });
+            if let Some((i, aggregate, fault)) = &batch.unreadable {
+                parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault: Some(fault) });
             }
         }
         parking::park(conn, &parked).await.map_err(Error::database("parking", works.len()))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use crate::chain::Place;
+use crate::chain::Head;
 
 /// What the newest step of a partition says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Position {
     /// The offset to read next.
     pub next_offset: i64,
     /// The last record applied of each source.
-    pub heads: BTreeMap<String, Place>,
+    pub heads: BTreeMap<String, Head>,
 }
 
 pub(super) fn scope(topic: &str, partition: i32) -> String {

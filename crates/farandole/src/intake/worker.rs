@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::{Config, Troubles};
-use crate::chain::{self, Verdict};
-use crate::engine::{self, Engine, Fault, Work, chain_of};
+use crate::chain::{self, Head, Verdict};
+use crate::engine::{self, Engine, Fault, chain_of};
 use crate::participant::Participant;
 use crate::record::{Record, Said};
 use crate::step;
@@ -28,6 +28,9 @@ const TRIM_EVERY: u64 = 200;
 const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// The same for a partition on which only such records come: bounds what is read again after a crash.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position.
+const SOURCES: usize = 64;
 
 /// How a worker ended.
 pub(super) enum End {
@@ -50,6 +53,8 @@ pub(super) struct Worker<P: Participant> {
     pub lane: Lane<P>,
     /// The next offset, for Kafka's lag tools.
     pub next: Arc<AtomicI64>,
+    /// Bytes that wait in the channel.
+    pub bytes: Arc<AtomicUsize>,
     pub troubles: Troubles,
     pub stop: CancellationToken,
     pub batches: u64,
@@ -78,9 +83,11 @@ impl<P: Participant> Worker<P> {
                 }
             };
             let mut bytes = first.size();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             let mut batch = vec![first];
             while batch.len() < self.config.max_records && bytes < self.config.max_bytes {
                 let Ok(record) = records.try_recv() else { break };
+                self.bytes.fetch_sub(record.size(), Ordering::Relaxed);
                 bytes += record.size();
                 batch.push(record);
             }
@@ -122,7 +129,14 @@ impl<P: Participant> Worker<P> {
                 let head = after.heads.get(&source).copied();
                 match chain::judge(head, link.place, link.previous) {
                     Verdict::Apply => {
-                        after.heads.insert(source, link.place);
+                        if head.is_none() && after.heads.len() >= SOURCES {
+                            let why = format!(
+                                "{}/{}@{} is of {source}, and {SOURCES} sources are known here already: check who writes to the topic",
+                                record.topic, record.partition, record.offset
+                            );
+                            return (items, Some(why));
+                        }
+                        after.heads.insert(source, Head { place: link.place, previous: link.previous });
                     }
                     Verdict::Drop => {
                         metrics::counter!("farandole_intake_duplicates_total").increment(1);
@@ -187,25 +201,21 @@ impl<P: Participant> Worker<P> {
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let said = match &doomed {
-                Some(reason) => Said::Fault(Fault { reason: reason.clone(), passing: false }),
-                None => match record.link() {
-                    Err(reason) => Said::Fault(Fault { reason, passing: false }),
-                    Ok(_) => record.read::<P>(self.engine.codec()),
+            let fault = match record.read_in_chain::<P>(self.engine.codec()) {
+                Said::Nothing => continue,
+                Said::Fault(fault) => (record.aggregate(), fault),
+                Said::Input(work) => match (self.engine.aggregate(&work), &doomed) {
+                    (Ok(aggregate), None) => {
+                        records.push((i, aggregate));
+                        works.push(*work);
+                        continue;
+                    }
+                    (Ok(aggregate), Some(reason)) => (aggregate, Fault { reason: reason.clone(), passing: false }),
+                    (Err(error), _) => (record.aggregate(), Fault { reason: error.to_string(), passing: false }),
                 },
             };
-            match said {
-                Said::Nothing => {}
-                Said::Input(work) => {
-                    let work: Work<P> = *work;
-                    records.push((i, self.engine.participant().aggregate(&work.input)));
-                    works.push(work);
-                }
-                Said::Fault(fault) => {
-                    unreadable = Some((i, fault));
-                    break;
-                }
-            }
+            unreadable = Some((i, fault.0, fault.1));
+            break;
         }
         let Some(last) = items.get(..end).and_then(<[Item]>::last) else { return Ok(Done::All) };
         let after = last.after.clone();
@@ -284,13 +294,7 @@ enum Done {
     Culprit(String),
 }
 
-fn broken(
-    record: &Record,
-    verdict: Verdict,
-    head: Option<chain::Place>,
-    place: chain::Place,
-    previous: Option<chain::Place>,
-) -> String {
+fn broken(record: &Record, verdict: Verdict, head: Option<Head>, place: chain::Place, previous: Option<chain::Place>) -> String {
     let what = match verdict {
         Verdict::Ahead => "the record before it is missing",
         Verdict::Fork => "it begins a second history",
@@ -304,6 +308,6 @@ fn broken(
         record.partition,
         record.offset,
         show(previous),
-        show(head),
+        show(head.map(|head| head.place)),
     )
 }

@@ -125,6 +125,8 @@ pub(crate) fn client_config(bootstrap: &str, extra: &BTreeMap<String, String>, d
     }
     config
         .set("bootstrap.servers", bootstrap)
+        // What the outbox takes, and some: the brokers have the last word.
+        .set("message.max.bytes", (crate::outbox::MAX_RECORD + 4096).to_string())
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("enable.gapless.guarantee", "true")

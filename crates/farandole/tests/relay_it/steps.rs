@@ -115,4 +115,10 @@ async fn many_scopes_go_together_or_not_at_all() {
         assert_eq!(step::latest::<String>(&mut a, scope).await.unwrap().unwrap().0, newest, "{scope}");
     }
     step::append_many::<String>(&mut a, &[]).await.unwrap();
+
+    // Two appends to one scope: only one of them took its step, so neither may commit.
+    let mut tx = sqlx::Connection::begin(&mut a).await.unwrap();
+    let twice =
+        [Append { scope: "twice", expected: None, state: &"new" }, Append { scope: "twice", expected: None, state: &"old" }];
+    assert!(step::append_many(&mut tx, &twice).await.unwrap_err().is_fenced());
 }

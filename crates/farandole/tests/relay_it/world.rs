@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use farandole::chain::{Link, Place, Verdict, judge};
+use farandole::chain::{Head, Link, Place, Verdict, judge};
 use farandole::relay::{Config, Error, Poke, Relay, Role, Status, partitions};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -176,7 +176,7 @@ impl World {
 /// What an honest consumer applies of `records`, by the chain rule; panics where it would stop. Also holds the numbers up:
 /// one number, one event, and one event, one number.
 pub fn consume(records: &[Record]) -> Vec<Record> {
-    let mut heads: BTreeMap<i32, Place> = BTreeMap::new();
+    let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
     let mut number_of: HashMap<Uuid, Place> = HashMap::new();
     let mut event_of: HashMap<Place, Uuid> = HashMap::new();
     let mut applied = Vec::new();
@@ -186,7 +186,7 @@ pub fn consume(records: &[Record]) -> Vec<Record> {
         assert_eq!(*event_of.entry(place).or_insert(record.id), record.id, "a number for two events");
         match judge(heads.get(&record.partition).copied(), place, record.link.previous) {
             Verdict::Apply => {
-                heads.insert(record.partition, place);
+                heads.insert(record.partition, Head { place, previous: record.link.previous });
                 applied.push(record.clone());
             }
             Verdict::Drop => {}
