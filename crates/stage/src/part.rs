@@ -65,7 +65,9 @@ impl Part {
             if given_up.load(Ordering::Relaxed) {
                 return Err(Error::GivenUp { part: self.name.clone() });
             }
-            match self.child().as_ref().map(Child::exit_status) {
+            // Not in the `match` itself: it would hold the lock, which telling of a failure takes again.
+            let status = self.child().as_ref().map(Child::exit_status);
+            match status {
                 Some(None) => {}
                 Some(Some(status)) => return Err(self.failed(format!("ended before it was ready ({status})"))),
                 None => return Err(self.failed("was stopped before it was ready".into())),
