@@ -96,3 +96,12 @@ create table farandole.subjects (
     id          int not null,
     primary key (subject, fingerprint)
 );
+
+-- Records of foreign producers (without a `farandole` header) that were applied, for as long as one may come again.
+create table farandole.strangers (
+    source  text collate "C" not null,
+    id      text collate "C" not null,
+    seen_at timestamptz not null default clock_timestamp(),
+    primary key (source, id)
+);
+create index strangers_seen on farandole.strangers (seen_at);

@@ -168,6 +168,10 @@ section! {
         /// Transactions at once, each over what waits of its share of the partitions. With one, no two ever wait for the same
         /// rows; more are faster where decisions share no rows.
         lanes: usize = 1,
+        /// Inputs of one aggregate that may be parked; at the limit their partition waits.
+        max_parked_per_aggregate: u32 = 1_000,
+        /// Inputs that may be parked in all.
+        max_parked: u32 = 100_000,
         /// Records of a partition's batch at most.
         max_records: usize = 500,
         /// Bytes of a partition's batch at most.

@@ -13,9 +13,10 @@
 
 mod idempotency;
 mod plan;
+pub mod session;
 mod transaction;
 
-pub use transaction::Engine;
+pub use transaction::{Engine, Wake};
 
 use std::future::Future;
 
@@ -129,6 +130,9 @@ pub enum Error {
     /// Somebody else has moved on from where this batch began: this owner has lost its partition or claim.
     #[error("fenced: {0}")]
     Fenced(String),
+    /// No more can be parked.
+    #[error("{0}")]
+    Full(String),
     /// An event that could not be encoded: a fault of the service.
     #[error("encoding an event of {name}")]
     Encode {
@@ -164,7 +168,7 @@ impl Error {
             }),
             Self::Database { source: sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), .. } => true,
             Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
-            Self::Database { .. } | Self::Fenced(_) => false,
+            Self::Database { .. } | Self::Fenced(_) | Self::Full(_) => false,
         }
     }
 }
@@ -177,7 +181,7 @@ impl Error {
                 !e.code().is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
             }
             Self::Database { .. } => self.is_data(),
-            Self::Fenced(_) | Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
+            Self::Fenced(_) | Self::Full(_) | Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
         }
     }
 

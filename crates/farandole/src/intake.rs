@@ -3,7 +3,8 @@
 //! **Guarantees.** A record's effects and the position behind it are one transaction: after a crash anywhere, the record is
 //! either applied or read again. An owner that has lost its partition commits nothing, since the position's step is then
 //! taken. A record that comes twice is dropped and one that is missing is noticed, by the chain rule. A record that can't be
-//! processed parks with its successors; trouble of the system (database, registry, brokers away) parks nothing: the intake
+//! processed parks with its successors; a foreign producer's record that comes twice under one `ce_source` and `ce_id` is applied
+//! once; trouble of the system (database, registry, brokers away) parks nothing: the intake
 //! waits, says why, and goes on when it is over.
 //!
 //! **Assumptions.** Kafka keeps a partition's order, and what it has acknowledged. A source's chain is whole (see
@@ -21,6 +22,7 @@
 mod consumer;
 mod lane;
 mod position;
+mod strangers;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -29,9 +31,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::parking::Limits;
 use crate::participant::Participant;
 
 pub use position::{Position, positions};
+pub(crate) use strangers::forget;
 
 /// How the intake reads.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub struct Config {
     pub topics: Vec<String>,
     /// Transactions at once.
     pub lanes: usize,
+    /// How much may be parked.
+    pub parked: Limits,
     /// Records a batch at most.
     pub max_records: usize,
     /// Bytes a batch at most.

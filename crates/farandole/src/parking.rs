@@ -8,9 +8,11 @@
 //! which of its aggregates are parked, and parks further inputs behind them. A release reads an aggregate's rows oldest first,
 //! runs them like any input, and deletes those that took effect; the first that doesn't stops it. A row that arrives while a
 //! release empties the queue finds itself first, and is released next.
+//!
+//! **Bounds.** So much an aggregate and so much in all; at a limit the partition that would park more waits, and says why.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::time::Timestamp;
 
 /// How often to look for parked rows that are due.
 const LOOK: Duration = Duration::from_secs(1);
+/// Looks between two tidyings.
+const TIDY: u64 = 60;
 /// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
 const AGGREGATES: i64 = 100;
 const ROWS: i64 = 200;
@@ -82,14 +86,35 @@ fn short(reason: &str) -> String {
     text
 }
 
-/// Parks records, in order.
+/// How much may be parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Inputs of one aggregate.
+    pub aggregate: u32,
+    /// Inputs in all.
+    pub total: u32,
+}
+
+/// Why something isn't parked.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is too much already.
+    #[error("{0}")]
+    Full(String),
+    /// The database's.
+    #[error("parking")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Parks records, in order. At a limit nothing is parked and nothing moves on: the partition waits until there is room.
 ///
 /// # Errors
-/// The database's.
-pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Result<()> {
+/// [`Refused::Full`] at a limit.
+pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<(), Refused> {
     if parked.is_empty() {
         return Ok(());
     }
+    room(conn, parked, limits).await?;
     fn column<'a, T>(parked: &'a [Parked<'_>], of: impl Fn(&'a Parked<'_>) -> T) -> Vec<T> {
         parked.iter().map(of).collect()
     }
@@ -126,12 +151,50 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>]) -> sqlx::Resul
     Ok(())
 }
 
+async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<(), Refused> {
+    let mut wanted = HashMap::<Cow<'_, str>, i64>::new();
+    for p in parked {
+        *wanted.entry(name_of(&p.aggregate)).or_default() += 1;
+    }
+    let names: Vec<&str> = wanted.keys().map(AsRef::as_ref).collect();
+    let total: i64 = sqlx::query_scalar("select count(*) from (select from farandole.parked limit $1) parked")
+        .bind(i64::from(limits.total))
+        .fetch_one(&mut *conn)
+        .await?;
+    let there: Vec<(String, i64)> =
+        sqlx::query_as("select aggregate, count(*) from farandole.parked where aggregate = any($1) group by aggregate")
+            .bind(names)
+            .fetch_all(conn)
+            .await?;
+    let help = "nothing is lost, this partition waits; repair or drop what is parked";
+    if total + i64::try_from(parked.len()).unwrap_or(i64::MAX) > i64::from(limits.total) {
+        return Err(Refused::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
+    }
+    for (name, n) in there {
+        *wanted.entry(Cow::Owned(name)).or_default() += n;
+    }
+    match wanted.iter().find(|(_, n)| **n > i64::from(limits.aggregate)) {
+        Some((name, n)) => {
+            let limit = limits.aggregate;
+            Err(Refused::Full(format!("{n} inputs of {name} would be parked, and {limit} is the limit: {help}")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Releases what is due, until `shutdown`.
 pub async fn run<P: Participant>(engine: Arc<Engine<P>>, shutdown: CancellationToken) {
+    let mut rounds = 0_u64;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}
+        }
+        rounds += 1;
+        if rounds.is_multiple_of(TIDY)
+            && let Err(error) = crate::intake::forget(engine.pool()).await
+        {
+            tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
         }
         if let Err(error) = round(&engine).await {
             tracing::warn!(error = chain_of(&error), "could not look after parked inputs; trying again");

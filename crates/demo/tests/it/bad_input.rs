@@ -149,6 +149,33 @@ async fn records_that_are_wrong_park_their_key_alone() {
     assert!(parked_len(&own, "orders").await >= bad.len(), "nothing is dropped");
 }
 
+/// At the limit of what may be parked the partition waits and says why; when there is room it goes on, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn parking_has_a_limit() {
+    let mut own = kit::closed(kit::parts().await);
+    own.shop.settings.push(("orders", "FARANDOLE_INTAKE_MAX_PARKED_PER_AGGREGATE", "3".to_owned()));
+    own.shop.start_acquirer(0).await.unwrap();
+    own.start().await;
+    for _ in 0..5 {
+        foreign(&own, "payments", "stuck", "farandole.payments.SomethingNewer", Some(b"\x00\x00\x00\x00\x01x")).await;
+    }
+    kit::eventually("orders to say that it can't park more", async || {
+        let (_, ready) = own.get("orders", "/readyz").await;
+        ready.to_string().contains("inputs of stuck would be parked, and 3 is the limit").then_some(())
+    })
+    .await;
+    assert_eq!(parked_len(&own, "orders").await, 3);
+    let pool = own.shop.pool("orders").await.unwrap();
+    sqlx::query("delete from farandole.parked").execute(&pool).await.unwrap();
+    pool.close().await;
+    kit::eventually("the rest to be parked", async || (parked_len(&own, "orders").await == 2).then_some(())).await;
+    kit::eventually("orders to be well", async || {
+        let (_, ready) = own.get("orders", "/readyz").await;
+        (!ready.to_string().contains("limit")).then_some(())
+    })
+    .await;
+}
+
 /// An event about an order that isn't known waits, and takes effect once it is released; here the order never comes, so it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_about_an_unknown_order_waits() {
@@ -184,6 +211,41 @@ async fn an_event_about_an_unknown_order_waits() {
     pool.close().await;
     own.until(&unknown.to_string(), "confirmed").await;
     kit::eventually("nothing to be parked", async || (parked_len(&own, "orders").await == 0).then_some(())).await;
+}
+
+/// A foreign producer's record that comes twice is applied once, also when the service was killed in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_record_is_applied_once() {
+    let own = kit::open().await;
+    own.receive("11111", 10).await;
+    let order = own.place("11111", 1, "tok_a").await;
+    own.until(&order, "confirmed").await;
+    // The same order under another id, placed by somebody without a chain.
+    let pool = own.shop.pool("orders").await.unwrap();
+    let placed: Vec<u8> =
+        sqlx::query_scalar("select payload from farandole.outbox where type like '%OrderPlaced'").fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    let twin = uuid::Uuid::now_v7().to_string();
+    let at = placed.windows(36).position(|w| w == order.as_bytes()).expect("the id is in the event");
+    let mut payload = placed.clone();
+    payload[at..at + 36].copy_from_slice(twin.as_bytes());
+    let headers = [
+        ("ce_type", "farandole.orders.OrderPlaced"),
+        ("ce_source", "/foreign"),
+        ("ce_id", "0193fd0e-0000-7000-8000-00000000000a"),
+    ];
+    for _ in 0..3 {
+        send(&own, "orders", &twin, &headers, Some(&payload)).await;
+    }
+    kit::eventually("the foreign order's stock", async || (own.stock("11111").await == (10, 2)).then_some(())).await;
+    own.shop.restart("inventory").await.unwrap();
+    send(&own, "orders", &twin, &headers, Some(&payload)).await;
+    let after = own.place("11111", 1, "tok_a").await;
+    own.until(&after, "confirmed").await;
+    let pool = own.shop.pool("inventory").await.unwrap();
+    let names: i64 = sqlx::query_scalar("select count(*) from farandole.strangers").fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    assert_eq!((names, own.stock("11111").await), (1, (10, 3)));
 }
 
 /// A record that claims to come next in a service's chain, far ahead of it, would make everything true after it look like a

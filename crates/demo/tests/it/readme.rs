@@ -65,6 +65,7 @@ async fn an_order_by_hand() {
     for block in of_kind("sh shop") {
         // A test's topics have a prefix, the demo's have none.
         let commands = block.replace("-t orders ", &format!("-t {}orders ", own.shop.parts.prefix));
+        let commands = commands.replace("--quiet orders", &format!("--quiet {}orders", own.shop.parts.prefix));
         let (shown, output) = tokio::task::spawn_blocking({
             let env = env.clone();
             move || {
@@ -75,9 +76,13 @@ async fn an_order_by_hand() {
         .await
         .unwrap();
         let said = succeeded(&shown, &output);
-        for words in
-            ["\"state\":\"confirmed\"", "ce_type=farandole.orders.OrderPlaced", "farandole.orders.OrderConfirmed", "\"voided\""]
-        {
+        for words in [
+            "\"state\":\"confirmed\"",
+            "ce_type=farandole.orders.OrderPlaced",
+            "farandole.orders.OrderConfirmed",
+            "0 violations",
+            "\"voided\"",
+        ] {
             assert!(said.contains(words), "{words} is missing in:\n{said}");
         }
     }

@@ -229,7 +229,7 @@ pub(super) fn run<P: Participant>(
         client.set(name, value);
     }
     let lane = |_| {
-        let (lane, run) = Lane::new(engine.clone());
+        let (lane, run) = Lane::new(engine.clone(), config.parked);
         (lane, runtime.spawn(run))
     };
     let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();

@@ -15,9 +15,10 @@ use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::position::Position;
+use super::strangers;
 use super::worker::Item;
 use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
-use crate::parking::{self, Parked};
+use crate::parking::{self, Limits, Parked};
 use crate::participant::Participant;
 use crate::step::{self, Append};
 
@@ -64,9 +65,9 @@ impl<P: Participant> Clone for Lane<P> {
 
 impl<P: Participant> Lane<P> {
     /// A lane, and what runs it until its last handle is gone.
-    pub(super) fn new(engine: Arc<Engine<P>>) -> (Self, impl Future<Output = ()> + Send) {
+    pub(super) fn new(engine: Arc<Engine<P>>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
         let (portions, waiting) = mpsc::channel(WAITING);
-        (Self(portions), run(engine, waiting))
+        (Self(portions), run(engine, limits, waiting))
     }
 
     /// Runs a batch, with whatever else waits. None when the lane has ended.
@@ -77,7 +78,7 @@ impl<P: Participant> Lane<P> {
     }
 }
 
-async fn run<P: Participant>(engine: Arc<Engine<P>>, mut queue: mpsc::Receiver<Portion<P>>) {
+async fn run<P: Participant>(engine: Arc<Engine<P>>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
     let mut waiting = Vec::new();
     while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
         while let Ok(portion) = queue.try_recv() {
@@ -90,16 +91,16 @@ async fn run<P: Participant>(engine: Arc<Engine<P>>, mut queue: mpsc::Receiver<P
             inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
         };
         let some = waiting.iter().take_while(fits).count().max(1);
-        together(&engine, waiting.drain(..some).collect()).await;
+        together(&engine, limits, waiting.drain(..some).collect()).await;
     }
 }
 
-async fn together<P: Participant>(engine: &Engine<P>, mut portions: Vec<Portion<P>>) {
-    let result = transaction(engine, &mut portions).await;
+async fn together<P: Participant>(engine: &Engine<P>, limits: Limits, mut portions: Vec<Portion<P>>) {
+    let result = transaction(engine, limits, &mut portions).await;
     if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
         for portion in portions {
             let mut alone = vec![portion];
-            let result = transaction(engine, &mut alone).await.map_err(Arc::new);
+            let result = transaction(engine, limits, &mut alone).await.map_err(Arc::new);
             answer(alone, &result);
         }
         return;
@@ -113,10 +114,10 @@ fn answer<P: Participant>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Err
     }
 }
 
-async fn transaction<P: Participant>(engine: &Engine<P>, portions: &mut [Portion<P>]) -> Result<(), Error> {
+async fn transaction<P: Participant>(engine: &Engine<P>, limits: Limits, portions: &mut [Portion<P>]) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<Work<P>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
-    let mut source = Together(portions.iter().map(|p| &p.batch).collect());
+    let mut source = Together { batches: portions.iter().map(|p| &p.batch).collect(), limits };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
@@ -126,17 +127,24 @@ async fn transaction<P: Participant>(engine: &Engine<P>, portions: &mut [Portion
 }
 
 /// The batches of several partitions as one source: moves their positions and parks what must be.
-struct Together<'a>(Vec<&'a Batch>);
+struct Together<'a> {
+    batches: Vec<&'a Batch>,
+    limits: Limits,
+}
 
 impl<P: Participant> Source<P> for Together<'_> {
-    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
-        Ok(vec![true; works.len()])
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+        let mut records = Vec::with_capacity(works.len());
+        for batch in &self.batches {
+            records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
+        }
+        strangers::fresh(conn, &records).await.map_err(Error::database("looking for foreign records", works.len()))
     }
 
     async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
         let mut parked: Vec<Parked<'_>> = Vec::new();
         let mut verdicts = verdicts.iter();
-        for batch in &self.0 {
+        for batch in &self.batches {
             for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
                 let (aggregate, fault) = match verdict {
                     Verdict::Parked(fault) => (aggregate.clone(), Some(fault)),
@@ -149,8 +157,11 @@ impl<P: Participant> Source<P> for Together<'_> {
                 parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault: Some(fault) });
             }
         }
-        parking::park(conn, &parked).await.map_err(Error::database("parking", works.len()))?;
-        let moves: Vec<_> = self.0.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
+        parking::park(conn, &parked, self.limits).await.map_err(|refused| match refused {
+            parking::Refused::Full(why) => Error::Full(why),
+            parking::Refused::Database(source) => Error::Database { doing: "parking", inputs: works.len(), source },
+        })?;
+        let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
         step::append_many(conn, &moves).await.map_err(|e| match e {
             step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
             step::Error::Database { source, .. } => Error::Database { doing: "moving positions", inputs: works.len(), source },

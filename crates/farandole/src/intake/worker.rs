@@ -241,6 +241,8 @@ impl<P: Participant> Worker<P> {
                     tracing::debug!(error = chain_of(error), inputs, "looking for the input that can't be stored");
                     return Ok(Done::Culprit(chain_of(error)));
                 }
+                // As much as there is room for; then this waits.
+                engine::Error::Full(why) if range.len() > 1 => return Ok(Done::Culprit(why.clone())),
                 error if error.is_collision() => tokio::time::sleep(PAUSE.0 / 10).await,
                 error => self.wait(&mut pause, chain_of(error)).await?,
             }

@@ -13,18 +13,12 @@ use crate::agenda::{self, Agenda, Effects};
 use crate::codec::Codec;
 use crate::commands::{Commands, Runner};
 use crate::config::{Config, Database};
-use crate::engine::Engine;
+use crate::engine::{Engine, session};
 use crate::intake::{self, Intake};
+use crate::parking;
 use crate::participant::Participant;
 use crate::relay::{self, Relay};
 use crate::topics;
-
-/// A batch that waits longer for a row is ended and run again; batches take some 10 ms.
-const LOCK_TIMEOUT: &str = "10s";
-/// A session that went quiet inside a transaction (its process was stopped) holds locks no longer than this.
-const IDLE_IN_TRANSACTION: &str = "30s";
-/// A connection whose other end is gone is noticed after about this time, and not after two hours.
-const KEEPALIVE: &str = "15";
 
 /// One pool a part, so that none waits for a connection that another holds.
 #[derive(Debug, Clone)]
@@ -41,15 +35,7 @@ impl Pools {
     /// Pools that connect when they are first used.
     pub fn new(service: &str, config: &Database) -> Result<Self, Error> {
         let options = connect_options(config)?;
-        let bounded = options.clone().options([
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
-            ("tcp_keepalives_idle", KEEPALIVE),
-        ]);
-        // Decisions look rows up by key, a batch of keys at a time, on tables that grow by thousands of rows a second: plans
-        // made anew each time cost more than the lookup, and ones made from statistics of a minute ago read whole tables.
-        let deciding =
-            bounded.clone().options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")]);
+        let (bounded, deciding) = (session::bounded(options.clone()), session::deciding(options.clone()));
         let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(connections)
@@ -142,6 +128,7 @@ fn intake_config<P: Participant>(config: &Config) -> intake::Config {
         instance: config.intake.instance.clone(),
         topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
         lanes: config.intake.lanes,
+        parked: parking::Limits { aggregate: config.intake.max_parked_per_aggregate, total: config.intake.max_parked },
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
     }

@@ -1,0 +1,42 @@
+//! The codec alone.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::ensure;
+use farandole::{Codec, Message as _};
+use uuid::Uuid;
+
+use crate::events::{Event, order};
+use crate::machine;
+use crate::report::{Figure, Side};
+
+/// Values a run: some tenths of a second.
+const VALUES: u32 = 300_000;
+
+/// Nanoseconds to encode and to decode an order of three lines, with its framing.
+pub fn measure(runs: u16) -> anyhow::Result<[Figure; 2]> {
+    let codec = Codec::offline(Event::TYPES);
+    let event = Event::from(order(Uuid::now_v7(), "17850".to_owned()));
+    let bytes = event.encode(&codec)?;
+    ensure!(Event::decode(0, &codec, &bytes)? == event, "what was encoded doesn't read back");
+    let (mut encode, mut decode) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+        for _ in 0..VALUES {
+            black_box(black_box(&event).encode(&codec)?);
+        }
+        encode.push((side(began, cpu), None));
+        let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+        for _ in 0..VALUES {
+            black_box(Event::decode(0, &codec, black_box(&bytes))?);
+        }
+        decode.push((side(began, cpu), None));
+    }
+    let figure = |measure, runs| Figure { measure, unit: "ns", peer: "", runs, peak_mb: machine::peak_mb() };
+    Ok([figure("codec: encode", encode), figure("codec: decode", decode)])
+}
+
+fn side(began: Instant, cpu: f64) -> Side {
+    Side { value: began.elapsed().as_secs_f64() * 1e9 / f64::from(VALUES), cpu_s: machine::cpu_seconds() - cpu }
+}

@@ -1,0 +1,130 @@
+//! Records to state, outbox and position: the kit's intake, and the plain way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use farandole::config::Config;
+use farandole::engine::{self, Engine};
+use farandole::intake::{self, Intake};
+use farandole::{Codec, Service, parking};
+use loyalty::Loyalty;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use stage::{Sandbox, Stage};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::{self, POINTS};
+use crate::report::{Figure, Side};
+use crate::{machine, plain};
+
+/// The plain way is slow: it gets so many of the events.
+pub const PLAIN_SHARE: u32 = 30;
+/// How long a side may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A place with the example service's tables, and a topic full of orders.
+pub struct Place {
+    pub kafka: String,
+    pub topic: String,
+    pub pool: PgPool,
+    pub codec: Codec,
+    pub events: u32,
+    sandbox: Sandbox,
+}
+
+impl Place {
+    async fn new(stage: &Stage, customers: u32, count: u32) -> anyhow::Result<Self> {
+        let sandbox = stage.sandbox().await?;
+        let database = sandbox.database("loyalty").await?;
+        let mut config = Config::default();
+        config.database.url = database.url.clone().into();
+        config.kafka.bootstrap = stage.kafka().to_owned();
+        config.registry.url = stage.registry().to_owned();
+        config.topics.prefix = sandbox.prefix.clone();
+        let service = || Service::new(Loyalty, sqlx::migrate!("../../examples/loyalty/migrations"));
+        service().migrate(&config).await.context("migrating")?;
+        let topic = format!("{}orders", sandbox.prefix);
+        farandole::topics::ensure(&config.kafka, &config.topics, "orders", true).await.context("making the topic")?;
+        let options = engine::session::deciding(database.url.parse::<PgConnectOptions>()?);
+        let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
+        let codec = Codec::new(stage.registry(), pool.clone());
+        events::publish(stage.kafka(), &codec, &topic, customers, count).await?;
+        // What the service itself would publish; its registration belongs to `migrate`, which this codec didn't see.
+        codec.register(&format!("{}loyalty", sandbox.prefix), <loyalty::Event as farandole::Message>::TYPES).await?;
+        Ok(Self { kafka: stage.kafka().to_owned(), topic, pool, codec, events: count, sandbox })
+    }
+}
+
+/// Events a second, with `customers` rows to be changed.
+pub async fn measure(stage: &Stage, measure: &'static str, customers: u32, count: u32, runs: u16) -> anyhow::Result<Figure> {
+    let mut figure = Figure { measure, unit: "events/s", peer: "one transaction a message", runs: Vec::new(), peak_mb: 0.0 };
+    for run in 1..=runs {
+        let place = Place::new(stage, customers, count).await?;
+        let ours = ours(&place).await?;
+        let place = Place::new(stage, customers, count / PLAIN_SHARE).await?;
+        let theirs = plain::run(&place).await?;
+        eprintln!("bench: {measure} {run} of {runs}: {:.0} and {:.0} events/s", ours.value, theirs.value);
+        figure.runs.push((ours, Some(theirs)));
+    }
+    figure.peak_mb = machine::peak_mb();
+    Ok(figure)
+}
+
+async fn ours(place: &Place) -> anyhow::Result<Side> {
+    let own = format!("{}loyalty", place.sandbox.prefix);
+    let nothing = || Box::new(|| {}) as engine::Wake;
+    let engine = Engine::new(Arc::new(Loyalty), place.codec.clone(), place.pool.clone(), own, nothing(), nothing());
+    let config = intake::Config {
+        bootstrap: place.kafka.clone(),
+        properties: Default::default(),
+        group: format!("{}ours", place.sandbox.prefix),
+        instance: None,
+        topics: vec![place.topic.clone()],
+        lanes: 1,
+        parked: parking::Limits { aggregate: 1_000, total: 100_000 },
+        max_records: 500,
+        max_bytes: 1024 * 1024,
+    };
+    let shutdown = CancellationToken::new();
+    let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+    let task = tokio::spawn(Intake::new(Arc::new(engine), config).run(shutdown.clone()));
+    // Joining a group takes some seconds, so the clock starts with the first commit, and its events don't count.
+    let mut first = None;
+    let (done, at) = loop {
+        let done: i64 = sqlx::query_scalar("select count(*) from earnings").fetch_one(&place.pool).await?;
+        let now = Instant::now();
+        if done > 0 && first.is_none() {
+            first = Some((now, done));
+        }
+        if done >= i64::from(place.events) {
+            break (done, now);
+        }
+        ensure!(began.elapsed() < PATIENCE, "{done} of {} events after {PATIENCE:?}", place.events);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    shutdown.cancel();
+    task.await.context("the intake panicked")?.context("the intake")?;
+    let Some((from, before)) = first else { bail!("nothing was applied") };
+    check(place).await?;
+    let seconds = (at - from).as_secs_f64();
+    ensure!(seconds > 0.5, "{} events are too few to measure", place.events);
+    Ok(Side { value: (done - before) as f64 / seconds, cpu_s: machine::cpu_seconds() - cpu })
+}
+
+/// Reads back what was applied: every order once, its points, its event, and the positions at the topic's end.
+async fn check(place: &Place) -> anyhow::Result<()> {
+    let events = i64::from(place.events);
+    let (points, orders, published): (i64, i64, i64) = sqlx::query_as(
+        "select (select sum(points)::bigint from accounts), (select count(*) from earnings), (select count(*) from farandole.outbox)",
+    )
+    .fetch_one(&place.pool)
+    .await?;
+    let positions = intake::positions(&mut *place.pool.acquire().await?).await?;
+    let read: i64 = positions.iter().map(|(_, position)| position.next_offset).sum();
+    ensure!(
+        (points, orders, published, read) == (events * POINTS, events, events, events),
+        "{events} events gave {points} points, {orders} orders, {published} events, and positions that add up to {read}"
+    );
+    Ok(())
+}

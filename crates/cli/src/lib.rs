@@ -1,0 +1,3 @@
+//! The operator's tool: what it does, apart from its command line.
+
+pub mod verify;

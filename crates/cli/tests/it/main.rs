@@ -1,0 +1,5 @@
+//! The operator's tool on real topics.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
+
+mod verify;
