@@ -21,7 +21,7 @@ use crate::{machine, plain};
 /// The plain way is slow: it gets so many of the events.
 pub const PLAIN_SHARE: u32 = 30;
 /// How long a side may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A place with the example service's tables, and a topic full of orders.
 pub struct Place {
@@ -48,6 +48,8 @@ impl Place {
         farandole::topics::ensure(&config.kafka, &config.topics, "orders", true).await.context("making the topic")?;
         let options = engine::session::deciding(database.url.parse::<PgConnectOptions>()?);
         let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
+        // A service's relay makes them; here there is none.
+        farandole::relay::partitions::ensure(&pool).await.context("making the outbox's partitions")?;
         let codec = Codec::new(stage.registry(), pool.clone());
         events::publish(stage.kafka(), &codec, &topic, customers, count).await?;
         // What the service itself would publish; its registration belongs to `migrate`, which this codec didn't see.
@@ -88,7 +90,9 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     };
     let shutdown = CancellationToken::new();
     let (began, cpu) = (Instant::now(), machine::cpu_seconds());
-    let task = tokio::spawn(Intake::new(Arc::new(engine), config).run(shutdown.clone()));
+    let intake = Intake::new(Arc::new(engine), config);
+    let troubles = intake.troubles();
+    let task = tokio::spawn(intake.run(shutdown.clone()));
     // Joining a group takes some seconds, so the clock starts with the first commit, and its events don't count.
     let mut first = None;
     let (done, at) = loop {
@@ -100,7 +104,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
         if done >= i64::from(place.events) {
             break (done, now);
         }
-        ensure!(began.elapsed() < PATIENCE, "{done} of {} events after {PATIENCE:?}", place.events);
+        ensure!(began.elapsed() < PATIENCE, "{done} of {} events after {PATIENCE:?}: {:?}", place.events, troubles.list());
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     shutdown.cancel();
