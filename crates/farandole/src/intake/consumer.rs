@@ -25,8 +25,9 @@ use crate::participant::Participant;
 use crate::record::Record;
 use crate::step;
 
-/// Records that wait for a worker: one batch while another is in its transaction.
-const WAITING: usize = 500;
+/// Records that wait for a worker, within twice the bytes of a batch: a full channel costs a pause and a new fetch, so it should
+/// hold several batches.
+const WAITING: usize = 4_096;
 /// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// The same while a partition waits for room.
