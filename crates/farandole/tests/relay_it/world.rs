@@ -126,6 +126,19 @@ impl World {
         sqlx::query_scalar("select id from farandole.outbox").fetch_all(&self.pool).await.unwrap()
     }
 
+    /// How many records `topic` holds.
+    pub async fn written(&self, topic: &str) -> i64 {
+        let (config, topic) = (self.client(), topic.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let (consumer, wait): (BaseConsumer, _) = (config.create().unwrap(), Duration::from_secs(20));
+            let metadata = consumer.fetch_metadata(Some(&topic), wait).unwrap();
+            let partitions = metadata.topics()[0].partitions().iter();
+            partitions.map(|p| consumer.fetch_watermarks(&topic, p.id(), wait).unwrap().1).sum()
+        })
+        .await
+        .unwrap()
+    }
+
     /// Everything in `topic`, partition by partition, in the order of offsets.
     pub async fn read(&self, topic: &str) -> Vec<Record> {
         let (mut config, topic) = (self.client(), topic.to_owned());
