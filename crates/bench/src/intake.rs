@@ -84,7 +84,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
         instance: None,
         topics: vec![place.topic.clone()],
         lanes: 1,
-        parked: parking::Limits { aggregate: 1_000, total: 100_000 },
+        parked: parking::Limits { aggregate: 1_000, total: 100_000, a_minute: 1_000 },
         max_records: 500,
         max_bytes: 1024 * 1024,
     };

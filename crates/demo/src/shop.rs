@@ -137,8 +137,13 @@ impl Shop {
         self.acquirer = format!("http://127.0.0.1:{port}");
     }
 
-    /// Starts a service.
-    pub fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
+    /// A service's binary.
+    pub fn bin(&self, service: &str) -> PathBuf {
+        self.bins.join(service)
+    }
+
+    /// What a service's environment says: where its parts are, and settings of this shop.
+    pub fn env(&self, service: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
         let (Some(database), Some(port)) = (self.parts.databases.get(service), self.ports.get(service)) else {
             bail!("{service} has no database or port");
         };
@@ -154,9 +159,14 @@ impl Shop {
         }
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);
         env.extend(own.map(|(_, name, value)| (*name, value.clone())));
+        Ok(env)
+    }
+
+    /// Starts a service.
+    pub fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
         let command = Command::new(service, self.bins.join(service))
             .args(["serve", "--migrate"])
-            .env(env)
+            .env(self.env(service)?)
             .log(self.folder.join(format!("{service}.log")));
         self.keep(service, command.spawn()?);
         Ok(())
@@ -192,11 +202,16 @@ impl Shop {
         let Some(service) = self.parts.databases.keys().copied().find(|s| *s == service) else {
             bail!("there is no service {service}")
         };
+        self.kill(service);
+        self.spawn(service)?;
+        self.ready(service).await
+    }
+
+    /// Kills a service with -9.
+    pub fn kill(&self, service: &str) {
         if let Some(child) = self.lock().remove(service) {
             child.kill();
         }
-        self.spawn(service)?;
-        self.ready(service).await
     }
 
     /// Resident memory of every process in MB, the largest first.

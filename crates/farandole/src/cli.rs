@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agenda::Effects;
 use crate::config::Config;
 use crate::engine::chain_of;
+use crate::parking::operate::{Queue, Which};
 use crate::participant::Participant;
 use crate::service::{Bound, Error, Missing, Service};
 use crate::telemetry;
@@ -30,6 +31,9 @@ Examples:
     FARANDOLE_DATABASE_URL=postgres://me:secret@127.0.0.1:5432/NAME NAME serve --migrate
   Show all settings, with where each comes from:
     NAME --print-config
+  See what is parked, and give up an input that will never be of use:
+    NAME parked
+    NAME parked drop order-17 --reason \"sent by a test\"
 
 Every setting `field` of `[section]` is also the variable FARANDOLE_SECTION_FIELD, which wins over the file.
 
@@ -66,6 +70,36 @@ enum Verb {
     },
     /// Print the OpenAPI description of the routes.
     Openapi,
+    /// Look at inputs that wait because they can't be processed; have them tried at once, or drop one.
+    Parked {
+        #[command(subcommand)]
+        what: Option<Parked>,
+        /// How to list.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Parked {
+    /// List what is parked, a line an aggregate. What is told when nothing else is.
+    List,
+    /// Have an aggregate's inputs tried within a second.
+    Retry {
+        /// Under what they are parked.
+        aggregate: String,
+    },
+    /// Give up the input that holds an aggregate up: it never takes effect. What waits behind it is tried next.
+    Drop {
+        /// Under what it is parked.
+        aggregate: String,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: String,
+        /// Give up all that are parked under it now.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -99,7 +133,7 @@ where
         return ExitCode::SUCCESS;
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
-    let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate);
+    let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. });
     if works {
         if let Err(error) = loaded.config.check() {
             return usage(&error);
@@ -118,6 +152,20 @@ where
             on_runtime(loaded.config, async |config| serve(service, config, missing).await)
         }
         Verb::Migrate => on_runtime(loaded.config, async |config| service.migrate(&config).await),
+        Verb::Parked { what, output } => on_runtime(loaded.config, async |config| match what.unwrap_or(Parked::List) {
+            Parked::List => {
+                list(&service.parked(&config).await?, output);
+                Ok(())
+            }
+            Parked::Retry { aggregate } => service.retry_parked(&config, &aggregate).await,
+            Parked::Drop { aggregate, reason, all } => {
+                let which = if all { Which::All } else { Which::First };
+                for place in service.drop_parked(&config, &aggregate, which, &reason, &operator()).await? {
+                    println!("{place}");
+                }
+                Ok(())
+            }
+        }),
         Verb::Describe { output } => return describe(&service, &loaded.config, output),
         Verb::Openapi => {
             return match service.openapi_json() {
@@ -152,6 +200,25 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 fn usage(error: &(dyn StdError + 'static)) -> ExitCode {
     eprintln!("{}", chain_of(error));
     ExitCode::from(USAGE)
+}
+
+/// Who acts, as the shell knows them.
+fn operator() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn list(queues: &[Queue], output: Output) {
+    match output {
+        // Text and numbers always are JSON.
+        Output::Json => println!("{}", serde_json::to_string_pretty(queues).unwrap_or_default()),
+        Output::Text if queues.is_empty() => eprintln!("nothing is parked"),
+        Output::Text => {
+            for Queue { aggregate, inputs, since, attempts, next_try, first, reason } in queues {
+                println!("{aggregate}: {inputs} since {since}, first {first}, tried {attempts} times, next {next_try}: {reason}");
+            }
+        }
+    }
 }
 
 fn describe<P: Participant, E>(service: &Service<P, E>, config: &Config, output: Output) -> ExitCode {

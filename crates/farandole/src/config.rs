@@ -172,6 +172,9 @@ section! {
         max_parked_per_aggregate: u32 = 1_000,
         /// Inputs that may be parked in all.
         max_parked: u32 = 100_000,
+        /// Inputs that may fail within a minute and be parked: more are likely to have one cause, which parking doesn't mend, so
+        /// their partitions wait.
+        max_failures_a_minute: u32 = 1_000,
         /// Records of a partition's batch at most.
         max_records: usize = 500,
         /// Bytes of a partition's batch at most.

@@ -9,51 +9,61 @@
 //! runs them like any input, and deletes those that took effect; the first that doesn't stops it. A row that arrives while a
 //! release empties the queue finds itself first, and is released next.
 //!
-//! **Bounds.** So much an aggregate and so much in all; at a limit the partition that would park more waits, and says why.
+//! Every parking, release and drop is an event of the service's [journal](journal), appended in its own transaction. An operator
+//! may [look](operate) at what is parked, have it tried at once, or drop an input with a reason.
+//!
+//! **Bounds.** So much an aggregate, so much in all, and so many failures a minute; at a limit the partition that would park
+//! more waits, and says why.
+//!
+//! **Assumption:** an aggregate's inputs meet in its row or advisory locks: whatever decides about it locks what
+//! [`touches`](Participant::touches) names before it asks what is parked.
+//!
+//! **How it would fail without**: parked in a transaction apart from the position's, a crash between the two loses the input or
+//! parks it twice; without diverting successors, a later event overtakes the one that waits; asked before the rows are locked,
+//! a release that empties the queue and an input that joins it pass each other; without limits, one bad release of a service
+//! parks its whole topic, row by row.
+
+pub mod journal;
+pub mod operate;
+mod release;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
-use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
+use crate::engine::{Error, Fault};
+#[cfg(doc)]
 use crate::participant::Participant;
-use crate::record::{Header, Record, Said};
+use crate::record::Record;
 use crate::time::Timestamp;
+use journal::{Entry, Happened, Journal};
 
-/// How often to look for parked rows that are due.
-const LOOK: Duration = Duration::from_secs(1);
-/// Looks between two tidyings.
-const TIDY: u64 = 60;
-/// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
-const AGGREGATES: i64 = 100;
-const ROWS: i64 = 200;
+pub use release::run;
+
 /// Bytes of an aggregate that are kept as they are; an index takes some 2,700.
 const NAME: usize = 512;
 /// Characters of a reason that are kept.
 const REASON: usize = 1_000;
-/// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
-const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
 /// The database's clock, and which of `aggregates` have parked rows: what a batch asks for once its rows are locked.
 ///
 /// # Errors
 /// The database's.
 pub async fn among(conn: &mut PgConnection, aggregates: &[&str]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
+    let names: Vec<Cow<'_, str>> = aggregates.iter().map(|name| name_of(name)).collect();
     let (micros, parked): (i64, Vec<String>) = sqlx::query_as(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
            array(select distinct aggregate from farandole.parked where aggregate = any($1))",
     )
-    .bind(aggregates.iter().map(|name| name_of(name)).collect::<Vec<_>>())
+    .bind(&names)
     .fetch_one(conn)
     .await?;
-    let held = aggregates.iter().filter(|name| parked.iter().any(|p| *p == name_of(name)));
-    Ok((Timestamp::from_micros(micros), held.map(|name| (*name).to_owned()).collect()))
+    let parked: HashSet<String> = parked.into_iter().collect();
+    let held = aggregates.iter().zip(&names).filter(|(_, name)| parked.contains(name.as_ref()));
+    Ok((Timestamp::from_micros(micros), held.map(|(aggregate, _)| (*aggregate).to_owned()).collect()))
 }
 
 /// What something parks under: its aggregate, and of one that no index would take (a stranger's key) the digest.
@@ -93,28 +103,20 @@ pub struct Limits {
     pub aggregate: u32,
     /// Inputs in all.
     pub total: u32,
+    /// Failures within a minute, not counting what queues behind them: more come of one cause, which parking doesn't mend.
+    pub a_minute: u32,
 }
 
-/// Why something isn't parked.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// There is too much already.
-    #[error("{0}")]
-    Full(String),
-    /// The database's.
-    #[error("parking")]
-    Database(#[from] sqlx::Error),
-}
-
-/// Parks records, in order. At a limit nothing is parked and nothing moves on: the partition waits until there is room.
+/// Parks records, in order, and says so in the journal. At a limit nothing is parked and nothing moves on: the partition waits
+/// until there is room.
 ///
 /// # Errors
-/// [`Refused::Full`] at a limit.
-pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<(), Refused> {
+/// [`Error::Full`] at a limit.
+pub async fn park(conn: &mut PgConnection, journal: &Journal, parked: &[Parked<'_>], limits: Limits) -> Result<(), Error> {
     if parked.is_empty() {
         return Ok(());
     }
-    room(conn, parked, limits).await?;
+    let now = room(conn, parked, limits).await?;
     fn column<'a, T>(parked: &'a [Parked<'_>], of: impl Fn(&'a Parked<'_>) -> T) -> Vec<T> {
         parked.iter().map(of).collect()
     }
@@ -145,30 +147,54 @@ pub async fn park(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits
     .bind(column(parked, |p| Json(&p.record.headers)))
     .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| short(&f.reason))))
     .bind(column(parked, |p| p.fault.is_some()))
-    .execute(conn)
-    .await?;
+    .execute(&mut *conn)
+    .await
+    .map_err(Error::database("parking", parked.len()))?;
+    let entries = column(parked, |p| Entry {
+        aggregate: name_of(&p.aggregate).into_owned(),
+        place: p.record.into(),
+        what: Happened::Parked(p.fault.map(|f| short(&f.reason))),
+    });
+    journal.append(conn, now, &entries).await?;
     metrics::counter!("farandole_parked_total").increment(parked.len() as u64);
     Ok(())
 }
 
-async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<(), Refused> {
+/// The database's clock, unless there is no room for `parked`.
+async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<Timestamp, Error> {
+    let at = |source| Error::database("counting what is parked", parked.len())(source);
     let mut wanted = HashMap::<Cow<'_, str>, i64>::new();
     for p in parked {
         *wanted.entry(name_of(&p.aggregate)).or_default() += 1;
     }
     let names: Vec<&str> = wanted.keys().map(AsRef::as_ref).collect();
-    let total: i64 = sqlx::query_scalar("select count(*) from (select from farandole.parked limit $1) parked")
-        .bind(i64::from(limits.total))
-        .fetch_one(&mut *conn)
-        .await?;
+    let (now, total, failed): (i64, i64, i64) = sqlx::query_as(
+        "select (extract(epoch from clock_timestamp()) * 1000000)::bigint, count(*),
+                count(*) filter (where head and parked_at > clock_timestamp() - interval '1 minute')
+         from (select head, parked_at from farandole.parked limit $1) parked",
+    )
+    .bind(i64::from(limits.total))
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(at)?;
     let there: Vec<(String, i64)> =
         sqlx::query_as("select aggregate, count(*) from farandole.parked where aggregate = any($1) group by aggregate")
             .bind(names)
             .fetch_all(conn)
-            .await?;
+            .await
+            .map_err(at)?;
     let help = "nothing is lost, this partition waits; repair or drop what is parked";
-    if total + i64::try_from(parked.len()).unwrap_or(i64::MAX) > i64::from(limits.total) {
-        return Err(Refused::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
+    if total + count(parked.len()) > i64::from(limits.total) {
+        return Err(Error::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
+    }
+    let fails = count(parked.iter().filter(|p| p.fault.is_some()).count());
+    if fails > 0 && failed + fails > i64::from(limits.a_minute) {
+        let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.fault).map_or("", |f| f.reason.as_str()));
+        return Err(Error::Full(format!(
+            "{failed} inputs failed within a minute, and {most} is the limit: nothing is lost, this partition waits; one cause is likely, \
+             the latest is: {}",
+            short(reason)
+        )));
     }
     for (name, n) in there {
         *wanted.entry(Cow::Owned(name)).or_default() += n;
@@ -176,175 +202,12 @@ async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) ->
     match wanted.iter().find(|(_, n)| **n > i64::from(limits.aggregate)) {
         Some((name, n)) => {
             let limit = limits.aggregate;
-            Err(Refused::Full(format!("{n} inputs of {name} would be parked, and {limit} is the limit: {help}")))
+            Err(Error::Full(format!("{n} inputs of {name} would be parked, and {limit} is the limit: {help}")))
         }
-        None => Ok(()),
+        None => Ok(Timestamp::from_micros(now)),
     }
 }
 
-/// Releases what is due, until `shutdown`.
-pub async fn run<P: Participant>(engine: Arc<Engine<P>>, shutdown: CancellationToken) {
-    let mut rounds = 0_u64;
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        rounds += 1;
-        if rounds.is_multiple_of(TIDY)
-            && let Err(error) = crate::intake::forget(engine.pool()).await
-        {
-            tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
-        }
-        if let Err(error) = round(&engine).await {
-            tracing::warn!(error = chain_of(&error), "could not look after parked inputs; trying again");
-        }
-    }
-}
-
-async fn round<P: Participant>(engine: &Engine<P>) -> Result<(), Error> {
-    let due: Vec<String> = sqlx::query_scalar(
-        "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked order by aggregate, seq) first
-         where retry_at <= clock_timestamp() limit $1",
-    )
-    .bind(AGGREGATES)
-    .fetch_all(engine.pool())
-    .await
-    .map_err(Error::database("looking for parked inputs", 0))?;
-    for aggregate in due {
-        if let Err(error) = release(engine, &aggregate).await {
-            tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
-            postpone(engine.pool(), &aggregate, &chain_of(&error)).await.map_err(Error::database("postponing a release", 1))?;
-        }
-    }
-    Ok(())
-}
-
-struct Row {
-    seq: i64,
-    record: Record,
-}
-
-/// Runs an aggregate's parked inputs, oldest first, until one fails.
-async fn release<P: Participant>(engine: &Engine<P>, aggregate: &str) -> Result<(), Error> {
-    let rows = rows(engine.pool(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
-    let ids = rows.iter().filter_map(|r| r.record.schema_id());
-    if let Err(error) = engine.codec().prepare(ids).await {
-        tracing::debug!(error = chain_of(&error), "schemas of parked inputs are not there yet");
-    }
-    let (mut works, mut seqs, mut done, mut fault) = (Vec::new(), Vec::new(), Vec::new(), None);
-    for row in rows {
-        match row.record.read_in_chain::<P>(engine.codec()) {
-            Said::Input(work) => {
-                works.push(*work);
-                seqs.push(row.seq);
-            }
-            Said::Nothing => done.push(row.seq),
-            Said::Fault(f) => {
-                fault = Some(f);
-                break;
-            }
-        }
-    }
-    if works.is_empty() && done.is_empty() {
-        let reason = fault.map_or_else(String::new, |f| f.reason);
-        return postpone(engine.pool(), aggregate, &reason).await.map_err(Error::database("postponing a release", 1));
-    }
-    let first = works.len().min(1);
-    let mut source = Release { aggregate: aggregate.to_owned(), seqs, done };
-    match engine.run(&mut works, &mut source).await {
-        // One of several can't be stored: take the first alone, so that what can go on does.
-        Err(error) if error.is_data() && works.len() > first => {
-            works.truncate(first);
-            source.seqs.truncate(first);
-            engine.run(&mut works, &mut source).await.map(drop)
-        }
-        other => other.map(drop),
-    }
-}
-
-async fn rows(pool: &PgPool, aggregate: &str) -> sqlx::Result<Vec<Row>> {
-    let rows = sqlx::query(
-        "select seq, topic, partition, record_offset, key, value, headers from farandole.parked where aggregate = $1 order by seq limit $2",
-    )
-    .bind(aggregate)
-    .bind(ROWS)
-    .fetch_all(pool)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let headers: Json<Vec<Header>> = row.try_get(6)?;
-            let record = Record {
-                topic: row.try_get(1)?,
-                partition: row.try_get(2)?,
-                offset: row.try_get(3)?,
-                key: row.try_get(4)?,
-                value: row.try_get(5)?,
-                headers: headers.0,
-            };
-            Ok(Row { seq: row.try_get(0)?, record })
-        })
-        .collect()
-}
-
-/// Puts off the next try, by twice the last pause and up to half as much again, so that many don't come back together.
-async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "update farandole.parked set attempts = attempts + 1, reason = $2, head = true,
-           retry_at = clock_timestamp() + least($3, power(2, least(attempts, 20))) * (1 + random() / 2) * interval '1 second'
-         where seq = (select min(seq) from farandole.parked where aggregate = $1)",
-    )
-    .bind(aggregate)
-    .bind(short(reason))
-    .bind(LONGEST_PAUSE_SECONDS)
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The parked rows of one aggregate, as the source of a batch.
-struct Release {
-    aggregate: String,
-    seqs: Vec<i64>,
-    done: Vec<i64>,
-}
-
-impl<P: Participant> Source<P> for Release {
-    fn releases(&self) -> bool {
-        true
-    }
-
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
-        // Another replica may be at the same aggregate: who locks the rows first releases them, the other finds them gone.
-        let there: HashSet<i64> =
-            sqlx::query_scalar("select seq from farandole.parked where seq = any($1) order by seq for update")
-                .bind(&self.seqs)
-                .fetch_all(conn)
-                .await
-                .map_err(Error::database("locking parked inputs", works.len()))?
-                .into_iter()
-                .collect();
-        Ok(self.seqs.iter().map(|seq| there.contains(seq)).collect())
-    }
-
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
-        let at = |doing| Error::database(doing, works.len());
-        let mut gone = self.done.clone();
-        gone.extend(self.seqs.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(seq, _)| *seq));
-        sqlx::query("delete from farandole.parked where seq = any($1)")
-            .bind(&gone)
-            .execute(&mut *conn)
-            .await
-            .map_err(at("releasing"))?;
-        let stuck = verdicts.iter().find_map(|v| match v {
-            Verdict::Parked(fault) => Some(fault.reason.as_str()),
-            _ => None,
-        });
-        if let Some(reason) = stuck {
-            postpone(conn, &self.aggregate, reason).await.map_err(at("postponing a release"))?;
-        } else if !gone.is_empty() {
-            tracing::info!(aggregate = self.aggregate, inputs = gone.len(), "released");
-        }
-        Ok(())
-    }
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

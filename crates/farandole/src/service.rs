@@ -15,6 +15,7 @@
 mod describe;
 mod error;
 mod migrate;
+mod parked;
 mod parts;
 mod run;
 mod wait;

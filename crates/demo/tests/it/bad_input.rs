@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use farandole::record::Record;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::kit::{self, Own, order};
+use crate::records::{foreign, of_key, parked, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ways_of_an_order() {
@@ -137,93 +132,44 @@ async fn records_that_are_wrong_park_their_key_alone() {
     let before = own.place("11111", 1, "tok_a").await;
     own.until(&before, "confirmed").await;
 
-    let bad = [
-        ("no Avro", "k-noavro", "farandole.payments.PaymentAuthorised", Some(b"\x00\xff\xff\xff\xff".to_vec())),
-        ("not framed", "k-frame", "farandole.payments.PaymentAuthorised", Some(b"hello".to_vec())),
-        ("an unknown schema id", "k-id", "farandole.payments.PaymentAuthorised", Some(vec![0, 0, 15, 66, 64, 1, 2, 3])),
-        ("an unknown type", "k-type", "farandole.payments.SomethingNewer", Some(b"\x00\x00\x00\x00\x01x".to_vec())),
-        ("no value", "k-null", "farandole.payments.PaymentAuthorised", None),
+    let (known, newer) = ("farandole.payments.PaymentAuthorised", "farandole.payments.SomethingNewer");
+    let damaged = "l=1;n=many;p=-;c=x/0/0;k=0193fd0e-0000-7000-8000-000000000000;i=1/1";
+    let bad: [(&str, &str, &str, Option<&[u8]>, Option<(&str, &str)>); 9] = [
+        ("no Avro", "k-noavro", known, Some(b"\x00\xff\xff\xff\xff"), None),
+        ("not framed", "k-frame", known, Some(b"hello"), None),
+        ("an unknown schema id", "k-id", known, Some(&[0, 0, 15, 66, 64, 1, 2, 3]), None),
+        ("an unknown type", "k-type", newer, Some(b"\x00\x00\x00\x00\x01x"), None),
+        ("no value", "k-null", known, None, None),
+        ("no type", "k-notype", "", Some(b"\x00\x00\x00\x00\x01x"), None),
+        ("an empty key", "", known, Some(b"\x00\x00\x00\x00\x01x"), None),
+        ("a damaged header", "k-damaged", known, Some(b"\x00\x00\x00\x00\x01x"), Some(("farandole", damaged))),
+        ("a header without its source", "k-nosource", known, None, Some(("farandole", "l=1;n=1;p=-"))),
     ];
-    for (_, key, kind, value) in &bad {
-        foreign(&own, "payments", key, kind, value.as_deref()).await;
+    for (i, (_, key, kind, value, header)) in bad.iter().enumerate() {
+        let id = format!("0193fd0e-0000-7000-8000-00000000000{i}");
+        let mut headers = vec![("ce_source", "/foreign"), ("ce_id", id.as_str())];
+        headers.extend((!kind.is_empty()).then_some(("ce_type", *kind)));
+        headers.extend(*header);
+        send(&own, "payments", key, &headers, *value).await;
     }
-    let parked = kit::eventually("all to be parked", async || {
+    let rows = kit::eventually("all to be parked", async || {
         let rows = parked(&own, "orders").await;
         (rows.len() == bad.len()).then_some(rows)
     })
     .await;
-    for (what, key, _, _) in &bad {
-        assert!(parked.iter().any(|(aggregate, reason)| aggregate == key && !reason.is_empty()), "{what}: {parked:?}");
+    for (what, key, ..) in &bad {
+        // What has no key parks under its place.
+        let under = |aggregate: &str| if key.is_empty() { aggregate.contains("payments/") } else { aggregate == *key };
+        assert!(rows.iter().any(|(aggregate, reason)| under(aggregate) && !reason.is_empty()), "{what}: {rows:?}");
     }
+    let reason = |key: &str| rows.iter().find(|(aggregate, _)| aggregate == key).map(|(_, reason)| reason.clone()).unwrap();
+    assert!(reason("k-damaged").contains("field `n` is no number"), "{rows:?}");
+    assert!(reason("k-id").contains("1000000"), "{rows:?}");
     // What comes later for a parked key queues behind it; other keys go on.
     foreign(&own, "payments", "k-null", "farandole.payments.PaymentAuthorised", None).await;
     let after = own.place("11111", 1, "tok_a").await;
     own.until(&after, "confirmed").await;
-    assert!(parked_len(&own, "orders").await >= bad.len(), "nothing is dropped");
-}
-
-/// At the limit of what may be parked the partition waits and says why; when there is room it goes on, and nothing is lost.
-#[tokio::test(flavor = "multi_thread")]
-async fn parking_has_a_limit() {
-    let mut own = kit::closed(kit::parts().await);
-    own.shop.settings.push(("orders", "FARANDOLE_INTAKE_MAX_PARKED_PER_AGGREGATE", "3".to_owned()));
-    own.shop.start_acquirer(0).await.unwrap();
-    own.start().await;
-    for _ in 0..5 {
-        foreign(&own, "payments", "stuck", "farandole.payments.SomethingNewer", Some(b"\x00\x00\x00\x00\x01x")).await;
-    }
-    kit::eventually("orders to say that it can't park more", async || {
-        let (_, ready) = own.get("orders", "/readyz").await;
-        ready.to_string().contains("inputs of stuck would be parked, and 3 is the limit").then_some(())
-    })
-    .await;
-    assert_eq!(parked_len(&own, "orders").await, 3);
-    let pool = own.shop.pool("orders").await.unwrap();
-    sqlx::query("delete from farandole.parked").execute(&pool).await.unwrap();
-    pool.close().await;
-    kit::eventually("the rest to be parked", async || (parked_len(&own, "orders").await == 2).then_some(())).await;
-    kit::eventually("orders to be well", async || {
-        let (_, ready) = own.get("orders", "/readyz").await;
-        (!ready.to_string().contains("limit")).then_some(())
-    })
-    .await;
-}
-
-/// An event about an order that isn't known waits, and takes effect once it is released; here the order never comes, so it stays.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_about_an_unknown_order_waits() {
-    let own = kit::open().await;
-    own.receive("11111", 5).await;
-    let first = own.place("11111", 1, "tok_a").await;
-    own.until(&first, "confirmed").await;
-    // A real record of another shop's order: read one of payments' events and send it under another key with another id.
-    let pool = own.shop.pool("payments").await.unwrap();
-    let payload: Vec<u8> =
-        sqlx::query_scalar("select payload from farandole.outbox where type like '%PaymentAuthorised' limit 1")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-    pool.close().await;
-    let unknown = uuid::Uuid::now_v7();
-    let at = payload.windows(36).position(|w| w == first.as_bytes()).expect("the id is in the event");
-    let mut forged = payload.clone();
-    forged[at..at + 36].copy_from_slice(unknown.to_string().as_bytes());
-    foreign(&own, "payments", &unknown.to_string(), "farandole.payments.PaymentAuthorised", Some(&forged)).await;
-    kit::eventually("the event to be parked", async || {
-        parked(&own, "orders").await.iter().any(|(aggregate, _)| *aggregate == unknown.to_string()).then_some(())
-    })
-    .await;
-    // When the trouble ends, so does the waiting: the order appears, and the parked event confirms it.
-    let pool = own.shop.pool("orders").await.unwrap();
-    sqlx::query("insert into orders select $1, customer, currency, total, lines, placed_at, '{\"state\": \"placed\", \"confirm_by\": 9000000000000000}', '[]' from orders where order_id = $2::uuid")
-        .bind(unknown)
-        .bind(first.parse::<uuid::Uuid>().unwrap())
-        .execute(&pool)
-        .await
-        .unwrap();
-    pool.close().await;
-    own.until(&unknown.to_string(), "confirmed").await;
-    kit::eventually("nothing to be parked", async || (parked_len(&own, "orders").await == 0).then_some(())).await;
+    assert!(parked(&own, "orders").await.len() >= bad.len(), "nothing is dropped");
 }
 
 /// A foreign producer's record that comes twice is applied once, also when the service was killed in between.
@@ -270,7 +216,8 @@ async fn a_forged_chain_is_noticed() {
     let first = own.place("11111", 1, "tok_a").await;
     own.until(&first, "confirmed").await;
     // The last link of the partition in which this order's payment is.
-    let (lineage, number) = last_link(&own, &first).await;
+    let (_, link) = of_key(&own, "payments", &first).await.last().unwrap().link().unwrap().unwrap();
+    let (lineage, number) = (link.place.lineage, link.place.number);
     let header = format!("l={lineage};n=9000000000000000000;p={lineage}:{number};c=x/0/0;k={};i=1/1", uuid::Uuid::now_v7());
     let headers = [
         ("ce_type", "farandole.payments.PaymentExpected"),
@@ -287,59 +234,4 @@ async fn a_forged_chain_is_noticed() {
         ready.to_string().contains("it begins a second history").then_some(())
     })
     .await;
-}
-
-/// Lineage and number of the last record of payments in the partition of `key`.
-async fn last_link(own: &Own, key: &str) -> (i64, i64) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &own.shop.parts.kafka)
-        .set("group.id", "forger")
-        .set("auto.offset.reset", "earliest")
-        .create()
-        .unwrap();
-    let topic = format!("{}payments", own.shop.parts.prefix);
-    let partition = farandole::partitioner::partition(key.as_bytes(), 6);
-    let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, partition, Offset::Offset(low)).unwrap();
-    consumer.assign(&list).unwrap();
-    let mut last = None;
-    while last.as_ref().is_none_or(|record: &Record| record.offset + 1 < high) {
-        if let Some(message) = consumer.poll(Duration::from_secs(10)) {
-            last = Some(Record::copy(&message.unwrap()));
-        }
-    }
-    let (_, link) = last.unwrap().link().unwrap().unwrap();
-    (link.place.lineage, link.place.number)
-}
-
-/// Sends a record without a `farandole` header, as a foreign producer would.
-async fn foreign(own: &Own, service: &str, key: &str, kind: &str, value: Option<&[u8]>) {
-    let id = uuid::Uuid::now_v7().to_string();
-    send(own, service, key, &[("ce_type", kind), ("ce_source", "/foreign"), ("ce_id", &id)], value).await;
-}
-
-async fn send(own: &Own, service: &str, key: &str, headers: &[(&str, &str)], value: Option<&[u8]>) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &own.shop.parts.kafka).set("partitioner", "murmur2_random");
-    let producer: FutureProducer = config.create().unwrap();
-    let topic = format!("{}{service}", own.shop.parts.prefix);
-    let add = |all: OwnedHeaders, (key, value): &(&str, &str)| all.insert(Header { key, value: Some(*value) });
-    let headers = headers.iter().fold(OwnedHeaders::new(), add);
-    let mut record: FutureRecord<'_, str, [u8]> = FutureRecord::to(&topic).key(key).headers(headers);
-    if let Some(value) = value {
-        record = record.payload(value);
-    }
-    producer.send(record, Duration::from_secs(10)).await.unwrap();
-}
-
-async fn parked(own: &Own, service: &str) -> Vec<(String, String)> {
-    let pool = own.shop.pool(service).await.unwrap();
-    let rows = sqlx::query_as("select aggregate, reason from farandole.parked order by seq").fetch_all(&pool).await.unwrap();
-    pool.close().await;
-    rows
-}
-
-async fn parked_len(own: &Own, service: &str) -> usize {
-    parked(own, service).await.len()
 }

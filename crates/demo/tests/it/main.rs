@@ -6,5 +6,8 @@ mod bad_input;
 mod import;
 mod kit;
 mod loyalty;
+mod parking;
 mod readme;
+mod records;
+mod rows;
 mod trouble;

@@ -9,6 +9,7 @@ use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
 use super::{Error, Source, Verdict, Work};
 use crate::codec::Codec;
+use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::table::{Keys, Tables};
 use crate::{agenda, outbox, parking};
@@ -45,6 +46,11 @@ impl<P: Participant> Engine<P> {
     /// The codec, for who decodes inputs.
     pub fn codec(&self) -> &Codec {
         &self.codec
+    }
+
+    /// The service's journal.
+    pub fn journal(&self) -> Journal {
+        Journal::beside(&self.topic, self.codec.clone())
     }
 
     /// The participant.

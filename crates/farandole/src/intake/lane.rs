@@ -18,6 +18,7 @@ use super::position::Position;
 use super::strangers;
 use super::worker::Item;
 use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
+use crate::parking::journal::Journal;
 use crate::parking::{self, Limits, Parked};
 use crate::participant::Participant;
 use crate::step::{self, Append};
@@ -117,7 +118,8 @@ fn answer<P: Participant>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Err
 async fn transaction<P: Participant>(engine: &Engine<P>, limits: Limits, portions: &mut [Portion<P>]) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<Work<P>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
-    let mut source = Together { batches: portions.iter().map(|p| &p.batch).collect(), limits };
+    let batches = portions.iter().map(|p| &p.batch).collect();
+    let mut source = Together { batches, limits, journal: engine.journal() };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
@@ -130,6 +132,7 @@ async fn transaction<P: Participant>(engine: &Engine<P>, limits: Limits, portion
 struct Together<'a> {
     batches: Vec<&'a Batch>,
     limits: Limits,
+    journal: Journal,
 }
 
 impl<P: Participant> Source<P> for Together<'_> {
@@ -157,10 +160,7 @@ impl<P: Participant> Source<P> for Together<'_> {
                 parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault: Some(fault) });
             }
         }
-        parking::park(conn, &parked, self.limits).await.map_err(|refused| match refused {
-            parking::Refused::Full(why) => Error::Full(why),
-            parking::Refused::Database(source) => Error::Database { doing: "parking", inputs: works.len(), source },
-        })?;
+        parking::park(conn, &self.journal, &parked, self.limits).await?;
         let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
         step::append_many(conn, &moves).await.map_err(|e| match e {
             step::Error::Fenced { .. } => Error::Fenced(e.to_string()),

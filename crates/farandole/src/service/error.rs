@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, intake, relay, topics};
+use crate::{codec, config, engine, intake, relay, topics};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,15 @@ pub enum Error {
     /// The intake can't read.
     #[error("intake")]
     Intake(#[source] intake::Error),
+    /// Nothing to do anything about.
+    #[error("nothing is parked under {aggregate}; `parked` lists what is")]
+    NotParked {
+        /// What was named.
+        aggregate: String,
+    },
+    /// Parked inputs could not be dropped.
+    #[error("dropping parked inputs")]
+    Parked(#[source] engine::Error),
     /// The HTTP listener failed.
     #[error("HTTP")]
     Http(#[source] std::io::Error),

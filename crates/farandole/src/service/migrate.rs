@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::http::Checks;
 use crate::message::Message as _;
 use crate::participant::Participant;
-use crate::topics;
+use crate::{parking, topics};
 
 const KITS: &str = "farandole._sqlx_migrations";
 
@@ -115,6 +115,7 @@ pub(super) async fn kafka_and_registry<P: Participant>(
     patience
         .until("schemas", || async move {
             codec.register(topic, P::Event::TYPES).await.map_err(Error::Schemas)?;
+            codec.register(&topics::journal("", topic), parking::journal::TYPES).await.map_err(Error::Schemas)?;
             codec.know(P::Heard::TYPES).map_err(Error::Schemas)
         })
         .await

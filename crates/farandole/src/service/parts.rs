@@ -128,7 +128,11 @@ fn intake_config<P: Participant>(config: &Config) -> intake::Config {
         instance: config.intake.instance.clone(),
         topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
         lanes: config.intake.lanes,
-        parked: parking::Limits { aggregate: config.intake.max_parked_per_aggregate, total: config.intake.max_parked },
+        parked: parking::Limits {
+            aggregate: config.intake.max_parked_per_aggregate,
+            total: config.intake.max_parked,
+            a_minute: config.intake.max_failures_a_minute,
+        },
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
     }

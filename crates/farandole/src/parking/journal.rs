@@ -1,0 +1,183 @@
+//! What became of parked inputs, as events of the service's journal: parked, released, dropped.
+//!
+//! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
+//! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold.
+
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::codec::Codec;
+use crate::engine::Error;
+use crate::message::RecordType;
+use crate::record::Record;
+use crate::time::Timestamp;
+use crate::{outbox, topics};
+
+/// The journal's event types.
+pub const TYPES: &[RecordType] = &[
+    RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc") },
+    RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc") },
+    RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc") },
+];
+const AGGREGATE_TYPE: &str = "parked";
+
+/// Where a record is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Place {
+    /// Topic, with its prefix.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    #[sqlx(rename = "record_offset")]
+    pub offset: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+impl From<&Record> for Place {
+    fn from(record: &Record) -> Self {
+        Self { topic: record.topic.clone(), partition: record.partition, offset: record.offset }
+    }
+}
+
+/// What happened to a parked input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happened {
+    /// It waits; with the reason, unless it only queues behind another.
+    Parked(Option<String>),
+    /// It was processed.
+    Released,
+    /// It was given up.
+    Dropped {
+        /// Why.
+        reason: String,
+        /// By whom.
+        by: String,
+    },
+}
+
+/// One entry.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Under what the input is or was parked.
+    pub aggregate: String,
+    /// The input.
+    pub place: Place,
+    /// What happened.
+    pub what: Happened,
+}
+
+// The values, field for field as the schemas have them.
+#[derive(Serialize)]
+struct Parked<'a> {
+    aggregate: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Released<'a> {
+    aggregate: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+#[derive(Serialize)]
+struct Dropped<'a> {
+    aggregate: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    reason: &'a str,
+    by: &'a str,
+}
+
+/// A service's journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    codec: Codec,
+    topic: String,
+}
+
+impl Journal {
+    /// The journal beside `own`, a service's own topic. The codec must have [`TYPES`] registered for it.
+    pub fn beside(own: &str, codec: Codec) -> Self {
+        Self { codec, topic: topics::journal("", own) }
+    }
+
+    /// Appends entries to the outbox, in order.
+    ///
+    /// # Errors
+    /// When a type isn't registered, and the database's.
+    pub async fn append(&self, conn: &mut PgConnection, at: Timestamp, entries: &[Entry]) -> Result<(), Error> {
+        let rows = entries.iter().map(|entry| self.row(at, entry)).collect::<Result<Vec<_>, _>>()?;
+        outbox::append(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
+    }
+}
+
+impl Journal {
+    fn row(&self, at: Timestamp, entry: &Entry) -> Result<outbox::Row, Error> {
+        let aggregate = entry.aggregate.as_str();
+        let Place { topic, partition, offset } = &entry.place;
+        let (topic, partition, offset) = (topic.as_str(), *partition, *offset);
+        let (kind, payload) = match &entry.what {
+            Happened::Parked(reason) => {
+                let reason = reason.as_deref();
+                (TYPES[0].name, self.codec.encode(TYPES[0].name, &Parked { aggregate, topic, partition, offset, reason }))
+            }
+            Happened::Released => {
+                (TYPES[1].name, self.codec.encode(TYPES[1].name, &Released { aggregate, topic, partition, offset }))
+            }
+            Happened::Dropped { reason, by } => {
+                (TYPES[2].name, self.codec.encode(TYPES[2].name, &Dropped { aggregate, topic, partition, offset, reason, by }))
+            }
+        };
+        let id = Uuid::now_v7();
+        Ok(outbox::Row {
+            topic: self.topic.clone(),
+            id,
+            aggregate_type: AGGREGATE_TYPE,
+            aggregate: aggregate.to_owned(),
+            kind,
+            payload: payload.map_err(|source| Error::Encode { name: kind, source })?,
+            time: at,
+            cause: entry.place.to_string(),
+            correlation: id,
+            of: (1, 1),
+            traceparent: None,
+            command: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_fits_its_schema() {
+        let journal = Journal::beside("orders", Codec::offline(TYPES));
+        let place = Place { topic: "payments".into(), partition: 3, offset: 42 };
+        let (reason, by) = ("it is a test".to_owned(), "me".to_owned());
+        for (what, kind) in [
+            (Happened::Parked(None), "farandole.journal.Parked"),
+            (Happened::Parked(Some("no such order".into())), "farandole.journal.Parked"),
+            (Happened::Released, "farandole.journal.Released"),
+            (Happened::Dropped { reason, by }, "farandole.journal.Dropped"),
+        ] {
+            let row = journal.row(Timestamp::from_micros(7), &Entry { aggregate: "order-1".into(), place: place.clone(), what });
+            let row = row.unwrap();
+            assert_eq!((row.kind, row.topic.as_str(), row.aggregate.as_str()), (kind, "orders.journal", "order-1"));
+            assert_eq!((row.cause.as_str(), row.time.micros()), ("payments/3/42", 7));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! An operator's view of what a service has parked; the service itself may run meanwhile.
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::{Error, Service, parts};
+use crate::codec::Codec;
+use crate::config::Config;
+use crate::parking::journal::{self, Journal, Place};
+use crate::parking::operate::{self, Queue, Which};
+use crate::participant::Participant;
+use crate::topics;
+
+impl<P: Participant, E> Service<P, E> {
+    /// What is parked.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
+        let mut conn = connect(config).await?;
+        let queues = operate::list(&mut conn).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
+        let _ = conn.close().await; // only read
+        queues
+    }
+
+    /// Has an aggregate's inputs tried within a second.
+    ///
+    /// # Errors
+    /// When nothing of it is parked, and the database's.
+    pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
+        let mut conn = connect(config).await?;
+        let found = operate::retry(&mut conn, aggregate).await;
+        match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
+            true => Ok(()),
+            false => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+        }
+    }
+
+    /// Gives up the first of an aggregate's parked inputs, or all, for a reason; says which.
+    ///
+    /// # Errors
+    /// When nothing of it is parked, and the database's.
+    pub async fn drop_parked(
+        &self,
+        config: &Config,
+        aggregate: &str,
+        which: Which,
+        reason: &str,
+        by: &str,
+    ) -> Result<Vec<Place>, Error> {
+        let own = topics::own(&config.topics.prefix, P::NAME);
+        let pools = parts::Pools::new(P::NAME, &config.database)?;
+        let codec = Codec::new(&config.registry.url, pools.intake.clone());
+        codec.register(&topics::journal("", &own), journal::TYPES).await.map_err(Error::Schemas)?;
+        let mut conn = connect(config).await?;
+        let dropped = operate::drop(&mut conn, &Journal::beside(&own, codec), aggregate, which, reason, by).await;
+        pools.close().await;
+        match dropped.map_err(Error::Parked)? {
+            places if places.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+            places => Ok(places),
+        }
+    }
+}
+
+async fn connect(config: &Config) -> Result<PgConnection, Error> {
+    let conn = PgConnection::connect_with(&parts::connect_options(&config.database)?).await;
+    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
+}
