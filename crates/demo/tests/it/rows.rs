@@ -135,7 +135,16 @@ async fn an_order_whose_answer_is_lost_ends() {
     let settled = own.until(placed, "cancelled").await;
     assert_eq!(settled["reason"], "NOT_CONFIRMED_IN_TIME", "{settled}");
     own.shop.restart("inventory").await.unwrap();
-    let after = own.place("11111", 1, "tok_a").await;
-    own.until(&after, "confirmed").await;
-    kit::eventually("nothing of it to be reserved", async || (own.stock("11111").await == (5, 1)).then_some(())).await;
+    let pool = own.shop.pool("inventory").await.unwrap();
+    kit::eventually("the stock to be reserved and released", async || {
+        let told: Vec<String> = sqlx::query_scalar("select type from farandole.outbox where aggregateid = $1 order by seq")
+            .bind(placed)
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        (told == ["farandole.inventory.StockReserved", "farandole.inventory.StockReleased"]).then_some(())
+    })
+    .await;
+    pool.close().await;
+    assert_eq!(own.stock("11111").await, (5, 0));
 }

@@ -1,6 +1,7 @@
 //! The agenda on a real PostgreSQL: who claims, what closing does, what commits.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+mod batches;
 mod closing;
 mod deadlines;
 mod effects;

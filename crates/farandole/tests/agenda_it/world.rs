@@ -181,7 +181,7 @@ impl World {
     }
 
     pub fn engine(&self, poke: &Poke) -> Arc<Engine<Chronicle>> {
-        let codec = Codec::offline(Event::TYPES);
+        let codec = Codec::offline(&[Event::TYPES, farandole::parking::journal::TYPES].concat());
         let poke = poke.clone();
         let wake = Box::new(move || poke.wake());
         Arc::new(Engine::new(Arc::new(Chronicle), codec, self.pool.clone(), "chronicle".to_owned(), Box::new(|| {}), wake))

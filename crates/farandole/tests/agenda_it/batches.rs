@@ -1,0 +1,244 @@
+//! Batches that meet: at an absent row, at idempotency keys, at few connections, at a parked aggregate.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use farandole::agenda::Poke;
+use farandole::engine::{Engine, Error, Idempotency, NoSource, Origin, Source, Verdict, Work};
+use farandole::parking::{self, Limits, Parked};
+use farandole::record::{Header, Record};
+use farandole::{Body, Codec, Message as _};
+use sqlx::PgConnection;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Chronicle, Event, Happened, World, eventually};
+
+/// Runs a batch as its owners do: one that met another is run again.
+async fn decided(engine: &Engine<Chronicle>, mut works: Vec<Work<Chronicle>>) -> Vec<Verdict> {
+    for _ in 0..50 {
+        match engine.run(&mut works, &mut NoSource).await {
+            Err(error) if error.is_collision() => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("fifty collisions in a row");
+}
+
+fn heard(key: &str, what: &str) -> Work<Chronicle> {
+    let happened = Happened { key: key.to_owned(), what: what.to_owned() };
+    Work::new(Body::Heard(happened.into()), Origin { cause: format!("{what}/0/0"), ..Origin::default() })
+}
+
+fn command(scope: &str, key: &str, what: &str) -> Work<Chronicle> {
+    let happened = Happened { key: format!("{scope}-{key}"), what: what.to_owned() };
+    let body_hash = [what.len() as u8; 32];
+    let asked = Idempotency { scope: scope.to_owned(), key: key.to_owned(), body_hash };
+    let origin = Origin { cause: "command/test".to_owned(), idempotency: Some(asked), ..Origin::default() };
+    Work::new(Body::Command(happened), origin)
+}
+
+/// Numbers that are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % n
+    }
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        (1..items.len()).rev().for_each(|i| items.swap(i, self.below(i + 1)));
+    }
+}
+
+/// D3: two topics announce the same new keys at once. Guard: absent keys are locked, and looked for again. Without, both see no
+/// row, and the later one writes over what the earlier one wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_topics_announce_the_same_new_key() {
+    let world = World::new().await;
+    let (left, right) = (world.engine(&Poke::default()), world.engine(&Poke::default()));
+    let mut dice = Dice(3);
+    for round in 0..10 {
+        let mut keys: Vec<String> = (0..40).map(|n| format!("key-{round}-{n}")).collect();
+        let lefts = keys.iter().map(|key| heard(key, "left")).collect();
+        dice.shuffle(&mut keys);
+        let rights = keys.iter().map(|key| heard(key, "right")).collect();
+        tokio::join!(decided(&left, lefts), decided(&right, rights));
+    }
+    let stories: Vec<(String, i64)> =
+        sqlx::query_as("select story, count(*) from stories group by 1 order by 1").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(stories.iter().map(|(_, n)| n).sum::<i64>(), 400);
+    assert!(stories.iter().all(|(story, _)| story == "left, right" || story == "right, left"), "{stories:?}");
+}
+
+/// D12: 64 clients with overlapping keys in any order. Guard: keys are locked sorted, before anything else. Without, two batches
+/// wait for each other, and a caller sees a deadlock.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_do_not_deadlock_on_keys() {
+    let world = World::new().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in 0..64 {
+        let engine = world.engine(&Poke::default());
+        tasks.spawn(async move {
+            let mut dice = Dice(client);
+            for _ in 0..4 {
+                let mut keys: Vec<usize> = (0..40).collect();
+                dice.shuffle(&mut keys);
+                let mut works: Vec<_> = keys[..20].iter().map(|key| command("shop", &key.to_string(), "asked")).collect();
+                let verdicts = engine.run(&mut works, &mut NoSource).await.expect("nobody sees a deadlock");
+                assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(Some(_)))), "{verdicts:?}");
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    // F33: 5,120 requests under forty keys are forty things done.
+    let (stories, once) =
+        (world.count("select count(*) from stories").await, "select count(*) from stories where story = 'asked'");
+    assert_eq!((stories, world.count(once).await), (40, 40));
+}
+
+/// F34: one key of two callers is two keys; and of one caller with another body it is a mistake. Guard: scope and body's hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_its_caller() {
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    let verdicts = decided(&engine, vec![command("ann", "1", "asked"), command("bob", "1", "asked")]).await;
+    assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(Some(_)))), "{verdicts:?}");
+    assert_eq!((world.story("ann-1").await.as_str(), world.story("bob-1").await.as_str()), ("asked", "asked"));
+    let verdicts = decided(&engine, vec![command("ann", "1", "something else")]).await;
+    assert!(matches!(&verdicts[..], [Verdict::Refused(problem)] if problem.status == 422), "{verdicts:?}");
+    assert_eq!(world.story("ann-1").await, "asked");
+}
+
+/// F51: fifty at once on a pool of two. Guard: a batch takes one connection, and all that it does on it. Without, each may hold
+/// one and wait for another for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_tasks_on_two_connections() {
+    let world = World::new().await;
+    let options = world.pool.connect_options().as_ref().clone();
+    let few =
+        PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(30)).connect_with(options).await.unwrap();
+    let few = World { pool: few };
+    let tasks: Vec<_> = (0..50)
+        .map(|n| {
+            let engine = few.engine(&Poke::default());
+            tokio::spawn(async move { decided(&engine, vec![heard(&format!("key-{}", n % 7), "x")]).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(few.count("select sum(length(replace(story, ', ', ''))) from stories").await, 50);
+}
+
+/// A record of `key`, and a batch's source that parks what must be, as the intake's does.
+struct One(Record);
+
+impl One {
+    fn new(codec: &Codec, key: &str, what: &str, offset: i64) -> Self {
+        let value = Event::from(Happened { key: key.to_owned(), what: what.to_owned() }).encode(codec).unwrap();
+        let headers = vec![Header { name: "ce_type".to_owned(), value: Happened::NAME.to_owned() }];
+        let (key, value) = (Some(key.as_bytes().to_vec()), Some(value));
+        Self(Record { topic: "happened".to_owned(), partition: 0, offset, key, value, headers })
+    }
+}
+
+/// What a batch parks with.
+struct Feed<'a>(&'a One, parking::journal::Journal);
+
+impl Source<Chronicle> for Feed<'_> {
+    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<Chronicle>]) -> Result<Vec<bool>, Error> {
+        Ok(vec![true; works.len()])
+    }
+    async fn settle(&mut self, conn: &mut PgConnection, _: &[Work<Chronicle>], verdicts: &[Verdict]) -> Result<(), Error> {
+        let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
+        let aggregate = String::from_utf8(self.0.0.key.clone().unwrap()).unwrap();
+        let record = &self.0.0;
+        match &verdicts[0] {
+            Verdict::Parked(fault) => {
+                parking::park(conn, &self.1, &[Parked { aggregate, record, fault: Some(fault) }], limits).await
+            }
+            Verdict::Held { .. } => parking::park(conn, &self.1, &[Parked { aggregate, record, fault: None }], limits).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn feed(engine: &Engine<Chronicle>, record: &One) {
+    let Event::Happened(happened) = Event::decode(0, engine.codec(), record.0.value.as_deref().unwrap()).unwrap();
+    let mut works =
+        [Work::new(Body::Heard(Event::Happened(happened)), Origin { cause: "feed/0/0".to_owned(), ..Origin::default() })];
+    while let Err(error) = engine.run(&mut works, &mut Feed(record, engine.journal())).await {
+        assert!(error.is_collision(), "{error}");
+    }
+}
+
+/// D6: a release empties a queue while the intake has one more for it, in both orders. Guard: what is parked is asked for once the
+/// rows are locked, by both. Without, the later input overtakes, or joins a queue that nobody looks at any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_and_one_more_input() {
+    for release_first in [true, false] {
+        let world = World::new().await;
+        let engine = world.engine(&Poke::default());
+        let key = "order-1";
+        world.tell([(key, "stick")]).await;
+        let (first, second) = (One::new(engine.codec(), key, "first", 1), One::new(engine.codec(), key, "second", 2));
+        feed(&engine, &first).await;
+        // No command passes a parked aggregate; what it waits for comes from elsewhere.
+        sqlx::query("update stories set story = 'stick, free'").execute(&world.pool).await.unwrap();
+        assert_eq!(world.count("select count(*) from farandole.parked").await, 1);
+
+        // A stranger holds the row, so that both wait for it in the order in which they come.
+        let mut holder = world.pool.begin().await.unwrap();
+        sqlx::query("select 1 from stories for no key update").execute(&mut *holder).await.unwrap();
+        let waiting = |n: i64| {
+            let world = &world;
+            async move {
+                eventually("the row to be waited for", async || {
+                    let sql =
+                        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+                    world.count(sql).await == n
+                })
+                .await;
+            }
+        };
+        let stop = CancellationToken::new();
+        let release = || tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()));
+        let releases = if release_first {
+            let releases = release();
+            waiting(1).await;
+            releases
+        } else {
+            tokio::spawn(async {})
+        };
+        let feeding = {
+            let engine = world.engine(&Poke::default());
+            tokio::spawn(async move { feed(&engine, &second).await })
+        };
+        waiting(if release_first { 2 } else { 1 }).await;
+        let later = if release_first {
+            tokio::spawn(async {})
+        } else {
+            let releases = release();
+            waiting(2).await;
+            releases
+        };
+        holder.commit().await.unwrap();
+        feeding.await.unwrap();
+        eventually("both to have taken effect", async || world.story(key).await == "stick, free, first, second").await;
+        eventually("nothing to be parked", async || world.count("select count(*) from farandole.parked").await == 0).await;
+        stop.cancel();
+        releases.await.unwrap();
+        later.await.unwrap();
+        let told: Vec<(String, i64)> = sqlx::query_as(
+            "select substr(type, 19), count(*) from farandole.outbox where topic = 'chronicle.journal' group by 1 order by 1",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        let told: BTreeMap<String, i64> = told.into_iter().collect();
+        assert_eq!(told.get("Parked"), told.get("Released"), "{told:?}");
+    }
+}
