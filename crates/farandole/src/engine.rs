@@ -16,15 +16,20 @@ mod plan;
 pub mod session;
 mod transaction;
 
+pub(crate) use plan::guarded_async;
 pub use transaction::{Engine, Wake};
+pub(crate) use transaction::{LIMIT, given_up};
 
 use std::future::Future;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::codec::Codec;
+use crate::parking::journal::Journal;
 use crate::participant::{Body, Input, Participant};
 use crate::problem::{Answer, Problem};
+use crate::record::{Record, Said};
 use crate::time::Timestamp;
 
 /// One input and where it came from.
@@ -97,9 +102,9 @@ pub struct Fault {
 }
 
 /// Where a batch's inputs come from, inside the batch's transaction: positions, claims, parked rows.
-pub trait Source<P: Participant>: Send {
+pub trait Source<W>: Send {
     /// Called once the batch's rows are locked: says which inputs still stand, one a work.
-    fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+    fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
     /// Whether these inputs come from the parked ones, so that what is parked doesn't hold them.
     fn releases(&self) -> bool {
         false
@@ -108,9 +113,38 @@ pub trait Source<P: Participant>: Send {
     fn settle(
         &mut self,
         conn: &mut PgConnection,
-        works: &[Work<P>],
+        works: &[W],
         verdicts: &[Verdict],
     ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What the intake hands records to: an [`Engine`] with its participant, or [`Handling`](crate::handler::Handling) with a handler
+/// over tables of its own. Positions, chain, lanes and parking are the same for both.
+pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
+    /// What a record becomes.
+    type Work: Send + Sync + 'static;
+    /// Where batches run.
+    fn pool(&self) -> &PgPool;
+    /// What values are read with.
+    fn codec(&self) -> &Codec;
+    /// Where it is told what was parked and released; none for who has no topic.
+    fn journal(&self) -> Option<Journal>;
+    /// What a record says, judged by its headers and value alone.
+    fn read(&self, record: &Record) -> Said<Self::Work>;
+    /// What parks when `work` can't be processed.
+    ///
+    /// # Errors
+    /// When that can't be told.
+    fn aggregate(&self, work: &Self::Work) -> Result<String, Error>;
+    /// Runs all of `works` in one transaction.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    fn run<S: Source<Self::Work>>(
+        &self,
+        works: &mut [Self::Work],
+        source: &mut S,
+    ) -> impl Future<Output = Result<Vec<Verdict>, Error>> + Send;
 }
 
 /// Why a batch was not committed. Nothing of it has happened.
@@ -145,9 +179,15 @@ pub enum Error {
     /// The decision read a row that `touches` didn't name: a fault of the participant.
     #[error("decide or evolve read row {0}, which touches() doesn't name")]
     Untouched(String),
-    /// The participant panicked.
-    #[error("the participant panicked: {0}")]
+    /// The participant or handler panicked.
+    #[error("the service's code panicked: {0}")]
     Panicked(String),
+    /// A handler's word on a record of the batch.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// A handler's word on something that will be there later.
+    #[error("not yet: {0}")]
+    NotYet(String),
 }
 
 impl Error {
@@ -167,8 +207,8 @@ impl Error {
                 code => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
             }),
             Self::Database { source: sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), .. } => true,
-            Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
-            Self::Database { .. } | Self::Fenced(_) | Self::Full(_) => false,
+            Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) | Self::Refused(_) => true,
+            Self::Database { .. } | Self::Fenced(_) | Self::Full(_) | Self::NotYet(_) => false,
         }
     }
 }
@@ -181,7 +221,8 @@ impl Error {
                 !e.code().is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
             }
             Self::Database { .. } => self.is_data(),
-            Self::Fenced(_) | Self::Full(_) | Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) => true,
+            Self::Fenced(_) | Self::Full(_) | Self::Encode { .. } | Self::Untouched(_) => true,
+            Self::Panicked(_) | Self::Refused(_) | Self::NotYet(_) => true,
         }
     }
 
@@ -208,11 +249,11 @@ pub fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoSource;
 
-impl<P: Participant> Source<P> for NoSource {
-    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+impl<W: Sync> Source<W> for NoSource {
+    async fn claim(&mut self, _conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
         Ok(vec![true; works.len()])
     }
-    async fn settle(&mut self, _conn: &mut PgConnection, _works: &[Work<P>], _verdicts: &[Verdict]) -> Result<(), Error> {
+    async fn settle(&mut self, _conn: &mut PgConnection, _works: &[W], _verdicts: &[Verdict]) -> Result<(), Error> {
         Ok(())
     }
 }

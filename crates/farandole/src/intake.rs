@@ -30,9 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::Processor;
 use crate::parking::Limits;
-use crate::participant::Participant;
 
 pub use position::{Position, positions};
 pub(crate) use strangers::forget;
@@ -58,6 +57,24 @@ pub struct Config {
     pub max_records: usize,
     /// Bytes a batch at most.
     pub max_bytes: usize,
+}
+
+impl Config {
+    /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.
+    pub fn new(group: impl Into<String>, bootstrap: impl Into<String>, topics: Vec<String>) -> Self {
+        let defaults = crate::config::Intake::default();
+        Self {
+            bootstrap: bootstrap.into(),
+            properties: BTreeMap::new(),
+            group: group.into(),
+            instance: None,
+            topics,
+            lanes: defaults.lanes,
+            parked: Limits::from(&defaults),
+            max_records: defaults.max_records,
+            max_bytes: defaults.max_bytes,
+        }
+    }
 }
 
 /// Why the intake ended other than by shutdown.
@@ -91,17 +108,17 @@ impl Troubles {
     }
 }
 
-/// Reads topics into an engine.
+/// Reads topics into an engine or a handler.
 #[derive(Debug)]
-pub struct Intake<P: Participant> {
-    engine: Arc<Engine<P>>,
+pub struct Intake<P: Processor> {
+    engine: Arc<P>,
     config: Config,
     troubles: Troubles,
 }
 
-impl<P: Participant> Intake<P> {
+impl<P: Processor> Intake<P> {
     /// An intake; nothing is read before [`Intake::run`].
-    pub fn new(engine: Arc<Engine<P>>, config: Config) -> Self {
+    pub fn new(engine: Arc<P>, config: Config) -> Self {
         Self { engine, config, troubles: Troubles::default() }
     }
 

@@ -34,6 +34,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
+use crate::config;
 use crate::engine::{Error, Fault};
 #[cfg(doc)]
 use crate::participant::Participant;
@@ -107,12 +108,23 @@ pub struct Limits {
     pub a_minute: u32,
 }
 
-/// Parks records, in order, and says so in the journal. At a limit nothing is parked and nothing moves on: the partition waits
+impl From<&config::Intake> for Limits {
+    fn from(config: &config::Intake) -> Self {
+        Self { aggregate: config.max_parked_per_aggregate, total: config.max_parked, a_minute: config.max_failures_a_minute }
+    }
+}
+
+/// Parks records, in order, and says so in the journal, if there is one. At a limit nothing is parked and nothing moves on: the partition waits
 /// until there is room.
 ///
 /// # Errors
 /// [`Error::Full`] at a limit.
-pub async fn park(conn: &mut PgConnection, journal: &Journal, parked: &[Parked<'_>], limits: Limits) -> Result<(), Error> {
+pub async fn park(
+    conn: &mut PgConnection,
+    journal: Option<&Journal>,
+    parked: &[Parked<'_>],
+    limits: Limits,
+) -> Result<(), Error> {
     if parked.is_empty() {
         return Ok(());
     }
@@ -150,12 +162,14 @@ pub async fn park(conn: &mut PgConnection, journal: &Journal, parked: &[Parked<'
     .execute(&mut *conn)
     .await
     .map_err(Error::database("parking", parked.len()))?;
-    let entries = column(parked, |p| Entry {
-        aggregate: name_of(&p.aggregate).into_owned(),
-        place: p.record.into(),
-        what: Happened::Parked(p.fault.map(|f| short(&f.reason))),
-    });
-    journal.append(conn, now, &entries).await?;
+    if let Some(journal) = journal {
+        let entries = column(parked, |p| Entry {
+            aggregate: name_of(&p.aggregate).into_owned(),
+            place: p.record.into(),
+            what: Happened::Parked(p.fault.map(|f| short(&f.reason))),
+        });
+        journal.append(conn, now, &entries).await?;
+    }
     metrics::counter!("farandole_parked_total").increment(parked.len() as u64);
     Ok(())
 }

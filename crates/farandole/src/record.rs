@@ -44,9 +44,9 @@ pub struct Header {
 
 /// What a record says.
 #[derive(Debug)]
-pub enum Said<P: Participant> {
+pub enum Said<W> {
     /// An input.
-    Input(Box<Work<P>>),
+    Input(Box<W>),
     /// A type that the service knows and leaves alone.
     Nothing,
     /// It can't be read.
@@ -109,8 +109,21 @@ impl Record {
         }
     }
 
+    /// Its type: header `ce_type`.
+    pub fn kind(&self) -> Option<&str> {
+        self.header("ce_type")
+    }
+
+    /// Its value, as the type `name`.
+    ///
+    /// # Errors
+    /// As [`Codec::decode`]; a record without a value can't be read either.
+    pub fn decode<T: serde::de::DeserializeOwned>(&self, codec: &Codec, name: &str) -> Result<T, crate::codec::Error> {
+        codec.decode(name, self.value.as_deref().unwrap_or_default())
+    }
+
     /// As [`Record::read`], unless its `farandole` header is damaged: then nobody knows whether it is the next.
-    pub fn read_in_chain<P: Participant>(&self, codec: &Codec) -> Said<P> {
+    pub fn read_in_chain<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
         match self.link() {
             Ok(_) => self.read(codec),
             Err(reason) => Said::Fault(Fault { reason, passing: false }),
@@ -118,7 +131,7 @@ impl Record {
     }
 
     /// Reads the record for participant `P`. The writer's schema must have been prepared.
-    pub fn read<P: Participant>(&self, codec: &Codec) -> Said<P> {
+    pub fn read<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
         let fault = |reason: String, passing| Said::Fault(Fault { reason, passing });
         let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned(), false) };
         let index = match P::Heard::find(kind) {

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use describe::Description;
 pub use error::Error;
+pub use migrate::migrate;
 pub use run::Bound;
 
 use crate::agenda::{Effects, NoEffects};

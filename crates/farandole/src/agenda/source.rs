@@ -7,8 +7,7 @@ use uuid::Uuid;
 
 use super::backoff::{Backoff, draw};
 use super::claims::{self, Claim, Id, Next};
-use crate::engine::{Error, Source, Verdict, Work};
-use crate::participant::Participant;
+use crate::engine::{Error, Source, Verdict};
 
 /// A task that a batch decides about: the claim under which its outcome was had, or, for a deadline, what was read.
 #[derive(Debug, Clone)]
@@ -45,14 +44,14 @@ pub(super) struct Claims<'a> {
     pub held: &'a [Held],
 }
 
-impl<P: Participant> Source<P> for Claims<'_> {
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+impl<W: Sync> Source<W> for Claims<'_> {
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
         debug_assert_eq!(works.len(), self.held.len());
         let tasks: Vec<(&Id, i64)> = self.held.iter().map(|h| (&h.id, h.claim.step)).collect();
         claims::lock(conn, &tasks).await.map_err(Error::database("locking tasks", works.len()))
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
         let mut done = Vec::new();
         let mut later = Vec::new();
         for (held, verdict) in self.held.iter().zip(verdicts) {

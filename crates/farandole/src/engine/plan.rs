@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use super::idempotency::Known;
@@ -142,10 +143,17 @@ impl<P: Participant> Ground<'_, P> {
 
 /// Runs a participant's code; its panic is an error of the batch.
 pub(super) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str);
-        Error::Panicked(words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words").to_owned())
-    })
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| panicked(&*panic))
+}
+
+/// Runs a handler's code; its panic is an error of the batch.
+pub(crate) async fn guarded_async<T>(code: impl Future<Output = T>) -> Result<T, Error> {
+    AssertUnwindSafe(code).catch_unwind().await.map_err(|panic| panicked(&*panic))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    Error::Panicked(words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words").to_owned())
 }
 
 /// A refusal is an answer for a caller, and a fault of anything else.

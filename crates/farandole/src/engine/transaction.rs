@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 
 use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
-use super::{Error, Source, Verdict, Work};
+use super::{Error, Processor, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
+use crate::record::{Record, Said};
 use crate::table::{Keys, Tables};
 use crate::{agenda, outbox, parking};
 
 /// A batch that takes longer has lost its connection without a word: locks are waited for for 10 s, and a batch takes some 10 ms.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Called after a commit that left something to do.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -76,20 +78,14 @@ impl<P: Participant> Engine<P> {
     /// # Errors
     /// Nothing of the batch has happened, and it may be run again; but see [`Error::is_data`]. The one exception is an error
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
-    pub async fn run<S: Source<P>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
+    pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let mut conn = self.pool.acquire().await.map_err(Error::database("waiting for a connection", n))?;
-        match tokio::time::timeout(LIMIT, self.transact(&mut conn, works, source)).await {
-            Ok(result) => result,
-            Err(_) => {
-                // Given back to the pool, it would be asked whether it lives, and keep its place until it answers.
-                conn.close_on_drop();
-                Err(Error::Database { doing: "waiting for the database's answer", inputs: n, source: sqlx::Error::PoolTimedOut })
-            }
-        }
+        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, works, source)).await;
+        done.unwrap_or_else(|_| Err(given_up(&mut conn, n)))
     }
 
-    async fn transact<S: Source<P>>(
+    async fn transact<S: Source<Work<P>>>(
         &self,
         conn: &mut PgConnection,
         works: &mut [Work<P>],
@@ -147,5 +143,40 @@ impl<P: Participant> Engine<P> {
         }
         metrics::histogram!("farandole_batch_inputs").record(n as f64);
         Ok(verdicts)
+    }
+}
+
+/// The error of a batch that took longer than [`LIMIT`].
+pub(crate) fn given_up(conn: &mut PoolConnection<Postgres>, inputs: usize) -> Error {
+    // Given back to the pool, it would be asked whether it lives, and keep its place until it answers.
+    conn.close_on_drop();
+    Error::Database { doing: "waiting for the database's answer", inputs, source: sqlx::Error::PoolTimedOut }
+}
+
+impl<P: Participant> Processor for Engine<P> {
+    type Work = Work<P>;
+
+    fn pool(&self) -> &PgPool {
+        self.pool()
+    }
+
+    fn codec(&self) -> &Codec {
+        self.codec()
+    }
+
+    fn journal(&self) -> Option<Journal> {
+        Some(self.journal())
+    }
+
+    fn read(&self, record: &Record) -> Said<Work<P>> {
+        record.read_in_chain::<P>(&self.codec)
+    }
+
+    fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
+        self.aggregate(work)
+    }
+
+    async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
+        self.run(works, source).await
     }
 }

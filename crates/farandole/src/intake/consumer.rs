@@ -20,8 +20,7 @@ use super::lane::Lane;
 use super::position::{Position, scope};
 use super::worker::{End, Worker};
 use super::{Config, Error, Troubles};
-use crate::engine::{Engine, chain_of};
-use crate::participant::Participant;
+use crate::engine::{Processor, chain_of};
 use crate::record::Record;
 use crate::step;
 
@@ -66,8 +65,8 @@ impl Assigned {
     }
 }
 
-struct Context<P: Participant> {
-    engine: Arc<Engine<P>>,
+struct Context<P: Processor> {
+    engine: Arc<P>,
     config: Arc<Config>,
     troubles: Troubles,
     runtime: Handle,
@@ -77,13 +76,13 @@ struct Context<P: Participant> {
     running: Vec<JoinHandle<()>>,
 }
 
-impl<P: Participant> ClientContext for Context<P> {
+impl<P: Processor> ClientContext for Context<P> {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka consumer");
     }
 }
 
-impl<P: Participant> ConsumerContext for Context<P> {
+impl<P: Processor> ConsumerContext for Context<P> {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let done = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assign(consumer, list)
@@ -101,7 +100,7 @@ impl<P: Participant> ConsumerContext for Context<P> {
     }
 }
 
-impl<P: Participant> Context<P> {
+impl<P: Processor> Context<P> {
     /// Starts a worker a partition where the database says that it is.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
@@ -194,8 +193,8 @@ impl<P: Participant> Context<P> {
 }
 
 /// Polls until shutdown.
-pub(super) fn run<P: Participant>(
-    engine: Arc<Engine<P>>,
+pub(super) fn run<P: Processor>(
+    engine: Arc<P>,
     config: Config,
     troubles: Troubles,
     runtime: Handle,
@@ -267,7 +266,7 @@ pub(super) fn run<P: Participant>(
 }
 
 /// Gives a record to its worker; 1 if its partition had to be paused.
-fn hand_over<P: Participant>(consumer: &BaseConsumer<Context<P>>, record: Record) -> usize {
+fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) -> usize {
     let at = (record.topic.clone(), record.partition);
     let mut assigned = consumer.context().lock();
     let Some(partition) = assigned.get_mut(&at) else { return 0 };
@@ -293,7 +292,7 @@ fn hand_over<P: Participant>(consumer: &BaseConsumer<Context<P>>, record: Record
 }
 
 /// Resumes partitions whose channel has room again; says how many are still full.
-fn room<P: Participant>(consumer: &BaseConsumer<Context<P>>) -> usize {
+fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
     let mut resume = Vec::new();
     let mut full = 0;
     let max_bytes = consumer.context().config.max_bytes;
@@ -327,7 +326,7 @@ fn room<P: Participant>(consumer: &BaseConsumer<Context<P>>) -> usize {
 }
 
 /// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.
-fn restart_ended<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
+fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
     let context = consumer.context();
     let ended: Vec<At> = context.lock().iter().filter(|(_, a)| a.worker.is_finished()).map(|(at, _)| at.clone()).collect();
     for at in ended {
@@ -347,7 +346,7 @@ fn restart_ended<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
 }
 
 /// Says which partitions no longer hold what their position wants: the client reads nothing of them any more.
-fn gone<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
+fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
     let context = consumer.context();
     let at: Vec<(At, i64)> = context.lock().iter().map(|(at, a)| (at.clone(), a.next.load(Ordering::Relaxed))).collect();
     for ((topic, partition), next) in at {
@@ -364,7 +363,7 @@ fn gone<P: Participant>(consumer: &BaseConsumer<Context<P>>) {
 }
 
 /// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.
-fn tell<P: Participant>(consumer: &BaseConsumer<Context<P>>, mode: CommitMode) {
+fn tell<P: Processor>(consumer: &BaseConsumer<Context<P>>, mode: CommitMode) {
     let mut list = TopicPartitionList::new();
     for (at, partition) in consumer.context().lock().iter_mut() {
         let next = partition.next.load(Ordering::Relaxed);

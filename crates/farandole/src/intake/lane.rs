@@ -17,10 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::position::Position;
 use super::strangers;
 use super::worker::Item;
-use crate::engine::{Engine, Error, Fault, Source, Verdict, Work, chain_of};
+use crate::engine::{Error, Fault, Processor, Source, Verdict, chain_of};
 use crate::parking::journal::Journal;
 use crate::parking::{self, Limits, Parked};
-use crate::participant::Participant;
 use crate::step::{self, Append};
 
 /// Inputs a transaction, but for a single portion that is larger: more gain nothing, and what a commit holds locked stays small.
@@ -42,44 +41,44 @@ pub(super) struct Batch {
 }
 
 /// A batch on its way through a lane.
-struct Portion<P: Participant> {
-    works: Vec<Work<P>>,
+struct Portion<P: Processor> {
+    works: Vec<P::Work>,
     batch: Batch,
     reply: oneshot::Sender<Ran<P>>,
 }
 
 /// A batch after its run: stored whole, or not at all and to be tried again.
-pub(super) struct Ran<P: Participant> {
-    pub works: Vec<Work<P>>,
+pub(super) struct Ran<P: Processor> {
+    pub works: Vec<P::Work>,
     pub batch: Batch,
     pub result: Result<(), Arc<Error>>,
 }
 
 /// Where workers hand in their batches.
-pub(super) struct Lane<P: Participant>(mpsc::Sender<Portion<P>>);
+pub(super) struct Lane<P: Processor>(mpsc::Sender<Portion<P>>);
 
-impl<P: Participant> Clone for Lane<P> {
+impl<P: Processor> Clone for Lane<P> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<P: Participant> Lane<P> {
+impl<P: Processor> Lane<P> {
     /// A lane, and what runs it until its last handle is gone.
-    pub(super) fn new(engine: Arc<Engine<P>>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
+    pub(super) fn new(engine: Arc<P>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
         let (portions, waiting) = mpsc::channel(WAITING);
         (Self(portions), run(engine, limits, waiting))
     }
 
     /// Runs a batch, with whatever else waits. None when the lane has ended.
-    pub(super) async fn run(&self, works: Vec<Work<P>>, batch: Batch) -> Option<Ran<P>> {
+    pub(super) async fn run(&self, works: Vec<P::Work>, batch: Batch) -> Option<Ran<P>> {
         let (reply, ran) = oneshot::channel();
         self.0.send(Portion { works, batch, reply }).await.ok()?;
         ran.await.ok()
     }
 }
 
-async fn run<P: Participant>(engine: Arc<Engine<P>>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
+async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
     let mut waiting = Vec::new();
     while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
         while let Ok(portion) = queue.try_recv() {
@@ -92,11 +91,11 @@ async fn run<P: Participant>(engine: Arc<Engine<P>>, limits: Limits, mut queue: 
             inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
         };
         let some = waiting.iter().take_while(fits).count().max(1);
-        together(&engine, limits, waiting.drain(..some).collect()).await;
+        together(&*engine, limits, waiting.drain(..some).collect()).await;
     }
 }
 
-async fn together<P: Participant>(engine: &Engine<P>, limits: Limits, mut portions: Vec<Portion<P>>) {
+async fn together<P: Processor>(engine: &P, limits: Limits, mut portions: Vec<Portion<P>>) {
     let result = transaction(engine, limits, &mut portions).await;
     if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
         for portion in portions {
@@ -109,15 +108,15 @@ async fn together<P: Participant>(engine: &Engine<P>, limits: Limits, mut portio
     answer(portions, &result.map_err(Arc::new));
 }
 
-fn answer<P: Participant>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error>>) {
+fn answer<P: Processor>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error>>) {
     for Portion { works, batch, reply } in portions {
         let _ = reply.send(Ran { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
     }
 }
 
-async fn transaction<P: Participant>(engine: &Engine<P>, limits: Limits, portions: &mut [Portion<P>]) -> Result<(), Error> {
+async fn transaction<P: Processor>(engine: &P, limits: Limits, portions: &mut [Portion<P>]) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
-    let mut works: Vec<Work<P>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
     let mut source = Together { batches, limits, journal: engine.journal() };
     let result = engine.run(&mut works, &mut source).await.map(drop);
@@ -132,11 +131,11 @@ async fn transaction<P: Participant>(engine: &Engine<P>, limits: Limits, portion
 struct Together<'a> {
     batches: Vec<&'a Batch>,
     limits: Limits,
-    journal: Journal,
+    journal: Option<Journal>,
 }
 
-impl<P: Participant> Source<P> for Together<'_> {
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+impl<W: Sync> Source<W> for Together<'_> {
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
         let mut records = Vec::with_capacity(works.len());
         for batch in &self.batches {
             records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
@@ -144,7 +143,7 @@ impl<P: Participant> Source<P> for Together<'_> {
         strangers::fresh(conn, &records).await.map_err(Error::database("looking for foreign records", works.len()))
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
         let mut parked: Vec<Parked<'_>> = Vec::new();
         let mut verdicts = verdicts.iter();
         for batch in &self.batches {
@@ -160,7 +159,7 @@ impl<P: Participant> Source<P> for Together<'_> {
                 parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault: Some(fault) });
             }
         }
-        parking::park(conn, &self.journal, &parked, self.limits).await?;
+        parking::park(conn, self.journal.as_ref(), &parked, self.limits).await?;
         let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
         step::append_many(conn, &moves).await.map_err(|e| match e {
             step::Error::Fenced { .. } => Error::Fenced(e.to_string()),

@@ -13,8 +13,7 @@ use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::{Config, Troubles};
 use crate::chain::{self, Head, Verdict};
-use crate::engine::{self, Engine, Fault, chain_of};
-use crate::participant::Participant;
+use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said};
 use crate::step;
 
@@ -40,8 +39,8 @@ pub(super) enum End {
     Fenced,
 }
 
-pub(super) struct Worker<P: Participant> {
-    pub engine: Arc<Engine<P>>,
+pub(super) struct Worker<P: Processor> {
+    pub engine: Arc<P>,
     pub config: Arc<Config>,
     pub topic: String,
     pub partition: i32,
@@ -67,7 +66,7 @@ pub(super) struct Item {
     pub after: Position,
 }
 
-impl<P: Participant> Worker<P> {
+impl<P: Processor> Worker<P> {
     pub(super) async fn run(mut self, mut records: mpsc::Receiver<Record>) -> End {
         let stop = self.stop.clone();
         loop {
@@ -201,7 +200,7 @@ impl<P: Participant> Worker<P> {
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let fault = match record.read_in_chain::<P>(self.engine.codec()) {
+            let fault = match self.engine.read(record) {
                 Said::Nothing => continue,
                 Said::Fault(fault) => (record.aggregate(), fault),
                 Said::Input(work) => match (self.engine.aggregate(&work), &doomed) {

@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::{Entry, Happened, Journal, Place};
 use super::short;
-use crate::engine::{Engine, Error, Source, Verdict, Work, chain_of};
-use crate::participant::Participant;
+use crate::engine::{Error, Processor, Source, Verdict, chain_of};
 use crate::record::{Header, Record, Said};
 use crate::time::Timestamp;
 
@@ -26,7 +25,7 @@ const ROWS: i64 = 200;
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
 /// Releases what is due, until `shutdown`.
-pub async fn run<P: Participant>(engine: Arc<Engine<P>>, shutdown: CancellationToken) {
+pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
     let mut rounds = 0_u64;
     loop {
         tokio::select! {
@@ -39,13 +38,13 @@ pub async fn run<P: Participant>(engine: Arc<Engine<P>>, shutdown: CancellationT
         {
             tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
         }
-        if let Err(error) = round(&engine).await {
+        if let Err(error) = round(&*engine).await {
             tracing::warn!(error = chain_of(&error), "could not look after parked inputs; trying again");
         }
     }
 }
 
-async fn round<P: Participant>(engine: &Engine<P>) -> Result<(), Error> {
+async fn round<P: Processor>(engine: &P) -> Result<(), Error> {
     let due: Vec<String> = sqlx::query_scalar(
         "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked order by aggregate, seq) first
          where retry_at <= clock_timestamp() limit $1",
@@ -69,7 +68,7 @@ struct Row {
 }
 
 /// Runs an aggregate's parked inputs, oldest first, until one fails.
-async fn release<P: Participant>(engine: &Engine<P>, aggregate: &str) -> Result<(), Error> {
+async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error> {
     let rows = rows(engine.pool(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
     let ids = rows.iter().filter_map(|r| r.record.schema_id());
     if let Err(error) = engine.codec().prepare(ids).await {
@@ -78,7 +77,7 @@ async fn release<P: Participant>(engine: &Engine<P>, aggregate: &str) -> Result<
     let (mut works, mut waiting, mut done, mut fault) = (Vec::new(), Vec::new(), Vec::new(), None);
     for row in rows {
         let one = (row.seq, Place::from(&row.record));
-        match row.record.read_in_chain::<P>(engine.codec()) {
+        match engine.read(&row.record) {
             Said::Input(work) => {
                 works.push(*work);
                 waiting.push(one);
@@ -149,18 +148,18 @@ async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> s
 /// The parked rows of one aggregate, as the source of a batch.
 struct Release {
     aggregate: String,
-    journal: Journal,
+    journal: Option<Journal>,
     /// Those of the works, and those that say nothing to this service.
     waiting: Vec<(i64, Place)>,
     done: Vec<(i64, Place)>,
 }
 
-impl<P: Participant> Source<P> for Release {
+impl<W: Sync> Source<W> for Release {
     fn releases(&self) -> bool {
         true
     }
 
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
         // Another replica may be at the same aggregate: who locks the rows first releases them, the other finds them gone.
         let seqs: Vec<i64> = self.waiting.iter().chain(&self.done).map(|(seq, _)| *seq).collect();
         let there: HashSet<i64> =
@@ -175,7 +174,7 @@ impl<P: Participant> Source<P> for Release {
         Ok(self.waiting.iter().map(|(seq, _)| there.contains(seq)).collect())
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
         let at = |doing| Error::database(doing, works.len());
         let taken = self.waiting.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(one, _)| one);
         let (seqs, places): (Vec<i64>, Vec<Place>) = self.done.iter().chain(taken).cloned().unzip();
@@ -189,7 +188,9 @@ impl<P: Participant> Source<P> for Release {
         .map_err(at("releasing"))?;
         let entry = |place| Entry { aggregate: self.aggregate.clone(), place, what: Happened::Released };
         let entries: Vec<Entry> = places.into_iter().map(entry).collect();
-        self.journal.append(conn, Timestamp::from_micros(now), &entries).await?;
+        if let Some(journal) = &self.journal {
+            journal.append(conn, Timestamp::from_micros(now), &entries).await?;
+        }
         let stuck = verdicts.iter().find_map(|v| match v {
             Verdict::Parked(fault) => Some(fault.reason.as_str()),
             _ => None,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sqlx::migrate::{Migration, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::wait::Patience;
 use super::{Error, Missing, parts};
@@ -26,6 +26,21 @@ fn kit() -> Migrator {
     kit.create_schema("farandole");
     kit.set_ignore_missing(true);
     kit
+}
+
+/// Makes or updates the kit's tables alone, in schema `farandole`, for who uses outbox or intake beside tables of their own. May
+/// run again, and from several places at once.
+///
+/// # Errors
+/// The migration's or the database's.
+pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    let doing = "migrating the kit's tables";
+    let mut conn = pool.acquire().await.map_err(|source| Error::Database { doing, source })?.detach();
+    let result = one(&mut conn, "kit's", &kit(), Missing::Make).await;
+    let _ = conn.close().await; // what was done is committed; a migration that failed would keep its lock on a pooled connection
+    result?;
+    // Whoever appends may do so before a relay has ever run.
+    crate::relay::partitions::ensure(pool).await.map_err(Error::Relay)
 }
 
 /// Everything, with waits bounded by `process.wait`.

@@ -83,7 +83,7 @@ pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, r
 pub(super) struct Deciders<P: Participant, E> {
     pub commands: Commands<P>,
     pub runner: Runner<P>,
-    pub intake: Intake<P>,
+    pub intake: Intake<Engine<P>>,
     pub agenda: Agenda<P, E>,
     /// Releases what is parked.
     pub releases: Arc<Engine<P>>,
@@ -128,11 +128,7 @@ fn intake_config<P: Participant>(config: &Config) -> intake::Config {
         instance: config.intake.instance.clone(),
         topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
         lanes: config.intake.lanes,
-        parked: parking::Limits {
-            aggregate: config.intake.max_parked_per_aggregate,
-            total: config.intake.max_parked,
-            a_minute: config.intake.max_failures_a_minute,
-        },
+        parked: parking::Limits::from(&config.intake),
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
     }

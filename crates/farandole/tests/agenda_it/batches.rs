@@ -148,7 +148,7 @@ impl One {
 /// What a batch parks with.
 struct Feed<'a>(&'a One, parking::journal::Journal);
 
-impl Source<Chronicle> for Feed<'_> {
+impl Source<Work<Chronicle>> for Feed<'_> {
     async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<Chronicle>]) -> Result<Vec<bool>, Error> {
         Ok(vec![true; works.len()])
     }
@@ -158,9 +158,11 @@ impl Source<Chronicle> for Feed<'_> {
         let record = &self.0.0;
         match &verdicts[0] {
             Verdict::Parked(fault) => {
-                parking::park(conn, &self.1, &[Parked { aggregate, record, fault: Some(fault) }], limits).await
+                parking::park(conn, Some(&self.1), &[Parked { aggregate, record, fault: Some(fault) }], limits).await
             }
-            Verdict::Held { .. } => parking::park(conn, &self.1, &[Parked { aggregate, record, fault: None }], limits).await,
+            Verdict::Held { .. } => {
+                parking::park(conn, Some(&self.1), &[Parked { aggregate, record, fault: None }], limits).await
+            }
             _ => Ok(()),
         }
     }

@@ -1,0 +1,228 @@
+//! Reading topics into tables of one's own: an async handler, called with a batch of records inside the transaction that moves
+//! the position.
+//!
+//! For who has a schema already and wants neither participants nor a topic of their own. What the intake guarantees holds here
+//! too: each record's effects on the database and the position behind it are one transaction, so after a crash anywhere it is
+//! applied or read again; the chain rule drops what came before and notices what is missing; what can't be processed parks under
+//! its key, its successors behind it in order, and the others go on. The same workers, lanes and parking run it as run
+//! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything.
+//!
+//! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses (SQLSTATE classes 22, 23
+//! and 54). The batch is halved until the record is alone, and that one parks; a handler need not say which it was. Any other error
+//! of the database, and [`Error::NotYet`], is trouble of the system: nothing parks, the batch waits and is tried again.
+//!
+//! **Assumptions.** The handler's effects are all in its transaction: a batch may be run several times, and only the last run counts.
+//! It returns the errors of its queries, for a transaction with an error in it can't be committed; to go on after one, it uses a
+//! savepoint (`tx.begin()`). A batch takes less than a minute. Calls to the outside world don't belong here.
+//!
+//! **Locks.** A batch's keys are locked first (advisory, sorted), so that of one key no two calls run at once, whatever topics or
+//! replicas its records come from; the handler's own locks come after, in an order that is its own business.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tokio_util::sync::CancellationToken;
+
+use crate::codec::{self, Codec};
+use crate::engine::{self, Fault, LIMIT, Processor, Source, Verdict, chain_of, given_up, guarded_async};
+use crate::intake::{self, Intake, Troubles};
+use crate::parking::{self, journal::Journal};
+use crate::record::{Record, Said};
+
+/// A batch's transaction.
+pub type Tx<'a> = sqlx::Transaction<'a, Postgres>;
+
+/// What is done with records.
+pub trait Handler: Send + Sync + 'static {
+    /// Applies `records`, at least one, in their order. The kit commits.
+    ///
+    /// # Errors
+    /// See [`Error`]: one record's fault, or trouble that ends.
+    fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Why a handler can't apply its records.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One of them can't be processed: it is looked for, and parks with this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// All of them have to wait for something: nothing parks, they are tried again.
+    #[error("{0}")]
+    NotYet(String),
+    /// A query failed; its SQLSTATE tells which of the two it is.
+    #[error("the handler's query failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            // The tables don't know what the record speaks of; waiting for that would hold up the whole partition.
+            sqlx::Error::RowNotFound => Self::Refused("a row that the handler needs isn't there".to_owned()),
+            error => Self::Database(error),
+        }
+    }
+}
+
+impl From<codec::Error> for Error {
+    fn from(error: codec::Error) -> Self {
+        if error.is_passing() { Self::NotYet(chain_of(&error)) } else { Self::Refused(chain_of(&error)) }
+    }
+}
+
+/// Reads topics into a handler: intake and releases of what is parked.
+#[derive(Debug)]
+pub struct Reader<H: Handler> {
+    handling: Arc<Handling<H>>,
+    intake: Intake<Handling<H>>,
+}
+
+impl<H: Handler> Reader<H> {
+    /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
+    /// needs a connection a lane and one more, with [bounded](engine::session::bounded) sessions. `codec` loads the schemas that the
+    /// handler will read with.
+    pub fn new(handler: H, codec: Codec, pool: PgPool, config: intake::Config) -> Self {
+        let handling = Arc::new(Handling { handler, codec, pool });
+        Self { intake: Intake::new(Arc::clone(&handling), config), handling }
+    }
+
+    /// What troubles its partitions.
+    pub fn troubles(&self) -> Troubles {
+        self.intake.troubles()
+    }
+
+    /// Reads until `shutdown`; then finishes the batches in flight and leaves the group.
+    ///
+    /// # Errors
+    /// When the client can't be made. Trouble at run time is waited out.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), intake::Error> {
+        let ended = shutdown.child_token();
+        let releases = parking::run(self.handling, ended.clone());
+        let intake = async {
+            let result = self.intake.run(shutdown).await;
+            ended.cancel();
+            result
+        };
+        tokio::join!(intake, releases).0
+    }
+}
+
+/// A handler with what the intake needs around it.
+pub struct Handling<H> {
+    handler: H,
+    codec: Codec,
+    pool: PgPool,
+}
+
+impl<H> std::fmt::Debug for Handling<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handling").field("handler", &std::any::type_name::<H>()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Processor for Handling<H> {
+    type Work = Record;
+
+    fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    fn journal(&self) -> Option<Journal> {
+        None
+    }
+
+    fn read(&self, record: &Record) -> Said<Record> {
+        match record.link() {
+            Ok(_) => Said::Input(Box::new(record.clone())),
+            Err(reason) => Said::Fault(Fault { reason, passing: false }),
+        }
+    }
+
+    fn aggregate(&self, record: &Record) -> Result<String, engine::Error> {
+        Ok(record.aggregate())
+    }
+
+    async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
+        let n = records.len();
+        let mut conn = self.pool.acquire().await.map_err(engine::Error::database("waiting for a connection", n))?;
+        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, records, source)).await;
+        let done = done.unwrap_or_else(|_| Err(given_up(&mut conn, n)));
+        if let Err(engine::Error::Panicked(_)) = done {
+            // Nobody knows what it was in the middle of.
+            conn.close_on_drop();
+        }
+        done
+    }
+}
+
+impl<H: Handler> Handling<H> {
+    async fn transact<S: Source<Record>>(
+        &self,
+        conn: &mut PgConnection,
+        records: &[Record],
+        source: &mut S,
+    ) -> Result<Vec<Verdict>, engine::Error> {
+        let at = |doing| engine::Error::database(doing, records.len());
+        let mut tx = conn.begin().await.map_err(at("begin"))?;
+        let keys: Vec<String> = records.iter().map(Record::aggregate).collect();
+        lock(&mut tx, &keys).await.map_err(at("locking keys"))?;
+        let standing = source.claim(&mut tx, records).await?;
+        let names: Vec<&str> = if source.releases() { Vec::new() } else { keys.iter().map(String::as_str).collect() };
+        let (_, parked) = parking::among(&mut tx, &names).await.map_err(at("reading what is parked"))?;
+        let verdicts: Vec<Verdict> = std::iter::zip(standing, keys).map(|(stands, key)| verdict(stands, key, &parked)).collect();
+        self.call(&mut tx, records, &verdicts).await?;
+        source.settle(&mut tx, records, &verdicts).await?;
+        tx.commit().await.map_err(at("commit"))?;
+        metrics::histogram!("farandole_batch_inputs").record(records.len() as f64);
+        Ok(verdicts)
+    }
+
+    /// Calls the handler with those that are neither gone nor held.
+    async fn call(&self, tx: &mut Tx<'_>, records: &[Record], verdicts: &[Verdict]) -> Result<(), engine::Error> {
+        let stands = |verdict: &Verdict| matches!(verdict, Verdict::Done(_));
+        let some: Vec<Record>;
+        let records = if verdicts.iter().all(stands) {
+            records
+        } else {
+            some = records.iter().zip(verdicts).filter(|(_, v)| stands(v)).map(|(record, _)| record.clone()).collect();
+            &some
+        };
+        if records.is_empty() {
+            return Ok(());
+        }
+        let inputs = records.len();
+        guarded_async(self.handler.handle(tx, records)).await?.map_err(|error| match error {
+            Error::Refused(reason) => engine::Error::Refused(reason),
+            Error::NotYet(reason) => engine::Error::NotYet(reason),
+            Error::Database(source) => engine::Error::Database { doing: "the handler", inputs, source },
+        })
+    }
+}
+
+fn verdict(stands: bool, key: String, parked: &std::collections::HashSet<String>) -> Verdict {
+    match stands {
+        false => Verdict::Lost,
+        true if parked.contains(&key) => Verdict::Held { behind: key },
+        true => Verdict::Done(None),
+    }
+}
+
+async fn lock(conn: &mut PgConnection, keys: &[String]) -> sqlx::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "select pg_advisory_xact_lock(n) from (select distinct hashtextextended('handler/' || k, 0) as n
+         from unnest($1::text[]) as t(k) order by 1 offset 0) locks",
+    )
+    .bind(keys)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
