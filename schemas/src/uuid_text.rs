@@ -5,20 +5,25 @@
 
 use std::fmt;
 
-use serde::{Deserializer, Serializer, de::Visitor};
+use serde::{Deserializer, Serialize, Serializer, de::Visitor};
 use uuid::Uuid;
 
-pub(crate) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+/// A UUID that is written as text.
+pub(crate) struct Text<'a>(pub &'a Uuid);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-    deserializer.deserialize_str(Text)
+    deserializer.deserialize_str(TextVisitor)
 }
 
-struct Text;
+struct TextVisitor;
 
-impl Visitor<'_> for Text {
+impl Visitor<'_> for TextVisitor {
     type Value = Uuid;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use farandole::{Codec, Message as _};
 use uuid::Uuid;
 
 use crate::events::{Event, order};
-use crate::machine;
+use crate::machine::{Usage, own_usage};
 use crate::report::{Figure, Side};
 
 /// Values a run: some tenths of a second.
@@ -22,21 +22,21 @@ pub fn measure(runs: u16) -> anyhow::Result<[Figure; 2]> {
     ensure!(Event::decode(0, &codec, &bytes)? == event, "what was encoded doesn't read back");
     let (mut encode, mut decode) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+        let (began, cpu) = (Instant::now(), own_usage()?);
         for _ in 0..VALUES {
             black_box(black_box(&event).encode(&codec)?);
         }
-        encode.push((side(began, cpu), None));
-        let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+        encode.push((side(began, cpu)?, None));
+        let (began, cpu) = (Instant::now(), own_usage()?);
         for _ in 0..VALUES {
             black_box(Event::decode(0, &codec, black_box(&bytes))?);
         }
-        decode.push((side(began, cpu), None));
+        decode.push((side(began, cpu)?, None));
     }
-    let figure = |measure, runs| Figure { measure, unit: "ns", peer: "", runs, peak_mb: machine::peak_mb() };
-    Ok([figure("codec: encode", encode), figure("codec: decode", decode)])
+    let figure = |measure, runs| Figure { measure, unit: "ns", peer: "", runs };
+    Ok([figure("codec encode", encode), figure("codec decode", decode)])
 }
 
-fn side(began: Instant, cpu: f64) -> Side {
-    Side { value: began.elapsed().as_secs_f64() * 1e9 / f64::from(VALUES), cpu_s: machine::cpu_seconds() - cpu }
+fn side(began: Instant, before: Usage) -> anyhow::Result<Side> {
+    Ok(Side::new(began.elapsed().as_secs_f64() * 1e9 / f64::from(VALUES), before, own_usage()?))
 }

@@ -15,8 +15,10 @@ use stage::{Sandbox, Stage};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{self, POINTS};
-use crate::report::{Figure, Side};
-use crate::{machine, plain};
+use crate::machine::{forget_peak, own_usage};
+use crate::plain;
+use crate::relay::tell;
+use crate::report::{Figure, Side, rate_since};
 
 /// The plain way is slow: it gets so many of the events.
 pub const PLAIN_SHARE: u32 = 30;
@@ -59,17 +61,26 @@ impl Place {
 }
 
 /// Events a second, with `customers` rows to be changed.
-pub async fn measure(stage: &Stage, measure: &'static str, customers: u32, count: u32, runs: u16) -> anyhow::Result<Figure> {
-    let mut figure = Figure { measure, unit: "events/s", peer: "one transaction a message", runs: Vec::new(), peak_mb: 0.0 };
+pub async fn measure(
+    stage: &Stage,
+    measure: &'static str,
+    customers: u32,
+    count: u32,
+    runs: u16,
+    beside: bool,
+) -> anyhow::Result<Figure> {
+    let mut figure = Figure::new(measure, "events/s", "one transaction a message");
     for run in 1..=runs {
         let place = Place::new(stage, customers, count).await?;
         let ours = ours(&place).await?;
-        let place = Place::new(stage, customers, count / PLAIN_SHARE).await?;
-        let theirs = plain::run(&place).await?;
-        eprintln!("bench: {measure} {run} of {runs}: {:.0} and {:.0} events/s", ours.value, theirs.value);
-        figure.runs.push((ours, Some(theirs)));
+        let mut theirs = None;
+        if beside {
+            let place = Place::new(stage, customers, count / PLAIN_SHARE).await?;
+            theirs = Some(plain::run(&place).await?);
+        }
+        tell(measure, run, runs, &ours, theirs.as_ref());
+        figure.runs.push((ours, theirs));
     }
-    figure.peak_mb = machine::peak_mb();
     Ok(figure)
 }
 
@@ -89,7 +100,8 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
         max_bytes: 1024 * 1024,
     };
     let shutdown = CancellationToken::new();
-    let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+    forget_peak()?;
+    let (began, before) = (Instant::now(), own_usage()?);
     let intake = Intake::new(Arc::new(engine), config);
     let troubles = intake.troubles();
     let task = tokio::spawn(intake.run(shutdown.clone()));
@@ -109,11 +121,11 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     };
     shutdown.cancel();
     task.await.context("the intake panicked")?.context("the intake")?;
-    let Some((from, before)) = first else { bail!("nothing was applied") };
+    let Some((from, at_first)) = first else { bail!("nothing was applied") };
+    let after = own_usage()?;
     check(place).await?;
-    let seconds = (at - from).as_secs_f64();
-    ensure!(seconds > 0.5, "{} events are too few to measure", place.events);
-    Ok(Side { value: (done - before) as f64 / seconds, cpu_s: machine::cpu_seconds() - cpu })
+    let rate = rate_since(began, (from, at_first.unsigned_abs()), (at, done.unsigned_abs()));
+    Ok(Side::new(rate, before, after))
 }
 
 /// Reads back what was applied: every order once, its points, its event, and the positions at the topic's end.

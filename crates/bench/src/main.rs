@@ -1,28 +1,64 @@
-//! `bench`: measurements on a stage, side by side with the plain way of doing the same. See `--help`.
+//! `bench`: measurements on a stage, side by side with how others do the same. See `--help`.
 
+mod check;
 mod codec;
+mod debezium;
 mod events;
+mod held;
+mod idle;
 mod intake;
+mod latency;
+mod load;
 mod machine;
 mod plain;
+mod publisher;
+mod relay;
+mod relay_process;
 mod report;
+mod rows;
+mod topics;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use stage::{Options, Stage};
 
+use debezium::Debezium;
+use publisher::Publisher;
+use report::Figure;
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// State, outbox and position for events of many keys, against one transaction a message
+    /// Events a second out of an outbox: drained, and kept up with at one event a transaction
+    Relay,
+    /// From commit to consumer at 2,000 events a second
+    Latency,
+    /// The relay's drain and latency while a foreign transaction has been open for a while
+    HeldXmin,
+    /// State, outbox and position for events of many keys
     Intake,
     /// The same with all events on ten rows
     Hot,
     /// Encoding and decoding an order of three lines
     Codec,
+    /// CPU and memory of a service with nothing to do
+    Idle,
     /// All of these
     All,
+    /// The relay alone, for the measures above
+    #[value(hide = true)]
+    RelayProcess,
+}
+
+/// Beside whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Peer {
+    /// relay and latency: a Kafka Connect worker with Debezium's outbox router, tuned and warmed up; fetched with Maven
+    Debezium,
+    /// intake and hot: one transaction a message
+    PerMessage,
 }
 
 /// Measures Farandole on real Kafka, PostgreSQL and registry. What was measured is read back and checked before a figure is
@@ -30,24 +66,54 @@ enum What {
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  scripts/bench intake\n  scripts/bench all --json > figures.jsonl\n\nExit codes: 0 measured, 1 something failed or was not right, 2 wrong usage"
+    after_help = "Examples:
+  scripts/bench relay --peer debezium
+  scripts/bench held-xmin --held 600 --runs 1
+  scripts/bench all --peer debezium --peer per-message --json > figures.jsonl
+
+A line of --json: measure, unit, ours and peer (medians), ratio (ours / peer), runs ([ours, peer] each), cpu_s and peak_mb
+([ours, peer], of the processes that do the work; of `relay sustained` CPU seconds are per 100,000 events at the rate that is
+named), peer_name, machine, versions. With STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY set, the stage that they name is used.
+
+Exit codes: 0 measured, 1 something failed or was not right, 2 wrong usage"
 )]
 struct Args {
     what: What,
+    /// Run a peer as well; may be given for each
+    #[arg(long, value_enum)]
+    peer: Vec<Peer>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
     /// How often each side runs
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     runs: u16,
-    /// Events a run
-    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
-    events: u32,
+    /// Events a run [default: relay 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    events: Option<u32>,
+    /// held-xmin: seconds that the foreign transaction has been open, under load, before anything is measured
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    held: u64,
+    /// idle: seconds of a run
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    idle: u64,
+}
+
+impl Args {
+    fn wants(&self, what: What) -> bool {
+        self.what == what || self.what == What::All
+    }
+
+    fn events(&self, default: u32) -> u32 {
+        self.events.unwrap_or(default)
+    }
 }
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    match measure(Args::parse()).await {
+    let args = Args::parse();
+    let done = if args.what == What::RelayProcess { relay_process::run().await } else { run(args).await };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -56,27 +122,65 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(args: Args) -> anyhow::Result<()> {
-    let wanted = |what| args.what == what || args.what == What::All;
-    let mut figures = Vec::new();
-    if wanted(What::Codec) {
-        figures.extend(codec::measure(args.runs)?);
-    }
-    if wanted(What::Intake) || wanted(What::Hot) {
-        let stage = tokio::task::spawn_blocking(|| Stage::start(Options::default())).await??;
-        if wanted(What::Intake) {
-            figures.push(intake::measure(&stage, "intake", 10_007, args.events, args.runs).await?);
+async fn run(args: Args) -> anyhow::Result<()> {
+    if args.what == What::Codec {
+        let version = machine::kit_version();
+        if !args.json {
+            report::heading(&machine::describe(), &version);
         }
-        if wanted(What::Hot) {
-            figures.push(intake::measure(&stage, "hot", 10, args.events, args.runs).await?);
-        }
-        tokio::task::spawn_blocking(|| drop(stage)).await?;
+        show(&args, &codec::measure(args.runs)?, &version);
+        return Ok(());
     }
-    if args.json {
-        figures.iter().for_each(|figure| println!("{}", figure.json()));
-    } else {
-        println!("{}", machine::describe());
-        report::table(&figures);
+    let debezium = args.peer.contains(&Peer::Debezium) && (args.wants(What::Relay) || args.wants(What::Latency));
+    let stage = tokio::task::spawn_blocking(move || {
+        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, ..Options::default() }))
+    })
+    .await??;
+    let mut peer = if debezium { Some(relay::peer(&stage).await?) } else { None };
+    let measured = measure(&args, &stage, &mut peer).await;
+    if let Some(Publisher::Debezium(worker)) = peer {
+        worker.end().await?;
+    }
+    tokio::task::spawn_blocking(|| drop(stage)).await?;
+    measured
+}
+
+async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> anyhow::Result<()> {
+    let mut versions = machine::versions(stage.postgres()).await?;
+    if peer.is_some() {
+        versions = format!("{versions}, Debezium {}", Debezium::version());
+    }
+    if !args.json {
+        report::heading(&machine::describe(), &versions);
+    }
+    // Each as soon as it is known: all of them take half an hour.
+    let show = |figures: &[Figure]| show(args, figures, &versions);
+    if args.wants(What::Codec) {
+        show(&codec::measure(args.runs)?);
+    }
+    if args.wants(What::Idle) {
+        show(&idle::measure(stage, Duration::from_secs(args.idle), args.runs).await?);
+    }
+    if args.wants(What::Relay) {
+        show(&relay::measure(stage, peer, args.events(1_000_000), args.runs).await?);
+    }
+    if args.wants(What::Latency) {
+        show(&latency::measure(stage, peer, args.events(30_000), args.runs).await?);
+    }
+    if args.wants(What::HeldXmin) {
+        show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?);
+    }
+    let beside = args.peer.contains(&Peer::PerMessage);
+    for (what, name, customers) in [(What::Intake, "intake", 10_007), (What::Hot, "hot", 10)] {
+        if args.wants(what) {
+            show(&[intake::measure(stage, name, customers, args.events(300_000), args.runs, beside).await?]);
+        }
     }
     Ok(())
+}
+
+fn show(args: &Args, figures: &[Figure], versions: &str) {
+    for figure in figures {
+        if args.json { println!("{}", figure.json(&machine::describe(), versions)) } else { report::row(figure) }
+    }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::events::{Event, PARTITIONS, POINTS};
 use crate::intake::Place;
-use crate::machine;
+use crate::machine::{forget_peak, own_usage};
 use crate::report::Side;
 
 const TABLES: &str = "
@@ -41,7 +41,8 @@ pub async fn run(place: &Place) -> anyhow::Result<Side> {
             readers.push((partition, consumer, high));
         }
     }
-    let (began, cpu) = (Instant::now(), machine::cpu_seconds());
+    forget_peak()?;
+    let (began, before) = (Instant::now(), own_usage()?);
     let mut tasks = tokio::task::JoinSet::new();
     for (partition, consumer, high) in readers {
         tasks.spawn(read(place.pool.clone(), place.codec.clone(), partition, consumer, high));
@@ -50,14 +51,14 @@ pub async fn run(place: &Place) -> anyhow::Result<Side> {
         done.context("a reader panicked")??;
     }
     let seconds = began.elapsed().as_secs_f64();
-    let cpu_s = machine::cpu_seconds() - cpu;
+    let after = own_usage()?;
     let (points, published): (i64, i64) =
         sqlx::query_as("select (select sum(points)::bigint from plain_accounts), (select count(*) from plain_outbox)")
             .fetch_one(&place.pool)
             .await?;
     let events = i64::from(place.events);
     ensure!((points, published) == (events * POINTS, events), "{events} events gave {points} points and {published} events");
-    Ok(Side { value: f64::from(place.events) / seconds, cpu_s })
+    Ok(Side::new(f64::from(place.events) / seconds, before, after))
 }
 
 async fn read(pool: PgPool, codec: Codec, partition: i32, consumer: StreamConsumer, high: i64) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! .stage/lock            held while a run is set up or swept
-//! .stage/jars-<hash>/    Kafka and the registry, shared by all runs
+//! .stage/jars-<hash>/    Kafka and the registry, shared by all runs; `jars-<name>-<hash>/` for those of a pom of others'
 //! .stage/logs/run-<pid>/ one log per part; those of the last runs stay, `logs/latest` is the newest
 //! .stage/run-<pid>/      removed at the end:
 //!     owner              locked by the process that owns the run: no lock, no owner
@@ -31,6 +31,8 @@ pub struct Options {
     pub brokers: u8,
     /// Whether to start the schema registry.
     pub registry: bool,
+    /// Whether PostgreSQL writes what logical decoding needs (`wal_level=logical`), which a peer that reads the log wants.
+    pub logical: bool,
     /// The stage's folder, `STAGE_DIR` or else `.stage` at the workspace's root.
     pub dir: PathBuf,
     /// Whether the run's data stay when it ends, until `stage clean`.
@@ -39,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, registry: true, dir: default_folder(), keep: false }
+        Self { brokers: 1, registry: true, logical: false, dir: default_folder(), keep: false }
     }
 }
 

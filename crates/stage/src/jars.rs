@@ -1,4 +1,5 @@
-//! Kafka and the registry, fetched by Maven as `deploy/stage/pom.xml` says: once per content of that file, by one process at a time.
+//! Jars, fetched by Maven as a pom says: once per content of that pom, by one process at a time. Kafka and the registry are those of
+//! `deploy/stage/pom.xml`; others bring a pom of their own.
 //!
 //! They appear under their final name only when complete, so a download that was cut off is done again.
 
@@ -28,50 +29,71 @@ pub(crate) struct Jars {
 impl Jars {
     /// Whether they have been downloaded to `dir`.
     pub fn are_in(dir: &Path) -> bool {
-        place(dir).is_dir()
+        place(dir, "jars", POM).is_dir()
     }
 
     /// Those of `dir`, downloaded if they aren't there.
     pub fn get(dir: &Path) -> Result<Self, Error> {
-        let done = place(dir);
-        if !done.is_dir() {
-            let path = dir.join("jars.lock");
-            let lock = fs::File::create(&path).at("creating", &path)?;
-            lock.lock().at("locking", &path)?;
-            // Another process may have done it while this one waited.
-            if !done.is_dir() {
-                fetch(dir, &done)?;
-            }
-        }
+        let done = get(dir, "jars", POM, "Apache Kafka and Apicurio Registry (once, about 170 MB)", unpack_registry)?;
         Ok(Self { kafka: done.join("kafka/lib"), registry: done.join("registry") })
     }
 }
 
-fn place(dir: &Path) -> PathBuf {
-    let hash: String = Sha256::digest(POM).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    dir.join(format!("jars-{hash}"))
+/// What `pom` copies to `${stage.out}` in its phase `package`, in a folder below `dir`, the stage's ([`crate::Options::dir`]).
+/// Fetched at the first call, once per content of the pom, by one process at a time; `stage clean --all` removes it. `name` is for
+/// the folder, `what` for the message that says what is being fetched.
+///
+/// # Errors
+/// Maven isn't installed, or couldn't fetch; the last lines that it wrote are in the error.
+pub fn fetched(dir: &Path, name: &str, pom: &str, what: &str) -> Result<PathBuf, Error> {
+    fs::create_dir_all(dir).at("creating", dir)?;
+    get(dir, &format!("jars-{name}"), pom, what, |_| Ok(()))
 }
 
-fn fetch(dir: &Path, done: &Path) -> Result<(), Error> {
-    let mvn = find("mvn").ok_or_else(|| Error::missing("mvn", "maven"))?;
-    eprintln!("stage: fetching Apache Kafka and Apicurio Registry with Maven (once, about 170 MB) …");
-    let part = dir.join("jars.part");
-    if part.exists() {
-        folder::remove(&part);
+fn get(dir: &Path, name: &str, pom: &str, what: &str, unpack: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+    let done = place(dir, name, pom);
+    if !done.is_dir() {
+        let path = dir.join(format!("{name}.lock"));
+        let lock = fs::File::create(&path).at("creating", &path)?;
+        lock.lock().at("locking", &path)?;
+        // Another process may have done it while this one waited.
+        if !done.is_dir() {
+            let part = dir.join(format!("{name}.part"));
+            fetch(&part, pom, what)?;
+            unpack(&part)?;
+            fs::rename(&part, &done).at("creating", &done)?;
+        }
     }
-    fs::create_dir_all(part.join("registry")).at("creating", &part)?;
+    Ok(done)
+}
+
+fn place(dir: &Path, name: &str, pom: &str) -> PathBuf {
+    let hash: String = Sha256::digest(pom).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    dir.join(format!("{name}-{hash}"))
+}
+
+fn fetch(part: &Path, text: &str, what: &str) -> Result<(), Error> {
+    let mvn = find("mvn").ok_or_else(|| Error::missing("mvn", "maven"))?;
+    eprintln!("stage: fetching {what} with Maven …");
+    if part.exists() {
+        folder::remove(part);
+    }
+    fs::create_dir_all(part).at("creating", part)?;
     let pom = part.join("pom.xml");
-    fs::write(&pom, POM).at("writing", &pom)?;
+    fs::write(&pom, text).at("writing", &pom)?;
     let mut maven = Command::new(mvn);
     maven.args(["--batch-mode", "-Dstyle.color=never", "-f"]).arg(&pom);
     maven.arg(format!("-Dstage.out={}", part.display())).arg("package");
-    run("mvn", maven)?;
-    let archive = part.join("registry.tar.gz");
+    run("mvn", maven)
+}
+
+fn unpack_registry(part: &Path) -> Result<(), Error> {
+    let (archive, registry) = (part.join("registry.tar.gz"), part.join("registry"));
+    fs::create_dir_all(&registry).at("creating", &registry)?;
     let mut tar = Command::new("tar");
-    tar.arg("xzf").arg(&archive).arg("-C").arg(part.join("registry"));
+    tar.arg("xzf").arg(&archive).arg("-C").arg(&registry);
     run("tar", tar)?;
-    fs::remove_file(&archive).at("removing", &archive)?;
-    fs::rename(&part, done).at("creating", done)
+    fs::remove_file(&archive).at("removing", &archive)
 }
 
 /// Runs a step, says which files arrive, and on failure shows what it wrote.

@@ -39,6 +39,7 @@ mod sweep;
 
 pub use error::Error;
 pub use folder::{Options, free_port};
+pub use jars::fetched;
 pub use running::Stage;
 pub use sandbox::{Database, Sandbox};
 pub use sweep::{Swept, clean, clean_all};

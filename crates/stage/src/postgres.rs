@@ -32,7 +32,7 @@ const SETTINGS: [&str; 10] = [
 ];
 
 /// The part, and the superuser's address.
-pub(crate) fn part(run: &Run, port: u16) -> Result<(Part, String), Error> {
+pub(crate) fn part(run: &Run, port: u16, logical: bool) -> Result<(Part, String), Error> {
     let bin = installed()?;
     let folder = run.part("postgres")?;
     let log = run.logs.join("postgres.log");
@@ -61,6 +61,9 @@ pub(crate) fn part(run: &Run, port: u16) -> Result<(Part, String), Error> {
     // QUIT: the server ends its children and frees its shared memory within 5 s, and leaves the disk as it is.
     let mut serve = tool("postgres").death("QUIT").args(["-D".as_ref(), data.as_os_str()]);
     serve = serve.args(SETTINGS.iter().flat_map(|setting| ["-c", setting])).args(["-c".into(), format!("port={port}")]);
+    if logical {
+        serve = serve.args(["-c", "wal_level=logical"]);
+    }
     let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
     let asked = url.clone();
     let part = Part::new("postgres", serve, Box::new(move || ask(&asked))).signals(Signal::INT, Signal::QUIT);

@@ -187,7 +187,7 @@ impl Owned {
             }
             let url = &mut url;
             threads.push(scope.spawn(|| {
-                let made = postgres::part(run, postgres_port).map(|(part, address)| {
+                let made = postgres::part(run, postgres_port, options.logical).map(|(part, address)| {
                     *url = address;
                     part
                 });

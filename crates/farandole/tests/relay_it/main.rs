@@ -5,6 +5,5 @@ mod guards;
 mod owners;
 mod partitions;
 mod rounds;
-mod speed;
 mod steps;
 mod world;

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use stage::{Options, Stage};
 
 async fn start(dir: std::path::PathBuf) -> Stage {
-    let options = Options { brokers: 0, registry: false, dir, keep: false };
+    let options = Options { brokers: 0, registry: false, dir, ..Options::default() };
     tokio::task::spawn_blocking(|| Stage::start(options)).await.unwrap().unwrap()
 }
 

@@ -1,0 +1,56 @@
+//! Each measure, small, on the real parts: that it runs to its end, that what it wrote is read back, and what it prints. What it
+//! measures there means nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::process::Command;
+
+use serde_json::Value;
+use stage::Stage;
+
+/// The lines that `bench` prints, as JSON.
+fn bench(args: &[&str]) -> Vec<Value> {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_bench")).args(args).args(["--json"]).envs(Stage::shared().env()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {}\n{said}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+}
+
+/// One after the other: they share two cores.
+#[test]
+fn every_measure_prints_its_lines() {
+    let cases: [(&[&str], &[(&str, &str)]); 7] = [
+        (&["codec"], &[("codec encode", "ns"), ("codec decode", "ns")]),
+        (&["relay"], &[("relay drain", "events/s"), ("relay sustained", "events/s")]),
+        (&["latency"], &[("latency p50", "ms"), ("latency p99", "ms")]),
+        (&["held-xmin", "--held", "2"], &[("held-xmin drain", "events/s"), ("held-xmin p50", "ms"), ("held-xmin p99", "ms")]),
+        (&["intake", "--peer", "per-message"], &[("intake", "events/s")]),
+        (&["hot", "--peer", "per-message"], &[("hot", "events/s")]),
+        (&["idle", "--idle", "2"], &[("idle CPU", "% of a core"), ("idle memory", "MB")]),
+    ];
+    for (args, expected) in cases {
+        let lines = bench(&[args, &["--events", "2000", "--runs", "1"]].concat());
+        let names: Vec<_> = lines.iter().map(|l| (l["measure"].as_str().unwrap(), l["unit"].as_str().unwrap())).collect();
+        assert_eq!(names, expected);
+        let with_peer = args.contains(&"--peer") || args[0] == "held-xmin";
+        for line in &lines {
+            let [ours, peer] = line["runs"][0].as_array().unwrap().as_slice() else { panic!("{line}") };
+            assert_eq!(line["runs"].as_array().unwrap().len(), 1, "{line}");
+            assert_eq!((&line["ours"], &line["peer"]), (ours, peer), "{line}");
+            assert_eq!((peer.is_number(), line["ratio"].is_number()), (with_peer, with_peer), "{line}");
+            assert!(line["peak_mb"][0].as_f64().unwrap() > 1.0, "{line}");
+            assert!(line["cpu_s"][0].as_f64().unwrap() >= 0.0, "{line}");
+            // An idle service may use less CPU than the kernel counts.
+            assert!(ours.as_f64().unwrap() > 0.0 || args[0] == "idle", "{line}");
+            assert!(line["machine"].as_str().unwrap().contains("cores"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_measure_is_wrong_usage() {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).arg("everything").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("relay-process"), "what is hidden stays hidden");
+}
