@@ -1,7 +1,7 @@
 //! Topics of the measurements: made, watched, read, removed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -26,12 +26,19 @@ fn admin(kafka: &str) -> anyhow::Result<AdminClient<DefaultClientContext>> {
     client(kafka).create().context("making a Kafka client")
 }
 
-/// Makes a topic of [`PARTITIONS`] partitions.
+/// Makes a topic of [`PARTITIONS`] partitions, and waits until each has a leader.
 pub async fn make(kafka: &str, topic: &str) -> anyhow::Result<()> {
     let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
     let made = admin(kafka)?.create_topics([&new], &AdminOptions::new()).await.context("making a topic")?;
     for one in made {
         one.map_err(|(topic, code)| anyhow::anyhow!("making topic {topic}: {code}"))?;
+    }
+    let (ends, until) = (Ends::of(kafka, topic)?, Instant::now() + ANSWER);
+    while let Err(error) = tokio::task::block_in_place(|| ends.each()) {
+        if Instant::now() > until {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
