@@ -105,3 +105,11 @@ create table farandole.strangers (
     primary key (source, id)
 );
 create index strangers_seen on farandole.strangers (seen_at);
+
+-- Inputs that a heal found to be applied although the position is older, until that is behind them; see intake/applied.rs.
+create table farandole.applied (
+    topic         text collate "C" not null,
+    partition     int not null,
+    record_offset bigint not null,
+    primary key (topic, partition, record_offset)
+);

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agenda::Effects;
 use crate::config::Config;
 use crate::engine::chain_of;
+use crate::heal;
 use crate::parking::operate::{Queue, Which};
 use crate::participant::Participant;
 use crate::service::{Bound, Error, Missing, Service};
@@ -62,6 +63,16 @@ enum Verb {
     },
     /// Make or update tables, topics and schemas. May run again, and while the service runs.
     Migrate,
+    /// After a restored backup or a lossy fail-over, when the service refuses to start: say where database and topics differ and what
+    /// would be done about it; with --execute, do it. Stop the service first.
+    Heal {
+        /// Do it.
+        #[arg(long)]
+        execute: bool,
+        /// How to report.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Tell what the service hears, publishes and keeps.
     Describe {
         /// How.
@@ -133,7 +144,7 @@ where
         return ExitCode::SUCCESS;
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
-    let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. });
+    let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. } | Verb::Heal { .. });
     if works {
         if let Err(error) = loaded.config.check() {
             return usage(&error);
@@ -166,6 +177,13 @@ where
                 Ok(())
             }
         }),
+        Verb::Heal { execute, output } => {
+            let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
+            on_runtime(loaded.config, async |config| {
+                print(&service.heal(&config, mode).await?, output);
+                Ok(())
+            })
+        }
         Verb::Describe { output } => return describe(&service, &loaded.config, output),
         Verb::Openapi => {
             return match service.openapi_json() {
@@ -222,13 +240,16 @@ fn list(queues: &[Queue], output: Output) {
 }
 
 fn describe<P: Participant, E>(service: &Service<P, E>, config: &Config, output: Output) -> ExitCode {
-    let description = service.description(config);
-    match output {
-        Output::Text => print!("{description}"),
-        // Text and lists of text always are JSON.
-        Output::Json => println!("{}", serde_json::to_string_pretty(&description).unwrap_or_default()),
-    }
+    print(&service.description(config), output);
     ExitCode::SUCCESS
+}
+
+fn print(what: &(impl Serialize + std::fmt::Display), output: Output) {
+    match output {
+        Output::Text => print!("{what}"),
+        // Text, numbers, lists and maps with text keys always are JSON.
+        Output::Json => println!("{}", serde_json::to_string_pretty(what).unwrap_or_default()),
+    }
 }
 
 fn on_runtime(

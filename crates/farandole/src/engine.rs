@@ -16,7 +16,7 @@ mod plan;
 pub mod session;
 mod transaction;
 
-pub(crate) use plan::guarded_async;
+pub(crate) use plan::{guarded, guarded_async, op};
 pub use transaction::{Engine, Wake};
 pub(crate) use transaction::{LIMIT, given_up};
 

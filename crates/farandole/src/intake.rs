@@ -19,6 +19,7 @@
 //! an unconditional position, two owners of a partition both apply during a rebalance; without the chain, a producer's
 //! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
 
+mod applied;
 mod consumer;
 mod lane;
 mod position;
@@ -34,7 +35,6 @@ use crate::engine::Processor;
 use crate::parking::Limits;
 
 pub use position::{Position, positions};
-pub(crate) use strangers::forget;
 
 /// How the intake reads.
 #[derive(Debug, Clone)]
@@ -150,4 +150,9 @@ impl<P: Processor> Intake<P> {
         let _ = thread.join();
         result
     }
+}
+
+/// Forgets what needn't be remembered any more: old foreign records, and inputs that a heal found to be applied.
+pub(crate) async fn forget(pool: &sqlx::PgPool) -> sqlx::Result<u64> {
+    Ok(strangers::forget(pool).await? + applied::forget(pool).await?)
 }

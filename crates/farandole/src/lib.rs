@@ -10,6 +10,7 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod handler;
+pub mod heal;
 pub mod http;
 pub mod intake;
 pub mod message;

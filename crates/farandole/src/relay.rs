@@ -21,15 +21,15 @@
 //! links and partitions; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics;
 //! [`partitions`] the outbox's tables; `upkeep` what goes on beside.
 
-mod continuity;
+pub(crate) mod continuity;
 mod error;
 mod headers;
-mod log;
+pub(crate) mod log;
 pub mod partitions;
-mod produce;
+pub(crate) mod produce;
 mod publish;
 mod read;
-mod state;
+pub(crate) mod state;
 mod status;
 mod term;
 mod upkeep;
@@ -46,7 +46,7 @@ use uuid::Uuid;
 pub use error::Error;
 pub use status::{Role, Status};
 
-use log::Taken;
+use log::{Purpose, Taken};
 use term::{Round, Term};
 
 /// How the relay works. `Config::new` has the defaults.
@@ -178,7 +178,7 @@ impl Relay {
 
     async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
         let (log, state) = loop {
-            match log::take(&self.pool, self.me, self.config.lease).await? {
+            match log::take(&self.pool, &self.config.service, self.me, self.config.lease, Purpose::Publish).await? {
                 Taken::Mine(log, state) => break (log, state),
                 Taken::Other(left) => {
                     self.status.set_role(Role::Standby);

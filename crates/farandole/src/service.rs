@@ -33,10 +33,12 @@ pub use migrate::migrate;
 pub use run::Bound;
 
 use crate::agenda::{Effects, NoEffects};
+use crate::codec::Codec;
 use crate::commands::Commands;
 use crate::config::{self, Config};
-use crate::http;
+use crate::message::Message as _;
 use crate::participant::Participant;
+use crate::{heal, http, topics};
 
 /// What a service's routes work with.
 #[derive(Debug)]
@@ -127,6 +129,29 @@ impl<P: Participant, E> Service<P, E> {
     /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
     pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
         migrate::all::<P>(&self.migrations, config).await
+    }
+}
+
+impl<P: Participant, E> Service<P, E> {
+    /// Compares the database with the service's own topic after one of them was set back, and brings them together again if
+    /// `mode` says so; see [`heal`](crate::heal).
+    ///
+    /// # Errors
+    /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached.
+    pub async fn heal(&self, config: &Config, mode: heal::Mode) -> Result<heal::Report, Error> {
+        config.check().map_err(Error::Config)?;
+        let checks = http::Checks::default();
+        let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
+        migrate::tables(&patience, &self.migrations, config, Missing::Refuse).await?;
+        let pools = parts::Pools::new(P::NAME, &config.database)?;
+        let codec = Codec::new(&config.registry.url, pools.intake.clone());
+        codec.know(P::Event::TYPES).map_err(Error::Schemas)?;
+        let prefix = &config.topics.prefix;
+        let heard = P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect();
+        let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
+        let healed = heal::heal(&pools.relay, &parts::relay_config::<P>(config), &fold, mode).await;
+        pools.close().await;
+        healed.map_err(Error::Heal)
     }
 }
 

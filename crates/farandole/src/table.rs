@@ -76,6 +76,11 @@ impl Keys {
         self
     }
 
+    /// Whether it names none.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeSet::is_empty)
+    }
+
     /// Adds what `other` names.
     pub fn merge(&mut self, other: Self) {
         for (table, keys) in other.0 {
@@ -92,7 +97,7 @@ impl Keys {
 #[derive(Debug)]
 pub struct Table<R: Row> {
     rows: BTreeMap<String, Slot<R>>,
-    missed: RefCell<Option<String>>,
+    missed: RefCell<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +108,7 @@ struct Slot<R> {
 
 impl<R: Row> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), missed: RefCell::new(None) }
+        Self { rows: BTreeMap::new(), missed: RefCell::default() }
     }
 }
 
@@ -114,7 +119,7 @@ impl<R: Row> Table<R> {
         match self.rows.get(&key) {
             Some(slot) => slot.now.as_ref(),
             None => {
-                *self.missed.borrow_mut() = Some(format!("{}[{key}]", R::TABLE));
+                self.missed.borrow_mut().insert(key);
                 None
             }
         }
@@ -126,7 +131,7 @@ impl<R: Row> Table<R> {
         match self.rows.get_mut(&key) {
             Some(slot) => slot.now.as_mut(),
             None => {
-                *self.missed.borrow_mut() = Some(format!("{}[{key}]", R::TABLE));
+                self.missed.borrow_mut().insert(key);
                 None
             }
         }
@@ -137,7 +142,9 @@ impl<R: Row> Table<R> {
         let key = row.key();
         match self.rows.get_mut(&key) {
             Some(slot) => slot.now = Some(row),
-            None => *self.missed.borrow_mut() = Some(format!("{}[{key}]", R::TABLE)),
+            None => {
+                self.missed.borrow_mut().insert(key);
+            }
         }
     }
 
@@ -148,7 +155,13 @@ impl<R: Row> Table<R> {
 
     /// A row that was read or changed without having been loaded: a fault of `touches`.
     pub fn take_missed(&mut self) -> Option<String> {
-        self.missed.take()
+        self.missed.take().first().map(|key| format!("{}[{key}]", R::TABLE))
+    }
+
+    /// All rows that were, as keys to load: how a fold finds out what an event changes, since `touches` is about inputs.
+    pub fn missed(&mut self) -> Keys {
+        let keys = self.missed.take();
+        if keys.is_empty() { Keys::default() } else { Keys(BTreeMap::from([(R::TABLE, keys)])) }
     }
 
     /// Loads and locks the rows of `keys` that aren't loaded yet.
@@ -234,6 +247,8 @@ pub trait Tables: Default + Send + 'static {
     fn store(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// A row that was read without having been loaded.
     fn take_missed(&mut self) -> Option<String>;
+    /// All of them, as keys to load.
+    fn missed(&mut self) -> Keys;
 }
 
 /// The SQL name of the array type of a Rust type.
@@ -288,6 +303,11 @@ macro_rules! tables {
             }
             fn take_missed(&mut self) -> Option<String> {
                 None$(.or_else(|| self.$field.take_missed()))*
+            }
+            fn missed(&mut self) -> $crate::Keys {
+                let mut keys = $crate::Keys::default();
+                $(keys.merge(self.$field.missed());)*
+                keys
             }
         }
 

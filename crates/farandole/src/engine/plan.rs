@@ -142,7 +142,7 @@ impl<P: Participant> Ground<'_, P> {
 }
 
 /// Runs a participant's code; its panic is an error of the batch.
-pub(super) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
+pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| panicked(&*panic))
 }
 
@@ -168,7 +168,8 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
     }
 }
 
-fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agenda::Op {
+/// A task that the event in `row` opens or closes.
+pub(crate) fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agenda::Op {
     let (kind, name, key, due, effect) = match task {
         Task::Close { name, key } => return agenda::Op::Close { name: name.to_owned(), key },
         Task::Deadline { name, key, due } => (agenda::Kind::Deadline, name, key, due, None),

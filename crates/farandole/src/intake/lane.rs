@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::applied::Applied;
 use super::position::Position;
 use super::strangers;
 use super::worker::Item;
@@ -79,7 +80,7 @@ impl<P: Processor> Lane<P> {
 }
 
 async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
-    let mut waiting = Vec::new();
+    let (mut waiting, mut applied) = (Vec::new(), Applied::default());
     while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
         while let Ok(portion) = queue.try_recv() {
             waiting.push(portion);
@@ -91,16 +92,16 @@ async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Rece
             inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
         };
         let some = waiting.iter().take_while(fits).count().max(1);
-        together(&*engine, limits, waiting.drain(..some).collect()).await;
+        together(&*engine, limits, &mut applied, waiting.drain(..some).collect()).await;
     }
 }
 
-async fn together<P: Processor>(engine: &P, limits: Limits, mut portions: Vec<Portion<P>>) {
-    let result = transaction(engine, limits, &mut portions).await;
+async fn together<P: Processor>(engine: &P, limits: Limits, applied: &mut Applied, mut portions: Vec<Portion<P>>) {
+    let result = transaction(engine, limits, applied, &mut portions).await;
     if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
         for portion in portions {
             let mut alone = vec![portion];
-            let result = transaction(engine, limits, &mut alone).await.map_err(Arc::new);
+            let result = transaction(engine, limits, applied, &mut alone).await.map_err(Arc::new);
             answer(alone, &result);
         }
         return;
@@ -114,11 +115,16 @@ fn answer<P: Processor>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error
     }
 }
 
-async fn transaction<P: Processor>(engine: &P, limits: Limits, portions: &mut [Portion<P>]) -> Result<(), Error> {
+async fn transaction<P: Processor>(
+    engine: &P,
+    limits: Limits,
+    applied: &mut Applied,
+    portions: &mut [Portion<P>],
+) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
-    let mut source = Together { batches, limits, journal: engine.journal() };
+    let mut source = Together { batches, limits, journal: engine.journal(), applied };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
@@ -132,6 +138,7 @@ struct Together<'a> {
     batches: Vec<&'a Batch>,
     limits: Limits,
     journal: Option<Journal>,
+    applied: &'a mut Applied,
 }
 
 impl<W: Sync> Source<W> for Together<'_> {
@@ -140,7 +147,10 @@ impl<W: Sync> Source<W> for Together<'_> {
         for batch in &self.batches {
             records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
         }
-        strangers::fresh(conn, &records).await.map_err(Error::database("looking for foreign records", works.len()))
+        let at = |doing| Error::database(doing, works.len());
+        let mut stand = strangers::fresh(conn, &records).await.map_err(at("looking for foreign records"))?;
+        self.applied.strike(conn, &records, &mut stand).await.map_err(at("looking for inputs that are applied"))?;
+        Ok(stand)
     }
 
     async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
@@ -156,7 +166,12 @@ impl<W: Sync> Source<W> for Together<'_> {
                 parked.push(Parked { aggregate, record: &batch.items[*i].record, fault });
             }
             if let Some((i, aggregate, fault)) = &batch.unreadable {
-                parked.push(Parked { aggregate: aggregate.clone(), record: &batch.items[*i].record, fault: Some(fault) });
+                let (record, mut stands) = (&batch.items[*i].record, [true]);
+                let struck = self.applied.strike(conn, &[record], &mut stands).await;
+                struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
+                if stands[0] {
+                    parked.push(Parked { aggregate: aggregate.clone(), record, fault: Some(fault) });
+                }
             }
         }
         parking::park(conn, self.journal.as_ref(), &parked, self.limits).await?;

@@ -72,6 +72,7 @@ pub(crate) fn compare_counts(state: &State, counts: &[(String, i32)]) -> Result<
 pub(crate) async fn check(
     conn: &mut PgConnection,
     kafka: &ClientConfig,
+    service: &str,
     state: &State,
     topics: Vec<(String, i32)>,
 ) -> Result<(), Error> {
@@ -98,7 +99,7 @@ pub(crate) async fn check(
         let found = if let End::Record(id) = end { id } else { None };
         if !found.is_some_and(|id| in_flight.contains(&id)) {
             let expected = name(head(&topic, partition));
-            return Err(Error::Continuity { topic, partition, found: name(found), expected });
+            return Err(Error::Continuity { service: service.to_owned(), topic, partition, found: name(found), expected });
         }
     }
     Ok(())
@@ -106,10 +107,11 @@ pub(crate) async fn check(
 
 /// A topic that this relay never published to must hold none of our records: they would be an earlier life's, whose numbers
 /// the new ones would repeat.
-pub(crate) async fn check_unused(kafka: &ClientConfig, topics: Vec<(String, i32)>) -> Result<(), Error> {
+pub(crate) async fn check_unused(kafka: &ClientConfig, service: &str, topics: Vec<(String, i32)>) -> Result<(), Error> {
     for (topic, partition, end) in ends(kafka.clone(), topics).await? {
         if let End::Record(Some(found)) = end {
-            return Err(Error::Continuity { topic, partition, found: found.to_string(), expected: "none".to_owned() });
+            let (service, expected) = (service.to_owned(), "none".to_owned());
+            return Err(Error::Continuity { service, topic, partition, found: found.to_string(), expected });
         }
     }
     Ok(())

@@ -25,9 +25,11 @@ pub enum Error {
     /// restored backup), or the topic lost its end (a lossy fail-over).
     #[error(
         "{topic}/{partition} ends in event {found}, this database's last one there is {expected}: publishing would fork the \
-         log. Run rebuild, which folds what the topic has and opens a new lineage"
+         log. Run `{service} heal`, which says what it would do: fold what the topic has more and open a new lineage"
     )]
     Continuity {
+        /// Whose database and topic.
+        service: String,
         /// Which topic.
         topic: String,
         /// Which partition.
@@ -38,12 +40,23 @@ pub enum Error {
         expected: String,
     },
     /// The relay's snapshots come from another cluster and mean nothing here.
-    #[error("the relay's state was written in cluster {stored}, this is {found} (a restored dump?). Run rebuild")]
+    #[error(
+        "the relay's state was written in cluster {stored}, this is {found} (a restored dump?): its snapshots mean nothing here. \
+         Run `{service} heal`, which says what it would do: compare the outbox with the topics and send what isn't there"
+    )]
     SystemIdentifier {
+        /// Whose database it is.
+        service: String,
         /// In the relay's state.
         stored: String,
         /// Of the server.
         found: String,
+    },
+    /// A heal has begun and not ended.
+    #[error("the database is being healed, or that was broken off: `{service} heal --execute` ends it")]
+    Healing {
+        /// Whose database.
+        service: String,
     },
     /// Step log: fenced, or in trouble.
     #[error("step log")]

@@ -66,27 +66,58 @@ pub(crate) async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgC
 pub(crate) const SETTINGS: &str =
     "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; set lock_timeout = '10s'";
 
+/// The newest state, and the server that it was read from.
+pub(crate) struct Look {
+    /// None when the log hasn't begun.
+    pub step: Option<i64>,
+    pub state: State,
+    /// Of the server.
+    pub system: String,
+    /// The database's clock in microseconds.
+    pub now: i64,
+}
+
+/// Looks at the newest state.
+pub(crate) async fn look(conn: &mut PgConnection) -> Result<Look, Error> {
+    let (standby, system, now): (bool, String, i64) = sqlx::query_as(
+        "select pg_is_in_recovery(), (select system_identifier::text from pg_control_system()),
+                (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(Error::database("reading the database's clock"))?;
+    if standby {
+        return Err(Error::Standby);
+    }
+    let (step, state) = match step::latest::<State>(conn, SCOPE).await? {
+        Some((step, state)) => (Some(step), state),
+        None => (None, State::first(system.clone())),
+    };
+    Ok(Look { step, state, system, now })
+}
+
+/// What a lease is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// On a state that fits this server.
+    Publish,
+    /// On any state, marked so that nobody publishes on it before the heal has ended.
+    Heal,
+}
+
 /// Takes the lease when it is free, lapsed or already `me`'s.
-pub(crate) async fn take(pool: &PgPool, me: Uuid, lease: Duration) -> Result<Taken, Error> {
+pub(crate) async fn take(pool: &PgPool, service: &str, me: Uuid, lease: Duration, purpose: Purpose) -> Result<Taken, Error> {
     let mut conn = connect(pool, SETTINGS).await?;
     within("taking the lease", async {
         let asked = Instant::now();
-        let (standby, system, now): (bool, String, i64) = sqlx::query_as(
-            "select pg_is_in_recovery(), (select system_identifier::text from pg_control_system()),
-                    (extract(epoch from clock_timestamp()) * 1000000)::bigint",
-        )
-        .fetch_one(&mut conn)
-        .await
-        .map_err(Error::database("reading the database's clock"))?;
-        if standby {
-            return Err(Error::Standby);
-        }
-        let (step, mut state) = match step::latest::<State>(&mut conn, SCOPE).await? {
-            Some((step, state)) => (Some(step), state),
-            None => (None, State::first(system.clone())),
-        };
-        if state.system != system {
-            return Err(Error::SystemIdentifier { stored: state.system, found: system });
+        let Look { step, mut state, system, now } = look(&mut conn).await?;
+        match purpose {
+            Purpose::Heal => state.healing = true,
+            Purpose::Publish if state.system != system => {
+                return Err(Error::SystemIdentifier { service: service.to_owned(), stored: state.system, found: system });
+            }
+            Purpose::Publish if state.healing => return Err(Error::Healing { service: service.to_owned() }),
+            Purpose::Publish => {}
         }
         if state.owner.is_some_and(|owner| owner != me) && state.lease_until > now {
             let left = Duration::from_micros(u64::try_from(state.lease_until - now).unwrap_or(0));

@@ -39,6 +39,9 @@ pub(crate) struct State {
     pub owner: Option<Uuid>,
     /// Until when it may go without a sign of life: microseconds since 1970 on the database's clock.
     pub lease_until: i64,
+    /// A heal is under way, or was broken off: the database holds a part of what the topic has, and nobody publishes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub healing: bool,
 }
 
 /// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
@@ -78,6 +81,7 @@ impl State {
             system,
             owner: None,
             lease_until: 0,
+            healing: false,
         }
     }
 

@@ -236,7 +236,7 @@ async fn compare(
     let Some(client) = producer.client() else { return Ok(()) };
     let counts = continuity::counts(client, topics).await?;
     continuity::compare_counts(state, &counts)?;
-    continuity::check(reader, kafka, state, counts.clone()).await?;
+    continuity::check(reader, kafka, &config.service, state, counts.clone()).await?;
     state.partitions.extend(counts);
     Ok(())
 }
@@ -246,7 +246,7 @@ async fn learn(config: &Config, out: &mut Publisher, topic: &str) -> Result<(), 
     let Some(client) = out.producer.client() else { return Ok(()) };
     let counts = continuity::counts(client, vec![topic.to_owned()]).await?;
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
-    continuity::check_unused(&kafka, counts.clone()).await?;
+    continuity::check_unused(&kafka, &config.service, counts.clone()).await?;
     for (topic, count) in counts {
         out.learn(&topic, count);
     }

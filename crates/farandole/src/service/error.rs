@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, engine, intake, relay, topics};
+use crate::{codec, config, engine, heal, intake, relay, topics};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,9 @@ pub enum Error {
     /// The relay refuses to publish.
     #[error("relay")]
     Relay(#[source] relay::Error),
+    /// Database and topics can't be brought together.
+    #[error("heal")]
+    Heal(#[source] heal::Error),
     /// The intake can't read.
     #[error("intake")]
     Intake(#[source] intake::Error),

@@ -67,8 +67,8 @@ pub(super) fn connect_options(config: &Database) -> Result<PgConnectOptions, Err
     PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)
 }
 
-/// The relay.
-pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
+/// How the relay works.
+pub(super) fn relay_config<P: Participant>(config: &Config) -> relay::Config {
     let prefix = &config.topics.prefix;
     let mut relay = relay::Config::new(P::NAME, &config.kafka.bootstrap);
     relay.kafka = config.kafka.properties.clone();
@@ -76,7 +76,12 @@ pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, r
     relay.idle_max = config.relay.idle_max;
     relay.lease = config.relay.lease;
     relay.delivery_timeout = config.relay.delivery_timeout;
-    Relay::new(pools.relay.clone(), relay)
+    relay
+}
+
+/// The relay.
+pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
+    Relay::new(pools.relay.clone(), relay_config::<P>(config))
 }
 
 /// What decides: one engine a pool, over the same participant and codec.

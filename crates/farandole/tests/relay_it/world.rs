@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use farandole::chain::{Head, Link, Place, Verdict, judge};
-use farandole::relay::{Config, Error, Poke, Relay, Role, Status, partitions};
+use farandole::relay::{Config, Error, Relay, Role, Status, partitions};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -36,7 +36,6 @@ pub struct Running {
     pub task: tokio::task::JoinHandle<Result<(), Error>>,
     pub shutdown: CancellationToken,
     pub status: std::sync::Arc<Status>,
-    pub poke: Poke,
 }
 
 pub async fn pool(url: &str, connections: u32) -> PgPool {
@@ -79,10 +78,10 @@ impl World {
     }
 
     pub async fn relay(&self, config: Config) -> Running {
-        let (relay, poke) = Relay::new(pool(&self.url, 3).await, config);
+        let (relay, _) = Relay::new(pool(&self.url, 3).await, config);
         let (status, shutdown) = (relay.status(), CancellationToken::new());
         let task = tokio::spawn(relay.run(shutdown.clone()));
-        Running { task, shutdown, status, poke }
+        Running { task, shutdown, status }
     }
 
     /// Appends one event of `key`; `version` is the payload's beginning.

@@ -1,0 +1,169 @@
+//! Doing what the survey found, under the relay's lease.
+
+use sqlx::{Connection as _, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::rows::{self, Scope};
+use super::survey::{Found, Part, Survey, Surveyor, counts};
+use super::walk::Open;
+use super::{Error, Fold, Missing, Report, tasks};
+use crate::relay::log::{self, Log, Look, Purpose, Taken};
+use crate::relay::state::{Head, State};
+
+/// Records that wait for the rest of an input's events. Events of one input lie closely together; this bounds memory.
+const WAITING: usize = 2_000;
+/// A lease that was left without a word is waited for; it lapses a little after it says.
+const MARGIN: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// A heal under way.
+struct Healer<'a, F> {
+    surveyor: &'a Surveyor<'a, F>,
+    conn: PgConnection,
+    log: Log,
+    /// As of the last step.
+    state: State,
+    scope: Scope,
+    applied: u64,
+}
+
+/// Does it, and says so.
+pub(super) async fn act<F: Fold>(
+    surveyor: &Surveyor<'_, F>,
+    pool: &PgPool,
+    mut conn: PgConnection,
+    look: Look,
+    survey: Survey,
+    mut report: Report,
+) -> Result<Report, Error> {
+    let service = &surveyor.config.service;
+    idle(&mut conn, service).await?;
+    let me = Uuid::now_v7();
+    let (log, state) = lease(surveyor, pool, me, &look.state).await?;
+    let mut healer = Healer { surveyor, conn, log, state, scope: survey.scope, applied: 0 };
+    for part in survey.parts.iter().filter(|p| p.missing + p.known > 0) {
+        healer.part(part).await?;
+    }
+    report.effects = Some(healer.end(&look, survey, me).await?);
+    report.applied = Some(healer.applied);
+    let Healer { log, mut state, .. } = healer;
+    log.release(&mut state).await?;
+    report.done = true;
+    Ok(report)
+}
+
+/// Refuses while the service decides somewhere. The sessions looked for are those that only a service beyond its start has.
+async fn idle(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
+    let sessions: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity
+         where datname = current_database() and pid <> pg_backend_pid() and application_name = any($1)",
+    )
+    .bind(vec![format!("{service} agenda"), format!("{service} commands")])
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("looking whether the service runs"))?;
+    if sessions > 0 { Err(Error::Running { service: service.to_owned(), sessions }) } else { Ok(()) }
+}
+
+/// Takes the lease and marks the state, if it is still the one that was looked at.
+async fn lease<F: Fold>(surveyor: &Surveyor<'_, F>, pool: &PgPool, me: Uuid, looked: &State) -> Result<(Log, State), Error> {
+    let config = surveyor.config;
+    let mut waited = false;
+    loop {
+        match log::take(pool, &config.service, me, config.lease, Purpose::Heal).await? {
+            Taken::Mine(log, mut state) => {
+                let (owner, lease_until, healing) = (state.owner, state.lease_until, state.healing);
+                if (State { owner, lease_until, healing, ..looked.clone() }) == state {
+                    return Ok((log, state));
+                }
+                state.healing = looked.healing;
+                log.release(&mut state).await?;
+                return Err(Error::Changed);
+            }
+            Taken::Other(left) if !waited => {
+                tracing::info!(milliseconds = left.as_millis(), "waiting for the lease of a relay that may still be alive");
+                tokio::time::sleep(left + MARGIN).await;
+                waited = true;
+            }
+            Taken::Other(_) => return Err(Error::Alive { service: config.service.clone() }),
+        }
+    }
+}
+
+impl<F: Fold> Healer<'_, F> {
+    /// Folds what a partition has beyond its head.
+    async fn part(&mut self, part: &Part) -> Result<(), Error> {
+        let topic = &part.extent.topic;
+        tracing::info!(topic, partition = part.extent.partition, missing = part.missing, known = part.known, "folding");
+        let mut walking = self.surveyor.walk(part.extent.clone(), part.from, part.head);
+        let (mut waiting, mut whole, mut open) = (Vec::<Found>::new(), 0, Open::default());
+        while let Some(found) = walking.next(&mut self.conn, self.scope).await? {
+            for found in found {
+                if found.row.is_none() {
+                    open.next(found.missing.record.key.as_deref(), &found.missing.link);
+                }
+                waiting.push(found);
+                if open.is_empty() || waiting.len() > WAITING {
+                    whole = waiting.len();
+                }
+            }
+            let rest = waiting.split_off(whole);
+            self.batch(part, std::mem::replace(&mut waiting, rest)).await?;
+            whole = 0;
+            if self.log.is_due() {
+                self.log.append(&mut self.state).await?;
+            }
+        }
+        self.batch(part, waiting).await
+    }
+
+    /// Folds these and moves the head past them, in one transaction.
+    async fn batch(&mut self, part: &Part, found: Vec<Found>) -> Result<(), Error> {
+        let Some(last) =
+            found.last().map(|f| Head { l: f.missing.link.place.lineage, n: f.missing.link.place.number, id: f.missing.id })
+        else {
+            return Ok(());
+        };
+        let out: Vec<i64> = found.iter().filter_map(|f| f.row).map(|row| row.seq).collect();
+        let missing: Vec<Missing> = found.into_iter().filter(|f| f.row.is_none()).map(|f| f.missing).collect();
+        let mut state = self.state.clone();
+        state.heads.entry(part.extent.topic.clone()).or_default().insert(part.extent.partition, last);
+        state.next = state.next.max(last.n + 1);
+
+        let mut tx = self.conn.begin().await.map_err(Error::database("begin"))?;
+        rows::are_out(&mut tx, &out).await?;
+        let mut applied = 0;
+        if self.surveyor.fold.topic() == Some(part.extent.topic.as_str()) {
+            applied = self.surveyor.fold.fold(&mut tx, &missing).await?;
+        }
+        self.log.note(&mut tx, &mut state).await?;
+        tx.commit().await.map_err(Error::database("commit"))?;
+        self.state = state;
+        self.applied += applied;
+        Ok(())
+    }
+
+    /// The end, in one transaction: what isn't out goes out, under a new lineage. Gives how many effects may have been started.
+    async fn end(&mut self, look: &Look, survey: Survey, me: Uuid) -> Result<u64, Error> {
+        let a = rows::snapshot(&mut self.conn).await?;
+        let mut state = self.state.clone();
+        let extents: Vec<_> = survey.parts.iter().map(|p| p.extent.clone()).collect();
+        state.partitions.extend(counts(&extents));
+        for part in &survey.parts {
+            let heads = state.heads.entry(part.extent.topic.clone()).or_default();
+            match part.end {
+                Some(end) => heads.insert(part.extent.partition, end),
+                None => heads.remove(&part.extent.partition),
+            };
+        }
+        (state.next, state.lineage, state.system) = (survey.next, state.lineage + 1, look.system.clone());
+        state.healing = false;
+
+        let mut tx = self.conn.begin().await.map_err(Error::database("begin"))?;
+        rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;
+        let effects = tasks::may_have_happened(&mut tx, me).await.map_err(Error::database("marking effects"))?;
+        self.log.note(&mut tx, &mut state).await?;
+        tx.commit().await.map_err(Error::database("commit"))?;
+        self.state = state;
+        Ok(effects)
+    }
+}

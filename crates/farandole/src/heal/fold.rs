@@ -1,0 +1,246 @@
+//! Folding records of the own topic into a participant's rows, with all that the batches which wrote them had done beside.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::tasks::{self, Change};
+use super::{Error, Missing};
+use crate::chain::unescape;
+use crate::codec::Codec;
+use crate::engine::{guarded, op};
+use crate::message::Message as _;
+use crate::outbox;
+use crate::participant::Participant;
+use crate::record::Record;
+use crate::table::{Keys, Tables as _};
+use crate::time::Timestamp;
+
+/// Puts records that a database lacks into it. [`NoFold`] where there is none, as beside the outbox alone.
+pub trait Fold: Send + Sync {
+    /// The topic that is the log of the state, with its prefix; records of others are left alone.
+    fn topic(&self) -> Option<&str>;
+    /// Says whether these can be folded, before anything is changed.
+    ///
+    /// # Errors
+    /// Names the record that can't.
+    fn check(&self, records: &[Missing]) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Folds these, in order, in the caller's transaction; gives how many inputs they say are done.
+    ///
+    /// # Errors
+    /// The caller rolls back.
+    fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> impl Future<Output = Result<u64, Error>> + Send;
+}
+
+/// Nothing folds: what a topic has more can't be put into the database.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFold;
+
+impl Fold for NoFold {
+    fn topic(&self) -> Option<&str> {
+        None
+    }
+    async fn check(&self, _records: &[Missing]) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn fold(&self, _conn: &mut PgConnection, _records: &[Missing]) -> Result<u64, Error> {
+        Ok(0)
+    }
+}
+
+/// Folds by `evolve` and `follow_up`.
+#[derive(Debug)]
+pub struct Folding<P> {
+    participant: Arc<P>,
+    codec: Codec,
+    topic: String,
+    heard: Vec<String>,
+}
+
+impl<P: Participant> Folding<P> {
+    /// A fold of `topic` (with its prefix). `heard` are the topics that the participant hears, with theirs.
+    pub fn new(participant: Arc<P>, codec: Codec, topic: String, heard: Vec<String>) -> Self {
+        Self { participant, codec, topic, heard }
+    }
+
+    async fn read(&self, records: &[Missing]) -> Result<Vec<P::Event>, Error> {
+        let ids = records.iter().filter_map(|m| m.record.schema_id());
+        self.codec.prepare(ids).await.map_err(Error::Schemas)?;
+        records.iter().map(|m| self.event(&m.record)).collect()
+    }
+
+    fn event(&self, record: &Record) -> Result<P::Event, Error> {
+        let unreadable = |reason: String| Error::Unreadable { place: super::place(record), reason };
+        let kind = record.header("ce_type").ok_or_else(|| unreadable("header `ce_type` is missing".to_owned()))?;
+        let index = P::Event::find(kind).ok_or_else(|| Error::UnknownType {
+            place: super::place(record),
+            kind: kind.to_owned(),
+            service: P::NAME,
+        })?;
+        let value = record.value.as_deref().ok_or_else(|| unreadable(format!("{kind} has no value")))?;
+        P::Event::decode(index, &self.codec, value).map_err(|e| unreadable(crate::engine::chain_of(&e)))
+    }
+
+    /// Loads the rows that these events change, which only `evolve` knows: it is tried on what is loaded, and what it misses
+    /// is loaded for the next try. Each try loads more of what the events touch, so this ends; mostly at the second.
+    async fn evolved(&self, conn: &mut PgConnection, events: &[P::Event]) -> Result<P::Tables, Error> {
+        let mut keys = Keys::default();
+        loop {
+            let mut tables = P::Tables::default();
+            tables.load(conn, &keys).await.map_err(Error::database("loading rows"))?;
+            // A participant may panic at a row that isn't loaded yet.
+            let evolved = guarded(|| events.iter().for_each(|e| self.participant.evolve(&mut tables, e)));
+            let missed = tables.missed();
+            if missed.is_empty() {
+                evolved.map_err(|e| Error::Evolve(e.to_string()))?;
+                return Ok(tables);
+            }
+            keys.merge(missed);
+        }
+    }
+}
+
+impl<P: Participant> Fold for Folding<P> {
+    fn topic(&self) -> Option<&str> {
+        Some(&self.topic)
+    }
+
+    async fn check(&self, records: &[Missing]) -> Result<(), Error> {
+        self.read(records).await.map(drop)
+    }
+
+    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+        if records.is_empty() {
+            return Ok(0);
+        }
+        let events = self.read(records).await?;
+        let mut tables = self.evolved(conn, &events).await?;
+        tables.store(conn).await.map_err(Error::database("storing rows"))?;
+        let mut changes = Vec::new();
+        guarded(|| records.iter().zip(&events).for_each(|(missing, event)| self.follow(missing, event, &mut changes)))
+            .map_err(|e| Error::Evolve(e.to_string()))?;
+        tasks::apply(conn, changes).await.map_err(Error::database("storing tasks"))?;
+        self.answers(conn, records, &events).await.map_err(Error::database("storing answers"))?;
+        let heard = |topic: &str| self.heard.iter().any(|t| t == topic);
+        let causes = records.iter().filter(|m| m.link.of.0 == 1).filter_map(|m| input(&m.link.cause)).filter(|c| heard(c.0));
+        applied(conn, &causes.collect::<Vec<_>>()).await.map_err(Error::database("noting inputs that are applied"))
+    }
+}
+
+impl<P: Participant> Folding<P> {
+    fn follow(&self, Missing { record, link, id }: &Missing, event: &P::Event, changes: &mut Vec<Change>) {
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+        if let (1, Some(name)) = (link.of.0, link.cause.strip_prefix("outcome/").or(link.cause.strip_prefix("deadline/"))) {
+            changes.push(Change::Settled((name.to_owned(), key.clone())));
+        }
+        let row = outbox::Row {
+            topic: record.topic.clone(),
+            id: *id,
+            aggregate_type: P::NAME,
+            aggregate: key,
+            kind: event.name(),
+            payload: Vec::new(),
+            time: record.header("ce_time").and_then(Timestamp::parse).unwrap_or_default(),
+            cause: link.cause.clone(),
+            correlation: link.correlation,
+            of: link.of,
+            traceparent: record.header("traceparent").map(str::to_owned),
+            command: None,
+        };
+        changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(task, &row))));
+    }
+
+    /// Gives commands their answers back: who asks again under the same key gets the same answer.
+    async fn answers(&self, conn: &mut PgConnection, records: &[Missing], events: &[P::Event]) -> sqlx::Result<()> {
+        let mut commands: BTreeMap<&str, Vec<P::Event>> = BTreeMap::new();
+        for (missing, event) in records.iter().zip(events) {
+            if let Some(command) = &missing.link.command {
+                commands.entry(command).or_default().push(event.clone());
+            }
+        }
+        for (command, events) in commands {
+            let Some((scope, key, hash)) = asked(command) else { continue };
+            let answer = guarded(|| self.participant.answer(&events)).map_err(sqlx::Error::decode)?;
+            sqlx::query(
+                "insert into farandole.idempotency (scope, key, body_hash, status, answer)
+                 values ($1, $2, $3, $4, $5) on conflict do nothing",
+            )
+            .bind(scope)
+            .bind(key)
+            .bind(hash)
+            .bind(i16::try_from(answer.status).unwrap_or(i16::MAX))
+            .bind(serde_json::json!(answer) as Value)
+            .execute(&mut *conn)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Scope, key and body hash of `cmd=`.
+fn asked(command: &str) -> Option<(String, String, Vec<u8>)> {
+    let mut parts = command.split(',');
+    let (scope, key, hash) = (parts.next()?, parts.next()?, parts.next()?);
+    let hash = hash.as_bytes().chunks(2).map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+    Some((unescape(scope), unescape(key), hash.collect::<Option<_>>()?))
+}
+
+/// The record that a cause names: topic, partition, offset.
+fn input(cause: &str) -> Option<(&str, i32, i64)> {
+    let mut parts = cause.split('/');
+    let found = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(found)
+}
+
+/// Notes that these records are applied: the intake passes them over when they come again, and of what is parked they go.
+async fn applied(conn: &mut PgConnection, causes: &[(&str, i32, i64)]) -> sqlx::Result<u64> {
+    if causes.is_empty() {
+        return Ok(0);
+    }
+    let (topics, partitions, offsets): (Vec<&str>, Vec<i32>, Vec<i64>) =
+        (causes.iter().map(|c| c.0).collect(), causes.iter().map(|c| c.1).collect(), causes.iter().map(|c| c.2).collect());
+    // Parked at the time of the backup and released since.
+    sqlx::query(
+        "delete from farandole.parked p using unnest($1::text[], $2::int[], $3::bigint[]) c(topic, partition, record_offset)
+         where p.topic = c.topic and p.partition = c.partition and p.record_offset = c.record_offset",
+    )
+    .bind(&topics)
+    .bind(&partitions)
+    .bind(&offsets)
+    .execute(&mut *conn)
+    .await?;
+    let done = sqlx::query(
+        "insert into farandole.applied (topic, partition, record_offset)
+         select * from unnest($1::text[], $2::int[], $3::bigint[]) on conflict do nothing",
+    )
+    .bind(topics)
+    .bind(partitions)
+    .bind(offsets)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_that_are_records() {
+        assert_eq!(input("shop.orders/3/17"), Some(("shop.orders", 3, 17)));
+        for other in ["command/0190", "deadline/confirm", "outcome/a/b", "orders/1/2/3", "orders/1", ""] {
+            assert_eq!(input(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn commands_read_back() {
+        let (scope, key, hash) = asked("anyone%2CPOST /orders,key-1,00ff10").unwrap();
+        assert_eq!((scope.as_str(), key.as_str(), hash.as_slice()), ("anyone,POST /orders", "key-1", &[0, 255, 16][..]));
+        assert_eq!(asked("scope,key"), None);
+        assert_eq!(asked("scope,key,zz"), None);
+    }
+}

@@ -1,0 +1,275 @@
+//! The look at both sides, before anything is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+
+use super::read::{self, Extent};
+use super::rows::{self, Scope};
+use super::walk::{Beyond, Is, Open, Walk};
+use super::{Error, Fold, Missing, Partition, Report, place};
+use crate::record::Record;
+use crate::relay::continuity;
+use crate::relay::log::Look;
+use crate::relay::state::{Head, State};
+use crate::{intake, relay};
+
+/// A relay that crashed, or was paused, sends no more than two pages and a head again: so much lower than those before it may
+/// the numbers along a partition be.
+const REPEATED: i64 = 50_000;
+/// Between two words about how far a walk is.
+const TELL: Duration = Duration::from_secs(5);
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub scope: Scope,
+    pub parts: Vec<Part>,
+    /// The number after the last that any topic holds.
+    pub next: i64,
+    absent: rows::Absent,
+}
+
+/// A partition of a topic that is published to.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub extent: Extent,
+    /// Where reading begins.
+    pub from: i64,
+    pub head: Option<Head>,
+    /// The chain's last record.
+    pub end: Option<Head>,
+    /// Records beyond the head that the database lacks, and those that are rows of its.
+    pub missing: u64,
+    pub known: u64,
+    /// The relay would refuse.
+    apart: bool,
+    shorter: bool,
+    /// The last record is a row of the outbox.
+    end_known: bool,
+    torn: Vec<String>,
+    records: i64,
+}
+
+/// A record of ours, beyond the head.
+pub(super) struct Found {
+    pub missing: Missing,
+    /// The row that it was, if the database has it.
+    pub row: Option<rows::Met>,
+}
+
+/// Looks at the topics.
+pub(super) struct Surveyor<'a, F> {
+    pub config: &'a relay::Config,
+    pub kafka: ClientConfig,
+    pub fold: &'a F,
+}
+
+impl<F: Fold> Surveyor<'_, F> {
+    pub(super) async fn survey(&self, conn: &mut PgConnection, look: &Look) -> Result<Survey, Error> {
+        let moved = look.state.system != look.system;
+        let mut scope = if moved { Scope::All } else { Scope::Unsent };
+        let parts = loop {
+            let parts = self.parts(conn, &look.state, scope).await?;
+            if scope == Scope::All || !parts.iter().any(|p| p.shorter) {
+                break parts;
+            }
+            // What the topics lost may be any row, published or not.
+            scope = Scope::All;
+        };
+        let next = parts.iter().filter_map(|p| p.end).map(|end| end.n + 1).fold(look.state.next, i64::max);
+        let absent = rows::absent(conn).await?;
+        let survey = Survey { scope, parts, next, absent };
+        survey.judge(conn, &look.state, moved).await?;
+        Ok(survey)
+    }
+
+    async fn parts(&self, conn: &mut PgConnection, state: &State, scope: Scope) -> Result<Vec<Part>, Error> {
+        let named = rows::gather(conn, state, scope).await?;
+        let needed: BTreeSet<String> = self.config.topics.iter().chain(state.partitions.keys()).cloned().collect();
+        let topics: BTreeSet<String> = needed.iter().cloned().chain(named).collect();
+        let extents = read::extents(self.kafka.clone(), topics.into_iter().collect()).await?;
+        if let Some(topic) = needed.into_iter().find(|topic| !extents.iter().any(|e| e.topic == *topic)) {
+            return Err(relay::Error::NoTopic { topic }.into());
+        }
+        continuity::compare_counts(state, &counts(&extents))?;
+        let mut parts = Vec::with_capacity(extents.len());
+        for extent in extents {
+            parts.push(self.part(conn, state, scope, extent).await?);
+        }
+        Ok(parts)
+    }
+
+    async fn part(&self, conn: &mut PgConnection, state: &State, scope: Scope, extent: Extent) -> Result<Part, Error> {
+        let head = state.heads.get(&extent.topic).and_then(|h| h.get(&extent.partition)).copied();
+        let from = match (scope, head) {
+            (Scope::Unsent, Some(head)) => {
+                read::before(self.kafka.clone(), extent.clone(), self.source(), head.n - REPEATED).await?
+            }
+            _ => extent.low,
+        };
+        let mut walking = self.walk(extent.clone(), from, head);
+        let mut part = Part {
+            extent,
+            from,
+            head,
+            end: None,
+            missing: 0,
+            known: 0,
+            apart: false,
+            shorter: false,
+            end_known: false,
+            torn: Vec::new(),
+            records: 0,
+        };
+        let is_own = self.fold.topic() == Some(part.extent.topic.as_str());
+        let mut open = Open::default();
+        while let Some(found) = walking.next(conn, scope).await? {
+            let (known, missing): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|f| f.row.is_some());
+            part.known += known.len() as u64;
+            part.missing += missing.len() as u64;
+            part.apart |= !missing.is_empty() || known.iter().any(|f| f.row.is_some_and(|row| !row.in_flight));
+            let missing: Vec<Missing> = missing.into_iter().map(|f| f.missing).collect();
+            missing.iter().for_each(|m| open.next(m.record.key.as_deref(), &m.link));
+            if is_own {
+                self.fold.check(&missing).await?;
+            }
+        }
+        let Extent { low, high, .. } = part.extent;
+        let expired = low == high && low > 0;
+        part.shorter = !walking.walk.has_met_head() && !expired;
+        part.end = if expired { head } else { walking.walk.last };
+        (part.end_known, part.records) = (walking.end_known, walking.walk.records);
+        part.torn = open.into_texts().collect();
+        Ok(part)
+    }
+
+    /// A walk along a partition, from offset `from`.
+    pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
+        let walk = Walk::new(self.source(), head, from > 0);
+        let records = read::records(self.kafka.clone(), extent.clone(), from);
+        Walking { walk, records, extent, told: Instant::now(), end_known: false }
+    }
+
+    fn source(&self) -> String {
+        format!("/farandole/{}", self.config.service)
+    }
+}
+
+/// A walk under way.
+pub(super) struct Walking {
+    walk: Walk,
+    records: mpsc::Receiver<Result<Vec<Record>, Error>>,
+    extent: Extent,
+    told: Instant,
+    end_known: bool,
+}
+
+impl Walking {
+    /// What of the next batch lies beyond the head, mostly nothing; none at the end. Marks the rows that are met.
+    pub(super) async fn next(&mut self, conn: &mut PgConnection, scope: Scope) -> Result<Option<Vec<Found>>, Error> {
+        let Some(batch) = self.records.recv().await else { return Ok(None) };
+        let (mut ids, mut beyond) = (Vec::new(), Vec::new());
+        let mut offset = 0;
+        for record in batch? {
+            offset = record.offset;
+            match self.walk.next(&record).map_err(|reason| Error::Broken { place: place(&record), reason })? {
+                Is::Foreign => {}
+                // Beside a state that can be trusted, what is up to the heads is out.
+                Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
+                Is::Beyond(Beyond { id, link }) => {
+                    ids.push(id);
+                    beyond.push(Missing { record, id, link });
+                }
+            }
+        }
+        if self.told.elapsed() > TELL {
+            let Extent { topic, partition, high, .. } = &self.extent;
+            tracing::info!(topic, partition, offset, high, "reading");
+            self.told = Instant::now();
+        }
+        if ids.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let met = rows::meet(conn, &ids).await?;
+        self.end_known =
+            self.walk.last.is_some_and(|last| met.contains_key(&last.id) || self.end_known && !ids.contains(&last.id));
+        Ok(Some(beyond.into_iter().map(|missing| Found { row: met.get(&missing.id).copied(), missing }).collect()))
+    }
+}
+
+/// Partitions of each topic.
+pub(super) fn counts(extents: &[Extent]) -> Vec<(String, i32)> {
+    let mut counts = BTreeMap::new();
+    extents.iter().for_each(|e| *counts.entry(e.topic.clone()).or_insert(0) += 1);
+    counts.into_iter().collect()
+}
+
+impl Survey {
+    /// Refuses what can't be healed.
+    async fn judge(&self, conn: &mut PgConnection, state: &State, moved: bool) -> Result<(), Error> {
+        if self.scope == Scope::Unsent {
+            return Ok(());
+        }
+        for part in &self.parts {
+            let Extent { topic, partition, low, .. } = &part.extent;
+            if *low > 0 && rows::absent_of(conn, topic).await? > 0 {
+                return Err(Error::Expired { topic: topic.clone(), partition: *partition });
+            }
+            if part.shorter && (moved || part.end.is_some() && !part.end_known) {
+                return Err(Error::BothLost { topic: topic.clone(), partition: *partition });
+            }
+        }
+        if self.parts.iter().any(|p| p.shorter) {
+            // Every number was given to one record: those that no topic has must be rows still.
+            let (given, there) = (state.next - 1, self.absent.acknowledged);
+            let expected = given - self.parts.iter().map(|p| p.records).sum::<i64>();
+            if there < expected {
+                return Err(Error::Trimmed { expected, there });
+            }
+        }
+        Ok(())
+    }
+
+    /// What it comes to.
+    pub(super) async fn report<F: Fold>(
+        &self,
+        conn: &mut PgConnection,
+        look: &Look,
+        config: &relay::Config,
+        fold: &F,
+    ) -> Result<Report, Error> {
+        let partition = |p: &Part| Partition {
+            topic: p.extent.topic.clone(),
+            partition: p.extent.partition,
+            missing: p.missing,
+            folded: fold.topic() == Some(p.extent.topic.as_str()),
+            known: p.known,
+            shorter: p.shorter,
+        };
+        let positions = intake::positions(conn).await.map_err(Error::database("reading positions"))?;
+        let moved = look.state.system != look.system;
+        let report = Report {
+            service: config.service.clone(),
+            moved: moved.then(|| (look.state.system.clone(), look.system.clone())),
+            broken_off: look.state.healing,
+            partitions: self.parts.iter().filter(|p| p.apart || p.shorter).map(partition).collect(),
+            unpublished: self.absent.rows,
+            lost: if self.parts.iter().any(|p| p.shorter) { self.absent.acknowledged } else { 0 },
+            torn: self.parts.iter().flat_map(|p| p.torn.iter().cloned()).collect(),
+            positions: positions.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
+            applied: None,
+            effects: None,
+            lineage: (look.state.lineage, look.state.lineage + 1),
+            done: false,
+        };
+        let missing = report.partitions.iter().map(|p| p.missing).sum();
+        if fold.topic().is_none() && missing > 0 {
+            return Err(Error::NothingFolds { missing });
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,225 @@
+//! Deadlines and effects of folded events.
+//!
+//! What the agenda may forget in daily life it may not here, for its claims are as old as the backup: any effect may have been
+//! started since. So an effect that is closed again stays until its outcome is in, whatever the claims say; and at the end
+//! every effect that is open counts as one that may have happened. Run again under its key, it comes to the same.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::agenda::{Kind, Op};
+
+/// Name and key.
+type Place = (String, String);
+
+/// One change, in the order of the events.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Change {
+    /// A deadline has been decided, or an effect's outcome: an event says so by its cause.
+    Settled(Place),
+    /// What `follow_up` says.
+    Op(Op),
+}
+
+/// A task as it stands or will stand.
+#[derive(Debug, Clone, PartialEq)]
+struct Task {
+    kind: Kind,
+    cause: Uuid,
+    closed: bool,
+    /// As it is opened; none when the database has it already.
+    new: Option<Op>,
+}
+
+/// Changes `tasks` of one place.
+fn change(tasks: &mut Vec<Task>, change: Change) {
+    match change {
+        // Of several it isn't known whose outcome it was: they are run again, under their keys.
+        Change::Settled(_) => {
+            if tasks.len() == 1 {
+                tasks.clear();
+            }
+        }
+        Change::Op(op) => {
+            tasks.retain(|task| task.closed || task.kind == Kind::Effect);
+            tasks.iter_mut().for_each(|task| task.closed = true);
+            if let Op::Open { kind, cause, .. } = &op {
+                tasks.retain(|task| task.cause != *cause);
+                tasks.push(Task { kind: *kind, cause: *cause, closed: false, new: Some(op) });
+            }
+        }
+    }
+}
+
+fn place(of: &Change) -> Place {
+    match of {
+        Change::Settled(place) => place.clone(),
+        Change::Op(Op::Open { name, key, .. } | Op::Close { name, key }) => (name.clone(), key.clone()),
+    }
+}
+
+/// Applies `changes`, in order. The aggregates of their keys must be locked.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn apply(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut places: BTreeMap<Place, Vec<Change>> = BTreeMap::new();
+    changes.into_iter().for_each(|c| places.entry(place(&c)).or_default().push(c));
+    let (names, keys): (Vec<&str>, Vec<&str>) = places.keys().map(|(name, key)| (name.as_str(), key.as_str())).unzip();
+    let rows = sqlx::query(
+        "select t.name, t.key, t.kind, t.cause, t.closed from farandole.tasks t
+         join unnest($1::text[], $2::text[]) p(name, key) on t.name = p.name and t.key = p.key
+         order by t.name, t.key, t.cause for update of t",
+    )
+    .bind(names)
+    .bind(keys)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut stand: BTreeMap<Place, Vec<Task>> = BTreeMap::new();
+    for row in rows {
+        let kind = if row.try_get::<&str, _>(2)? == Kind::Deadline.as_str() { Kind::Deadline } else { Kind::Effect };
+        let task = Task { kind, cause: row.try_get(3)?, closed: row.try_get(4)?, new: None };
+        stand.entry((row.try_get(0)?, row.try_get(1)?)).or_default().push(task);
+    }
+    for (place, changes) in places {
+        let before = stand.remove(&place).unwrap_or_default();
+        let mut after = before.clone();
+        changes.into_iter().for_each(|c| change(&mut after, c));
+        write(conn, &place, &before, after).await?;
+    }
+    Ok(())
+}
+
+/// Stores what became of a place. A statement a task: a heal is in no hurry, and most places have one.
+async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], after: Vec<Task>) -> sqlx::Result<()> {
+    for task in before {
+        match after.iter().find(|t| t.cause == task.cause && t.new.is_none()) {
+            None => {
+                sqlx::query(
+                    "with gone as (delete from farandole.tasks where name = $1 and key = $2 and cause = $3)
+                     delete from farandole.steps where scope = 'claim/' || $1 || '/' || $2 || '/' || $3::text",
+                )
+                .bind(name)
+                .bind(key)
+                .bind(task.cause)
+                .execute(&mut *conn)
+                .await?;
+            }
+            Some(now) if now.closed != task.closed => {
+                sqlx::query("update farandole.tasks set closed = true where name = $1 and key = $2 and cause = $3")
+                    .bind(name)
+                    .bind(key)
+                    .bind(task.cause)
+                    .execute(&mut *conn)
+                    .await?;
+            }
+            Some(_) => {}
+        }
+    }
+    for task in after {
+        let Some(Op::Open { kind, due, target, effect, correlation, traceparent, .. }) = task.new else { continue };
+        sqlx::query(
+            "insert into farandole.tasks (kind, name, key, cause, due, target, effect, correlation, traceparent, closed)
+             values ($1, $2, $3, $4, 'epoch'::timestamptz + $5 * interval '1 microsecond', $6, $7, $8, $9, $10)",
+        )
+        .bind(kind.as_str())
+        .bind(name)
+        .bind(key)
+        .bind(task.cause)
+        .bind(due.micros())
+        .bind(target)
+        .bind(effect)
+        .bind(correlation)
+        .bind(traceparent)
+        .bind(task.closed)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Makes every effect in the agenda one that may have happened, first when it was opened: nobody knows what was started after
+/// the backup. Who looks an old call up rather than make it again under its key goes by that.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn may_have_happened(conn: &mut PgConnection, worker: Uuid) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "insert into farandole.steps (scope, step, state)
+         select c.scope, coalesce(s.step, 0) + 1,
+                jsonb_build_object('worker', $1::uuid, 'until', n.now, 'attempt', coalesce((s.state->>'attempt')::int, 0),
+                  'first', coalesce((s.state->>'first')::bigint, (extract(epoch from t.due) * 1000000)::bigint),
+                  'idle', true, 'maybe', true)
+         from farandole.tasks t
+         cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
+         cross join lateral (select 'claim/' || t.name || '/' || t.key || '/' || t.cause as scope) c
+         left join lateral (select step, state from farandole.steps where scope = c.scope order by step desc limit 1) s on true
+         where t.kind = 'effect'",
+    )
+    .bind(worker)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn open(kind: Kind, cause: u128) -> Change {
+        Change::Op(Op::Open {
+            kind,
+            name: "n".to_owned(),
+            key: "k".to_owned(),
+            cause: Uuid::from_u128(cause),
+            due: Timestamp::default(),
+            target: None,
+            effect: None,
+            correlation: Uuid::nil(),
+            traceparent: None,
+        })
+    }
+
+    fn close() -> Change {
+        Change::Op(Op::Close { name: "n".to_owned(), key: "k".to_owned() })
+    }
+
+    fn settled() -> Change {
+        Change::Settled(("n".to_owned(), "k".to_owned()))
+    }
+
+    /// Causes, and whether each is closed.
+    fn left(changes: Vec<Change>) -> Vec<(u128, bool)> {
+        let mut tasks = Vec::new();
+        changes.into_iter().for_each(|c| change(&mut tasks, c));
+        tasks.iter().map(|t| (t.cause.as_u128(), t.closed)).collect()
+    }
+
+    #[test]
+    fn what_is_left_at_a_place() {
+        use Kind::{Deadline, Effect};
+        let table: [(&str, Vec<Change>, &[(u128, bool)]); 8] = [
+            ("opened", vec![open(Effect, 1)], &[(1, false)]),
+            ("an outcome ends it", vec![open(Effect, 1), settled()], &[]),
+            ("a closed effect may have started", vec![open(Effect, 1), close()], &[(1, true)]),
+            ("its outcome ends it, too", vec![open(Effect, 1), close(), settled()], &[]),
+            ("a closed deadline is gone", vec![open(Deadline, 1), close()], &[]),
+            ("opened anew", vec![open(Effect, 1), settled(), open(Effect, 2)], &[(2, false)]),
+            (
+                "one of two settled: which isn't known",
+                vec![open(Effect, 1), open(Effect, 2), settled()],
+                &[(1, true), (2, false)],
+            ),
+            ("a deadline gives way", vec![open(Deadline, 1), open(Deadline, 2)], &[(2, false)]),
+        ];
+        for (what, changes, expected) in table {
+            assert_eq!(left(changes), expected, "{what}");
+        }
+    }
+}

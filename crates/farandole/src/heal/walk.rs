@@ -1,0 +1,217 @@
+//! One partition, record by record: what of it this database had published, and what lies beyond.
+//!
+//! The head that the relay's state holds is looked for by its id, never by its number: after a rewind numbers repeat. Before it,
+//! a walk that began in the middle may meet repetitions whose first occurrence it hasn't seen, so nothing is refused there.
+//! Beyond it the chain rule holds as it does for every consumer.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::chain::{self, Link, Verdict, judge};
+use crate::record::Record;
+use crate::relay::state::Head;
+
+/// What a record is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Is {
+    /// Somebody else's.
+    Foreign,
+    /// Up to the head, or a repetition, with its id.
+    Before(Uuid),
+    /// The next after all before it.
+    Beyond(Beyond),
+}
+
+/// A record after the head.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Beyond {
+    pub id: Uuid,
+    pub link: Link,
+}
+
+/// A walk along one partition.
+#[derive(Debug)]
+pub(super) struct Walk {
+    source: String,
+    head: Option<Head>,
+    /// The first record read may name one before it: the walk begins in the middle, or the topic's beginning has expired.
+    from_middle: bool,
+    past: bool,
+    seen: Option<chain::Head>,
+    /// The chain's last record so far.
+    pub last: Option<Head>,
+    /// Records of the chain, each counted once.
+    pub records: i64,
+}
+
+impl Walk {
+    /// A walk over what `source` published, towards `head`.
+    pub fn new(source: String, head: Option<Head>, from_middle: bool) -> Self {
+        Self { source, head, from_middle, past: head.is_none(), seen: None, last: None, records: 0 }
+    }
+
+    /// Whether the head was met.
+    pub fn has_met_head(&self) -> bool {
+        self.past
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn next(&mut self, record: &Record) -> Result<Is, String> {
+        let (source, link) = match record.link() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Is::Foreign),
+            Err(_) if record.header("ce_source").is_some_and(|source| source != self.source) => return Ok(Is::Foreign),
+            Err(why) => return Err(why),
+        };
+        if source != self.source {
+            return Ok(Is::Foreign);
+        }
+        let id = record.header("ce_id").and_then(|id| Uuid::parse_str(id).ok()).ok_or("header `ce_id` is no uuid")?;
+        let verdict = judge(self.seen, link.place, link.previous);
+        let first = self.seen.is_none();
+        if let (false, Some(head)) = (self.past, self.head) {
+            if head.id == id {
+                self.past = true;
+                self.go(id, &link);
+                return Ok(Is::Before(id));
+            }
+            // The head itself has expired, and this is the record after it.
+            if !(first && self.from_middle && link.previous == Some(head.into())) {
+                if verdict != Verdict::Drop {
+                    self.go(id, &link);
+                }
+                return Ok(Is::Before(id));
+            }
+            self.past = true;
+        }
+        match verdict {
+            Verdict::Drop => return Ok(Is::Before(id)),
+            Verdict::Apply => {}
+            Verdict::NoStart if first && self.from_middle && self.head.is_some() => {}
+            Verdict::NoStart => return Err("the topic's beginning is missing".to_owned()),
+            Verdict::Ahead => return Err("the record before it is missing".to_owned()),
+            Verdict::Fork => return Err("it begins a second history".to_owned()),
+        }
+        self.go(id, &link);
+        Ok(Is::Beyond(Beyond { id, link }))
+    }
+
+    fn go(&mut self, id: Uuid, link: &Link) {
+        self.seen = Some(chain::Head { place: link.place, previous: link.previous });
+        self.last = Some(Head { l: link.place.lineage, n: link.place.number, id });
+        self.records += 1;
+    }
+}
+
+/// Inputs whose events aren't all there yet. The events of one input follow one another for their key, so a key has one at most.
+#[derive(Debug, Default)]
+pub(super) struct Open(BTreeMap<Vec<u8>, String>);
+
+impl Open {
+    /// Takes an event of `key`.
+    pub fn next(&mut self, key: Option<&[u8]>, link: &Link) {
+        let (key, (i, n)) = (key.unwrap_or_default(), link.of);
+        if i < n {
+            let text = format!("{} of {n} event(s) of {} for {}", i, link.cause, String::from_utf8_lossy(key));
+            self.0.insert(key.to_vec(), text);
+        } else {
+            self.0.remove(key);
+        }
+    }
+
+    /// Whether every input so far is whole.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that aren't.
+    pub fn into_texts(self) -> impl Iterator<Item = String> {
+        self.0.into_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Header;
+
+    const SOURCE: &str = "/farandole/orders";
+
+    fn record(source: &str, number: i64, previous: Option<i64>) -> Record {
+        let previous = previous.map_or_else(|| "-".to_owned(), |p| format!("1:{p}"));
+        let id = Uuid::from_u128(number.unsigned_abs().into());
+        let header = |name: &str, value: String| Header { name: name.to_owned(), value };
+        Record {
+            topic: "orders".to_owned(),
+            partition: 0,
+            offset: 0,
+            key: Some(b"k".to_vec()),
+            value: None,
+            headers: vec![
+                header("ce_source", source.to_owned()),
+                header("ce_id", id.to_string()),
+                header("farandole", format!("l=1;n={number};p={previous};c=x/0/0;k={id};i=1/1")),
+            ],
+        }
+    }
+
+    fn walked(head: Option<i64>, from_middle: bool, records: &[(i64, Option<i64>)]) -> Result<Vec<i64>, String> {
+        let head = head.map(|n| Head { l: 1, n, id: Uuid::from_u128(n.unsigned_abs().into()) });
+        let mut walk = Walk::new(SOURCE.to_owned(), head, from_middle);
+        let mut beyond = Vec::new();
+        for (number, previous) in records {
+            if let Is::Beyond(b) = walk.next(&record(SOURCE, *number, *previous))? {
+                beyond.push(b.link.place.number);
+            }
+        }
+        if walk.has_met_head() { Ok(beyond) } else { Err("no head".to_owned()) }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_head() {
+        let chain = [(1, None), (2, Some(1)), (5, Some(2)), (7, Some(5))];
+        assert_eq!(walked(Some(2), false, &chain), Ok(vec![5, 7]));
+        assert_eq!(walked(None, false, &chain), Ok(vec![1, 2, 5, 7]));
+        assert_eq!(walked(Some(7), false, &chain), Ok(vec![]));
+        assert_eq!(walked(Some(9), false, &chain), Err("no head".to_owned()));
+    }
+
+    #[test]
+    fn repetitions_count_once_wherever_they_come() {
+        // A crash repeats the head and what follows; a ghost comes at the end.
+        let again = [(1, None), (2, Some(1)), (5, Some(2)), (2, Some(1)), (5, Some(2)), (7, Some(5)), (2, Some(1))];
+        assert_eq!(walked(Some(2), false, &again), Ok(vec![5, 7]));
+        // Begun in the middle, at a ghost.
+        let middle = [(2, Some(1)), (7, Some(5)), (8, Some(7)), (9, Some(8))];
+        assert_eq!(walked(Some(8), true, &middle), Ok(vec![9]));
+    }
+
+    #[test]
+    fn a_head_that_has_expired_is_known_by_its_successor() {
+        assert_eq!(walked(Some(5), true, &[(7, Some(5)), (8, Some(7))]), Ok(vec![7, 8]));
+        assert_eq!(walked(Some(5), true, &[(8, Some(7))]), Err("no head".to_owned()));
+    }
+
+    #[test]
+    fn beyond_the_head_nothing_may_be_missing() {
+        for (records, word) in [([(1, None), (5, Some(3))], "missing"), ([(3, None), (4, Some(1))], "second history")] {
+            let head = records[0].0;
+            assert!(walked(Some(head), false, &records).unwrap_err().contains(word), "{records:?}");
+        }
+        assert!(walked(None, false, &[(4, Some(3))]).unwrap_err().contains("beginning"));
+    }
+
+    #[test]
+    fn others_records_are_passed_over() {
+        let mut walk = Walk::new(SOURCE.to_owned(), None, false);
+        assert_eq!(walk.next(&record("/farandole/carts", 3, Some(2))), Ok(Is::Foreign));
+        let mut foreign = record(SOURCE, 1, None);
+        foreign.headers.clear();
+        assert_eq!(walk.next(&foreign), Ok(Is::Foreign));
+        assert_eq!(walk.records, 0);
+    }
+}

@@ -1,0 +1,59 @@
+//! Inputs that a heal found to be applied: events of the own topic name them as their causes, while the position is older.
+//!
+//! They come again, and are passed over. Rows go once the position is behind them; a database that was never healed has none,
+//! and is asked once a lane.
+
+use sqlx::{PgConnection, PgPool};
+
+use crate::record::Record;
+
+/// Rows forgotten at a time: bounds the statement.
+const FORGOTTEN: i64 = 10_000;
+
+/// What a lane knows of them.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// There are none, and none are added while a service runs.
+    none: bool,
+}
+
+impl Applied {
+    /// Sets `stand` to false for those of `records` that were applied.
+    pub(super) async fn strike(&mut self, conn: &mut PgConnection, records: &[&Record], stand: &mut [bool]) -> sqlx::Result<()> {
+        if self.none || records.is_empty() {
+            return Ok(());
+        }
+        let (found, any): (Vec<i64>, bool) = sqlx::query_as(
+            "select array(select ord from unnest($1::text[], $2::int[], $3::bigint[]) with ordinality r(topic, partition, record_offset, ord)
+                          join farandole.applied a using (topic, partition, record_offset)),
+                    exists(select from farandole.applied)",
+        )
+        .bind(records.iter().map(|r| r.topic.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.partition).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.offset).collect::<Vec<_>>())
+        .fetch_one(conn)
+        .await?;
+        self.none = !any;
+        for ord in found {
+            if let Some(stands) = usize::try_from(ord - 1).ok().and_then(|at| stand.get_mut(at)) {
+                *stands = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Forgets those that a position is behind, some at a time.
+pub(super) async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from farandole.applied where (topic, partition, record_offset) in (
+           select a.topic, a.partition, a.record_offset from farandole.applied a
+           where a.record_offset < (select (state->>'next_offset')::bigint from farandole.steps
+                                    where scope = 'position/' || a.topic || '/' || a.partition order by step desc limit 1)
+           limit $1)",
+    )
+    .bind(FORGOTTEN)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
