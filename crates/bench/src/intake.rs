@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use farandole::config::Config;
 use farandole::engine::{self, Engine};
 use farandole::intake::{self, Intake};
-use farandole::{Codec, Service, parking};
+use farandole::{Codec, Service};
 use loyalty::Loyalty;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -88,17 +88,8 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     let own = format!("{}loyalty", place.sandbox.prefix);
     let nothing = || Box::new(|| {}) as engine::Wake;
     let engine = Engine::new(Arc::new(Loyalty), place.codec.clone(), place.pool.clone(), own, nothing(), nothing());
-    let config = intake::Config {
-        bootstrap: place.kafka.clone(),
-        properties: Default::default(),
-        group: format!("{}ours", place.sandbox.prefix),
-        instance: None,
-        topics: vec![place.topic.clone()],
-        lanes: 1,
-        parked: parking::Limits { aggregate: 1_000, total: 100_000, a_minute: 1_000 },
-        max_records: 500,
-        max_bytes: 1024 * 1024,
-    };
+    let group = format!("{}ours", place.sandbox.prefix);
+    let config = intake::Config::new(group, &place.kafka, vec![place.topic.clone()]);
     let shutdown = CancellationToken::new();
     forget_peak()?;
     let (began, before) = (Instant::now(), own_usage()?);

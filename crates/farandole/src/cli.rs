@@ -149,10 +149,10 @@ where
         if let Err(error) = loaded.config.check() {
             return usage(&error);
         }
-        telemetry::init(&loaded.config.log);
     }
-    // Before `build`: an HTTP client of its own may need it. An error means that there is one.
+    // Before any HTTP client is made, of spans or of `build`. An error means that there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let spans = if works { telemetry::init(name, &loaded.config.log, &loaded.config.otlp) } else { telemetry::Spans::default() };
     let service = match build(&loaded.config, loaded.own) {
         Ok(service) => service,
         Err(error) => return usage(&*error),
@@ -198,7 +198,7 @@ where
             };
         }
     };
-    match result {
+    let code = match result {
         Ok(()) => {
             tracing::info!("done");
             ExitCode::SUCCESS
@@ -207,7 +207,9 @@ where
             tracing::error!(error = chain_of(&*error), "failed");
             ExitCode::from(if matches!(error.downcast_ref(), Some(Error::Config(_))) { USAGE } else { FAILED })
         }
-    }
+    };
+    spans.end();
+    code
 }
 
 fn environment() -> impl Iterator<Item = (String, String)> {

@@ -1,4 +1,9 @@
-//! Values as bytes: Avro in Confluent's wire format, with schemas kept by a registry.
+//! Values as bytes: Avro in Confluent's wire format, with schemas kept by a registry, or JSON.
+//!
+//! A [`Codec`] writes one of the two ([`Codec::writing`]) and reads both: the record's `content-type` says which it is
+//! ([`Codec::of`]). JSON has no registry and no schema: what keeps its releases readable is discipline. Fields that the reader
+//! doesn't know are skipped, those that it lacks are refused unless they are optional. A third [`Format`] is its user's to call,
+//! with [`outbox::Event::new`](crate::outbox::Event::new) and in a [`Handler`](crate::Handler).
 //!
 //! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::know).
 //! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE: every version reads every other, so producers
@@ -15,8 +20,10 @@
 //! **Invariant:** no bytes, whoever wrote them, make decoding panic, run without end, or allocate more than a few tens
 //! of megabytes; bytes that are cut short or followed by others are errors, never a value.
 
+mod avro;
 mod error;
 mod frame;
+mod json;
 mod registry;
 mod schema;
 mod state;
@@ -24,29 +31,79 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::PgPool;
 
-pub use self::error::Error;
+pub use self::{avro::Avro, error::Error, json::Json};
 use self::{
-    frame::{Frame, split},
+    frame::split,
     registry::{Found, Registry},
-    schema::{Parsed, fingerprint, guarded, intern},
-    state::{Slot, State, Way},
+    schema::{Parsed, fingerprint, intern},
+    state::State,
 };
 use crate::RecordType;
 
 /// Schema look-ups at the registry at the same time.
 const LOOKUPS: usize = 8;
-/// Encodes and decodes. Clones share everything.
+
+/// Encodes and decodes. Clones share everything but the format that they write.
 #[derive(Clone)]
 pub struct Codec {
-    state: Arc<RwLock<State>>,
+    avro: Avro,
     /// None: offline.
     remote: Option<Arc<Remote>>,
+    written: Written,
+}
+
+/// A way to write values as bytes. Which one it was says header `content-type`.
+pub trait Format {
+    /// What the header says.
+    const CONTENT_TYPE: &'static str;
+
+    /// `value`, of the type with full name `name`, as bytes.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn encode<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, Error>;
+
+    /// The value of the type `name` in `bytes`: all of them, and nothing else.
+    ///
+    /// # Errors
+    /// When they aren't one.
+    fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error>;
+}
+
+/// The formats that a codec has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// [`Avro`], the default.
+    Avro,
+    /// [`Json`].
+    Json,
+}
+
+impl Written {
+    /// The format that a `content-type` names, parameters aside.
+    pub fn of(content_type: &str) -> Option<Self> {
+        // As the kit writes them: what nearly every record says.
+        match content_type {
+            Avro::CONTENT_TYPE => return Some(Self::Avro),
+            Json::CONTENT_TYPE => return Some(Self::Json),
+            _ => {}
+        }
+        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/json" | "text/json" => Some(Self::Json),
+            "application/avro" | "avro/binary" | "application/vnd.apache.avro" => Some(Self::Avro),
+            other if other.ends_with("+json") => Some(Self::Json),
+            other if other.ends_with("+avro") => Some(Self::Avro),
+            _ => None,
+        }
+    }
 }
 
 struct Remote {
@@ -60,7 +117,19 @@ impl Codec {
     /// `registry_url` is the base of the registry's Confluent interface; a user and password in it are sent along.
     /// `pool` is the database with the kit's tables.
     pub fn new(registry_url: &str, pool: PgPool) -> Self {
-        Self { state: Arc::default(), remote: Some(Arc::new(Remote { registry: Registry::new(registry_url), pool })) }
+        let remote = Some(Arc::new(Remote { registry: Registry::new(registry_url), pool }));
+        Self { avro: Avro::default(), remote, written: Written::Avro }
+    }
+
+    /// A codec of JSON alone, without a registry. Nothing needs to be registered with it.
+    pub fn json() -> Self {
+        Self { avro: Avro::default(), remote: None, written: Written::Json }
+    }
+
+    /// The same, writing so. It reads both, by what each record says.
+    #[must_use]
+    pub fn writing(self, written: Written) -> Self {
+        Self { written, ..self }
     }
 
     /// A codec with made-up ids, without registry and database, for pure tests and benchmarks.
@@ -68,7 +137,7 @@ impl Codec {
     /// An id follows from the schema, so that two of them with the same types read each other. A type whose schema
     /// can't be used is left out, loudly; encoding it says [`Error::UnknownType`].
     pub fn offline(types: &[RecordType]) -> Self {
-        let codec = Self { state: Arc::default(), remote: None };
+        let codec = Self { avro: Avro::default(), remote: None, written: Written::Avro };
         for t in types {
             if let Err(error) = codec.know_as(t, Some(made_up_id(t.schema))) {
                 tracing::error!(%error, "left out");
@@ -83,6 +152,10 @@ impl Codec {
     /// Passing ([`Error::is_passing`]) when the registry or the database can't be reached and something isn't known
     /// yet: try again later. [`Error::Incompatible`], [`Error::Refused`] and [`Error::Schema`] don't end by waiting.
     pub async fn register(&self, topic: &str, types: &[RecordType]) -> Result<(), Error> {
+        if self.written == Written::Json {
+            // It has no schema.
+            return Ok(());
+        }
         self.know(types)?;
         let Some(remote) = &self.remote else {
             return types.iter().try_for_each(|t| self.know_as(t, Some(made_up_id(t.schema))));
@@ -110,7 +183,8 @@ impl Codec {
     /// # Errors
     /// [`Error::Schema`] for a schema that can't be used, or a second one under a name.
     pub fn know(&self, types: &[RecordType]) -> Result<(), Error> {
-        types.iter().try_for_each(|t| self.know_as(t, None))
+        // A type without a schema comes as JSON only.
+        types.iter().filter(|t| !t.schema.is_empty()).try_for_each(|t| self.know_as(t, None))
     }
 
     /// Loads the schemas behind `ids`, those in front of a batch's values ([`Codec::schema_id`]). Free when all are held.
@@ -148,23 +222,18 @@ impl Codec {
         failed.map_or(Ok(()), Err)
     }
 
-    /// `value`, of the registered type `name`, as bytes in Confluent's wire format.
+    /// `value`, of the registered type `name`, as bytes.
     ///
     /// # Errors
     /// [`Error::UnknownType`] when the type isn't registered, [`Error::Encode`] when the value doesn't fit its schema.
     pub fn encode<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, Error> {
-        let known = self.read().known(name);
-        let Some((schema, id)) = known.and_then(|k| Some((k.schema, k.id?))) else {
-            return Err(Error::UnknownType { name: name.into() });
-        };
-        let mut frame = Frame::new(id);
-        match schema.writer.write_ser(&mut frame, value) {
-            Ok(_) => Ok(frame.into_bytes()),
-            Err(source) => Err(Error::Encode { name: name.into(), source: source.into() }),
+        match self.written {
+            Written::Avro => self.avro.encode(name, value),
+            Written::Json => Json.encode(name, value),
         }
     }
 
-    /// The schema id in front of a value.
+    /// The schema id in front of an Avro value.
     ///
     /// # Errors
     /// [`Error::NotFramed`].
@@ -177,28 +246,30 @@ impl Codec {
     /// # Errors
     /// None of them passes; see [`Error`]. [`Codec::prepare`] comes first.
     pub fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
-        let (id, mut datum) = split(bytes)?;
-        let slot = self.read().slot(id);
-        let (writer, way) = match slot {
-            None => return Err(Error::UnknownSchema { id }),
-            Some(Slot::Unusable(reason)) => return Err(Error::UnusableSchema { id, reason: reason.as_ref().into() }),
-            Some(Slot::Schema { writer, way }) => (writer, way),
-        };
-        if writer.name != name {
-            return Err(Error::OtherRecord { id, expected: name.into(), found: writer.name.clone() });
+        match self.written {
+            Written::Avro => self.avro.decode(name, bytes),
+            Written::Json => Json.decode(name, bytes),
         }
-        let read = match way {
-            Way::None => return Err(Error::UnknownType { name: name.into() }),
-            Way::Direct => guarded(|| writer.reader.read_deser::<T>(&mut datum)),
-            Way::Resolve(reader) => {
-                guarded(|| reader.read_value(&mut datum).and_then(|value| apache_avro::from_value::<T>(&value)))
-            }
-        };
-        match read {
-            None => Err(Error::Panicked { name: name.into(), id }),
-            Some(Err(source)) => Err(Error::Corrupt { name: name.into(), id, source: source.into() }),
-            Some(Ok(_)) if datum.left() > 0 => Err(Error::Trailing { name: name.into(), id, extra: datum.left() }),
-            Some(Ok(value)) => Ok(value),
+    }
+
+    /// What header `content-type` of its values says.
+    pub fn content_type(&self) -> &'static str {
+        match self.written {
+            Written::Avro => Avro::CONTENT_TYPE,
+            Written::Json => Json::CONTENT_TYPE,
+        }
+    }
+
+    /// The headers that its values need beside those of every record.
+    pub(crate) fn headers(&self) -> Option<serde_json::Value> {
+        (self.written != Written::Avro).then(|| serde_json::json!({ "content-type": self.content_type() }))
+    }
+
+    /// This codec, for a value whose record says `content_type`. Without one, or with one that it doesn't know, itself.
+    pub fn of(&self, content_type: Option<&str>) -> Cow<'_, Self> {
+        match content_type.and_then(Written::of) {
+            Some(written) if written != self.written => Cow::Owned(Self { written, ..self.clone() }),
+            _ => Cow::Borrowed(self),
         }
     }
 
@@ -218,14 +289,18 @@ impl Codec {
         }
     }
 
-    // Poisoned or not, the state only ever gains whole entries.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        whole(self.avro.0.read())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        whole(self.avro.0.write())
     }
+}
+
+/// Poisoned or not, the state only ever gains whole entries.
+fn whole<T>(locked: Result<T, PoisonError<T>>) -> T {
+    locked.unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Codec {

@@ -39,6 +39,8 @@ pub struct Config {
     pub http: Http,
     /// What is logged, and how.
     pub log: Log,
+    /// Spans to a collector.
+    pub otlp: Otlp,
     /// Reading others' topics.
     pub intake: Intake,
     /// Publishing.
@@ -152,6 +154,18 @@ section! {
         /// `json` or `text`.
         format: Format = Format::Json,
         /// A level, or a filter: `info`, `info,farandole=debug`.
+        level: String = "info".to_owned(),
+    }
+}
+
+section! {
+    /// Spans to an OpenTelemetry collector.
+    Otlp {
+        /// Base address of its OTLP/HTTP receiver, usually `http://host:4318`; nothing is sent when not set.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String> = None,
+        /// Which spans: a filter as `log.level`. `info` is one a request, a batch and an attempt at an effect;
+        /// `info,farandole=debug` is one an event as well.
         level: String = "info".to_owned(),
     }
 }

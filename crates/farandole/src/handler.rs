@@ -23,12 +23,14 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::codec::{self, Codec};
 use crate::engine::{self, Fault, LIMIT, Processor, Source, Verdict, chain_of, given_up, guarded_async};
 use crate::intake::{self, Intake, Troubles};
 use crate::parking::{self, journal::Journal};
 use crate::record::{Record, Said};
+use crate::trace;
 
 /// A batch's transaction.
 pub type Tx<'a> = sqlx::Transaction<'a, Postgres>;
@@ -151,7 +153,8 @@ impl<H: Handler> Processor for Handling<H> {
     async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
         let n = records.len();
         let mut conn = self.pool.acquire().await.map_err(engine::Error::database("waiting for a connection", n))?;
-        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, records, source)).await;
+        let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
+        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, records, source).instrument(span)).await;
         let done = done.unwrap_or_else(|_| Err(given_up(&mut conn, n)));
         if let Err(engine::Error::Panicked(_)) = done {
             // Nobody knows what it was in the middle of.

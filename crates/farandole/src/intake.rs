@@ -21,6 +21,7 @@
 
 mod applied;
 mod consumer;
+mod lag;
 mod lane;
 mod position;
 mod strangers;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Processor;
+use crate::mapping::Mapping;
 use crate::parking::Limits;
 
 pub use position::{Position, positions};
@@ -57,6 +59,8 @@ pub struct Config {
     pub max_records: usize,
     /// Bytes a batch at most.
     pub max_bytes: usize,
+    /// How records of foreign topics are read, by the topics' names in Kafka.
+    pub mappings: BTreeMap<String, Mapping>,
 }
 
 impl Config {
@@ -73,6 +77,7 @@ impl Config {
             parked: Limits::from(&defaults),
             max_records: defaults.max_records,
             max_bytes: defaults.max_bytes,
+            mappings: BTreeMap::new(),
         }
     }
 }

@@ -1,11 +1,18 @@
 //! Appending to the outbox.
 //!
+//! Participants' events get here by themselves. Who has tables and transactions of their own calls [`append`] in each transaction
+//! that changes something, and runs a [`Relay`](crate::relay::Relay): the event is published exactly if that transaction commits.
+//!
 //! **Assumption:** a row is appended while its aggregate is locked, so that for one key the order of `seq` is the order of
-//! commits. (The order of `xid` isn't: a transaction may get its number long before its lock.)
+//! commits. (The order of `xid` isn't: a transaction may get its number long before its lock.) [`append`] locks the key, unless
+//! told that the caller has locked the aggregate's row.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use crate::codec::{self, Codec};
+use crate::handler::Tx;
+use crate::message::Message;
 use crate::time::Timestamp;
 
 /// The largest record that is taken, in bytes with its key and headers: what a broker takes by default. A larger one would be
@@ -41,6 +48,8 @@ pub struct Row {
     pub traceparent: Option<String>,
     /// Idempotency scope, key and body hash of the command.
     pub command: Option<String>,
+    /// Further headers, as a JSON object of strings; `content-type` if the value isn't Avro.
+    pub headers: Option<serde_json::Value>,
 }
 
 impl Row {
@@ -51,15 +60,161 @@ impl Row {
             + text
             + self.traceparent.as_ref().map_or(0, String::len)
             + self.command.as_ref().map_or(0, String::len)
+            + self.headers.as_ref().map_or(0, |headers| headers.to_string().len())
             + FRAME
     }
 }
 
-/// Appends all rows in one statement, in order.
+/// An event of who has transactions of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    row: Row,
+    row_is_locked: bool,
+}
+
+impl Event {
+    /// An event about `aggregate` (the record's key) of the kind `aggregate_type`, with a value written by the caller: `kind` is the
+    /// type's full name, `content_type` says how the value is written.
+    pub fn new(
+        topic: impl Into<String>,
+        aggregate_type: &'static str,
+        aggregate: impl Into<String>,
+        kind: &'static str,
+        content_type: &str,
+        payload: Vec<u8>,
+    ) -> Self {
+        let id = Uuid::now_v7();
+        let headers = (content_type != codec::Avro::CONTENT_TYPE).then(|| serde_json::json!({ "content-type": content_type }));
+        let row = Row {
+            topic: topic.into(),
+            id,
+            aggregate_type,
+            aggregate: aggregate.into(),
+            kind,
+            payload,
+            time: Timestamp::default(),
+            cause: format!("transaction/{id}"),
+            correlation: id,
+            of: (1, 1),
+            traceparent: None,
+            command: None,
+            headers,
+        };
+        Self { row, row_is_locked: false }
+    }
+
+    /// An event whose value `codec` writes.
+    ///
+    /// # Errors
+    /// When the value doesn't fit its schema, or its type isn't [registered](Codec::register).
+    pub fn of<M: Message>(
+        codec: &Codec,
+        topic: impl Into<String>,
+        aggregate_type: &'static str,
+        aggregate: impl Into<String>,
+        event: &M,
+    ) -> Result<Self, codec::Error> {
+        let payload = event.encode(codec)?;
+        Ok(Self::new(topic, aggregate_type, aggregate, event.name(), codec.content_type(), payload))
+    }
+
+    /// The transaction holds the aggregate's row locked already (it has updated or inserted it, or read it `for update`), as every
+    /// other one does that appends for this key.
+    #[must_use]
+    pub fn row_is_locked(mut self) -> Self {
+        self.row_is_locked = true;
+        self
+    }
+
+    /// What led to it: `topic/partition/offset`, or a name for the request. Without it, a name made from the event's id.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.row.cause = cause.into();
+        self
+    }
+
+    /// What it shares with everything that one first request led to. Without it, a new one begins.
+    #[must_use]
+    pub fn correlation(mut self, correlation: Uuid) -> Self {
+        self.row.correlation = correlation;
+        self
+    }
+
+    /// The W3C trace context to go on under. What isn't one is left out.
+    #[must_use]
+    pub fn traceparent(mut self, traceparent: Option<&str>) -> Self {
+        self.row.traceparent = traceparent.filter(|text| crate::http::is_traceparent(text)).map(str::to_owned);
+        self
+    }
+
+    /// A further header. Those that the relay writes itself can't be changed.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let headers = self.row.headers.get_or_insert_with(|| serde_json::json!({}));
+        headers[name] = value.into();
+        self
+    }
+}
+
+/// Why an event wasn't appended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Without a key there is no order.
+    #[error("a {kind} without an aggregate's id")]
+    NoKey {
+        /// The event's type.
+        kind: &'static str,
+    },
+    /// A broker would refuse it.
+    #[error("a {kind} would be {bytes} bytes with its headers; the limit is {MAX_RECORD}")]
+    TooLarge {
+        /// The event's type.
+        kind: &'static str,
+        /// With key and headers, at most.
+        bytes: usize,
+    },
+    /// The database's.
+    #[error("appending a {kind} to the outbox")]
+    Database {
+        /// The event's type.
+        kind: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// Appends an event within a transaction of the caller's, at the database's time; it is published once that has committed. Gives
+/// the event's id. Appending the same event again is another record under the same id.
+///
+/// # Errors
+/// See [`Error`]. After one of the database nothing but a rollback is left of the transaction.
+pub async fn append(tx: &mut Tx<'_>, event: &Event) -> Result<Uuid, Error> {
+    let Event { row, row_is_locked } = event;
+    let kind = row.kind;
+    if row.aggregate.is_empty() {
+        return Err(Error::NoKey { kind });
+    }
+    if row.size() > MAX_RECORD {
+        return Err(Error::TooLarge { kind, bytes: row.size() });
+    }
+    let failed = |source| Error::Database { kind, source };
+    // The lock first, so that the time is one at which nobody else appends for this key.
+    let clock = sqlx::query(
+        "select case when not $3 then pg_advisory_xact_lock(hashtextextended('outbox/' || $1 || '/' || $2, 0)) end,
+                (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+    );
+    let clock = clock.bind(&row.topic).bind(&row.aggregate).bind(row_is_locked).fetch_one(&mut **tx).await.map_err(failed)?;
+    let now = clock.try_get(1).map_err(failed)?;
+    append_all(tx, &[Row { time: Timestamp::from_micros(now), ..row.clone() }]).await.map_err(failed)?;
+    Ok(row.id)
+}
+
+/// Appends all rows in one statement, in order. The caller holds the locks of their aggregates.
 ///
 /// # Errors
 /// The database's.
-pub async fn append(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
+pub async fn append_all(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -69,13 +224,13 @@ pub async fn append(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
     // `order by ord`: unnest keeps its order today, but only this promises that seq follows it.
     sqlx::query(
         "insert into farandole.outbox
-           (topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command)
+           (topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command, headers)
          select topic, id, aggregatetype, aggregateid, type, payload, 'epoch'::timestamptz + micros * interval '1 microsecond',
-                cause, correlation, i, n, traceparent, command
+                cause, correlation, i, n, traceparent, command, headers
          from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[], $8::text[],
-                     $9::uuid[], $10::smallint[], $11::smallint[], $12::text[], $13::text[])
+                     $9::uuid[], $10::smallint[], $11::smallint[], $12::text[], $13::text[], $14::jsonb[])
               with ordinality as r(topic, id, aggregatetype, aggregateid, type, payload, micros, cause, correlation, i, n,
-                                   traceparent, command, ord)
+                                   traceparent, command, headers, ord)
          order by ord",
     )
     .bind(column(rows, |r| r.topic.as_str()))
@@ -91,6 +246,7 @@ pub async fn append(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
     .bind(column(rows, |r| r.of.1))
     .bind(column(rows, |r| r.traceparent.as_deref()))
     .bind(column(rows, |r| r.command.as_deref()))
+    .bind(column(rows, |r| r.headers.as_ref()))
     .execute(conn)
     .await?;
     Ok(())

@@ -1,11 +1,13 @@
 //! A record of a topic, and what it says to a participant.
 
+use std::borrow::Cow;
+
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Link;
-use crate::codec::Codec;
+use crate::codec::{Codec, Written};
 use crate::engine::{Fault, Origin, Work};
 use crate::message::Message as _;
 use crate::participant::{Body, Participant};
@@ -92,7 +94,8 @@ impl Record {
 
     /// The id of the schema that the value was written with, if it is framed.
     pub fn schema_id(&self) -> Option<i32> {
-        Codec::schema_id(self.value.as_deref()?).ok()
+        let is_json = self.header("content-type").and_then(Written::of) == Some(Written::Json);
+        if is_json { None } else { Codec::schema_id(self.value.as_deref()?).ok() }
     }
 
     /// Bytes, for limits on batches.
@@ -119,7 +122,12 @@ impl Record {
     /// # Errors
     /// As [`Codec::decode`]; a record without a value can't be read either.
     pub fn decode<T: serde::de::DeserializeOwned>(&self, codec: &Codec, name: &str) -> Result<T, crate::codec::Error> {
-        codec.decode(name, self.value.as_deref().unwrap_or_default())
+        self.codec(codec).decode(name, self.value.as_deref().unwrap_or_default())
+    }
+
+    /// `codec`, for the format that this record's `content-type` names.
+    pub(crate) fn codec<'a>(&self, codec: &'a Codec) -> Cow<'a, Codec> {
+        codec.of(self.header("content-type"))
     }
 
     /// As [`Record::read`], unless its `farandole` header is damaged: then nobody knows whether it is the next.
@@ -143,7 +151,7 @@ impl Record {
             return fault("the record has no key".to_owned(), false);
         }
         let Some(value) = &self.value else { return fault(format!("{kind} has no value"), false) };
-        let heard = match P::Heard::decode(index, codec, value) {
+        let heard = match P::Heard::decode(index, &self.codec(codec), value) {
             Ok(heard) => heard,
             Err(error) => return fault(crate::engine::chain_of(&error), true),
         };

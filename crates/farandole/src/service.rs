@@ -33,9 +33,10 @@ pub use migrate::migrate;
 pub use run::Bound;
 
 use crate::agenda::{Effects, NoEffects};
-use crate::codec::Codec;
+use crate::codec::{Codec, Written};
 use crate::commands::Commands;
 use crate::config::{self, Config};
+use crate::mapping::Mapping;
 use crate::message::Message as _;
 use crate::participant::Participant;
 use crate::{heal, http, topics};
@@ -62,6 +63,8 @@ pub struct Service<P: Participant, E = NoEffects> {
     effects: E,
     routes: fn() -> Router<Api<P>>,
     openapi: Option<fn() -> utoipa::openapi::OpenApi>,
+    mappings: parts::Mappings,
+    written: Written,
 }
 
 impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
@@ -84,15 +87,23 @@ impl<P: Participant> Service<P, NoEffects> {
     pub fn new(participant: P, mut migrations: Migrator) -> Self {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
-        Self { participant: Arc::new(participant), migrations, effects: NoEffects, routes: Router::new, openapi: None }
+        Self {
+            participant: Arc::new(participant),
+            migrations,
+            effects: NoEffects,
+            routes: Router::new,
+            openapi: None,
+            mappings: parts::Mappings::new(),
+            written: Written::Avro,
+        }
     }
 }
 
 impl<P: Participant, E> Service<P, E> {
     /// Calls the outside world through `effects`.
     pub fn effects<F: Effects<P>>(self, effects: F) -> Service<P, F> {
-        let Self { participant, migrations, effects: _, routes, openapi } = self;
-        Service { participant, migrations, effects, routes, openapi }
+        let Self { participant, migrations, effects: _, routes, openapi, mappings, written } = self;
+        Service { participant, migrations, effects, routes, openapi, mappings, written }
     }
 
     /// Answers these routes.
@@ -104,6 +115,18 @@ impl<P: Participant, E> Service<P, E> {
     /// Describes the routes, at `/openapi.json` and by the subcommand `openapi`.
     pub fn openapi(mut self, openapi: fn() -> utoipa::openapi::OpenApi) -> Self {
         self.openapi = Some(openapi);
+        self
+    }
+
+    /// Reads the topic that the participant calls `topic` (one of [`Participant::HEARS`]) as `mapping` says.
+    pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
+        self.mappings.insert(topic, mapping);
+        self
+    }
+
+    /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
+    pub fn writing(mut self, written: Written) -> Self {
+        self.written = written;
         self
     }
 
@@ -120,7 +143,7 @@ impl<P: Participant, E> Service<P, E> {
 
     /// What the service is.
     pub fn description(&self, config: &Config) -> Description {
-        Description::of::<P>(config, &self.migrations)
+        Description::of::<P>(config, &self.mappings, &self.migrations)
     }
 
     /// Makes tables and topics and registers schemas, whatever of it isn't there yet.
@@ -128,7 +151,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
     pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
-        migrate::all::<P>(&self.migrations, config).await
+        migrate::all::<P>(&self.migrations, self.written, config).await
     }
 }
 
@@ -144,10 +167,10 @@ impl<P: Participant, E> Service<P, E> {
         let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
         migrate::tables(&patience, &self.migrations, config, Missing::Refuse).await?;
         let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::new(&config.registry.url, pools.intake.clone());
+        let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
         codec.know(P::Event::TYPES).map_err(Error::Schemas)?;
         let prefix = &config.topics.prefix;
-        let heard = P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect();
+        let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
         let healed = heal::heal(&pools.relay, &parts::relay_config::<P>(config), &fold, mode).await;
         pools.close().await;

@@ -4,12 +4,14 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
 
 use super::backoff::draw;
 use super::claims::Claim;
 use super::target::{Ready, Shared};
 use super::{Call, Config, EffectError, Effects};
 use crate::participant::Participant;
+use crate::trace;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -33,15 +35,16 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
     ready: &Ready<P::Effect>,
     claim: Claim,
 ) -> Ended<P::Outcome> {
+    let (span, context) = trace::effect(target, &ready.id.name, claim.attempt, ready.traceparent.as_deref());
     let call = Call {
         idempotency_key: ready.id.cause,
         attempt: claim.attempt,
         first_attempt_at: claim.first.unwrap_or_default(),
         aggregate: ready.id.key.clone(),
-        traceparent: ready.traceparent.clone(),
+        traceparent: context.or_else(|| ready.traceparent.clone()),
     };
     let began = Instant::now();
-    let run = async { effects.run(&call, &ready.effect).await };
+    let run = async { effects.run(&call, &ready.effect).await }.instrument(span);
     let ended = AssertUnwindSafe(tokio::time::timeout(config.timeout, run)).catch_unwind().await;
     metrics::histogram!("farandole_agenda_effect_seconds", "target" => target).record(began.elapsed());
 

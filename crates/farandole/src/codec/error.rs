@@ -20,6 +20,32 @@ pub enum Error {
         #[source]
         source: Box<apache_avro::Error>,
     },
+    /// A value that can't be written as JSON. A mistake in the program.
+    #[error("encoding a {name} as JSON")]
+    EncodeJson {
+        /// The type's full name.
+        name: String,
+        /// The reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// JSON, or something else, that is no object.
+    #[error("reading a {name}: the value is no JSON object")]
+    NoObject {
+        /// The type's full name.
+        name: String,
+    },
+    /// JSON that isn't a value of the type.
+    #[error("reading a {name} from JSON, field `{field}`")]
+    Json {
+        /// The type's full name.
+        name: String,
+        /// Its path; `.` is the whole.
+        field: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Bytes that don't begin with 0 and a schema id.
     #[error("{len} bytes without a schema id in front")]
     NotFramed {

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::error::suggest;
 use super::fields::fields_of;
-use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Process, Registry, Relay, Topics};
+use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics};
 
 /// In front of every variable of ours.
 pub(super) const PREFIX: &str = "FARANDOLE_";
@@ -60,6 +60,7 @@ impl Layers {
             section::<Topics>("topics"),
             section::<Http>("http"),
             section::<Log>("log"),
+            section::<Otlp>("otlp"),
             section::<Intake>("intake"),
             section::<Relay>("relay"),
             section::<Agenda>("agenda"),
@@ -162,6 +163,7 @@ impl Layers {
             topics: self.read("topics"),
             http: self.read("http"),
             log: self.read("log"),
+            otlp: self.read("otlp"),
             intake: self.read("intake"),
             relay: self.read("relay"),
             agenda: self.read("agenda"),
@@ -194,6 +196,11 @@ impl Layers {
             tracing_subscriber::EnvFilter::try_new(&config.log.level).is_ok(),
             "a level or a filter: \"info\", \"info,farandole=debug\"",
         );
+        let level = tracing_subscriber::EnvFilter::try_new(&config.otlp.level);
+        self.range("otlp", "level", level.is_ok(), "a level or a filter: \"info\", \"info,farandole=debug\"");
+        let url = |text: &String| reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let endpoint = config.otlp.endpoint.as_ref().is_none_or(url);
+        self.range("otlp", "endpoint", endpoint, "the address of an OTLP/HTTP receiver: \"http://127.0.0.1:4318\"");
         if self.problems.is_empty() { Ok((config, own)) } else { Err(Error(self.problems)) }
     }
 

@@ -135,6 +135,7 @@ impl<P: Participant> Ground<'_, P> {
                     of: (i, n),
                     traceparent: work.origin.traceparent.clone(),
                     command: command.clone(),
+                    headers: self.codec.headers(),
                 })
             })
             .collect()

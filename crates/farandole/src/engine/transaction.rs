@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use tracing::{Instrument as _, Span};
 
 use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
@@ -14,7 +15,7 @@ use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::record::{Record, Said};
 use crate::table::{Keys, Tables};
-use crate::{agenda, outbox, parking};
+use crate::{agenda, outbox, parking, trace};
 
 /// A batch that takes longer has lost its connection without a word: locks are waited for for 10 s, and a batch takes some 10 ms.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -81,7 +82,9 @@ impl<P: Participant> Engine<P> {
     pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let mut conn = self.pool.acquire().await.map_err(Error::database("waiting for a connection", n))?;
-        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, works, source)).await;
+        let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
+        let transact = self.transact(&mut conn, works, source).instrument(span);
+        let done = tokio::time::timeout(LIMIT, transact).await;
         done.unwrap_or_else(|_| Err(given_up(&mut conn, n)))
     }
 
@@ -125,8 +128,9 @@ impl<P: Participant> Engine<P> {
         let ground = Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
         let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &aggregates, &mut tables, &mut known, &mut parked)?;
 
+        let events = trace::events(&Span::current(), &rows);
         tables.store(conn).await.map_err(at("storing rows"))?;
-        outbox::append(conn, &rows).await.map_err(at("appending to the outbox"))?;
+        outbox::append_all(conn, &rows).await.map_err(at("appending to the outbox"))?;
         known.store(conn).await.map_err(at("storing answers"))?;
         let has_tasks = !tasks.is_empty();
         if has_tasks {
@@ -134,6 +138,7 @@ impl<P: Participant> Engine<P> {
         }
         source.settle(conn, works, &verdicts).await?;
         tx.commit().await.map_err(at("commit"))?;
+        drop(events);
 
         if !rows.is_empty() {
             (self.relay)();

@@ -81,7 +81,7 @@ impl<P: Participant> Folding<P> {
             service: P::NAME,
         })?;
         let value = record.value.as_deref().ok_or_else(|| unreadable(format!("{kind} has no value")))?;
-        P::Event::decode(index, &self.codec, value).map_err(|e| unreadable(crate::engine::chain_of(&e)))
+        P::Event::decode(index, &record.codec(&self.codec), value).map_err(|e| unreadable(crate::engine::chain_of(&e)))
     }
 
     /// Loads the rows that these events change, which only `evolve` knows: it is tried on what is loaded, and what it misses
@@ -149,6 +149,7 @@ impl<P: Participant> Folding<P> {
             of: link.of,
             traceparent: record.header("traceparent").map(str::to_owned),
             command: None,
+            headers: None,
         };
         changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(task, &row))));
     }

@@ -13,6 +13,7 @@ use axum::routing::get;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
+use tracing::{Instrument as _, Span};
 
 use super::{Checks, body};
 use crate::config::Http;
@@ -75,8 +76,8 @@ async fn pass(State(limits): State<Limits>, mut request: Request, next: Next) ->
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
-    trace(&mut request);
-    let mut response = body::reworded(limited(&limits, request, next).await).await;
+    let span = trace(&mut request, method, &route);
+    let mut response = body::reworded(limited(&limits, request, next).instrument(span).await).await;
     let status = response.status().as_u16();
     if status == 503 && !response.headers().contains_key(header::RETRY_AFTER) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -119,11 +120,14 @@ fn known(method: &Method) -> &'static str {
     all.into_iter().find(|m| *m == method.as_str()).unwrap_or("other")
 }
 
-/// Gives the request a trace context if it came without a valid one.
-fn trace(request: &mut Request) {
-    let text = super::traceparent(request.headers()).unwrap_or_else(super::new_traceparent);
+/// The request's span. Gives the request that span's trace context; without export the one that it came with, or a new one.
+fn trace(request: &mut Request, method: &'static str, route: &str) -> Span {
+    let callers = super::traceparent(request.headers());
+    let (span, context) = crate::trace::request(method, route, callers.as_deref());
+    let text = context.or(callers).unwrap_or_else(super::new_traceparent);
     if let Ok(value) = HeaderValue::from_str(&text) {
         request.headers_mut().insert("traceparent", value);
     }
     request.extensions_mut().insert(Traceparent(text));
+    span
 }

@@ -9,6 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
 use super::worker::{End, Worker};
@@ -47,6 +49,7 @@ struct Assigned {
     worker: JoinHandle<End>,
     stop: CancellationToken,
     next: Arc<AtomicI64>,
+    applied: Applied,
     told: i64,
     /// A record that found the channel full; its partition is paused.
     spill: Option<Record>,
@@ -79,6 +82,12 @@ struct Context<P: Processor> {
 impl<P: Processor> ClientContext for Context<P> {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka consumer");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let next = |a: &Assigned| a.next.load(Ordering::Relaxed);
+        let at = self.lock().iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
+        lag::report(&self.config.topics, at, &statistics);
     }
 }
 
@@ -166,6 +175,7 @@ impl<P: Processor> Context<P> {
         let offset = position.next_offset;
         let (records, waiting) = mpsc::channel(WAITING);
         let (next, bytes, stop) = (Arc::new(AtomicI64::new(offset)), Arc::default(), CancellationToken::new());
+        let applied = Applied::default();
         let worker = Worker {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -177,13 +187,14 @@ impl<P: Processor> Context<P> {
             unwritten: None,
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
+            applied: applied.clone(),
             bytes: Arc::clone(&bytes),
             troubles: self.troubles.clone(),
             stop: stop.clone(),
             batches: 0,
         };
         let worker = self.runtime.spawn(worker.run(waiting));
-        self.lock().insert(at.clone(), Assigned { records, bytes, worker, stop, next, told: offset, spill: None });
+        self.lock().insert(at.clone(), Assigned { records, bytes, worker, stop, next, applied, told: offset, spill: None });
         Some(offset)
     }
 
@@ -220,6 +231,7 @@ pub(super) fn run<P: Processor>(
         // How long a topic that was just made, or a broker that came back, may stay unnoticed.
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("reconnect.backoff.max.ms", "2000")
+        .set("statistics.interval.ms", lag::EVERY_MS)
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "2000");
     if let Some(instance) = &config.instance {
@@ -242,7 +254,15 @@ pub(super) fn run<P: Processor>(
     let mut full = 0;
     while !shutdown.is_cancelled() {
         match consumer.poll(if full > 0 { POLL_FULL } else { POLL }) {
-            Some(Ok(message)) => full += hand_over(&consumer, Record::copy(&message)),
+            Some(Ok(message)) => {
+                let record = Record::copy(&message);
+                let mapping = consumer.context().config.mappings.get(&record.topic);
+                let record = match mapping {
+                    Some(mapping) => mapping.apply(record),
+                    None => record,
+                };
+                full += hand_over(&consumer, record);
+            }
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => gone(&consumer),
             Some(Err(error)) => tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do"),
             None => {}

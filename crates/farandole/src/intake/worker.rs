@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::{Config, Troubles};
@@ -52,6 +53,8 @@ pub(super) struct Worker<P: Processor> {
     pub lane: Lane<P>,
     /// The next offset, for Kafka's lag tools.
     pub next: Arc<AtomicI64>,
+    /// The last record applied, for our own gauge.
+    pub applied: Applied,
     /// Bytes that wait in the channel.
     pub bytes: Arc<AtomicUsize>,
     pub troubles: Troubles,
@@ -220,6 +223,7 @@ impl<P: Processor> Worker<P> {
         let after = last.after.clone();
         if works.is_empty() && unreadable.is_none() {
             // Nothing to do: the position is written with the next batch, or after a while.
+            self.applied.set(&last.record);
             self.position = after;
             self.unwritten.get_or_insert_with(Instant::now);
             return Ok(Done::All);
@@ -246,6 +250,7 @@ impl<P: Processor> Worker<P> {
                 error => self.wait(&mut pause, chain_of(error)).await?,
             }
         }
+        self.applied.set(&last.record);
         self.moved(batch.after).await;
         Ok(if end == range.end { Done::All } else { Done::UpTo(end) })
     }

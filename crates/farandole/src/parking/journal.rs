@@ -120,7 +120,7 @@ impl Journal {
     /// When a type isn't registered, and the database's.
     pub async fn append(&self, conn: &mut PgConnection, at: Timestamp, entries: &[Entry]) -> Result<(), Error> {
         let rows = entries.iter().map(|entry| self.row(at, entry)).collect::<Result<Vec<_>, _>>()?;
-        outbox::append(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
+        outbox::append_all(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
     }
 }
 
@@ -155,6 +155,7 @@ impl Journal {
             of: (1, 1),
             traceparent: None,
             command: None,
+            headers: self.codec.headers(),
         })
     }
 }

@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 
 /// How often to look for parked rows that are due.
 const LOOK: Duration = Duration::from_secs(1);
+/// Looks between two counts of what is parked; what may be parked is bounded, so a count is cheap.
+const SAMPLE: u64 = 10;
 /// Looks between two tidyings.
 const TIDY: u64 = 60;
 /// Aggregates released a look, and rows released an aggregate at once: bounds of one transaction.
@@ -23,6 +25,15 @@ const AGGREGATES: i64 = 100;
 const ROWS: i64 = 200;
 /// The pause after a failed try doubles from a second to this: an hour's parked row costs some ten tries.
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
+
+/// Gauges of what is parked.
+async fn sample(pool: &PgPool) -> sqlx::Result<()> {
+    let (inputs, keys): (i64, i64) =
+        sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked").fetch_one(pool).await?;
+    metrics::gauge!("farandole_parked_inputs").set(inputs as f64);
+    metrics::gauge!("farandole_parked_keys").set(keys as f64);
+    Ok(())
+}
 
 /// Releases what is due, until `shutdown`.
 pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
@@ -33,6 +44,11 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
             () = tokio::time::sleep(LOOK) => {}
         }
         rounds += 1;
+        if rounds % SAMPLE == 1
+            && let Err(error) = sample(engine.pool()).await
+        {
+            tracing::debug!(error = chain_of(&error), "parked inputs can't be counted; trying again later");
+        }
         if rounds.is_multiple_of(TIDY)
             && let Err(error) = crate::intake::forget(engine.pool()).await
         {

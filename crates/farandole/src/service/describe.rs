@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 
+use super::parts;
 use crate::config::Config;
 use crate::message::Message as _;
 use crate::participant::Participant;
@@ -34,14 +35,14 @@ pub struct Description {
 }
 
 impl Description {
-    pub(super) fn of<P: Participant>(config: &Config, migrations: &Migrator) -> Self {
+    pub(super) fn of<P: Participant>(config: &Config, mappings: &parts::Mappings, migrations: &Migrator) -> Self {
         let prefix = &config.topics.prefix;
         Self {
             name: P::NAME,
             publishes: topics::own(prefix, P::NAME),
             journal: topics::journal(prefix, P::NAME),
             events: P::Event::TYPES.iter().map(|t| t.name).collect(),
-            hears: P::HEARS.iter().map(|t| format!("{prefix}{t}")).collect(),
+            hears: P::HEARS.iter().map(|t| parts::heard(prefix, mappings, t)).collect(),
             reacts_to: P::Heard::TYPES.iter().map(|t| t.name).collect(),
             skips: P::SKIPS.to_vec(),
             commands: std::any::type_name::<P::Command>(),

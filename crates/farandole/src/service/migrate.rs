@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::wait::Patience;
 use super::{Error, Missing, parts};
-use crate::codec::Codec;
+use crate::codec::{Codec, Written};
 use crate::config::Config;
 use crate::http::Checks;
 use crate::message::Message as _;
@@ -44,13 +44,14 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
 }
 
 /// Everything, with waits bounded by `process.wait`.
-pub(super) async fn all<P: Participant>(service: &Migrator, config: &Config) -> Result<(), Error> {
+pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, config: &Config) -> Result<(), Error> {
     config.check().map_err(Error::Config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
     tables(&patience, service, config, Missing::Make).await?;
     let pools = parts::Pools::new(P::NAME, &config.database)?;
-    kafka_and_registry::<P>(&patience, config, &Codec::new(&config.registry.url, pools.intake.clone()), Missing::Make).await?;
+    let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(written);
+    kafka_and_registry::<P>(&patience, config, &codec, Missing::Make).await?;
     pools.close().await;
     Ok(())
 }

@@ -49,7 +49,7 @@ impl<P: Participant, E> Service<P, E> {
     ) -> Result<Vec<Place>, Error> {
         let own = topics::own(&config.topics.prefix, P::NAME);
         let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::new(&config.registry.url, pools.intake.clone());
+        let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
         codec.register(&topics::journal("", &own), journal::TYPES).await.map_err(Error::Schemas)?;
         let mut conn = connect(config).await?;
         let dropped = operate::drop(&mut conn, &Journal::beside(&own, codec), aggregate, which, reason, by).await;

@@ -1,5 +1,6 @@
 //! The parts of a service, made from its configuration. The one place where the shell knows what they are built of.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::commands::{Commands, Runner};
 use crate::config::{Config, Database};
 use crate::engine::{Engine, session};
 use crate::intake::{self, Intake};
+use crate::mapping::Mapping;
 use crate::parking;
 use crate::participant::Participant;
 use crate::relay::{self, Relay};
@@ -100,6 +102,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     effects: E,
     codec: &Codec,
     config: &Config,
+    mappings: &Mappings,
     pools: &Pools,
     relay: &relay::Poke,
 ) -> Deciders<P, E> {
@@ -111,7 +114,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         Arc::new(Engine::new(Arc::clone(participant), codec.clone(), pool.clone(), topic.clone(), wake.0, wake.1))
     };
     let (commands, runner) = Commands::new(engine(&pools.commands));
-    let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config));
+    let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config, mappings));
     let agenda_config = agenda::Config {
         lease: config.agenda.lease,
         timeout: config.agenda.timeout,
@@ -124,17 +127,28 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     Deciders { commands, runner, intake, agenda, releases }
 }
 
-fn intake_config<P: Participant>(config: &Config) -> intake::Config {
+/// The mappings of topics that the participant hears, by the names that it calls them.
+pub(super) type Mappings = BTreeMap<&'static str, Mapping>;
+
+/// The name in Kafka of a topic that the participant hears.
+pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
+    let mapped = mappings.get(topic).and_then(Mapping::name);
+    mapped.map_or_else(|| format!("{prefix}{topic}"), str::to_owned)
+}
+
+fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake::Config {
     let prefix = &config.topics.prefix;
+    let name = |topic: &str| heard(prefix, mappings, topic);
     intake::Config {
         bootstrap: config.kafka.bootstrap.clone(),
         properties: config.kafka.properties.clone(),
         group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
         instance: config.intake.instance.clone(),
-        topics: P::HEARS.iter().map(|topic| format!("{prefix}{topic}")).collect(),
+        topics: P::HEARS.iter().map(|topic| name(topic)).collect(),
         lanes: config.intake.lanes,
         parked: parking::Limits::from(&config.intake),
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
+        mappings: mappings.iter().map(|(topic, mapping)| (name(topic), mapping.clone())).collect(),
     }
 }

@@ -186,7 +186,7 @@ async fn start<P: Participant, E: Effects<P>>(
 ) -> Result<(), Error> {
     let patience = Patience { checks, limit: None };
     migrate::tables(&patience, &service.migrations, config, missing).await?;
-    let codec = Codec::new(&config.registry.url, pools.intake.clone());
+    let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(service.written);
     migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
 
     let (relay, poke) = parts::relay::<P>(config, pools);
@@ -200,9 +200,9 @@ async fn start<P: Participant, E: Effects<P>>(
     // From here on the relay's trouble delays what is published, and no caller.
     checks.ask("relay", false, move || trouble(&status.role()));
 
-    let Service { participant, effects, routes: business, .. } = service;
+    let Service { participant, effects, routes: business, mappings, .. } = service;
     let parts::Deciders { commands, runner, intake, agenda, releases } =
-        parts::deciders(&participant, effects, &codec, config, pools, &poke);
+        parts::deciders(&participant, effects, &codec, config, &mappings, pools, &poke);
     tasks.spawn("commands", async move |stop| {
         runner.run(stop).await;
         Ok(())

@@ -1,0 +1,75 @@
+//! Avro in Confluent's wire format.
+
+use std::sync::{Arc, RwLock};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::frame::{Frame, split};
+use super::schema::guarded;
+use super::state::{Slot, State, Way};
+use super::{Error, Format, whole};
+
+/// Avro in Confluent's wire format, with the schemas known so far. Clones share them.
+#[derive(Clone, Default)]
+pub struct Avro(pub(super) Arc<RwLock<State>>);
+
+impl std::fmt::Debug for Avro {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Avro")
+    }
+}
+
+impl Avro {
+    /// As [`Format::CONTENT_TYPE`].
+    pub const CONTENT_TYPE: &'static str = "application/avro";
+}
+
+impl Format for Avro {
+    const CONTENT_TYPE: &'static str = Self::CONTENT_TYPE;
+
+    /// `value`, of the registered type `name`, as bytes in Confluent's wire format.
+    ///
+    /// # Errors
+    /// [`Error::UnknownType`] when the type isn't registered, [`Error::Encode`] when the value doesn't fit its schema.
+    fn encode<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, Error> {
+        let known = whole(self.0.read()).known(name);
+        let Some((schema, id)) = known.and_then(|k| Some((k.schema, k.id?))) else {
+            return Err(Error::UnknownType { name: name.into() });
+        };
+        let mut frame = Frame::new(id);
+        match schema.writer.write_ser(&mut frame, value) {
+            Ok(_) => Ok(frame.into_bytes()),
+            Err(source) => Err(Error::Encode { name: name.into(), source: source.into() }),
+        }
+    }
+
+    /// The value in `bytes`, which the caller expects to be of the type `name` (`ce_type`).
+    ///
+    /// # Errors
+    /// None of them passes; see [`Error`]. [`Codec::prepare`] comes first.
+    fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
+        let (id, mut datum) = split(bytes)?;
+        let slot = whole(self.0.read()).slot(id);
+        let (writer, way) = match slot {
+            None => return Err(Error::UnknownSchema { id }),
+            Some(Slot::Unusable(reason)) => return Err(Error::UnusableSchema { id, reason: reason.as_ref().into() }),
+            Some(Slot::Schema { writer, way }) => (writer, way),
+        };
+        if writer.name != name {
+            return Err(Error::OtherRecord { id, expected: name.into(), found: writer.name.clone() });
+        }
+        let read = match way {
+            Way::None => return Err(Error::UnknownType { name: name.into() }),
+            Way::Direct => guarded(|| writer.reader.read_deser::<T>(&mut datum)),
+            Way::Resolve(reader) => {
+                guarded(|| reader.read_value(&mut datum).and_then(|value| apache_avro::from_value::<T>(&value)))
+            }
+        };
+        match read {
+            None => Err(Error::Panicked { name: name.into(), id }),
+            Some(Err(source)) => Err(Error::Corrupt { name: name.into(), id, source: source.into() }),
+            Some(Ok(_)) if datum.left() > 0 => Err(Error::Trailing { name: name.into(), id, extra: datum.left() }),
+            Some(Ok(value)) => Ok(value),
+        }
+    }
+}

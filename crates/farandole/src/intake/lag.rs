@@ -1,0 +1,93 @@
+//! How far behind the partitions of this replica are, by what the client knows of them anyhow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rdkafka::statistics::Statistics;
+
+use crate::record::Record;
+use crate::time::Timestamp;
+
+/// Milliseconds between two reports of the client.
+pub(super) const EVERY_MS: &str = "5000";
+
+/// When the last record that a worker applied happened, in microseconds since 1970; 0 when that isn't known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Applied(Arc<AtomicI64>);
+
+impl Applied {
+    pub(super) fn set(&self, record: &Record) {
+        let time = record.header("ce_time").and_then(Timestamp::parse);
+        self.0.store(time.map_or(0, Timestamp::micros), Ordering::Relaxed);
+    }
+}
+
+/// Reports the lag of each of `topics`. `at` is this replica's partitions: topic, partition, next offset to apply, last applied.
+pub(super) fn report(topics: &[String], at: Vec<(String, i32, i64, Applied)>, statistics: &Statistics) {
+    // Also those of which no partition is left here: else the last figures would stand.
+    let mut lags: BTreeMap<&str, (i64, f64)> = topics.iter().map(|topic| (topic.as_str(), (0, 0.0))).collect();
+    let now = now();
+    for (topic, partition, next, applied) in &at {
+        let known = statistics.topics.get(topic).and_then(|t| t.partitions.get(partition));
+        let (Some(known), Some(lag)) = (known, lags.get_mut(topic.as_str())) else { continue };
+        let behind = (known.hi_offset - next).max(0);
+        lag.0 += behind;
+        let time = applied.0.load(Ordering::Relaxed);
+        if behind > 0 && time > 0 {
+            lag.1 = lag.1.max((now - time) as f64 / 1e6);
+        }
+    }
+    for (topic, (records, seconds)) in lags {
+        metrics::gauge!("farandole_intake_lag_records", "topic" => topic.to_owned()).set(records as f64);
+        metrics::gauge!("farandole_intake_lag_seconds", "topic" => topic.to_owned()).set(seconds);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "for a gauge; nothing is decided or remembered by it")]
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::statistics::{Partition, Topic};
+
+    use super::*;
+    use crate::record::Header;
+
+    fn gauge(name: &str, topic: &str) -> f64 {
+        let line = format!("{name}{{topic=\"{topic}\"}} ");
+        let text = crate::telemetry::render();
+        let value = text.lines().find_map(|l| l.strip_prefix(&line)).unwrap_or_else(|| panic!("{line} is missing in {text}"));
+        value.parse().unwrap()
+    }
+
+    #[test]
+    fn records_add_up_and_the_partition_furthest_behind_tells_the_seconds() {
+        crate::telemetry::recorder();
+        let topics = ["lag.a".to_owned(), "lag.b".to_owned()];
+        let mut statistics = Statistics::default();
+        let partition = |hi_offset| Partition { hi_offset, ..Partition::default() };
+        let known = [(0, partition(10)), (1, partition(25)), (2, partition(-1001))];
+        statistics.topics.insert("lag.a".to_owned(), Topic { partitions: known.into(), ..Topic::default() });
+        let applied = |seconds_ago: i64| {
+            let time = Timestamp::from_micros(now() - seconds_ago * 1_000_000).to_string();
+            let headers = vec![Header { name: "ce_time".to_owned(), value: time }];
+            let record = Record { topic: "lag.a".into(), partition: 0, offset: 0, key: None, value: None, headers };
+            let applied = Applied::default();
+            applied.set(&record);
+            applied
+        };
+        let at = |partition, next, applied| ("lag.a".to_owned(), partition, next, applied);
+        report(&topics, vec![at(0, 10, applied(1_000)), at(1, 20, applied(60)), at(2, 7, applied(500))], &statistics);
+        assert_eq!((gauge("farandole_intake_lag_records", "lag.a"), gauge("farandole_intake_lag_records", "lag.b")), (5.0, 0.0));
+        let seconds = gauge("farandole_intake_lag_seconds", "lag.a");
+        assert!((59.0..500.0).contains(&seconds), "{seconds}: a partition with nothing to do, or unknown, doesn't count");
+        // The partitions have gone to another replica.
+        report(&topics, Vec::new(), &statistics);
+        assert_eq!((gauge("farandole_intake_lag_records", "lag.a"), gauge("farandole_intake_lag_seconds", "lag.a")), (0.0, 0.0));
+    }
+}
