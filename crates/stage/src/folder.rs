@@ -37,11 +37,14 @@ pub struct Options {
     pub dir: PathBuf,
     /// Whether the run's data stay when it ends, until `stage clean`.
     pub keep: bool,
+    /// Ports of proxies of the caller's, one a broker, or none. Each broker then listens once more, at [`Stage::behind`](crate::Stage::behind),
+    /// and tells the clients that come that way to go on through its proxy.
+    pub proxies: Vec<u16>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, registry: true, logical: false, dir: default_folder(), keep: false }
+        Self { brokers: 1, registry: true, logical: false, dir: default_folder(), keep: false, proxies: Vec::new() }
     }
 }
 

@@ -31,6 +31,8 @@ logger.config.level = warn
 pub(crate) struct Ports {
     pub broker: u16,
     pub controller: u16,
+    /// Where it listens for those who come through a proxy, and the proxy's own port.
+    pub proxied: Option<(u16, u16)>,
 }
 
 /// Node `id` (1…) of the brokers at `ports`, formatted and ready to start.
@@ -98,14 +100,19 @@ fn settings(folder: &Path, id: usize, ports: &[Ports]) -> Result<String, Error> 
     let in_sync = if copies > 1 { 2 } else { 1 };
     // With three brokers, faults are the point: a dead one is noticed after 4 s instead of 9.
     let session = if copies > 1 { "broker.session.timeout.ms=4000\nbroker.heartbeat.interval.ms=500\n" } else { "" };
+    let (mut listeners, mut advertised) = (String::new(), String::new());
+    if let Some((behind, proxy)) = own.proxied {
+        listeners = format!("PROXIED://127.0.0.1:{behind},");
+        advertised = format!(",PROXIED://127.0.0.1:{proxy}");
+    }
     Ok(format!(
         "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{broker},{listeners}CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}{advertised}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
 default.replication.factor={copies}

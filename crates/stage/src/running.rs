@@ -21,6 +21,7 @@ const REGISTRY: &str = "STAGE_REGISTRY";
 #[derive(Debug)]
 pub struct Stage {
     kafka: String,
+    behind: Vec<String>,
     postgres: String,
     registry: String,
     /// `None` when attached.
@@ -42,27 +43,35 @@ impl Stage {
         if !matches!(options.brokers, 0 | 1 | 3) {
             return Err(Error::Options("a stage has 1 or 3 brokers, or 0"));
         }
-        check_installed(&options)?;
         let brokers = usize::from(options.brokers);
-        let mut run = Run::create(&options, 2 * brokers + 2)?;
+        if !options.proxies.is_empty() && options.proxies.len() != brokers {
+            return Err(Error::Options("there must be as many proxies as brokers, or none"));
+        }
+        check_installed(&options)?;
+        let mut run = Run::create(&options, 2 * brokers + options.proxies.len() + 2)?;
         let janitor = Janitor::start(&run.folder)?;
         // From here on its drop cleans up, whatever fails.
         let nodes: Vec<_> = (0..brokers)
-            .map(|_| Ok(kafka::Ports { broker: run.port()?, controller: run.port()? }))
+            .map(|n| {
+                let proxied = options.proxies.get(n).map(|proxy| Ok((run.port()?, *proxy))).transpose()?;
+                Ok(kafka::Ports { broker: run.port()?, controller: run.port()?, proxied })
+            })
             .collect::<Result<_, Error>>()?;
         let (postgres_port, registry_port) = (run.port()?, run.port()?);
         let mut owned = Owned { parts: Vec::new(), run, janitor, keep: options.keep };
         let postgres = owned.set_up(&options, &nodes, postgres_port, registry_port)?;
         let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.broker)).collect();
+        let behind = nodes.iter().filter_map(|node| Some(format!("127.0.0.1:{}", node.proxied?.0))).collect();
         let registry =
             if options.registry { format!("http://127.0.0.1:{registry_port}{}", registry::API) } else { String::new() };
-        Ok(Self { kafka: addresses.join(","), postgres, registry, owned: Some(owned) })
+        Ok(Self { kafka: addresses.join(","), behind, postgres, registry, owned: Some(owned) })
     }
 
     /// The stage that `STAGE_KAFKA`, `STAGE_POSTGRES` and `STAGE_REGISTRY` name; dropping it stops nothing.
     pub fn attach() -> Result<Self, Error> {
         let read = |variable| std::env::var(variable).map_err(|_| Error::NoStage { variable });
-        Ok(Self { kafka: read(KAFKA)?, postgres: read(POSTGRES)?, registry: read(REGISTRY)?, owned: None })
+        let behind = Vec::new();
+        Ok(Self { kafka: read(KAFKA)?, behind, postgres: read(POSTGRES)?, registry: read(REGISTRY)?, owned: None })
     }
 
     /// For tests: the stage named by the environment, else one for this process, started at the first call and gone with the process.
@@ -80,6 +89,11 @@ impl Stage {
     /// The brokers, `127.0.0.1:port[,…]`; empty if there are none.
     pub fn kafka(&self) -> &str {
         &self.kafka
+    }
+
+    /// Where each broker expects the connections that its proxy passes on: see [`Options::proxies`].
+    pub fn behind(&self) -> &[String] {
+        &self.behind
     }
 
     /// The superuser's address of the database `postgres`.
@@ -108,6 +122,11 @@ impl Stage {
     /// Stops a part (`kafka-1`, `postgres`, `registry`) in order. Blocks until it has ended.
     pub fn stop_part(&self, name: &str) -> Result<(), Error> {
         self.part(name).map(|(part, _)| part.stop())
+    }
+
+    /// Ends a part at once, by its own means if it has any: PostgreSQL as `pg_ctl stop -m immediate` does; the others are killed.
+    pub fn abort_part(&self, name: &str) -> Result<(), Error> {
+        self.part(name).map(|(part, _)| part.discard())
     }
 
     /// Kills a part and its children, as a crash of the machine would; its data stay as they are on disk.
