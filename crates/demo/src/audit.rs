@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use farandole::record::Record;
 use uuid::Uuid;
 
 use crate::facts::{End, Facts};
@@ -23,11 +24,13 @@ pub struct Check {
 const EXAMPLES: usize = 5;
 
 impl Check {
-    fn new(what: &'static str) -> Self {
+    /// Nothing checked yet.
+    pub fn new(what: &'static str) -> Self {
         Self { what, checked: 0, violations: 0, examples: Vec::new() }
     }
 
-    fn that(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+    /// One thing checked; `otherwise` says what is there instead.
+    pub fn that(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         self.checked += 1;
         if !holds {
             self.violations += 1;
@@ -53,14 +56,28 @@ impl Audit {
 }
 
 /// Reads everything back and checks it.
+///
+/// # Errors
+/// When it can't be read.
 pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
+    audit_with(shop, account, |_| {}).await
+}
+
+/// As [`audit`]; `see` is shown every record that a consumer would apply, partition by partition in order.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl FnMut(&Record)) -> anyhow::Result<Audit> {
     let codec = farandole::Codec::new(&shop.parts.registry, shop.orders_pool().await?);
     codec.know(<topics::Event as farandole::Message>::TYPES)?;
     let mut facts = Facts::default();
     let mut faults = Vec::new();
     for topic in SERVICES {
-        faults
-            .extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, |at, event| facts.add(at, event)).await?);
+        let each = |record: &Record, at, event| {
+            see(record);
+            facts.add(at, event);
+        };
+        faults.extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, each).await?);
     }
     let held = tables::read(shop).await?;
     let open = tables::open_matters(shop).await?;

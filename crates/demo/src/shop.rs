@@ -55,7 +55,7 @@ impl Shop {
     /// Starts a stage of its own and the shop on it.
     pub async fn start() -> anyhow::Result<Self> {
         let options = Options::default();
-        let folder = folder(&options.dir)?;
+        let folder = folder(&options.dir, "demo")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let mut databases = BTreeMap::new();
         for service in SERVICES {
@@ -110,13 +110,7 @@ impl Shop {
 
     /// Starts the acquirer; port 0 lets it choose one.
     pub async fn start_acquirer(&mut self, port: u16) -> anyhow::Result<()> {
-        let port_file = self.folder.join("acquirer.port");
-        let data = self.folder.join("acquirer");
-        std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        let command = Command::new("acquirer", self.bins.join("acquirer"))
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
-            .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
-            .log(self.folder.join("acquirer.log"));
+        let (command, port_file) = self.acquirer_command(port)?;
         self.keep("acquirer", command.spawn()?);
         let until = Instant::now() + READY;
         loop {
@@ -142,11 +136,9 @@ impl Shop {
         self.bins.join(service)
     }
 
-    /// What a service's environment says: where its parts are, and settings of this shop.
-    pub fn env(&self, service: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let (Some(database), Some(port)) = (self.parts.databases.get(service), self.ports.get(service)) else {
-            bail!("{service} has no database or port");
-        };
+    /// What the environment of a service says that listens on `port`: where its parts are, and settings of this shop.
+    pub fn env(&self, service: &str, port: u16) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let database = self.parts.databases.get(service).with_context(|| format!("{service} has no database"))?;
         let mut env = vec![
             ("FARANDOLE_DATABASE_URL", database.url.clone()),
             ("FARANDOLE_KAFKA_BOOTSTRAP", self.parts.kafka.clone()),
@@ -164,12 +156,29 @@ impl Shop {
 
     /// Starts a service.
     pub fn spawn(&self, service: &'static str) -> anyhow::Result<()> {
-        let command = Command::new(service, self.bins.join(service))
-            .args(["serve", "--migrate"])
-            .env(self.env(service)?)
-            .log(self.folder.join(format!("{service}.log")));
-        self.keep(service, command.spawn()?);
+        let Some(port) = self.ports.get(service) else { bail!("{service} has no port") };
+        self.keep(service, self.command(service, service, *port)?.spawn()?);
         Ok(())
+    }
+
+    /// How a replica of a service is started that listens on `port`; `name` is its log's.
+    pub fn command(&self, service: &'static str, name: &str, port: u16) -> anyhow::Result<Command> {
+        Ok(Command::new(name, self.bins.join(service))
+            .args(["serve", "--migrate"])
+            .env(self.env(service, port)?)
+            .log(self.folder.join(format!("{name}.log"))))
+    }
+
+    /// How the acquirer is started at `port` (0 lets it choose one), and the file in which it will say where it listens.
+    pub fn acquirer_command(&self, port: u16) -> anyhow::Result<(Command, PathBuf)> {
+        let port_file = self.folder.join("acquirer.port");
+        let data = self.folder.join("acquirer");
+        std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+        let command = Command::new("acquirer", self.bins.join("acquirer"))
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
+            .log(self.folder.join("acquirer.log"));
+        Ok((command, port_file))
     }
 
     /// Waits until a service says that it is ready.
@@ -260,9 +269,9 @@ impl Shop {
     }
 }
 
-/// A folder for this run; those of runs that have ended are removed.
-fn folder(stage: &Path) -> anyhow::Result<PathBuf> {
-    let all = stage.join("demo");
+/// A folder for this run of `program`, below the stage's; those of runs that have ended are removed.
+pub fn folder(stage: &Path, program: &str) -> anyhow::Result<PathBuf> {
+    let all = stage.join(program);
     std::fs::create_dir_all(&all).with_context(|| format!("making {}", all.display()))?;
     for entry in std::fs::read_dir(&all)?.flatten() {
         if !Path::new("/proc").join(entry.file_name()).exists() {

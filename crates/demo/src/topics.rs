@@ -45,7 +45,7 @@ pub async fn read(
     prefix: &str,
     service: &'static str,
     codec: &Codec,
-    mut each: impl FnMut(At, Event),
+    mut each: impl FnMut(&Record, At, Event),
 ) -> anyhow::Result<Vec<String>> {
     let topic = &format!("{prefix}{service}");
     let consumer: BaseConsumer = ClientConfig::new()
@@ -102,7 +102,7 @@ pub async fn read(
             Err(fault) => faults.push(format!("{place}: {fault}")),
         }
         match event(codec, &record).await {
-            Ok(event) => each(at(service, &record, &event), event),
+            Ok(event) => each(&record, at(service, &record, &event), event),
             Err(error) => faults.push(format!("{place}: {error:#}")),
         }
     }

@@ -13,7 +13,7 @@ const NEWER: (&str, &[u8]) = ("farandole.payments.SomethingNewer", b"\x00\x00\x0
 /// Runs a verb of the orders service's binary: whether it went well, what it printed, what it said.
 async fn tell(own: &Own, args: &[&str]) -> (bool, String, String) {
     let mut command = tokio::process::Command::new(own.shop.bin("orders"));
-    command.args(args).envs(own.shop.env("orders").unwrap()).env("USER", "ann").env_remove("SUDO_USER").kill_on_drop(true);
+    command.args(args).envs(own.shop.env("orders", 0).unwrap()).env("USER", "ann").env_remove("SUDO_USER").kill_on_drop(true);
     let out = tokio::time::timeout(Duration::from_secs(30), command.output()).await.unwrap().unwrap();
     (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
 }
