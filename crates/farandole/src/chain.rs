@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A place in a source's history: its lineage, and its number within that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A place in a source's history: its lineage, and its number within that. Places are ordered as they follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// One unbroken history of a service's numbers.
     pub lineage: i64,
@@ -136,8 +136,8 @@ pub enum Verdict {
     Drop,
     /// Its predecessor hasn't been seen.
     Ahead,
-    /// It names a predecessor that isn't the head, yet its number is new; or the head's predecessor, yet it isn't the head: two
-    /// histories.
+    /// Two histories: it is new and names a predecessor before the head, or it isn't the head and belongs after the head's
+    /// predecessor.
     Fork,
     /// The first record seen of this source names a predecessor.
     NoStart,
@@ -157,20 +157,26 @@ pub fn judge(head: Option<Head>, place: Place, previous: Option<Place>) -> Verdi
     let Some(Head { place: head, previous: before }) = head else {
         return if previous.is_none() { Verdict::Apply } else { Verdict::NoStart };
     };
-    if place.lineage == head.lineage && place.number < head.number && previous == before {
-        // Two successors of one record, the one with the higher number first: one of them is forged, and dropping this one
-        // would drop every true record after it.
+    if place == head && previous == before {
+        return Verdict::Drop;
+    }
+    if place.lineage == head.lineage && place <= head && before.is_none_or(|before| before < place) {
+        // Nothing lies between a record and its predecessor, so either this one or the head is forged; if it is the head, with
+        // too high a number, then dropping this one would drop every true record after it, too.
         return Verdict::Fork;
     }
-    if place.lineage < head.lineage || (place.lineage == head.lineage && place.number <= head.number) {
+    if place <= head {
         return Verdict::Drop;
     }
     match previous {
         Some(p) if p == head => Verdict::Apply,
-        Some(p) if p.lineage > head.lineage || (p.lineage == head.lineage && p.number > head.number) => Verdict::Ahead,
+        Some(p) if p > head => Verdict::Ahead,
         _ => Verdict::Fork,
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -189,7 +195,9 @@ mod tests {
             ("the first", None, at(1, 7), None, Verdict::Apply),
             ("a first that names a predecessor", None, at(1, 7), Some(at(1, 3)), Verdict::NoStart),
             ("the next", Some(at(1, 7)), at(1, 9), Some(at(1, 7)), Verdict::Apply),
-            ("the same again", Some(at(1, 7)), at(1, 7), Some(at(1, 3)), Verdict::Drop),
+            ("the same again", Some(at(1, 7)), at(1, 7), Some(BEFORE), Verdict::Drop),
+            ("the head's number after another record", Some(at(1, 7)), at(1, 7), Some(at(1, 6)), Verdict::Fork),
+            ("one between the head and its predecessor", Some(at(1, 9)), at(1, 8), Some(at(1, 7)), Verdict::Fork),
             ("an older one", Some(at(1, 7)), at(1, 3), None, Verdict::Drop),
             ("a second successor of the head's predecessor", Some(at(1, 7)), at(1, 6), Some(BEFORE), Verdict::Fork),
             ("a ghost of an older lineage", Some(at(2, 7)), at(1, 9), Some(BEFORE), Verdict::Drop),
