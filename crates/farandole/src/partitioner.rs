@@ -1,8 +1,8 @@
 //! Which partition a key belongs to, as Kafka's Java client decides it.
 //!
 //! librdkafka's own default (CRC32) would put a key elsewhere than a Java producer does, and two producers that disagree tear
-//! a key's events apart. So the kit computes the partition itself and never asks the client library for one. An empty key has
-//! no partition of its own in either client; the outbox refuses it.
+//! a key's events apart. So the kit computes the partition itself and never asks the client library for one. An empty key is
+//! hashed by the Java client and none at all for librdkafka; the outbox refuses it.
 
 /// MurmurHash2, 32 bits, with the seed of `org.apache.kafka.common.utils.Utils.murmur2`.
 pub fn murmur2(data: &[u8]) -> i32 {
@@ -52,6 +52,21 @@ mod tests {
             ("abc", 479_470_107),
         ] {
             assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
+        }
+    }
+
+    /// F38: keys of every length up to 40, longer ones, and text beyond ASCII, as `Golden.java` beside the file asked the
+    /// client itself (4.3.1).
+    #[test]
+    fn keys_go_where_the_java_client_sends_them() {
+        let lines: Vec<&str> = include_str!("partitioner/golden.tsv").lines().skip(1).collect();
+        assert_eq!(lines.len(), 100);
+        for line in lines {
+            let (key, rest) = line.split_once('\t').unwrap();
+            let key: Vec<u8> = (0..key.len()).step_by(2).map(|i| u8::from_str_radix(&key[i..i + 2], 16).unwrap()).collect();
+            let expected: Vec<i32> = rest.split('\t').map(|n| n.parse().unwrap()).collect();
+            let partitions = [1, 3, 12, 50, 1000].map(|count| partition(&key, count));
+            assert_eq!([&[murmur2(&key)], &partitions[..]].concat(), expected, "{key:x?}");
         }
     }
 
