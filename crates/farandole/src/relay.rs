@@ -17,19 +17,25 @@
 //! - nobody else publishes to the service's topics.
 //!
 //! **Invariant:** publishing follows from the newest step of scope `relay` alone. Whoever takes the next step is the owner.
-//! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `publish` numbers,
-//! links and partitions; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics;
+//! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `numbers` numbers, links
+//! and partitions; `publish` hands over; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics;
 //! [`partitions`] the outbox's tables; `upkeep` what goes on beside.
 
 pub(crate) mod continuity;
 mod error;
 mod headers;
 pub(crate) mod log;
+#[cfg(test)]
+mod model;
+mod numbers;
 pub mod partitions;
 pub(crate) mod produce;
 mod publish;
-mod read;
-pub(crate) mod state;
+// Public for the kit's own tests on PostgreSQL alone.
+#[doc(hidden)]
+pub mod read;
+#[doc(hidden)]
+pub mod state;
 mod status;
 mod term;
 mod upkeep;

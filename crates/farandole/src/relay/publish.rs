@@ -1,7 +1,4 @@
-//! Numbering rows, linking them, and handing them to the producer.
-//!
-//! **Invariant:** what is published follows from the step alone: the rows of its batch in seq order, the numbers from its
-//! `next`, the links from its `heads`, the partitions from its counts. The memory here is only how far that has got.
+//! Handing rows to the producer, as [`numbers`](super::numbers) says.
 //!
 //! - A fresh producer's first record in a partition goes alone. A broker takes the first batch of a producer that it doesn't
 //!   know with any sequence number: if that batch were lost and a second one were under way, the second would be taken first.
@@ -9,7 +6,6 @@
 //! - A topic's partition count is in a step before the first record goes to it. Otherwise a crash and a changed count would
 //!   send the same record to two partitions.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
@@ -17,11 +13,10 @@ use sqlx::PgConnection;
 use super::error::Error;
 use super::headers::Writer;
 use super::log::Log;
-use super::partitions;
+use super::numbers::Numbers;
 use super::produce::Producer;
 use super::read::Row;
-use super::state::{Head, State};
-use crate::partitioner;
+use super::state::State;
 
 /// Brokers forget an idle producer after `producer.id.expiration.ms`, a day by default and rarely less than an hour.
 const QUIET: Duration = Duration::from_secs(600);
@@ -37,15 +32,8 @@ enum Warmth {
 }
 
 struct Lane {
-    head: Option<Head>,
     warmth: Warmth,
     used: Instant,
-}
-
-struct Topic {
-    name: String,
-    count: i32,
-    lanes: Vec<Lane>,
 }
 
 pub(crate) struct Publisher {
@@ -53,50 +41,31 @@ pub(crate) struct Publisher {
     pub producer: Producer,
     /// As of the last row known to be acknowledged.
     pub state: State,
+    /// As of the last row handed over.
+    numbers: Numbers,
     headers: Writer,
-    /// Few, and mostly the one of the row before: found by looking at each, that one first.
-    topics: Vec<Topic>,
-    last: usize,
-    next: i64,
-    published: BTreeMap<i64, i64>,
+    /// By topic, in the order of `numbers`, and partition.
+    lanes: Vec<Vec<Lane>>,
     now: Instant,
 }
 
 impl Publisher {
     pub(crate) fn new(service: &str, log: Log, producer: Producer, state: State) -> Self {
-        let (next, published) = (state.next, state.published.clone());
-        let (headers, topics, now) = (Writer::new(service), Vec::new(), Instant::now());
-        let mut publisher = Self { log, producer, state, headers, topics, last: 0, next, published, now };
-        for (topic, count) in publisher.state.partitions.clone() {
-            publisher.add_topic(&topic, count);
-        }
-        publisher
+        let (numbers, headers, now) = (Numbers::of(&state), Writer::new(service), Instant::now());
+        let lanes = numbers.counts().map(cold).collect();
+        Self { log, producer, state, numbers, headers, lanes, now }
     }
 
     /// Whether `topic`'s partition count is in a step.
     pub(crate) fn knows(&mut self, topic: &str) -> bool {
-        self.find(topic).is_some()
-    }
-
-    fn find(&mut self, topic: &str) -> Option<usize> {
-        if self.topics.get(self.last).is_none_or(|t| t.name != topic) {
-            self.last = self.topics.iter().position(|t| t.name == topic)?;
-        }
-        Some(self.last)
+        self.numbers.knows(topic)
     }
 
     /// Learns a topic's partition count; the caller takes the step.
     pub(crate) fn learn(&mut self, topic: &str, count: i32) {
         self.state.partitions.insert(topic.to_owned(), count);
-        self.add_topic(topic, count);
-    }
-
-    fn add_topic(&mut self, topic: &str, count: i32) {
-        let heads = self.state.heads.get(topic);
-        let used = Instant::now();
-        let lanes = (0..count).map(|p| Lane { head: heads.and_then(|h| h.get(&p)).copied(), warmth: Warmth::Cold, used });
-        let topic = Topic { name: topic.to_owned(), count, lanes: lanes.collect() };
-        self.topics.push(topic);
+        self.numbers.learn(topic, count, None);
+        self.lanes.push(cold(count));
     }
 
     /// Publishes one row. Returns as soon as it is with the producer.
@@ -106,30 +75,24 @@ impl Publisher {
             self.wait_for(wanted).await?;
         }
         let missing = || Error::NoTopic { topic: row.topic.to_owned() };
-        let topic = self.find(row.topic).ok_or_else(missing)?;
-        let partition = partitioner::partition(row.aggregate.as_bytes(), self.topics[topic].count);
-        // `partition` is at least 0 and below the count, which is the number of lanes.
-        let lane = partition.unsigned_abs() as usize;
-        if let Warmth::First(at) = self.topics[topic].lanes[lane].warmth {
+        let given = self.numbers.peek(row.topic, row.aggregate.as_bytes(), row.id).ok_or_else(missing)?;
+        if let Warmth::First(at) = self.lanes[given.topic][given.lane()].warmth {
             if !self.producer.is_settled(at) {
                 self.wait_for(self.producer.sent()).await?;
             }
-            self.topics[topic].lanes[lane].warmth = Warmth::Warm;
+            self.lanes[given.topic][given.lane()].warmth = Warmth::Warm;
         }
-        let lane = &mut self.topics[topic].lanes[lane];
-        let head = Head { l: self.state.lineage, n: self.next, id: row.id };
-        let headers = self.headers.write(row, head.into(), lane.head.map(Into::into));
-        self.producer.send(row.topic, partition, row.aggregate, row.payload, headers).await.map_err(|e| match e {
+        let headers = self.headers.write(row, given.head.into(), given.previous.map(Into::into));
+        self.producer.send(row.topic, given.partition, row.aggregate, row.payload, headers).await.map_err(|e| match e {
             Error::Produce { reason, .. } => Error::Row { seq: row.seq, id: row.id, reason },
             e => e,
         })?;
+        let lane = &mut self.lanes[given.topic][given.lane()];
         if matches!(lane.warmth, Warmth::Cold) || self.now.duration_since(lane.used) > QUIET {
             lane.warmth = Warmth::First(self.producer.sent());
         }
         lane.used = self.now;
-        lane.head = Some(head);
-        self.next += 1;
-        *self.published.entry(partitions::start_of(row.seq)).or_default() += 1;
+        self.numbers.give(&given, row.seq);
         Ok(())
     }
 
@@ -147,17 +110,7 @@ impl Publisher {
 
     /// The state once everything published so far, up to row `seq`, has been acknowledged.
     pub(crate) fn state_at(&self, seq: i64) -> State {
-        let mut state = self.state.clone();
-        state.next = self.next;
-        state.published.clone_from(&self.published);
-        for topic in &self.topics {
-            let heads = topic.lanes.iter().enumerate().filter_map(|(p, lane)| Some((i32::try_from(p).ok()?, lane.head?)));
-            state.heads.insert(topic.name.clone(), heads.collect());
-        }
-        if let Some(batch) = &mut state.in_flight {
-            batch.after = seq;
-        }
-        state
+        self.numbers.state_at(&self.state, seq)
     }
 
     /// The batch is out and acknowledged, up to row `seq`, which is its last. The next step says so.
@@ -180,4 +133,9 @@ impl Publisher {
     pub(crate) async fn note(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         self.log.note(conn, &mut self.state).await
     }
+}
+
+fn cold(count: i32) -> Vec<Lane> {
+    let used = Instant::now();
+    (0..count).map(|_| Lane { warmth: Warmth::Cold, used }).collect()
 }

@@ -64,11 +64,11 @@ where pg_visible_in_snapshot(xid, $3::pg_snapshot) and id = any($4)";
 
 /// Settings of a connection that reads. Plans are made with the bounds at hand, and never read a table from its beginning.
 /// Notes of progress are written here, too; losing one to a crash costs a repetition under the same numbers.
-pub(crate) const SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set enable_seqscan = off; set jit = off; \
+pub const SETTINGS: &str = "set plan_cache_mode = force_custom_plan; set enable_seqscan = off; set jit = off; \
      set synchronous_commit = off; set default_transaction_isolation = 'read committed'";
 
 /// What is unsent.
-pub(crate) enum Unsent {
+pub enum Unsent {
     /// Nothing.
     Nothing,
     /// Few enough rows to hold: the whole batch up to the snapshot, in order.
@@ -78,7 +78,7 @@ pub(crate) enum Unsent {
 }
 
 /// Reads what isn't visible in `a`, at most `rows` rows and `bytes` bytes of it.
-pub(crate) async fn unsent(conn: &mut PgConnection, a: &Snapshot, rows: i64, bytes: i64) -> Result<Unsent, Error> {
+pub async fn unsent(conn: &mut PgConnection, a: &Snapshot, rows: i64, bytes: i64) -> Result<Unsent, Error> {
     let query = if a.has_open() {
         sqlx::query(HEAD).bind(a.xmax().to_owned()).bind(a.xip())
     } else {
@@ -93,7 +93,7 @@ pub(crate) async fn unsent(conn: &mut PgConnection, a: &Snapshot, rows: i64, byt
 }
 
 /// The seq before the first row of (a, b).
-pub(crate) async fn before_first(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot) -> Result<i64, Error> {
+pub async fn before_first(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot) -> Result<i64, Error> {
     let first: Option<i64> = sqlx::query_scalar(FIRST)
         .bind(a.xmax())
         .bind(a.xip())
@@ -105,7 +105,7 @@ pub(crate) async fn before_first(conn: &mut PgConnection, a: &Snapshot, b: &Snap
 }
 
 /// The next page of a batch, in seq order.
-pub(crate) fn page<'c>(
+pub fn page<'c>(
     conn: &'c mut PgConnection,
     a: &Snapshot,
     batch: &InFlight,
@@ -115,7 +115,7 @@ pub(crate) fn page<'c>(
 }
 
 /// Which of `ids` are rows of (a, b).
-pub(crate) async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+pub async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     sqlx::query_scalar(AMONG)
         .bind(a.xmax())
         .bind(a.xip())
@@ -128,7 +128,7 @@ pub(crate) async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, i
 
 /// One row of the outbox, borrowed from what the server sent.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     pub seq: i64,
     pub topic: &'a str,
     pub id: Uuid,
@@ -149,7 +149,7 @@ impl<'a> Row<'a> {
     /// Reads the columns in the order in which the queries above name them.
     ///
     /// By hand, because this runs for every row: the types are those of the kit's own table and needn't be looked up again.
-    pub(crate) fn of(row: &'a PgRow) -> Result<Self, Error> {
+    pub fn of(row: &'a PgRow) -> Result<Self, Error> {
         let read = || -> sqlx::Result<Self> {
             Ok(Self {
                 seq: i64::from_be_bytes(fixed(row, 0)?),

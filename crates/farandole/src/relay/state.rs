@@ -11,14 +11,14 @@ use uuid::Uuid;
 use crate::chain::Place;
 
 /// The step log's scope.
-pub(crate) const SCOPE: &str = "relay";
+pub const SCOPE: &str = "relay";
 
 /// Nothing is visible in this snapshot: 3 is the first transaction number that PostgreSQL gives.
 const BEFORE_ALL: &str = "3:3:";
 
 /// One step of the relay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct State {
+pub struct State {
     /// The lineage of the numbers below.
     pub lineage: i64,
     /// Rows visible in this snapshot have been acknowledged.
@@ -46,7 +46,7 @@ pub(crate) struct State {
 
 /// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct InFlight {
+pub struct InFlight {
     /// The batch's upper bound.
     pub b: Snapshot,
     /// Rows of the batch up to this seq have been acknowledged; numbers and heads count from the next.
@@ -55,7 +55,7 @@ pub(crate) struct InFlight {
 
 /// The last record of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
+pub struct Head {
     pub l: i64,
     pub n: i64,
     pub id: Uuid,
@@ -69,7 +69,7 @@ impl From<Head> for Place {
 
 impl State {
     /// Before the first round: the whole outbox is unsent.
-    pub(crate) fn first(system: String) -> Self {
+    pub fn first(system: String) -> Self {
         Self {
             lineage: 1,
             a: Snapshot(BEFORE_ALL.to_owned()),
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// The batch in flight is out, whole.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if let Some(batch) = self.in_flight.take() {
             self.a = batch.b;
         }
@@ -96,21 +96,21 @@ impl State {
 /// A `pg_snapshot` in PostgreSQL's text form, `xmin:xmax:xip,xip,…`: transactions below xmax are visible unless in xip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Snapshot(pub String);
+pub struct Snapshot(pub String);
 
 impl Snapshot {
     /// The first transaction that hadn't begun.
-    pub(crate) fn xmax(&self) -> &str {
+    pub fn xmax(&self) -> &str {
         self.0.split(':').nth(1).unwrap_or("3")
     }
 
     /// The transactions that were open, as the text of an array.
-    pub(crate) fn xip(&self) -> String {
+    pub fn xip(&self) -> String {
         format!("{{{}}}", self.0.split(':').nth(2).unwrap_or_default())
     }
 
     /// Whether any transaction below xmax was open.
-    pub(crate) fn has_open(&self) -> bool {
+    pub fn has_open(&self) -> bool {
         self.0.split(':').nth(2).is_some_and(|xip| !xip.is_empty())
     }
 }
