@@ -29,7 +29,7 @@ fn address(url: &str) -> String {
     authority.rsplit('@').next().unwrap().to_owned()
 }
 
-/// The services wait for what isn't there, say why, and are ready when it comes.
+/// F43 among others: the services wait for what isn't there, say why, and are ready when it comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_there_at_start() {
     let mut parts = kit::parts().await;
@@ -77,7 +77,7 @@ async fn nothing_is_there_at_start() {
     own.until(&order, "confirmed").await;
 }
 
-/// A service that is killed with -9 takes up where it was.
+/// F24: a service that is killed with -9 takes up where it was. Guard: position and effects are one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_may_be_killed() {
     let own = kit::open().await;

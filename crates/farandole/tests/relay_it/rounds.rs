@@ -96,7 +96,7 @@ async fn nothing_lost_nothing_twice_every_key_in_order() {
     assert_eq!(numbers.len() as i64, *numbers.iter().max().unwrap(), "numbers have no gap");
 }
 
-/// F4: a row that is appended first and committed last is neither skipped nor waited for.
+/// F4, F5: a row that is appended first and committed last is neither skipped nor waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_commit_holds_nobody_up_and_is_not_skipped() {
     let world = World::new().await;

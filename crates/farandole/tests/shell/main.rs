@@ -3,6 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clock;
 mod configuration;
 mod http;
 mod service;
