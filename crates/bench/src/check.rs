@@ -156,7 +156,8 @@ mod tests {
     /// Each way in which data can be missing, and what notices it.
     #[test]
     fn a_topic_that_is_not_whole_fails() {
-        let cases: [(&str, fn(&mut Vec<Record>), &str); 8] = [
+        type Damage = fn(&mut Vec<Record>);
+        let cases: [(&str, Damage, &str); 8] = [
             ("the last of a key", |r| _ = r.pop(), "3 records of 4 rows"),
             ("one in the middle", |r| _ = r.remove(2), "version 2 of a instead of 1"),
             ("a whole key", |r| _ = r.remove(1), "3 records of 4 rows"),

@@ -7,6 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 use stage::Stage;
 
+/// Arguments, and the measures and units that they lead to.
+type Words = &'static [&'static str];
+type Lines = &'static [(&'static str, &'static str)];
+
 /// The lines that `bench` prints, as JSON.
 fn bench(args: &[&str]) -> Vec<Value> {
     let output =
@@ -20,7 +24,7 @@ fn bench(args: &[&str]) -> Vec<Value> {
 /// One after the other: they share two cores.
 #[test]
 fn every_measure_prints_its_lines() {
-    let cases: [(&[&str], &[(&str, &str)]); 7] = [
+    let cases: [(Words, Lines); 7] = [
         (&["codec"], &[("codec encode", "ns"), ("codec decode", "ns")]),
         (&["relay"], &[("relay drain", "events/s"), ("relay sustained", "events/s")]),
         (&["latency"], &[("latency p50", "ms"), ("latency p99", "ms")]),
