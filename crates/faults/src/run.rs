@@ -1,0 +1,166 @@
+//! Carries a plan out: load, faults, recoveries, rest, audit.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use demo::audit::Check;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::Fault;
+use crate::report::{Report, Row};
+use crate::target::{Subject, Target};
+
+/// How long the system may take to work again after the last fault of a bout: leases and sessions (10 s), one after the other, and the
+/// minute after which the services give a connection up that fell silent.
+pub const RECOVERY: Duration = Duration::from_secs(120);
+/// How long the probe before the first fault may take: the first events of a new system.
+const WARM: Duration = Duration::from_secs(60);
+/// Between two looks whether anything ended by itself.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A system that is to be broken. Describe your own by this, and give it to [`run`].
+pub trait System: Send + Sync + 'static {
+    /// What can be harmed.
+    fn targets(&self) -> &[Target];
+
+    /// Puts load on the system until told to stop, through whatever happens; then lets what is under way end, and says in a line
+    /// what it did.
+    fn load(&self, stop: CancellationToken) -> impl Future<Output = anyhow::Result<String>> + Send;
+
+    /// Gives the system something to do that needs all of its parts, and returns when it is done, however long that takes.
+    fn probe(&self) -> impl Future<Output = ()> + Send;
+
+    /// Waits until nothing that must be whole before the next fault isn't (replicas that lag behind, say), a bounded time.
+    ///
+    /// # Errors
+    /// When it isn't in time.
+    fn whole(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
+
+    /// Waits, a bounded time, until the system has come to rest, and checks what must be true of it.
+    ///
+    /// # Errors
+    /// When it can't be checked.
+    fn audit(&self) -> impl Future<Output = anyhow::Result<Vec<Check>>> + Send;
+}
+
+/// Carries `plan` out. The time that recoveries take beyond the plan's pauses comes on top. Words about it go to stderr.
+///
+/// Dropped before its end it leaves the system as it is, perhaps in the middle of a fault: drop that as well.
+///
+/// # Errors
+/// When the system doesn't work before the first fault, or can't be audited. What is found wrong is no error: see [`Report`].
+pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Report> {
+    tokio::time::timeout(WARM, system.probe()).await.context("the system doesn't work, and nothing was done to it yet")?;
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let (told, loaded) = (stop.clone(), Arc::clone(&system));
+    let load = Owned(tokio::spawn(async move { loaded.load(told).await }));
+    let trouble: Arc<Mutex<Vec<String>>> = Arc::default();
+    let watch = Owned(tokio::spawn(watch(Arc::clone(&system), Arc::clone(&trouble))));
+
+    let mut rows = Vec::new();
+    let bouts = plan.last().map_or(0, |fault| fault.bout + 1);
+    for bout in 0..bouts {
+        let faults: Vec<&Fault> = plan.iter().filter(|fault| fault.bout == bout).collect();
+        let Some(first) = faults.first().copied() else { continue };
+        if let Err(error) = system.whole().await {
+            say(&trouble, format!("before {} was {}: {error:#}", first.target, first.harm));
+        }
+        tokio::time::sleep((began + first.at).saturating_duration_since(Instant::now())).await;
+        let all_end = faults.iter().map(|fault| fault.end()).max().unwrap_or_default();
+        let mut under_way = JoinSet::new();
+        for fault in faults {
+            let (system, fault, after, longer) = (Arc::clone(&system), fault.clone(), fault.at - first.at, all_end - fault.end());
+            under_way.spawn(async move {
+                tokio::time::sleep(after).await;
+                one(&*system, fault, began, longer).await
+            });
+        }
+        while let Some(done) = under_way.join_next().await {
+            let row = done.context("a fault's task ended early")?;
+            eprintln!("faults: {row}");
+            rows.push(row);
+        }
+    }
+    eprintln!("faults: all done; the load ends, then everything comes to rest and is audited");
+    stop.cancel();
+    let load = load.join().await.context("the load")?;
+    let checks = system.audit().await.context("auditing")?;
+    drop(watch);
+    rows.sort_by_key(|row| row.at);
+    let trouble = std::mem::take(&mut *trouble.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Report { rows, trouble, checks, load })
+}
+
+/// One fault, from its beginning until the system works again. `longer`: how much longer others of its bout last.
+async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Duration) -> Row {
+    let at = began.elapsed();
+    let mut trouble = None;
+    let Some(target) = system.targets().iter().find(|target| target.shape.name == fault.target) else {
+        return Row {
+            at,
+            length: Duration::ZERO,
+            recovery: None,
+            with_others: false,
+            trouble: Some("no such target".into()),
+            fault,
+        };
+    };
+    let harm = fault.harm;
+    if let Err(error) = apart(&target.subject, move |subject| subject.strike(harm)).await {
+        trouble = Some(format!("can't be begun: {error:#}"));
+    }
+    tokio::time::sleep(fault.length).await;
+    let ended = Instant::now();
+    let length = began.elapsed() - at;
+    if let Err(error) = apart(&target.subject, move |subject| subject.mend(harm)).await {
+        trouble = Some(format!("can't be ended: {error:#}"));
+    }
+    let recovered = tokio::time::timeout(longer + RECOVERY, system.probe()).await;
+    let recovery = recovered.is_ok().then(|| ended.elapsed());
+    Row { at, length, recovery, with_others: longer > Duration::ZERO, trouble, fault }
+}
+
+/// On a thread where it may block.
+async fn apart<F>(subject: &Arc<dyn Subject>, what: F) -> anyhow::Result<()>
+where
+    F: FnOnce(&dyn Subject) -> anyhow::Result<()> + Send + 'static,
+{
+    let subject = Arc::clone(subject);
+    tokio::task::spawn_blocking(move || what(&*subject)).await.context("a fault's thread ended early")?
+}
+
+async fn watch<S: System>(system: Arc<S>, trouble: Arc<Mutex<Vec<String>>>) {
+    loop {
+        for target in system.targets() {
+            let subject = Arc::clone(&target.subject);
+            if let Ok(Some(what)) = tokio::task::spawn_blocking(move || subject.look()).await {
+                say(&trouble, what);
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn say(trouble: &Mutex<Vec<String>>, what: String) {
+    eprintln!("faults: {what}");
+    trouble.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+}
+
+/// A task that ends with its owner.
+struct Owned<T>(JoinHandle<T>);
+
+impl<T> Owned<anyhow::Result<T>> {
+    async fn join(mut self) -> anyhow::Result<T> {
+        (&mut self.0).await.context("it ended early")?
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,316 @@
+//! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, and of each service one replica that runs and one
+//! that joins at times, everything connected through proxies.
+//!
+//! The registry is paused and cut off but not restarted: the stage's keeps its schemas in memory, and one that forgets them and gives
+//! their ids to others is not a fault that a system behind it can survive.
+
+mod audit;
+mod ledger;
+mod load;
+mod outbox;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use demo::audit::Check;
+use demo::shop::{Parts, SERVICES};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use stage::process::Command;
+use stage::{Options, Stage};
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::{Harm, Shape};
+use crate::proxy::Door;
+use crate::run::System;
+use crate::target::{Part, Process, Subject, Target};
+use load::Load;
+
+/// How long a service may take to be ready the first time: three brokers and all services start side by side.
+const READY: Duration = Duration::from_secs(90);
+/// How long brokers may take to catch up: they notice a lost one after 4 s, and a loaded machine is slow.
+const IN_SYNC: Duration = Duration::from_secs(120);
+/// Shorter than the default, so that outages also make orders miss their deadline, and compensations are part of the run.
+const CONFIRM_WITHIN: &str = "20s";
+/// What the acquirer does by itself all the time: some calls fail, some are done and not answered.
+const ACQUIRER: &str = r#"{"jitter_ms": 20, "fail_rate": 0.01, "fail_after_rate": 0.01, "timeout_rate": 0.002, "hang_ms": 3000}"#;
+/// Brokers: with one away, two are enough to write.
+const BROKERS: u8 = 3;
+
+const ON_DOORS: [Harm; 5] = [Harm::Cut, Harm::Freeze, Harm::LoseAnswers, Harm::Forget, Harm::Slow];
+const ON_SERVICES: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
+const ON_SPARES: [Harm; 2] = [Harm::Join, Harm::JoinAndDie];
+const ON_SERVERS: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
+const ON_POSTGRES: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Abort, Harm::Pause];
+
+/// The running shop. Dropping it kills everything that it started.
+pub struct Shop {
+    targets: Vec<Target>,
+    processes: Vec<Arc<Process>>,
+    load: Load,
+    /// Past all proxies, for the audit.
+    direct: demo::shop::Shop,
+    stage: Arc<Stage>,
+    folder: PathBuf,
+}
+
+/// The proxies, before anything is behind them.
+struct Doors {
+    kafka: Vec<Arc<Door>>,
+    postgres: BTreeMap<&'static str, Arc<Door>>,
+    registry: Arc<Door>,
+    acquirer: Arc<Door>,
+    orders: Arc<Door>,
+    inventory: Arc<Door>,
+}
+
+impl Doors {
+    async fn open() -> anyhow::Result<Self> {
+        let door = async || anyhow::Ok(Arc::new(Door::open().await?));
+        let mut postgres = BTreeMap::new();
+        for service in SERVICES {
+            postgres.insert(service, door().await?);
+        }
+        let mut kafka = Vec::new();
+        for _ in 0..BROKERS {
+            kafka.push(door().await?);
+        }
+        let [registry, acquirer, orders, inventory] = [door().await?, door().await?, door().await?, door().await?];
+        Ok(Self { kafka, postgres, registry, acquirer, orders, inventory })
+    }
+
+    /// `parts` as they are seen through the proxies.
+    fn before(&self, parts: &Parts) -> Parts {
+        let mut seen = parts.clone();
+        seen.kafka = self.kafka.iter().map(|door| door.address()).collect::<Vec<_>>().join(",");
+        let through = |url: &str, door: &Door| {
+            door.lead_to([authority(url).to_owned()]);
+            url.replace(authority(url), &door.address())
+        };
+        seen.registry = through(&parts.registry, &self.registry);
+        for (service, database) in &mut seen.databases {
+            if let Some(door) = self.postgres.get(service) {
+                database.url = through(&database.url, door);
+            }
+        }
+        seen
+    }
+}
+
+fn spare(service: &str) -> String {
+    format!("{service}-2")
+}
+
+fn broker(n: usize) -> String {
+    format!("kafka-{n}")
+}
+
+/// A free port that none of ours has.
+fn port(taken: &mut Vec<u16>) -> anyhow::Result<u16> {
+    taken.push(stage::free_port(taken)?);
+    taken.last().copied().context("a port was just taken")
+}
+
+/// `host:port` of a URL.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit('@').next().unwrap_or(authority)
+}
+
+impl Shop {
+    /// Starts a stage and the shop on it; `rate` orders a second will be placed, drawn from `seed`.
+    ///
+    /// # Errors
+    /// When something doesn't start. Nothing is left running then.
+    pub async fn start(seed: u64, rate: u32) -> anyhow::Result<Self> {
+        let doors = Doors::open().await?;
+        let proxies = doors.kafka.iter().map(|door| door.port()).collect();
+        let options = Options { brokers: BROKERS, proxies, ..Options::default() };
+        let folder = demo::shop::folder(&options.dir, "faults")?;
+        let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
+        let stage = Arc::new(stage);
+        for (door, behind) in doors.kafka.iter().zip(stage.behind()) {
+            door.lead_to([behind.clone()]);
+        }
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+        }
+        let parts =
+            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let mut seen = demo::shop::Shop::on(doors.before(&parts), folder.clone())?;
+        seen.expect_acquirer(doors.acquirer.port());
+        seen.settings.push(("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", CONFIRM_WITHIN.to_owned()));
+        let mut direct = demo::shop::Shop::on(parts, folder.clone())?;
+        let mut taken = Vec::new();
+        let acquirer = port(&mut taken)?;
+        direct.expect_acquirer(acquirer);
+        doors.acquirer.lead_to([format!("127.0.0.1:{acquirer}")]);
+
+        let load = Load::new(seed, rate, &doors.orders.address(), &doors.inventory.address())?;
+        let mut shop = Self { targets: Vec::new(), processes: Vec::new(), load, direct, stage, folder };
+        shop.add_servers(&doors);
+        let (command, _) = seen.acquirer_command(acquirer)?;
+        shop.add("acquirer", command.env([("ACQUIRER_FAULTS", ACQUIRER)])).start()?;
+        let mut addresses = Vec::new();
+        for service in SERVICES {
+            let ports = [port(&mut taken)?, port(&mut taken)?];
+            let at = ports.map(|port| format!("127.0.0.1:{port}"));
+            match service {
+                "orders" => doors.orders.lead_to(at.clone()),
+                "inventory" => doors.inventory.lead_to(at.clone()),
+                _ => {}
+            }
+            shop.add(service, seen.command(service, service, ports[0])?).start()?;
+            shop.add(&spare(service), seen.command(service, &spare(service), ports[1])?);
+            addresses.push((service, at[0].clone()));
+        }
+        for (service, address) in addresses {
+            shop.ready(service, &address).await?;
+        }
+        eprintln!("faults: the shop is ready; its logs are in {}", shop.folder.display());
+        Ok(shop)
+    }
+
+    /// Puts a subject under its name among the targets.
+    fn harm(&mut self, name: &str, subject: Arc<dyn Subject>) {
+        let shape = Self::shapes().into_iter().find(|shape| shape.name == name);
+        self.targets.extend(shape.map(|shape| Target::new(shape, subject)));
+    }
+
+    fn add(&mut self, name: &str, command: Command) -> Arc<Process> {
+        let process = Arc::new(Process::new(command));
+        self.harm(name, Arc::<Process>::clone(&process));
+        self.processes.push(Arc::clone(&process));
+        process
+    }
+
+    fn add_servers(&mut self, doors: &Doors) {
+        for name in (1..=doors.kafka.len()).map(broker).chain(["postgres".to_owned(), "registry".to_owned()]) {
+            self.harm(&name, Arc::new(Part::new(&self.stage, &name)));
+        }
+        for (n, door) in (1..).zip(&doors.kafka) {
+            self.harm(&format!("services/{}", broker(n)), Arc::<Door>::clone(door));
+        }
+        for (service, door) in &doors.postgres {
+            self.harm(&format!("{service}/postgres"), Arc::<Door>::clone(door));
+        }
+        self.harm("services/registry", Arc::<Door>::clone(&doors.registry));
+        self.harm("payments/acquirer", Arc::<Door>::clone(&doors.acquirer));
+        self.harm("clients/orders", Arc::<Door>::clone(&doors.orders));
+        self.harm("clients/inventory", Arc::<Door>::clone(&doors.inventory));
+    }
+
+    async fn ready(&self, service: &str, address: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + READY;
+        let mut last = String::from("no answer");
+        while Instant::now() < until {
+            match self.load.client.get(format!("http://{address}/readyz")).send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("{service} is not ready within {} s: {last}; see {}", READY.as_secs(), self.folder.display())
+    }
+
+    /// The processes that run now, the stage's parts included: none of them is left after [`stop`](Self::stop).
+    pub fn pids(&self) -> Vec<u32> {
+        let own = self.processes.iter().filter_map(|process| process.pid());
+        own.chain(self.stage.pids().into_iter().map(|(_, pid)| pid)).collect()
+    }
+
+    /// Where the services' logs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop.
+    pub fn shapes() -> Vec<Shape> {
+        let shape = |name: String, harms: &[Harm]| Shape::new(name, harms);
+        let mut all = vec![shape("acquirer".into(), &ON_SERVICES), shape("postgres".into(), &ON_POSTGRES)];
+        for service in SERVICES {
+            all.push(shape(service.into(), &ON_SERVICES));
+            all.push(shape(spare(service), &ON_SPARES).spare_of(service));
+            all.push(shape(format!("{service}/postgres"), &ON_DOORS));
+        }
+        for n in 1..=usize::from(BROKERS) {
+            // A broker that can't be reached counts as away: the partitions that it leads wait.
+            all.push(shape(broker(n), &ON_SERVERS).group("kafka"));
+            all.push(shape(format!("services/{}", broker(n)), &ON_DOORS).group("kafka"));
+        }
+        all.push(shape("registry".into(), &[Harm::Pause]));
+        all.push(shape("services/registry".into(), &[Harm::Cut, Harm::Freeze]));
+        all.push(shape("payments/acquirer".into(), &ON_DOORS));
+        all.push(shape("clients/orders".into(), &ON_DOORS));
+        all.push(shape("clients/inventory".into(), &[Harm::Cut, Harm::LoseAnswers]));
+        all
+    }
+
+    /// Tells all services to stop, then the stage. Blocks.
+    pub fn stop(self) {
+        std::thread::scope(|scope| {
+            for process in &self.processes {
+                scope.spawn(|| process.stop());
+            }
+        });
+    }
+}
+
+impl System for Shop {
+    fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    async fn load(&self, stop: CancellationToken) -> anyhow::Result<String> {
+        self.load.run(stop).await
+    }
+
+    async fn probe(&self) {
+        self.load.probe().await;
+    }
+
+    /// Every replica of every partition is in sync.
+    async fn whole(&self) -> anyhow::Result<()> {
+        let brokers = self.stage.kafka().to_owned();
+        tokio::task::spawn_blocking(move || in_sync(&brokers)).await.context("the look at the brokers ended early")?
+    }
+
+    async fn audit(&self) -> anyhow::Result<Vec<Check>> {
+        audit::settle(&self.direct, &self.load.ledger()).await
+    }
+}
+
+/// Waits until all replicas are in sync. Blocks.
+fn in_sync(brokers: &str) -> anyhow::Result<()> {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("reconnect.backoff.max.ms", "200")
+        .create()
+        .context("making a Kafka client")?;
+    let until = Instant::now() + IN_SYNC;
+    loop {
+        let behind = match client.fetch_metadata(None, Duration::from_secs(5)) {
+            Ok(cluster) => {
+                let topics = cluster.topics().iter().flat_map(|t| t.partitions().iter().map(move |p| (t.name(), p)));
+                // A topic with fewer copies than brokers would be one that a fault takes away whole.
+                let lagging = topics.filter(|(_, p)| p.isr().len() < usize::from(BROKERS) || p.leader() < 0);
+                let names: Vec<String> = lagging.map(|(topic, p)| format!("{topic}/{}", p.id())).collect();
+                if names.is_empty() && cluster.brokers().len() == usize::from(BROKERS) {
+                    return Ok(());
+                }
+                format!("{} of {BROKERS} brokers; not in sync: {}", cluster.brokers().len(), names.join(", "))
+            }
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() > until {
+            bail!("the brokers are not in sync within {} s: {behind}", IN_SYNC.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
