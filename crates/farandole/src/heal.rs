@@ -40,6 +40,7 @@ mod walk;
 
 pub use fold::{Fold, Folding, NoFold};
 pub use report::{Partition, Report};
+pub(crate) use survey::chain_end;
 
 use sqlx::PgPool;
 use uuid::Uuid;

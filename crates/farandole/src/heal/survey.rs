@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::read::{self, Extent};
 use super::rows::{self, Scope};
@@ -198,6 +199,36 @@ impl Walking {
         self.end_known =
             self.walk.last.is_some_and(|last| met.contains_key(&last.id) || self.end_known && !ids.contains(&last.id));
         Ok(Some(beyond.into_iter().map(|missing| Found { row: met.get(&missing.id).copied(), missing }).collect()))
+    }
+}
+
+/// The id of the last record of `service`'s chain in a partition, repetitions left aside; none when `head` isn't in it or what
+/// follows that doesn't hang together.
+pub(crate) async fn chain_end(
+    kafka: &ClientConfig,
+    service: &str,
+    topic: &str,
+    partition: i32,
+    head: Head,
+) -> Result<Option<Uuid>, relay::Error> {
+    let end = async {
+        let extents = read::extents(kafka.clone(), vec![topic.to_owned()]).await?;
+        let Some(extent) = extents.into_iter().find(|e| e.partition == partition) else { return Ok(None) };
+        let source = format!("/farandole/{service}");
+        let from = read::before(kafka.clone(), extent.clone(), source.clone(), head.n - REPEATED).await?;
+        let mut walk = Walk::new(source, Some(head), from > 0);
+        let mut records = read::records(kafka.clone(), extent, from);
+        while let Some(batch) = records.recv().await {
+            for record in batch? {
+                walk.next(&record).map_err(|reason| Error::Broken { place: place(&record), reason })?;
+            }
+        }
+        Ok(walk.last.filter(|_| walk.has_met_head()).map(|last| last.id))
+    };
+    match end.await {
+        Ok(end) => Ok(end),
+        Err(Error::Relay(error)) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -23,6 +23,7 @@ use super::log::within;
 use super::produce::Context;
 use super::read;
 use super::state::State;
+use crate::heal;
 
 /// For one answer of a broker.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -99,6 +100,17 @@ pub(crate) async fn check(
         let found = if let End::Record(id) = end { id } else { None };
         if !found.is_some_and(|id| in_flight.contains(&id)) {
             let expected = name(head(&topic, partition));
+            // A paused relay's records may land after those that followed them. What counts is where the chain ends.
+            let known = state.heads.get(&topic).and_then(|h| h.get(&partition)).copied();
+            if let (Some(_), Some(known)) = (found, known)
+                && let Some(end) = heal::chain_end(kafka, service, &topic, partition, known).await?
+            {
+                let (a, b) = (&state.a, state.in_flight.as_ref().map_or(&state.a, |batch| &batch.b));
+                let doing = "comparing a chain's end with the database";
+                if end == known.id || !within(doing, read::among(conn, a, b, &[end])).await?.is_empty() {
+                    continue;
+                }
+            }
             return Err(Error::Continuity { service: service.to_owned(), topic, partition, found: name(found), expected });
         }
     }

@@ -51,7 +51,7 @@ async fn a_rewound_database_is_refused() {
     let status = relay.status.clone();
     let error = refusal(relay).await;
     assert!(matches!(&error, Error::Continuity { topic: t, .. } if *t == topic), "{error}");
-    assert!(error.to_string().contains("Run rebuild"), "{error}");
+    assert!(error.to_string().contains("Run `orders heal`"), "{error}");
     assert!(matches!(status.role(), Role::Refused(_)));
     assert_eq!(consume(&world.read(&topic).await).len(), 20, "nothing more was published");
 }

@@ -140,49 +140,55 @@ impl World {
 
     /// Everything in `topic`, partition by partition, in the order of offsets.
     pub async fn read(&self, topic: &str) -> Vec<Record> {
-        let (mut config, topic) = (self.client(), topic.to_owned());
-        tokio::task::spawn_blocking(move || {
-            config.set("group.id", "audit").set("enable.auto.commit", "false").set("check.crcs", "true");
-            let consumer: BaseConsumer = config.create().unwrap();
-            let wait = Duration::from_secs(20);
-            let metadata = consumer.fetch_metadata(Some(&topic), wait).unwrap();
-            let mut left = HashMap::new();
-            let mut list = TopicPartitionList::new();
-            for partition in metadata.topics()[0].partitions() {
-                let (low, high) = consumer.fetch_watermarks(&topic, partition.id(), wait).unwrap();
-                if high > low {
-                    left.insert(partition.id(), high);
-                    list.add_partition_offset(&topic, partition.id(), Offset::Offset(low)).unwrap();
-                }
-            }
-            consumer.assign(&list).unwrap();
-            let mut records = Vec::new();
-            let until = Instant::now() + Duration::from_secs(60);
-            while !left.is_empty() {
-                assert!(Instant::now() < until, "the topic can't be read to its end");
-                let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
-                let message = message.unwrap();
-                if left.get(&message.partition()).is_some_and(|high| message.offset() + 1 >= *high) {
-                    left.remove(&message.partition());
-                }
-                let headers = message.headers().unwrap();
-                let value = |name: &str| {
-                    let header = headers.iter().find(|h| h.key == name).unwrap_or_else(|| panic!("no header {name}"));
-                    String::from_utf8(header.value.unwrap().to_vec()).unwrap()
-                };
-                records.push(Record {
-                    partition: message.partition(),
-                    key: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
-                    id: value("ce_id").parse().unwrap(),
-                    link: Link::parse(&value("farandole")).unwrap(),
-                    payload: message.payload().unwrap().to_vec(),
-                });
-            }
-            records
-        })
-        .await
-        .unwrap()
+        read(&self.kafka, topic).await
     }
+}
+
+/// Everything in `topic`, partition by partition, in the order of offsets.
+pub async fn read(kafka: &str, topic: &str) -> Vec<Record> {
+    let (mut config, topic) = (ClientConfig::new(), topic.to_owned());
+    config.set("bootstrap.servers", kafka);
+    tokio::task::spawn_blocking(move || {
+        config.set("group.id", "audit").set("enable.auto.commit", "false").set("check.crcs", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let wait = Duration::from_secs(20);
+        let metadata = consumer.fetch_metadata(Some(&topic), wait).unwrap();
+        let mut left = HashMap::new();
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            let (low, high) = consumer.fetch_watermarks(&topic, partition.id(), wait).unwrap();
+            if high > low {
+                left.insert(partition.id(), high);
+                list.add_partition_offset(&topic, partition.id(), Offset::Offset(low)).unwrap();
+            }
+        }
+        consumer.assign(&list).unwrap();
+        let mut records = Vec::new();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !left.is_empty() {
+            assert!(Instant::now() < until, "the topic can't be read to its end");
+            let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
+            let message = message.unwrap();
+            if left.get(&message.partition()).is_some_and(|high| message.offset() + 1 >= *high) {
+                left.remove(&message.partition());
+            }
+            let headers = message.headers().unwrap();
+            let value = |name: &str| {
+                let header = headers.iter().find(|h| h.key == name).unwrap_or_else(|| panic!("no header {name}"));
+                String::from_utf8(header.value.unwrap().to_vec()).unwrap()
+            };
+            records.push(Record {
+                partition: message.partition(),
+                key: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
+                id: value("ce_id").parse().unwrap(),
+                link: Link::parse(&value("farandole")).unwrap(),
+                payload: message.payload().unwrap().to_vec(),
+            });
+        }
+        records
+    })
+    .await
+    .unwrap()
 }
 
 /// What an honest consumer applies of `records`, by the chain rule; panics where it would stop. Also holds the numbers up:

@@ -1,0 +1,270 @@
+//! Database and topics of a relay, set back against one another. What is missing is folded into a table of ids.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal};
+use farandole::relay::{self, Role};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sqlx::{Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::world::{Record, Running, World, consume, eventually};
+
+/// Puts ids into a table that takes each once; may fail after so many calls.
+struct Ids {
+    topic: String,
+    calls_left: AtomicI64,
+}
+
+impl Fold for Ids {
+    fn topic(&self) -> Option<&str> {
+        Some(&self.topic)
+    }
+    async fn check(&self, _: &[Missing]) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+        if self.calls_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(Error::Evolve("as told".to_owned()));
+        }
+        let ids: Vec<Uuid> = records.iter().map(|m| m.id).collect();
+        sqlx::query("insert into folded select unnest($1::uuid[])").bind(ids).execute(conn).await.expect("each is folded once");
+        Ok(0)
+    }
+}
+
+impl Ids {
+    fn of(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), calls_left: AtomicI64::new(i64::MAX) }
+    }
+}
+
+/// A topic with as many rows published, and a database that is ready to be set back to this.
+async fn world(partitions: i32, rows: i64) -> (World, String) {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", partitions).await;
+    world.pool.execute("create table folded (id uuid primary key)").await.unwrap();
+    world.fill(&topic, rows).await;
+    publish(&world, rows).await;
+    (world, topic)
+}
+
+async fn publish(world: &World, rows: i64) {
+    let relay = world.relay(world.config()).await;
+    relay.published(rows.unsigned_abs()).await;
+    relay.stop().await.unwrap();
+}
+
+async fn back_up(world: &World) {
+    world
+        .pool
+        .execute("create table backup as table farandole.steps; create table rows as table farandole.outbox")
+        .await
+        .unwrap();
+}
+
+async fn restore(world: &World) {
+    let copies = "truncate farandole.steps, farandole.outbox; insert into farandole.steps table backup;
+                  insert into farandole.outbox overriding system value table rows";
+    world.pool.execute(copies).await.unwrap();
+}
+
+async fn healed(world: &World, fold: &impl Fold, mode: Mode) -> Result<Report, Error> {
+    heal(&world.pool, &world.config(), fold, mode).await
+}
+
+async fn refusal(world: &World) -> String {
+    let Running { task, .. } = world.relay(world.config()).await;
+    let error = tokio::time::timeout(Duration::from_secs(30), task).await.expect("it refuses in time").unwrap().unwrap_err();
+    assert!(error.is_fatal(), "{error}");
+    error.to_string()
+}
+
+/// Everything in the topic, which an honest consumer takes without stopping; each event is there under one number.
+async fn whole(world: &World, topic: &str) -> Vec<Record> {
+    let applied = consume(&world.read(topic).await);
+    let ids: HashSet<Uuid> = applied.iter().map(|r| r.id).collect();
+    assert_eq!(ids.len(), applied.len(), "no event twice");
+    let (kafka, name) = (world.kafka.clone(), topic.to_owned());
+    let report =
+        tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &name, false)).await.unwrap().unwrap();
+    assert_eq!(report.violations, 0, "{:?}", report.examples);
+    applied
+}
+
+/// D1. Rows that were unsent at the backup and went out since, rows that never did, records that came later: each event is in
+/// the end in the database and in the topic once. A heal that is broken off keeps everybody away, and is run again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_is_brought_up_to_its_topic() {
+    let (world, topic) = world(2, 700).await;
+    world.fill(&topic, 500).await;
+    back_up(&world).await;
+    publish(&world, 500).await;
+    world.fill(&topic, 2_500).await;
+    publish(&world, 2_500).await;
+    restore(&world).await;
+    // Appended by somebody after the restore: it never went out.
+    let mut conn = world.pool.acquire().await.unwrap();
+    let late = World::append(&mut conn, &topic, "late", 1).await;
+    drop(conn);
+    let said = refusal(&world).await;
+    assert!(said.contains("`orders heal`"), "{said}");
+
+    assert!(matches!(healed(&world, &NoFold, Mode::DryRun).await, Err(Error::NothingFolds { missing: 2_500 })));
+    let mut fold = Ids::of(&topic);
+    let steps = "select max(step) from farandole.steps";
+    let before: i64 = sqlx::query_scalar(steps).fetch_one(&world.pool).await.unwrap();
+    let report = healed(&world, &fold, Mode::DryRun).await.unwrap();
+    let count = |of: fn(&farandole::heal::Partition) -> u64| report.partitions.iter().map(of).sum::<u64>();
+    assert_eq!((count(|p| p.missing), count(|p| p.known), report.unpublished), (2_500, 500, 1), "{report}");
+    let after: i64 = sqlx::query_scalar(steps).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(before, after, "a dry run takes no step");
+
+    fold.calls_left = AtomicI64::new(3);
+    assert!(matches!(healed(&world, &fold, Mode::Execute).await, Err(Error::Evolve(_))));
+    let some: i64 = sqlx::query_scalar("select count(*) from folded").fetch_one(&world.pool).await.unwrap();
+    assert!(0 < some && some < 2_500, "{some}");
+    // It may not be published on a half.
+    sqlx::query("update farandole.steps set state = state || '{\"lease_until\": 0}'").execute(&world.pool).await.unwrap();
+    let relay = world.relay(world.config()).await;
+    let says = async || matches!(relay.status.role(), Role::Waiting(why) if why.contains("`orders heal --execute`"));
+    eventually("the relay to wait for the heal", Duration::from_secs(20), says).await;
+    relay.stop().await.unwrap();
+
+    let fold = Ids::of(&topic);
+    let report = healed(&world, &fold, Mode::Execute).await.unwrap();
+    assert!(report.done && report.broken_off && report.unpublished == 1, "{report}");
+    let folded: HashSet<Uuid> =
+        sqlx::query_scalar("select id from folded").fetch_all(&world.pool).await.unwrap().into_iter().collect();
+    let again = healed(&world, &fold, Mode::Execute).await.unwrap();
+    assert!(again.is_whole(), "{again}");
+
+    publish(&world, 1).await;
+    let applied = whole(&world, &topic).await;
+    assert_eq!(applied.len(), 3_701);
+    let rows: HashSet<Uuid> = world.ids().await.into_iter().collect();
+    assert_eq!((folded.len(), rows.len()), (2_500, 1_201));
+    assert!(applied.iter().all(|r| folded.contains(&r.id) != rows.contains(&r.id)), "each is folded or a row, none is both");
+    let last = applied.iter().find(|r| r.id == late).unwrap();
+    assert_eq!((last.link.place.lineage, last.link.place.number), (2, 3_701));
+    assert!(healed(&world, &fold, Mode::DryRun).await.unwrap().is_whole());
+}
+
+/// D2. A = `5000000:5000000:` in a younger cluster: three unsent rows go out, and none that is out goes again, though the
+/// numbers of its transactions lie in this cluster's future.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_out_after_a_dump_was_restored_elsewhere() {
+    let (world, topic) = world(2, 10).await;
+    let elsewhere = r#"update farandole.steps set state = state || '{"system": "7", "a": "5000000:5000000:"}';
+                       update farandole.outbox set xid = '4999990' where seq <= 5"#;
+    world.pool.execute(elsewhere).await.unwrap();
+    let mut conn = world.pool.acquire().await.unwrap();
+    let mut unsent = Vec::new();
+    for n in 0..3 {
+        unsent.push(World::append(&mut conn, &topic, "one key", n).await);
+    }
+    drop(conn);
+    let said = refusal(&world).await;
+    assert!(said.contains("`orders heal`"), "{said}");
+
+    let report = healed(&world, &NoFold, Mode::DryRun).await.unwrap();
+    assert_eq!((report.unpublished, report.lost, report.moved.as_ref().unwrap().0.as_str()), (3, 0, "7"), "{report}");
+    assert!(healed(&world, &NoFold, Mode::Execute).await.unwrap().done);
+    assert!(healed(&world, &NoFold, Mode::Execute).await.unwrap().is_whole());
+    publish(&world, 3).await;
+    let applied = whole(&world, &topic).await;
+    assert_eq!(applied.len(), 13);
+    let new: Vec<_> = applied.iter().filter(|r| r.link.place.lineage == 2).map(|r| r.id).collect();
+    assert_eq!(new, unsent, "in their order");
+    // Whole partitions of the outbox are dropped by these counts.
+    let published: i64 =
+        sqlx::query_scalar("select (state->'published'->>'1')::bigint from farandole.steps order by step desc limit 1")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(published, 13);
+}
+
+/// The topic lost all it had: what the outbox still holds is published again; nothing is when rows of it are gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_topic_lost_goes_out_again_if_it_is_there() {
+    let (world, topic) = world(2, 20).await;
+    let ids: HashSet<Uuid> = world.ids().await.into_iter().collect();
+    let admin: AdminClient<_> = world.client().create().unwrap();
+    admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap();
+    let gone = async || {
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
+        metadata.topics().iter().all(|t| t.name() != topic)
+    };
+    eventually("the topic to be gone", Duration::from_secs(30), gone).await;
+    world.make_topic("orders", 2).await;
+    refusal(&world).await;
+    back_up(&world).await;
+    world.pool.execute("delete from farandole.outbox where seq <= 3").await.unwrap();
+    let refused = healed(&world, &NoFold, Mode::Execute).await.unwrap_err();
+    assert!(matches!(refused, Error::Trimmed { expected: 20, there: 17 }), "{refused}");
+    restore(&world).await;
+    let report = healed(&world, &NoFold, Mode::Execute).await.unwrap();
+    assert_eq!((report.done, report.unpublished, report.lost), (true, 20, 20), "{report}");
+    publish(&world, 20).await;
+    let applied = whole(&world, &topic).await;
+    assert_eq!(applied.iter().map(|r| r.id).collect::<HashSet<_>>(), ids);
+}
+
+/// A long topic isn't read from its beginning, and nothing beyond the head is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_is_found_in_a_long_topic() {
+    let (world, topic) = world(1, 90_000).await;
+    back_up(&world).await;
+    world.fill(&topic, 1_500).await;
+    publish(&world, 1_500).await;
+    restore(&world).await;
+    let report = healed(&world, &Ids::of(&topic), Mode::DryRun).await.unwrap();
+    assert_eq!(report.partitions.iter().map(|p| (p.missing, p.known, p.shorter)).collect::<Vec<_>>(), [(1_500, 0, false)]);
+}
+
+/// F2. A paused relay's records land late, after those that followed them: nothing is missing, and the relay goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_ghost_is_no_reason_to_refuse() {
+    let (world, topic) = world(1, 10).await;
+    let ghost = world.read(&topic).await.remove(3);
+    let link = ghost.link;
+    let previous = link.previous.unwrap();
+    let header = format!("l=1;n={};p={previous};c=carts/0/7;k={};i=1/1", link.place.number, link.correlation);
+    let id = ghost.id.to_string();
+    let mut headers = OwnedHeaders::new();
+    for (key, value) in [("ce_id", id.as_str()), ("ce_source", "/farandole/orders"), ("farandole", &header)] {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    let producer: FutureProducer = world.client().create().unwrap();
+    let record = FutureRecord::to(&topic).key(&ghost.key).payload(&ghost.payload).headers(headers);
+    producer.send(record, Duration::from_secs(20)).await.unwrap();
+    assert!(healed(&world, &Ids::of(&topic), Mode::DryRun).await.unwrap().is_whole());
+    world.fill(&topic, 5).await;
+    publish(&world, 5).await;
+    assert_eq!(whole(&world, &topic).await.len(), 15);
+}
+
+/// A relay that publishes keeps the heal away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_relay_is_left_alone() {
+    let (world, topic) = world(1, 10).await;
+    back_up(&world).await;
+    let mut config: relay::Config = world.config();
+    config.lease = Duration::from_secs(2);
+    // It has begun, and doesn't look at the topic again; beneath it the state is set back.
+    world.fill(&topic, 5).await;
+    publish(&world, 5).await;
+    restore(&world).await;
+    let alive = r#"insert into farandole.steps (scope, step, state)
+        select scope, step + 1, state || jsonb_build_object('owner', gen_random_uuid(), 'lease_until',
+          (extract(epoch from clock_timestamp()) * 1000000)::bigint + 600000000)
+        from farandole.steps where scope = 'relay' order by step desc limit 1"#;
+    world.pool.execute(alive).await.unwrap();
+    let refused = heal(&world.pool, &config, &Ids::of(&topic), Mode::Execute).await.unwrap_err();
+    assert!(matches!(&refused, Error::Alive { service } if service == "orders"), "{refused}");
+}
