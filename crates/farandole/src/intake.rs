@@ -25,6 +25,7 @@ mod lag;
 mod lane;
 mod position;
 mod strangers;
+mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -106,6 +107,10 @@ impl Troubles {
         };
     }
 
+    fn has(&self, topic: &str, partition: i32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(topic.to_owned(), partition))
+    }
+
     /// `topic/partition: trouble`, one each.
     pub fn list(&self) -> Vec<String> {
         let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +152,15 @@ impl<P: Processor> Intake<P> {
         let thread = std::thread::Builder::new()
             .name("intake".to_owned())
             .spawn(move || {
-                let _ = done.send(consumer::run(self.engine, self.config, self.troubles, runtime, stop));
+                let config = Arc::new(self.config);
+                let result = loop {
+                    match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop) {
+                        Ok(consumer::Ended::Quiet) => {}
+                        Ok(consumer::Ended::Stopped) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+                let _ = done.send(result);
             })
             .map_err(|e| Error::Thread(e.to_string()))?;
         let result = ended.await.unwrap_or_else(|_| Err(Error::Thread("it panicked".to_owned())));

@@ -1,7 +1,7 @@
 //! The consumer's thread: polls, answers rebalances, hands records to workers, pauses what is full.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
+use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
 use super::{Config, Error, Troubles};
 use crate::engine::{Processor, chain_of};
@@ -51,6 +52,8 @@ struct Assigned {
     next: Arc<AtomicI64>,
     applied: Applied,
     told: i64,
+    /// The offset after the last record that the client gave.
+    handed: i64,
     /// A record that found the channel full; its partition is paused.
     spill: Option<Record>,
 }
@@ -77,6 +80,9 @@ struct Context<P: Processor> {
     assigned: Mutex<HashMap<At, Assigned>>,
     lanes: Vec<Lane<P>>,
     running: Vec<JoinHandle<()>>,
+    watch: Mutex<Watch>,
+    /// The watchdog has found a partition quiet.
+    quiet: AtomicBool,
 }
 
 impl<P: Processor> ClientContext for Context<P> {
@@ -88,6 +94,7 @@ impl<P: Processor> ClientContext for Context<P> {
         let next = |a: &Assigned| a.next.load(Ordering::Relaxed);
         let at = self.lock().iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
         lag::report(&self.config.topics, at, &statistics);
+        self.watch(&statistics);
     }
 }
 
@@ -110,6 +117,23 @@ impl<P: Processor> ConsumerContext for Context<P> {
 }
 
 impl<P: Processor> Context<P> {
+    fn watch(&self, statistics: &Statistics) {
+        let assigned = self.lock();
+        let seen = assigned.iter().map(|(at, assigned)| {
+            let known = statistics.topics.get(&at.0).and_then(|t| t.partitions.get(&at.1));
+            let more = known.is_some_and(|p| p.hi_offset > assigned.handed || p.fetch_state != "active");
+            let expected = more && assigned.spill.is_none() && !self.troubles.has(&at.0, at.1);
+            Seen { at: at.clone(), handed: assigned.handed, expected }
+        });
+        let seen = seen.collect();
+        drop(assigned);
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((topic, partition)) = watch.quiet(Instant::now(), seen) {
+            tracing::error!(topic, partition, "the Kafka client gives nothing though there is more; making a new one");
+            self.quiet.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Starts a worker a partition where the database says that it is.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
@@ -194,7 +218,10 @@ impl<P: Processor> Context<P> {
             batches: 0,
         };
         let worker = self.runtime.spawn(worker.run(waiting));
-        self.lock().insert(at.clone(), Assigned { records, bytes, worker, stop, next, applied, told: offset, spill: None });
+        self.lock().insert(
+            at.clone(),
+            Assigned { records, bytes, worker, stop, next, applied, told: offset, handed: offset, spill: None },
+        );
         Some(offset)
     }
 
@@ -203,15 +230,22 @@ impl<P: Processor> Context<P> {
     }
 }
 
-/// Polls until shutdown.
+/// How a consumer ended.
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It had gone quiet; a new one goes on.
+    Quiet,
+}
+
+/// Polls until shutdown, or until it goes quiet.
 pub(super) fn run<P: Processor>(
-    engine: Arc<P>,
-    config: Config,
-    troubles: Troubles,
-    runtime: Handle,
-    shutdown: CancellationToken,
-) -> Result<(), Error> {
-    let config = Arc::new(config);
+    engine: &Arc<P>,
+    config: &Arc<Config>,
+    troubles: &Troubles,
+    runtime: &Handle,
+    shutdown: &CancellationToken,
+) -> Result<Ended, Error> {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.bootstrap)
@@ -245,14 +279,24 @@ pub(super) fn run<P: Processor>(
         (lane, runtime.spawn(run))
     };
     let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();
-    let (assigned, stop) = (Mutex::default(), shutdown.clone());
-    let context = Context { engine, config: config.clone(), troubles, runtime, shutdown: stop, assigned, lanes, running };
+    let context = Context {
+        engine: engine.clone(),
+        config: config.clone(),
+        troubles: troubles.clone(),
+        runtime: runtime.clone(),
+        shutdown: shutdown.clone(),
+        assigned: Mutex::default(),
+        lanes,
+        running,
+        watch: Mutex::default(),
+        quiet: AtomicBool::new(false),
+    };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;
     let mut told = Instant::now();
     let mut full = 0;
-    while !shutdown.is_cancelled() {
+    while !shutdown.is_cancelled() && !consumer.context().quiet.load(Ordering::Relaxed) {
         match consumer.poll(if full > 0 { POLL_FULL } else { POLL }) {
             Some(Ok(message)) => {
                 let record = Record::copy(&message);
@@ -282,7 +326,7 @@ pub(super) fn run<P: Processor>(
     tell(&consumer, CommitMode::Sync);
     let gone = consumer.context().lock().drain().collect::<Vec<_>>();
     consumer.context().end(gone);
-    Ok(())
+    Ok(if shutdown.is_cancelled() { Ended::Stopped } else { Ended::Quiet })
 }
 
 /// Gives a record to its worker; 1 if its partition had to be paused.
@@ -290,6 +334,7 @@ fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) 
     let at = (record.topic.clone(), record.partition);
     let mut assigned = consumer.context().lock();
     let Some(partition) = assigned.get_mut(&at) else { return 0 };
+    partition.handed = record.offset + 1;
     if partition.spill.is_some() {
         // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
         return 0;

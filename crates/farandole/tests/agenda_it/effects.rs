@@ -32,6 +32,24 @@ async fn of_two_workers_one_makes_each_call() {
     }
 }
 
+/// Guard: the lease in the claim's step. Without it the other worker takes what is under way at its next look, and calls again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_is_nobody_elses() {
+    let world = World::new().await;
+    let bank = Bank::new(|_| async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        Ok("ok".to_owned())
+    });
+    let config = Config { idle: Duration::from_millis(50), ..Config::default() };
+    let workers = [world.start(&bank, config.clone()), world.start(&bank, config)];
+    world.tell((0..40).map(|k| (k, "pay"))).await;
+    eventually("all paid", async || world.is_clear().await).await;
+    assert_eq!(bank.calls().len(), 40);
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
 /// A worker that dies in a call; the lease runs out; another asks again under the same key.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_it_is_asked_again_under_the_same_key() {
