@@ -206,6 +206,13 @@ impl Shop {
         }
     }
 
+    /// Asks a service to stop, and waits until it has.
+    pub async fn end(&self, service: &str) {
+        let Some(child) = self.lock().remove(service) else { return };
+        // A panic of the thread that waits leaves nothing to stop: it owned the process.
+        let _ = tokio::task::spawn_blocking(move || child.stop(STOP)).await;
+    }
+
     /// Kills a service with -9 and starts it again on the same port.
     pub async fn restart(&self, service: &str) -> anyhow::Result<()> {
         let Some(service) = self.parts.databases.keys().copied().find(|s| *s == service) else {

@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod import;
+mod json;
 mod kit;
 mod loyalty;
+mod observe;
 mod parking;
 mod readme;
 mod records;

@@ -1,0 +1,41 @@
+//! Billing at the command line: `issue CUSTOMER CENTS` and `pay INVOICE CENTS`, a line each, on standard input. At its end the
+//! relay goes on publishing until SIGINT.
+use anyhow::Context as _;
+use billing_outbox::{NAME, issue, pay};
+use farandole::config::{Kafka, Topics};
+use farandole::relay::{self, Relay};
+use farandole::topics;
+use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let env = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
+    let prefix = std::env::var("FARANDOLE_TOPICS_PREFIX").unwrap_or_default();
+    let kafka = Kafka { bootstrap: env("FARANDOLE_KAFKA_BOOTSTRAP")?, ..Kafka::default() };
+    let pool = PgPoolOptions::new().max_connections(8).connect(&env("FARANDOLE_DATABASE_URL")?).await?;
+
+    sqlx::migrate!().run(&pool).await?; // billing's own tables, with its own table of migrations, as ever
+    farandole::migrate(&pool).await?; // the outbox, in schema `farandole`, with another
+    topics::ensure(&kafka, &Topics { prefix: prefix.clone(), ..Topics::default() }, NAME, true).await?;
+    let topic = topics::own(&prefix, NAME);
+
+    let stop = CancellationToken::new();
+    let config = relay::Config { topics: vec![topic.clone()], ..relay::Config::new(NAME, &kafka.bootstrap) };
+    let (relay, poke) = Relay::new(pool.clone(), config);
+    let relay = tokio::spawn(relay.run(stop.clone()));
+
+    for line in std::io::stdin().lines() {
+        let line = line?; // this thread waits for lines; the relay runs on others
+        let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["issue", customer, cents] => issue(&pool, &topic, customer, cents.parse()?).await.map(|id| format!("invoice {id}")),
+            ["pay", invoice, cents] => pay(&pool, &topic, invoice.parse()?, cents.parse()?).await.map(|()| "paid".to_owned()),
+            _ => Err(anyhow::anyhow!("`issue CUSTOMER CENTS` or `pay INVOICE CENTS`")),
+        };
+        poke.poke(); // or the relay looks for itself, within 50 ms
+        done.map_or_else(|error| eprintln!("{line}: {error:#}"), |words| println!("{words}"));
+    }
+    tokio::signal::ctrl_c().await?;
+    stop.cancel();
+    Ok(relay.await??)
+}
