@@ -1,8 +1,9 @@
-//! The agenda on a real PostgreSQL: who claims, what closing does, what commits.
+//! The agenda on a real PostgreSQL: who claims, what closing does, what commits. And what is parked, with a real topic.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 mod batches;
 mod closing;
 mod deadlines;
 mod effects;
+mod parked;
 mod world;

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Something happened: `pay`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`.
+/// Something happened: `pay`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`. Nothing but
+/// commands gets by a `stick` before a `free`, and a `balk` that is heard needs a `free` of its own before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
     pub key: String,
@@ -72,6 +73,9 @@ impl Participant for Chronicle {
         let story = tables.stories.get(&key).map(|s| s.story.as_str()).unwrap_or_default();
         if story.matches("stick").count() > story.matches("free").count() && !matches!(input.body, Body::Command(_)) {
             return Err(Refusal::Park("stuck".to_owned()));
+        }
+        if what.starts_with("balk") && story.matches("free").count() <= story.matches("balk").count() {
+            return Err(Refusal::Park("balks".to_owned()));
         }
         Ok(Decision::events([Happened { key, what }.into()]))
     }

@@ -1,0 +1,191 @@
+//! What can't be processed for a while, among what can: through a topic, the intake and releases.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use farandole::intake::{self, Intake};
+use farandole::{Codec, Message as _, parking};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Event, Happened, World};
+use farandole::agenda::Poke;
+
+const KEYS: usize = 9;
+const INPUTS: usize = 240;
+/// Releases look once a second, and a key balks some three times.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What happens to each key, in order. A `balk` fails until it is freed; what comes after it could go on, and mustn't.
+fn stories(random: &mut impl FnMut(usize) -> usize) -> Vec<(usize, String)> {
+    let input = |n| {
+        // The first key balks at once and is freed last.
+        let key = if n == 0 { 0 } else { random(KEYS) };
+        let balks = n == 0 || (key > 0 && random(12) == 0);
+        (key, if balks { format!("balk {n}") } else { format!("n{n}") })
+    };
+    (0..INPUTS).map(input).collect()
+}
+
+struct Topic {
+    name: String,
+    client: ClientConfig,
+}
+
+impl Topic {
+    async fn new(partitions: i32) -> Self {
+        let stage = stage::Stage::shared();
+        let name = format!("{}happened", stage.sandbox().await.unwrap().prefix);
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", stage.kafka());
+        let admin: AdminClient<_> = client.create().unwrap();
+        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for made in admin.create_topics([&new], &AdminOptions::new()).await.unwrap() {
+            made.unwrap();
+        }
+        Self { name, client }
+    }
+
+    /// As a foreign producer does it: `ce_source` and `ce_id`, no chain.
+    async fn send(&self, inputs: &[(usize, String)]) {
+        let codec = Codec::offline(Event::TYPES);
+        let producer: FutureProducer = self.client.create().unwrap();
+        for (key, what) in inputs {
+            let (name, event) = (format!("k{key}"), Event::from(Happened { key: format!("k{key}"), what: what.clone() }));
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in [("ce_type", Happened::NAME), ("ce_source", "test"), ("ce_id", what)] {
+                headers = headers.insert(Header { key, value: Some(value) });
+            }
+            let value = event.encode(&codec).unwrap();
+            let record = FutureRecord::to(&self.name).partition((key % 2) as i32).key(&name).payload(&value).headers(headers);
+            producer.send(record, Duration::from_secs(10)).await.unwrap();
+        }
+    }
+
+    /// Starts a service's intake; batches of `records` at most.
+    fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let config = intake::Config {
+            bootstrap: self.client.get("bootstrap.servers").unwrap().to_owned(),
+            properties: BTreeMap::new(),
+            group: format!("{}-readers", self.name),
+            instance: None,
+            topics: vec![self.name.clone()],
+            lanes: 2,
+            parked: parking::Limits { aggregate: 1_000, total: 10_000 },
+            max_records: records,
+            max_bytes: 1 << 20,
+        };
+        let (intake, stop) = (Intake::new(world.engine(&Poke::default()), config), CancellationToken::new());
+        let stopped = stop.clone();
+        (tokio::spawn(async move { intake.run(stopped).await.unwrap() }), stop)
+    }
+}
+
+/// Guards: a batch asks what is parked once its rows are locked; what fails holds up the rest of its batch; a release runs
+/// oldest first, locks what it releases, and stops at the first that fails. Two replicas release, and the intake is stopped
+/// and started with batches of other sizes: each key's inputs take effect in their order, once, and nobody waits for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_key_keeps_its_order_and_holds_up_no_other() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    let mut state = 38_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let inputs = stories(&mut random);
+    let mut expected: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (key, what) in &inputs {
+        expected.entry(format!("k{key}")).or_default().push(what);
+    }
+    let stop = CancellationToken::new();
+    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()))).collect();
+
+    for (part, records) in inputs.chunks(INPUTS / 3).zip([1, 7, 50]) {
+        let (intake, stop) = topic.read(&world, records);
+        topic.send(part).await;
+        // Some of it was read; then the next one goes on.
+        let some: HashSet<&str> = part.iter().take(INPUTS / 6).map(|(_, what)| what.as_str()).collect();
+        until("some inputs to have come", async || {
+            free(&world, random(KEYS - 1) + 1).await;
+            let all = everything(&world).await;
+            some.iter().all(|what| all.contains(*what))
+        })
+        .await;
+        stop.cancel();
+        intake.await.unwrap();
+    }
+    let (intake, stop_intake) = topic.read(&world, 500);
+    until("the other keys to be done", async || {
+        for key in 1..KEYS {
+            free(&world, key).await;
+        }
+        let mut done = true;
+        for (key, whats) in expected.iter().skip(1) {
+            done &= told(&world, key).await.len() >= whats.len();
+        }
+        done
+    })
+    .await;
+    let waiting = world.count("select count(*) from farandole.parked").await;
+    assert_eq!(waiting, world.count("select count(*) from farandole.parked where aggregate = 'k0'").await);
+    assert!(waiting > 5, "{waiting}: the first key was to wait all the while");
+    until("the first to be done", async || {
+        free(&world, 0).await;
+        world.count("select count(*) from farandole.parked").await == 0 && told(&world, "k0").await.len() >= expected["k0"].len()
+    })
+    .await;
+    stop_intake.cancel();
+    intake.await.unwrap();
+    stop.cancel();
+    for release in releases {
+        release.await.unwrap();
+    }
+    for (key, whats) in &expected {
+        assert_eq!(told(&world, key).await, *whats, "{key}");
+    }
+}
+
+/// What took effect on `key`, in order.
+async fn told(world: &World, key: &str) -> Vec<String> {
+    let story = world.story(key).await;
+    story.split(", ").filter(|what| !what.is_empty() && *what != "free").map(str::to_owned).collect()
+}
+
+/// What took effect or waits.
+async fn everything(world: &World) -> HashSet<String> {
+    let mut all = HashSet::new();
+    for key in 0..KEYS {
+        all.extend(told(world, &format!("k{key}")).await);
+    }
+    let parked: Vec<String> = sqlx::query_scalar(
+        "select h ->> 'value' from farandole.parked, jsonb_array_elements(headers) h where h ->> 'name' = 'ce_id'",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    all.extend(parked);
+    all
+}
+
+/// If something of `key` is parked, then its trouble is over, and it is due.
+async fn free(world: &World, key: usize) {
+    let key = format!("k{key}");
+    let due = sqlx::query("update farandole.parked set retry_at = clock_timestamp() where aggregate = $1");
+    let parked = due.bind(&key).execute(&world.pool).await.unwrap().rows_affected();
+    let story = world.story(&key).await;
+    if parked > 0 && story.matches("free").count() <= story.matches("balk").count() {
+        let free = "insert into stories values ($1, 'free') on conflict (key) do update set story = stories.story || ', free'";
+        sqlx::query(free).bind(&key).execute(&world.pool).await.unwrap();
+    }
+}
+
+async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !so().await {
+        assert!(Instant::now() < limit, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
