@@ -17,13 +17,15 @@ use crate::part::{Part, prepare};
 use crate::process::{Command, User, find};
 
 /// What differs from PostgreSQL's defaults. `fsync` does not. No Unix socket: its path would be too long in a deep folder.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 11] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "password_encryption=scram-sha-256",
     "max_connections=300",
     // Many partitions and tables in one transaction.
     "max_locks_per_transaction=256",
+    // A transaction that is prepared and then left open: a test's.
+    "max_prepared_transactions=20",
     "shared_buffers=256MB",
     "max_wal_size=4GB",
     "log_min_messages=warning",

@@ -11,7 +11,7 @@ async fn refusal(relay: Running) -> Error {
     tokio::time::timeout(Duration::from_secs(20), relay.task).await.expect("the relay refuses in time").unwrap().unwrap_err()
 }
 
-/// F39.
+/// F39. The partition count is grown, which would move keys. Guard: `compare_counts`, at the start and while it runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_partitions_than_at_first_are_refused() {
     let world = World::new().await;

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod guards;
+mod histories;
 mod owners;
 mod partitions;
 mod rounds;
+mod step_histories;
 mod steps;
 mod world;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Row};
 
-use crate::world::{Record, World, consume, eventually};
+use crate::world::{Random, Record, World, consume, eventually};
 
 /// Versions of a key count from 1 without a gap: nothing lost, nothing twice, nothing out of order.
 fn audit_versions(applied: &[Record]) {
@@ -22,13 +22,8 @@ fn audit_versions(applied: &[Record]) {
 /// One writer: transactions over several keys with row locks, late xids and early ones, delays, roll-backs.
 async fn write(url: String, topic: String, seed: u64, stop: Arc<AtomicBool>) {
     let mut conn = PgConnection::connect(&url).await.unwrap();
-    let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random::new(seed);
+    let mut next = move |below| random.below(below);
     while !stop.load(Relaxed) {
         let mut tx = conn.begin().await.unwrap();
         if next(2) == 0 {
