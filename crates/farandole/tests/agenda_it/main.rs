@@ -5,5 +5,6 @@ mod batches;
 mod closing;
 mod deadlines;
 mod effects;
+mod members;
 mod parked;
 mod world;

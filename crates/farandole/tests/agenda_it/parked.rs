@@ -30,13 +30,13 @@ fn stories(random: &mut impl FnMut(usize) -> usize) -> Vec<(usize, String)> {
     (0..INPUTS).map(input).collect()
 }
 
-struct Topic {
+pub struct Topic {
     name: String,
     client: ClientConfig,
 }
 
 impl Topic {
-    async fn new(partitions: i32) -> Self {
+    pub async fn new(partitions: i32) -> Self {
         let stage = stage::Stage::shared();
         let name = format!("{}happened", stage.sandbox().await.unwrap().prefix);
         let mut client = ClientConfig::new();
@@ -50,7 +50,7 @@ impl Topic {
     }
 
     /// As a foreign producer does it: `ce_source` and `ce_id`, no chain.
-    async fn send(&self, inputs: &[(usize, String)]) {
+    pub async fn send(&self, inputs: &[(usize, String)]) {
         let codec = Codec::offline(Event::TYPES);
         let producer: FutureProducer = self.client.create().unwrap();
         for (key, what) in inputs {
@@ -66,18 +66,10 @@ impl Topic {
     }
 
     /// Starts a service's intake; batches of `records` at most.
-    fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
-        let config = intake::Config {
-            bootstrap: self.client.get("bootstrap.servers").unwrap().to_owned(),
-            properties: BTreeMap::new(),
-            group: format!("{}-readers", self.name),
-            instance: None,
-            topics: vec![self.name.clone()],
-            lanes: 2,
-            parked: parking::Limits { aggregate: 1_000, total: 10_000 },
-            max_records: records,
-            max_bytes: 1 << 20,
-        };
+    pub fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let bootstrap = self.client.get("bootstrap.servers").unwrap();
+        let mut config = intake::Config::new(format!("{}-readers", self.name), bootstrap, vec![self.name.clone()]);
+        (config.lanes, config.max_records) = (2, records);
         let (intake, stop) = (Intake::new(world.engine(&Poke::default()), config), CancellationToken::new());
         let stopped = stop.clone();
         (tokio::spawn(async move { intake.run(stopped).await.unwrap() }), stop)
@@ -182,7 +174,7 @@ async fn free(world: &World, key: usize) {
     }
 }
 
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let limit = Instant::now() + PATIENCE;
     while !so().await {
         assert!(Instant::now() < limit, "not within {PATIENCE:?}: {what}");

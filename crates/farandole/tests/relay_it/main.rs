@@ -8,4 +8,5 @@ mod partitions;
 mod rounds;
 mod step_histories;
 mod steps;
+mod wire;
 mod world;

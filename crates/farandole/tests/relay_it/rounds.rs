@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection, Row};
 use crate::world::{Random, Record, World, consume, eventually};
 
 /// Versions of a key count from 1 without a gap: nothing lost, nothing twice, nothing out of order.
-fn audit_versions(applied: &[Record]) {
+pub fn audit_versions(applied: &[Record]) {
     let mut last: HashMap<&str, i64> = HashMap::new();
     for record in applied {
         let version: i64 = std::str::from_utf8(&record.payload).unwrap().parse().unwrap();
@@ -20,7 +20,7 @@ fn audit_versions(applied: &[Record]) {
 }
 
 /// One writer: transactions over several keys with row locks, late xids and early ones, delays, roll-backs.
-async fn write(url: String, topic: String, seed: u64, stop: Arc<AtomicBool>) {
+pub async fn write(url: String, topic: String, seed: u64, stop: Arc<AtomicBool>) {
     let mut conn = PgConnection::connect(&url).await.unwrap();
     let mut random = Random::new(seed);
     let mut next = move |below| random.below(below);
@@ -47,17 +47,23 @@ async fn write(url: String, topic: String, seed: u64, stop: Arc<AtomicBool>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_lost_nothing_twice_every_key_in_order() {
-    let world = World::new().await;
-    let topic = world.make_topic("orders", 6).await;
+/// The rows that [`write`] locks.
+pub async fn aggregates(world: &World) {
     sqlx::raw_sql(
         "create table aggregates (id bigint primary key, version bigint not null);
-                   insert into aggregates select g, 0 from generate_series(0, 49) g; create table foreign_table (x int)",
+         insert into aggregates select g, 0 from generate_series(0, 49) g",
     )
     .execute(&world.pool)
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_lost_nothing_twice_every_key_in_order() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 6).await;
+    aggregates(&world).await;
+    sqlx::raw_sql("create table foreign_table (x int)").execute(&world.pool).await.unwrap();
     // A foreign transaction that is open all the while, with an xid.
     let mut foreign = PgConnection::connect(&world.url).await.unwrap();
     let mut foreign = foreign.begin().await.unwrap();

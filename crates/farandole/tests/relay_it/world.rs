@@ -60,7 +60,10 @@ pub async fn pool(url: &str, connections: u32) -> PgPool {
 
 impl World {
     pub async fn new() -> Self {
-        let stage = tokio::task::spawn_blocking(Stage::shared).await.unwrap();
+        Self::on(tokio::task::spawn_blocking(Stage::shared).await.unwrap()).await
+    }
+
+    pub async fn on(stage: &Stage) -> Self {
         let sandbox = stage.sandbox().await.unwrap();
         let url = sandbox.database("relay").await.unwrap().url;
         let pool = pool(&url, 24).await;

@@ -5,5 +5,6 @@
 
 mod clock;
 mod configuration;
+mod failures;
 mod http;
 mod service;
