@@ -36,7 +36,7 @@ const JVM: [&str; 7] = [
     "-XX:+ExplicitGCInvokesConcurrent",
 ];
 /// How long the worker or its connector may take to change its state.
-const READY: Duration = Duration::from_secs(90);
+const READY: Duration = Duration::from_secs(180);
 
 /// A running worker.
 pub struct Debezium {
@@ -94,6 +94,8 @@ impl Debezium {
                 "org.apache.kafka.connect.cli.ConnectStandalone".to_owned(),
             ])
             .args(files)
+            // Below its working directory a worker looks for plugins.
+            .folder(folder.path())
             .log(&log)
             .spawn()?;
         let (kafka, rest) = (stage.kafka().to_owned(), format!("http://127.0.0.1:{port}/connectors/outbox"));
@@ -214,7 +216,6 @@ fn configure(folder: &Path, stage: &Stage, database: &str, prefix: &str, slot: &
          value.converter=org.apache.kafka.connect.converters.ByteArrayConverter\n\
          offset.storage.file.filename={}\n\
          offset.flush.interval.ms=1000\n\
-         plugin.path=\n\
          plugin.discovery=only_scan\n\
          listeners=http://127.0.0.1:{port}\n\
          producer.linger.ms=5\n\

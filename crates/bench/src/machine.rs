@@ -76,6 +76,16 @@ fn usage(process: &str) -> anyhow::Result<Usage> {
     Ok(Usage { cpu_s, peak_mb })
 }
 
+/// CPU time that this thread has used, in nanoseconds.
+///
+/// # Errors
+/// When `/proc` doesn't say.
+pub fn thread_nanos() -> anyhow::Result<u64> {
+    let path = "/proc/thread-self/schedstat";
+    let text = read_to_string(path).with_context(|| format!("reading {path}"))?;
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).with_context(|| format!("{path} holds {text:?}"))
+}
+
 /// From the text of `stat`. The name, in brackets, may contain anything; time is in ticks of a hundredth of a second.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
