@@ -16,8 +16,8 @@ use crate::target::{Subject, Target};
 /// How long the system may take to work again after the last fault of a bout: leases and sessions (10 s), one after the other, and the
 /// minute after which the services give a connection up that fell silent.
 pub const RECOVERY: Duration = Duration::from_secs(120);
-/// How long the probe before the first fault may take: the first events of a new system.
-const WARM: Duration = Duration::from_secs(60);
+/// How long the probe before the first fault may take: the first events of a new system, on a machine that also builds.
+const WARM: Duration = Duration::from_secs(180);
 /// Between two looks whether anything ended by itself.
 const LOOK: Duration = Duration::from_millis(250);
 

@@ -63,8 +63,8 @@ fn descendants(pid: u32) -> Vec<u32> {
     let all: Vec<(u32, u32)> = list.filter_map(|pid| Some((pid, parent(pid)?))).collect();
     let mut found = vec![pid];
     let mut next = 0;
-    while next < found.len() {
-        found.extend(all.iter().filter(|(_, of)| *of == found[next]).map(|(pid, _)| *pid));
+    while let Some(&parent) = found.get(next) {
+        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     found.split_off(1)
