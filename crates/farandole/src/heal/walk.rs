@@ -214,4 +214,19 @@ mod tests {
         assert_eq!(walk.next(&foreign), Ok(Is::Foreign));
         assert_eq!(walk.records, 0);
     }
+
+    #[test]
+    fn an_input_is_open_until_its_last_event() {
+        let link = |text: &str| Link::parse(&format!("l=1;n=1;p=-;c=x/0/7;k={};i={text}", Uuid::nil())).unwrap();
+        let mut open = Open::default();
+        open.next(Some(b"a"), &link("1/3"));
+        // Another key's lie in between.
+        open.next(Some(b"b"), &link("1/1"));
+        open.next(Some(b"a"), &link("2/3"));
+        assert!(!open.is_empty());
+        open.next(Some(b"a"), &link("3/3"));
+        assert!(open.is_empty());
+        open.next(Some(b"c"), &link("1/2"));
+        assert_eq!(open.into_texts().collect::<Vec<_>>(), ["1 of 2 event(s) of x/0/7 for c"]);
+    }
 }
