@@ -72,12 +72,13 @@ impl History {
     async fn act(&mut self) {
         let owner = self.random.below(OWNERS as u64) as usize;
         match (&self.owners[owner].tx, self.random.below(8)) {
-            (None, 0..2) => self.trim(owner).await,
+            (None, 0..3) => self.trim(owner).await,
             (None, _) => self.begin(owner).await,
-            (Some(tx), 0..6) if tx.taken.0.is_empty() => self.take(owner).await,
-            (Some(_), 6) | (Some(_), 0..6) => self.end(owner).await,
-            // It is slow.
-            (Some(_), _) => {}
+            // It is slow; and one that keeps its snapshot is paused for long.
+            (Some(_), 7) => {}
+            (Some(tx), 2..=5) if tx.taken.0.is_empty() && tx.seen.is_some() => {}
+            (Some(tx), 0..=5) if tx.taken.0.is_empty() => self.take(owner).await,
+            (Some(_), _) => self.end(owner).await,
         }
         self.look().await;
     }
@@ -98,15 +99,17 @@ impl History {
 
     /// Takes a step in one scope or several, from where it is or from where this owner was once.
     async fn take(&mut self, owner: usize) {
+        let newest = self.newest();
+        let seen = self.owners[owner].tx.as_ref().and_then(|tx| tx.seen).unwrap_or(newest);
         let mut wanted = Vec::new();
-        for (scope, newest) in self.newest().into_iter().enumerate() {
-            let behind = match self.random.below(6) {
-                0 => self.random.below(4) as i64,
-                1 => -1,
-                _ => 0,
+        for scope in 0..SCOPES.len() {
+            let expected = match self.random.below(6) {
+                0 => newest[scope] - self.random.below(4) as i64,
+                1 => newest[scope] + 1,
+                _ => seen[scope],
             };
             if self.random.below(2) == 0 {
-                wanted.push((scope, (newest - behind).max(0)));
+                wanted.push((scope, expected.max(0)));
             }
         }
         if wanted.is_empty() {
@@ -114,9 +117,8 @@ impl History {
         }
         let open = |o: &Owner| o.tx.as_ref().is_some_and(|tx| tx.taken.0.iter().any(|s| wanted.iter().any(|(w, _)| w == s)));
         let rivals: Vec<usize> = (0..OWNERS).filter(|o| *o != owner && open(&self.owners[*o])).collect();
-        let (state, newest) = (self.next, self.newest());
+        let state = self.next;
         self.next += 1;
-        let seen = self.owners[owner].tx.as_ref().and_then(|tx| tx.seen).unwrap_or(newest);
         let mut wins = wanted.iter().all(|(scope, expected)| *expected == newest[*scope] && *expected == seen[*scope]);
         let result = match rivals[..] {
             [] => append(&mut self.owners[owner].conn, &wanted, state).await,
@@ -256,5 +258,5 @@ async fn each_step_is_taken_once_by_one_who_knew_the_newest() {
         (steps, fenced, waited) = (steps + all.0, fenced + all.1, waited + all.2);
         world.pool.execute("truncate farandole.steps").await.unwrap();
     }
-    assert!(steps > 200 && fenced > 50 && waited > 20, "{steps} steps, {fenced} fenced, {waited} waited: too little was tried");
+    assert!(steps > 100 && fenced > 30 && waited > 10, "{steps} steps, {fenced} fenced, {waited} waited: too little was tried");
 }
