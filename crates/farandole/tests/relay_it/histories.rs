@@ -248,8 +248,9 @@ async fn append(conn: &mut PgConnection, xid: Option<u64>, id: Uuid) -> i64 {
     .unwrap()
 }
 
-/// F4 and more. Guards: each condition of the relay's queries. Whatever the sessions do, prepared transactions among it, each
-/// look gives exactly what was committed since the last, and a batch stays the same however often it is read.
+/// F4 and more. Guards: xip beside xmax, both bounds and the order of a page, what is whole. Whatever the
+/// sessions do, prepared transactions among it, each look gives exactly what was committed since the last, and a batch stays
+/// the same however often it is read.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_look_gives_what_was_committed_since_the_last() {
     let world = World::new().await;

@@ -243,8 +243,8 @@ async fn waits(watcher: &mut PgConnection, pid: i32, mut finished: tokio::sync::
     waited
 }
 
-/// D4, D5. Guards: the primary key, `max(step)`, the newest that is never trimmed, `backend_xmin`. Each step is taken once, by
-/// one who knew the newest; who was fenced wrote nothing.
+/// D4, D5. Guards: the primary key, `max(step)`, the newest that is never trimmed. Each step is taken once, by one who knew the
+/// newest; who was fenced wrote nothing. (`backend_xmin` in `trim` takes a rarer meeting: `steps.rs` arranges it.)
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_is_taken_once_by_one_who_knew_the_newest() {
     let world = World::new().await;
