@@ -17,8 +17,9 @@ pub mod session;
 mod transaction;
 
 pub(crate) use plan::{guarded, guarded_async, op};
+pub(crate) use session::LIMIT;
+pub(crate) use transaction::given_up;
 pub use transaction::{Engine, Wake};
-pub(crate) use transaction::{LIMIT, given_up};
 
 use std::future::Future;
 

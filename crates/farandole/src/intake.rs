@@ -171,6 +171,6 @@ impl<P: Processor> Intake<P> {
 }
 
 /// Forgets what needn't be remembered any more: old foreign records, and inputs that a heal found to be applied.
-pub(crate) async fn forget(pool: &sqlx::PgPool) -> sqlx::Result<u64> {
-    Ok(strangers::forget(pool).await? + applied::forget(pool).await?)
+pub(crate) async fn forget(conn: &mut sqlx::PgConnection) -> sqlx::Result<u64> {
+    Ok(strangers::forget(&mut *conn).await? + applied::forget(conn).await?)
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::backoff::{Backoff, draw};
 use super::claims;
 use super::source::{Claims, Held};
+use crate::engine::session::asked;
 use crate::engine::{Engine, Error, Verdict, Work, chain_of};
 use crate::participant::Participant;
 
@@ -83,11 +84,8 @@ impl<P: Participant> Committer<'_, P> {
                 "a task can't be decided; it is tried again later, and needs a fix of the service or its data");
             metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => "failed").increment(1);
         }
-        let noted = async {
-            let mut conn = self.engine.pool().acquire().await?;
-            claims::defer(&mut conn, self.worker, &later).await
-        };
-        if let Err(error) = noted.await {
+        let noted = asked!(self.engine.pool(), conn => claims::defer(conn, self.worker, &later));
+        if let Err(error) = noted {
             tracing::warn!(
                 error = chain_of(&error),
                 "the failing task could not be put off; it comes again when its lease is over"

@@ -17,6 +17,7 @@ use super::scan::Scanner;
 use super::target::{Ready, Target};
 use super::{Config, Effects, Kind};
 use crate::engine::chain_of;
+use crate::engine::session::asked;
 use crate::participant::Participant;
 
 /// Between two looks while something is going on.
@@ -223,7 +224,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 (id, Next { after: step, attempt, first, idle: true, maybe, until })
             })
             .collect();
-        claims::defer(&mut *self.pool.acquire().await?, self.worker, &next).await?;
+        asked!(self.pool, conn => claims::defer(conn, self.worker, &next))?;
         Ok(())
     }
 
@@ -249,7 +250,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 )
             })
             .collect();
-        let claimed = async { claims::take(&mut *self.pool.acquire().await?, self.worker, &next).await }.await;
+        let claimed = asked!(self.pool, conn => claims::take(conn, self.worker, &next));
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {

@@ -11,6 +11,7 @@ use super::claims::{self, Claim, Id, Next};
 use super::commit::Committer;
 use super::source::Held;
 use super::target::Ready;
+use crate::engine::session::asked;
 use crate::engine::{Origin, Work, chain_of};
 use crate::participant::{Body, Participant};
 
@@ -112,11 +113,7 @@ async fn give_back<P: Participant>(
             (id, Next { after: step, attempt, first, idle, maybe, until: *until })
         })
         .collect();
-    let noted = async {
-        let mut conn = committer.engine.pool().acquire().await?;
-        claims::defer(&mut conn, committer.worker, &next).await
-    };
-    match noted.await {
+    match asked!(committer.engine.pool(), conn => claims::defer(conn, committer.worker, &next)) {
         Ok(noted) => later
             .into_iter()
             .zip(noted)

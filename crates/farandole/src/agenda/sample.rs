@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::session::asked;
 use sqlx::{PgPool, Row as _};
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +20,11 @@ pub(super) async fn run(pool: &PgPool, every: Duration, shutdown: &CancellationT
 }
 
 async fn sample(pool: &PgPool) -> sqlx::Result<()> {
-    let rows = sqlx::query(
+    let count = sqlx::query(
         "select k.kind, count(t.kind), coalesce(extract(epoch from clock_timestamp() - min(t.opened_at))::float8, 0)
          from (values ('deadline'), ('effect')) k(kind) left join farandole.tasks t on t.kind = k.kind group by k.kind",
-    )
-    .fetch_all(pool)
-    .await?;
+    );
+    let rows = asked!(pool, conn => count.fetch_all(conn))?;
     for row in rows {
         let (kind, open, oldest): (String, i64, f64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if kind == "effect" {

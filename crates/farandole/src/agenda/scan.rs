@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Kind;
 use super::claims::{Claim, Id, Task};
+use crate::engine::session::asked;
 use crate::time::Timestamp;
 
 /// How far behind the clock the cursor stays: what commits later than this waits for the next sweep.
@@ -65,7 +66,7 @@ impl Scanner {
             None => (None, Id { name: String::new(), key: String::new(), cause: Uuid::nil() }),
         };
         // Payloads of what can't be claimed yet stay where they are.
-        let rows = sqlx::query(
+        let page = sqlx::query(
             r#"with n as (select (extract(epoch from statement_timestamp()) * 1000000)::bigint as now),
                page as (
                  select t.*, (extract(epoch from t.due) * 1000000)::bigint as micros
@@ -93,9 +94,8 @@ impl Scanner {
         .bind(&id.name)
         .bind(&id.key)
         .bind(id.cause)
-        .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
-        .fetch_all(pool)
-        .await?;
+        .bind(i64::try_from(self.limit).unwrap_or(i64::MAX));
+        let rows = asked!(pool, conn => page.fetch_all(conn))?;
         self.read(&rows, began)
     }
 

@@ -8,48 +8,42 @@ use std::collections::HashMap;
 use sqlx::PgPool;
 
 use super::Error;
+use crate::engine::session::asked;
 
 /// The ids of (subject, fingerprint of the schema) that are known.
 pub(super) async fn subjects(pool: &PgPool, subjects: &[String]) -> Result<HashMap<(String, Vec<u8>), i32>, Error> {
-    let rows: Vec<(String, Vec<u8>, i32)> =
-        sqlx::query_as("select subject, fingerprint, id from farandole.subjects where subject = any($1)")
-            .bind(subjects)
-            .fetch_all(pool)
-            .await
-            .map_err(|source| Error::Database { what: "reading farandole.subjects", source })?;
+    let rows = sqlx::query_as("select subject, fingerprint, id from farandole.subjects where subject = any($1)").bind(subjects);
+    let rows: Vec<(String, Vec<u8>, i32)> = asked!(pool, conn => rows.fetch_all(conn))
+        .map_err(|source| Error::Database { what: "reading farandole.subjects", source })?;
     Ok(rows.into_iter().map(|(subject, fingerprint, id)| ((subject, fingerprint), id)).collect())
 }
 
 /// The schemas of those ids that are known.
 pub(super) async fn schemas(pool: &PgPool, ids: &[i32]) -> Result<Vec<(i32, String)>, Error> {
-    sqlx::query_as("select id, schema from farandole.schemas where id = any($1)")
-        .bind(ids)
-        .fetch_all(pool)
-        .await
-        .map_err(|source| Error::Database { what: "reading farandole.schemas", source })
+    let known = sqlx::query_as("select id, schema from farandole.schemas where id = any($1)").bind(ids);
+    asked!(pool, conn => known.fetch_all(conn)).map_err(|source| Error::Database { what: "reading farandole.schemas", source })
 }
 
 /// Keeps what the registry said of a subject.
 pub(super) async fn keep_subject(pool: &PgPool, subject: &str, fingerprint: &[u8], id: i32, schema: &str) -> Result<(), Error> {
     keep_schemas(pool, &[(id, schema.to_owned())]).await?;
-    sqlx::query("insert into farandole.subjects (subject, fingerprint, id) values ($1, $2, $3) on conflict do nothing")
-        .bind(subject)
-        .bind(fingerprint)
-        .bind(id)
-        .execute(pool)
-        .await
-        .map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
+    let keep =
+        sqlx::query("insert into farandole.subjects (subject, fingerprint, id) values ($1, $2, $3) on conflict do nothing")
+            .bind(subject)
+            .bind(fingerprint)
+            .bind(id);
+    asked!(pool, conn => keep.execute(conn)).map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
     Ok(())
 }
 
 /// Keeps schemas by their ids. A schema once seen under an id stays: registries never reuse them.
 pub(super) async fn keep_schemas(pool: &PgPool, schemas: &[(i32, String)]) -> Result<(), Error> {
     let (ids, texts): (Vec<i32>, Vec<&str>) = schemas.iter().map(|(id, text)| (*id, text.as_str())).unzip();
-    sqlx::query("insert into farandole.schemas (id, schema) select * from unnest($1::int4[], $2::text[]) on conflict do nothing")
-        .bind(ids)
-        .bind(texts)
-        .execute(pool)
-        .await
-        .map_err(|source| Error::Database { what: "writing farandole.schemas", source })?;
+    let keep = sqlx::query(
+        "insert into farandole.schemas (id, schema) select * from unnest($1::int4[], $2::text[]) on conflict do nothing",
+    )
+    .bind(ids)
+    .bind(texts);
+    asked!(pool, conn => keep.execute(conn)).map_err(|source| Error::Database { what: "writing farandole.schemas", source })?;
     Ok(())
 }

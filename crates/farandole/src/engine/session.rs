@@ -1,6 +1,11 @@
 //! Sessions with PostgreSQL.
 
+use std::time::Duration;
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
+use tokio::time::error::Elapsed;
 
 /// A batch that waits longer for a row is ended and run again; batches take some 10 ms.
 const LOCK_TIMEOUT: &str = "10s";
@@ -24,3 +29,32 @@ pub fn bounded(options: PgConnectOptions) -> PgConnectOptions {
 pub fn deciding(options: PgConnectOptions) -> PgConnectOptions {
     bounded(options).options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")])
 }
+
+/// An answer that takes longer doesn't come: locks are waited for for 10 s, and a batch takes some 10 ms. What is at the other end of
+/// the connection may be gone without a word, as after a firewall forgot it.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// What came of a question on `conn` that was given [`LIMIT`]. A connection that gave no answer is closed: back in the pool, it
+/// would be asked whether it lives, and keep its place until it says so.
+pub(crate) fn settled<T>(conn: &mut PoolConnection<Postgres>, done: Result<sqlx::Result<T>, Elapsed>) -> sqlx::Result<T> {
+    done.unwrap_or_else(|_| {
+        conn.close_on_drop();
+        Err(sqlx::Error::PoolTimedOut)
+    })
+}
+
+/// `asked!(pool, conn => work)`: the result of a future over a connection of the pool, which is waited for [`LIMIT`] at most.
+macro_rules! asked {
+    ($pool:expr, $conn:ident => $work:expr) => {
+        async {
+            let mut held = $pool.acquire().await?;
+            let done = {
+                let $conn: &mut sqlx::PgConnection = &mut held;
+                tokio::time::timeout($crate::engine::session::LIMIT, $work).await
+            };
+            $crate::engine::session::settled(&mut held, done)
+        }
+        .await
+    };
+}
+pub(crate) use asked;

@@ -1,7 +1,6 @@
 //! The batch's transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
@@ -9,16 +8,13 @@ use tracing::{Instrument as _, Span};
 
 use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
-use super::{Error, Processor, Source, Verdict, Work};
+use super::{Error, LIMIT, Processor, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::record::{Record, Said};
 use crate::table::{Keys, Tables};
 use crate::{agenda, outbox, parking, trace};
-
-/// A batch that takes longer has lost its connection without a word: locks are waited for for 10 s, and a batch takes some 10 ms.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Called after a commit that left something to do.
 pub type Wake = Box<dyn Fn() + Send + Sync>;

@@ -3,7 +3,7 @@
 //! They come again, and are passed over. Rows go once the position is behind them; a database that was never healed has none,
 //! and is asked once a lane.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use crate::record::Record;
 
@@ -44,7 +44,7 @@ impl Applied {
 }
 
 /// Forgets those that a position is behind, some at a time.
-pub(super) async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
+pub(super) async fn forget(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "delete from farandole.applied where (topic, partition, record_offset) in (
            select a.topic, a.partition, a.record_offset from farandole.applied a
@@ -53,7 +53,7 @@ pub(super) async fn forget(pool: &PgPool) -> sqlx::Result<u64> {
            limit $1)",
     )
     .bind(FORGOTTEN)
-    .execute(pool)
+    .execute(conn)
     .await?;
     Ok(done.rows_affected())
 }

@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
@@ -23,6 +24,7 @@ use super::position::{Position, scope};
 use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
 use super::{Config, Error, Troubles};
+use crate::engine::session::asked;
 use crate::engine::{Processor, chain_of};
 use crate::record::Record;
 use crate::step;
@@ -176,11 +178,9 @@ impl<P: Processor> Context<P> {
         let (step, position) = self.runtime.block_on(async {
             let mut pause = Duration::from_millis(50);
             loop {
-                let read = async {
-                    let mut conn = self.engine.pool().acquire().await?;
-                    step::latest::<Position>(&mut conn, &scope).await.map_err(sqlx::Error::decode)
-                };
-                match read.await {
+                let read =
+                    async |conn: &mut PgConnection| step::latest::<Position>(conn, &scope).await.map_err(sqlx::Error::decode);
+                match asked!(self.engine.pool(), conn => read(conn)) {
                     Ok(Some((step, position))) => return Some((Some(step), position)),
                     Ok(None) => return Some((None, Position::default())),
                     Err(error) => {

@@ -14,6 +14,7 @@ use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::{Config, Troubles};
 use crate::chain::{self, Head, Verdict};
+use crate::engine::session::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said};
 use crate::step;
@@ -263,10 +264,10 @@ impl<P: Processor> Worker<P> {
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
-            let trimmed = async {
-                step::trim(&mut *self.engine.pool().acquire().await?, &self.scope, KEEP).await.map_err(sqlx::Error::decode)
-            };
-            if let Err(error) = trimmed.await {
+            let trimmed = asked!(self.engine.pool(), conn => async {
+                step::trim(conn, &self.scope, KEEP).await.map_err(sqlx::Error::decode)
+            });
+            if let Err(error) = trimmed {
                 tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later");
             }
         }

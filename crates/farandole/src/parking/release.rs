@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::{Entry, Happened, Journal, Place};
 use super::short;
+use crate::engine::session::asked;
 use crate::engine::{Error, Processor, Source, Verdict, chain_of};
 use crate::record::{Header, Record, Said};
 use crate::time::Timestamp;
@@ -28,8 +29,8 @@ const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
 /// Gauges of what is parked.
 async fn sample(pool: &PgPool) -> sqlx::Result<()> {
-    let (inputs, keys): (i64, i64) =
-        sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked").fetch_one(pool).await?;
+    let count = sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked");
+    let (inputs, keys): (i64, i64) = asked!(pool, conn => count.fetch_one(conn))?;
     metrics::gauge!("farandole_parked_inputs").set(inputs as f64);
     metrics::gauge!("farandole_parked_keys").set(keys as f64);
     Ok(())
@@ -50,7 +51,7 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
             tracing::debug!(error = chain_of(&error), "parked inputs can't be counted; trying again later");
         }
         if rounds.is_multiple_of(TIDY)
-            && let Err(error) = crate::intake::forget(engine.pool()).await
+            && let Err(error) = asked!(engine.pool(), conn => crate::intake::forget(conn))
         {
             tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
         }
@@ -61,18 +62,19 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
 }
 
 async fn round<P: Processor>(engine: &P) -> Result<(), Error> {
-    let due: Vec<String> = sqlx::query_scalar(
+    let due = sqlx::query_scalar(
         "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked order by aggregate, seq) first
          where retry_at <= clock_timestamp() limit $1",
     )
-    .bind(AGGREGATES)
-    .fetch_all(engine.pool())
-    .await
-    .map_err(Error::database("looking for parked inputs", 0))?;
+    .bind(AGGREGATES);
+    let due: Vec<String> =
+        asked!(engine.pool(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
     for aggregate in due {
         if let Err(error) = release(engine, &aggregate).await {
             tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
-            postpone(engine.pool(), &aggregate, &chain_of(&error)).await.map_err(Error::database("postponing a release", 1))?;
+            let reason = chain_of(&error);
+            asked!(engine.pool(), conn => postpone(conn, &aggregate, &reason))
+                .map_err(Error::database("postponing a release", 1))?;
         }
     }
     Ok(())
@@ -107,7 +109,8 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     }
     if works.is_empty() && done.is_empty() {
         let reason = fault.map_or_else(String::new, |f| f.reason);
-        return postpone(engine.pool(), aggregate, &reason).await.map_err(Error::database("postponing a release", 1));
+        return asked!(engine.pool(), conn => postpone(conn, aggregate, &reason))
+            .map_err(Error::database("postponing a release", 1));
     }
     let first = works.len().min(1);
     let mut source = Release { aggregate: aggregate.to_owned(), journal: engine.journal(), waiting, done };
@@ -127,9 +130,8 @@ async fn rows(pool: &PgPool, aggregate: &str) -> sqlx::Result<Vec<Row>> {
         "select seq, topic, partition, record_offset, key, value, headers from farandole.parked where aggregate = $1 order by seq limit $2",
     )
     .bind(aggregate)
-    .bind(ROWS)
-    .fetch_all(pool)
-    .await?;
+    .bind(ROWS);
+    let rows = asked!(pool, conn => rows.fetch_all(conn))?;
     rows.iter()
         .map(|row| {
             let headers: Json<Vec<Header>> = row.try_get(6)?;
