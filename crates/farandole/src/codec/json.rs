@@ -20,7 +20,7 @@ impl Format for Json {
         serde_json::to_vec(value).map_err(|source| Error::EncodeJson { name: name.into(), source })
     }
 
-    /// Nests at most 128 deep, and allocates no more than a few times the text.
+    /// Nests as deep as the type does: what is skipped costs no stack. Allocates no more than a few times the text.
     fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
         // serde would take a list of the fields' values for a struct.
         if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {

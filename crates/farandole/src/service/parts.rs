@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::Error;
 use crate::agenda::{self, Agenda, Effects};
@@ -21,15 +21,6 @@ use crate::parking;
 use crate::participant::Participant;
 use crate::relay::{self, Relay};
 use crate::topics;
-
-/// Idle for longer than any poll of a part.
-const IDLE: Duration = Duration::from_secs(5);
-/// How long a connection may take to say that it lives.
-const PING: Duration = Duration::from_secs(2);
-
-async fn lives(conn: &mut PgConnection) -> sqlx::Result<()> {
-    tokio::time::timeout(PING, conn.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-}
 
 /// One pool a part, so that none waits for a connection that another holds.
 #[derive(Debug, Clone)]
@@ -48,15 +39,10 @@ impl Pools {
         let options = connect_options(config)?;
         let (bounded, deciding) = (session::bounded(options.clone()), session::deciding(options.clone()));
         let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
-            PgPoolOptions::new()
+            session::watched(PgPoolOptions::new())
                 .max_connections(connections)
                 .acquire_timeout(config.acquire_timeout)
                 .idle_timeout(config.idle_timeout)
-                .test_before_acquire(false)
-                // One that is in use isn't asked each time whether it lives; one that has been idle may have died without a word.
-                .before_acquire(|conn, about| Box::pin(async move { Ok(about.idle_for < IDLE || lives(conn).await.is_ok()) }))
-                // A request that was given up may leave a connection on which nothing is ever answered.
-                .after_release(|conn, _| Box::pin(async move { lives(conn).await.map(|()| true) }))
                 .max_lifetime(Duration::from_secs(30 * 60))
                 .connect_lazy_with(options.clone().application_name(&format!("{service} {part}")))
         };

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use farandole::agenda::{Config, EffectError};
+use farandole::engine::session;
+use faults::{Harm, Subject as _};
+use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use crate::world::{Bank, World, eventually, hurried};
@@ -211,5 +214,35 @@ async fn a_target_that_is_down_is_called_little() {
     up.store(true, Ordering::SeqCst);
     eventually("all paid", async || world.is_clear().await).await;
     assert_eq!(world.count("select count(*) from stories where story = 'pay, paid ok'").await, 300);
+    worker.stop().await;
+}
+
+/// Every connection falls silent, as when a firewall forgets them: no answer, no end. Guards: whatever waits for one gives it up after
+/// a minute; the pool asks those that were idle whether they live. Without, the agenda waits for ever and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_are_given_up() {
+    let world = World::new().await;
+    let options = world.pool.connect_options().as_ref().clone();
+    let door = faults::Door::open().await.unwrap();
+    door.lead_to([format!("{}:{}", options.get_host(), options.get_port())]);
+    let watched = session::watched(PgPoolOptions::new()).max_connections(3);
+    let pool = watched.connect_with(options.host("127.0.0.1").port(door.port())).await.unwrap();
+    let behind = World { pool };
+    let bank = Bank::quick();
+    let worker = behind.start(&bank, hurried());
+    world.tell([("before", "pay")]).await;
+    eventually("the first to be paid", async || bank.calls().len() == 1).await;
+    door.strike(Harm::Forget).unwrap();
+    // Whatever asks now is forgotten.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    door.mend(Harm::Forget).unwrap();
+    world.tell([("after", "pay")]).await;
+    for _ in 0..30 {
+        if world.is_clear().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(world.story("after").await, "pay, paid ok");
     worker.stop().await;
 }
