@@ -92,9 +92,12 @@ async fn an_order_by_hand() {
 #[test]
 fn commands_that_need_nothing() {
     for block in of_kind("sh") {
-        // Running all tests from a test would never end.
+        // Running all tests from a test would never end. What takes long is run by the tests of its own crate; here it only says
+        // what it would do.
         let commands: String =
             block.lines().filter(|line| line.trim() != "scripts/test").map(|line| format!("{line}\n")).collect();
+        let commands =
+            commands.replace("scripts/faults ", "scripts/faults --plan ").replace("scripts/bench ", "scripts/bench --help ");
         if !commands.trim().is_empty() {
             // `describe` and `--print-config` ask no server, but want a database to be named.
             let env = [("FARANDOLE_DATABASE_URL", "postgres://orders:hunter2@127.0.0.1/orders".to_owned())];
