@@ -50,24 +50,24 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
         Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         Format::Text => lines.with_ansi(std::env::var_os("NO_COLOR").is_none()).boxed(),
     };
-    let registry = tracing_subscriber::registry().with(lines.with_filter(filter(&log.level)));
-    // An error means that the caller has set up its own, which stands.
+    let registry = tracing_subscriber::registry();
+    // An error of `try_init` means that the caller has set up its own, which stands.
     #[cfg(feature = "otlp")]
-    let (spans, trouble) = {
-        let exporter = otlp.endpoint.as_deref().map(|endpoint| crate::trace::Exporter::new(service, endpoint));
-        let (exporter, trouble) = match exporter.transpose() {
-            Ok(exporter) => (exporter, None),
-            Err(trouble) => (None, Some(trouble)),
-        };
-        let layer = exporter.as_ref().map(|exporter| {
-            tracing_opentelemetry::layer().with_tracer(exporter.tracer()).with_location(false).with_filter(filter(&otlp.level))
-        });
-        let _ = registry.with(layer).try_init();
-        (Spans { exporter }, trouble)
+    let (spans, trouble) = match otlp.endpoint.as_deref().map(|endpoint| crate::trace::Exporter::new(service, endpoint)) {
+        Some(Ok(exporter)) => {
+            let layer = tracing_opentelemetry::layer().with_tracer(exporter.tracer()).with_location(false);
+            let layer = layer.with_filter(asked(filter(&otlp.level)));
+            let _ = registry.with(lines.with_filter(asked(filter(&log.level)))).with(layer).try_init();
+            (Spans { exporter: Some(exporter) }, None)
+        }
+        failed => {
+            let _ = registry.with(lines).with(filter(&log.level)).try_init();
+            (Spans::default(), failed.and_then(Result::err))
+        }
     };
     #[cfg(not(feature = "otlp"))]
     let (spans, trouble) = {
-        let _ = (service, registry.try_init());
+        let _ = (service, registry.with(lines).with(filter(&log.level)).try_init());
         (Spans {}, otlp.endpoint.as_ref().map(|_| "this build has no feature `otlp`"))
     };
     if let Some(trouble) = trouble {
@@ -81,6 +81,15 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
         tracing::error!(message, location, thread, "panic");
     }));
     spans
+}
+
+/// `filter`, asked anew for every span and event. Where several layers have filters of their own, a question of a library (sqlx asks
+/// whether its queries are to be logged) leaves an answer behind that the next span would take for its own, unless it asks itself:
+/// then spans are missing.
+#[cfg(feature = "otlp")]
+fn asked<S: tracing::Subscriber>(filter: EnvFilter) -> impl tracing_subscriber::layer::Filter<S> {
+    use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
+    filter.and(dynamic_filter_fn(|_, _| true))
 }
 
 /// The rows of the table above: name, type, unit, labels, what it says.

@@ -28,16 +28,16 @@ pub(crate) fn batch<'a>(inputs: usize, causes: impl Iterator<Item = &'a str>) ->
 
 /// The spans of a batch's events, to be dropped once they are stored.
 pub(crate) fn events(batch: &Span, rows: &[outbox::Row]) -> Vec<Span> {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return Vec::new();
-    }
     let event = |row: &outbox::Row| {
         let span = tracing::debug_span!("event", kind = row.kind, aggregate = row.aggregate, id = %row.id, cause = row.cause);
+        if span.is_disabled() {
+            return None;
+        }
         under(&span, row.traceparent.as_deref());
         span.follows_from(batch);
-        span
+        Some(span)
     };
-    rows.iter().map(event).collect()
+    rows.iter().filter_map(event).collect()
 }
 
 /// The span of an attempt at an effect, and the trace context to pass on, if it isn't the effect's own.
