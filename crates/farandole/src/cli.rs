@@ -145,10 +145,8 @@ where
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
     let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. } | Verb::Heal { .. });
-    if works {
-        if let Err(error) = loaded.config.check() {
-            return usage(&error);
-        }
+    if works && let Err(error) = loaded.config.check() {
+        return usage(&error);
     }
     // Before any HTTP client is made, of spans or of `build`. An error means that there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -135,7 +135,9 @@ async fn records_that_are_wrong_park_their_key_alone() {
 
     let (known, newer) = ("farandole.payments.PaymentAuthorised", "farandole.payments.SomethingNewer");
     let damaged = "l=1;n=many;p=-;c=x/0/0;k=0193fd0e-0000-7000-8000-000000000000;i=1/1";
-    let bad: [(&str, &str, &str, Option<&[u8]>, Option<(&str, &str)>); 9] = [
+    // What is wrong, key, type, value, a further header.
+    type Bad = (&'static str, &'static str, &'static str, Option<&'static [u8]>, Option<(&'static str, &'static str)>);
+    let bad: [Bad; 9] = [
         ("no Avro", "k-noavro", known, Some(b"\x00\xff\xff\xff\xff"), None),
         ("not framed", "k-frame", known, Some(b"hello"), None),
         ("an unknown schema id", "k-id", known, Some(&[0, 0, 15, 66, 64, 1, 2, 3]), None),

@@ -90,7 +90,7 @@ async fn an_event_about_an_unknown_order_waits() {
         .unwrap();
     pool.close().await;
     own.until(&unknown.to_string(), "confirmed").await;
-    kit::eventually("nothing to be parked", async || (parked(&own, "orders").await.len() == 0).then_some(())).await;
+    kit::eventually("nothing to be parked", async || (parked(&own, "orders").await.is_empty()).then_some(())).await;
     let kinds: Vec<String> = journal(&own, &unknown.to_string()).await.into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, ["Parked", "Released"]);
 }

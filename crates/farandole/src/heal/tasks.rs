@@ -201,10 +201,13 @@ mod tests {
         tasks.iter().map(|t| (t.cause.as_u128(), t.closed)).collect()
     }
 
+    /// What happened, the changes, what is left.
+    type Case = (&'static str, Vec<Change>, &'static [(u128, bool)]);
+
     #[test]
     fn what_is_left_at_a_place() {
         use Kind::{Deadline, Effect};
-        let table: [(&str, Vec<Change>, &[(u128, bool)]); 8] = [
+        let table: [Case; 8] = [
             ("opened", vec![open(Effect, 1)], &[(1, false)]),
             ("an outcome ends it", vec![open(Effect, 1), settled()], &[]),
             ("a closed effect may have started", vec![open(Effect, 1), close()], &[(1, true)]),
