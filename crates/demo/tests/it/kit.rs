@@ -54,7 +54,13 @@ pub fn closed(parts: Parts) -> Own {
 
 /// A shop that is ready.
 pub async fn open() -> Own {
+    open_with(&[]).await
+}
+
+/// A shop that is ready, with these settings: service, variable, value.
+pub async fn open_with(settings: &[(&'static str, &'static str, &str)]) -> Own {
     let mut own = closed(parts().await);
+    own.shop.settings.extend(settings.iter().map(|(service, name, value)| (*service, *name, (*value).to_owned())));
     own.shop.start_acquirer(0).await.unwrap();
     own.start().await;
     own
@@ -88,6 +94,13 @@ impl Own {
     pub async fn get(&self, service: &str, path: &str) -> (StatusCode, Value) {
         let answer = self.client.get(format!("{}{path}", self.shop.url(service))).send().await.unwrap();
         (answer.status(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Sets the acquirer's faults; none with `{}`.
+    pub async fn acquirer(&self, faults: Value) {
+        let request = self.client.put(format!("{}/faults", self.shop.url("acquirer")));
+        let answer = request.header("Content-Type", "application/json").body(faults.to_string()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
     pub async fn receive(&self, sku: &str, quantity: i64) {

@@ -33,10 +33,7 @@ async fn journal(own: &Own, key: &str) -> Vec<(String, String)> {
 /// At the limit of what may be parked the partition waits and says why; when there is room it goes on, and nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn parking_has_a_limit() {
-    let mut own = kit::closed(kit::parts().await);
-    own.shop.settings.push(("orders", "FARANDOLE_INTAKE_MAX_PARKED_PER_AGGREGATE", "3".to_owned()));
-    own.shop.start_acquirer(0).await.unwrap();
-    own.start().await;
+    let own = kit::open_with(&[("orders", "FARANDOLE_INTAKE_MAX_PARKED_PER_AGGREGATE", "3")]).await;
     for _ in 0..5 {
         foreign(&own, "payments", "stuck", "farandole.payments.SomethingNewer", Some(b"\x00\x00\x00\x00\x01x")).await;
     }
@@ -145,10 +142,7 @@ async fn an_operator_drops_what_is_of_no_use() {
 /// Many failures within a minute are likely to have one cause: the partition waits, instead of parking its whole topic.
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_a_minute_have_a_limit() {
-    let mut own = kit::closed(kit::parts().await);
-    own.shop.settings.push(("orders", "FARANDOLE_INTAKE_MAX_FAILURES_A_MINUTE", "4".to_owned()));
-    own.shop.start_acquirer(0).await.unwrap();
-    own.start().await;
+    let own = kit::open_with(&[("orders", "FARANDOLE_INTAKE_MAX_FAILURES_A_MINUTE", "4")]).await;
     for i in 0..12 {
         foreign(&own, "payments", &format!("key-{i}"), NEWER.0, Some(NEWER.1)).await;
     }

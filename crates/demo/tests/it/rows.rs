@@ -8,13 +8,6 @@ use serde_json::{Value, json};
 use crate::kit::{self, Own, order};
 use crate::records::parked;
 
-/// Sets the acquirer's faults; none with `{}`.
-async fn acquirer(own: &Own, faults: Value) {
-    let url = format!("{}/faults", own.shop.url("acquirer"));
-    let answer = own.client.put(url).header("Content-Type", "application/json").body(faults.to_string()).send().await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-}
-
 async fn totals(own: &Own) -> Value {
     own.get("acquirer", "/totals").await.1
 }
@@ -54,14 +47,14 @@ async fn a_compensation_is_repeated_until_it_is_done_once() {
     for order in &orders {
         own.until(order, "confirmed").await;
     }
-    acquirer(&own, json!({ "fail_rate": 0.5, "fail_after_rate": 0.5, "seed": 47 })).await;
+    own.acquirer(json!({ "fail_rate": 0.5, "fail_after_rate": 0.5, "seed": 47 })).await;
     for order in &orders {
         let (status, body) = own.post("orders", &format!("/orders/{order}/cancel"), None, "{}").await;
         assert!(status.is_success(), "{status} {body}");
     }
     // The breaker opens, so this takes its pauses; then the failures end.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    acquirer(&own, json!({})).await;
+    own.acquirer(json!({})).await;
     kit::eventually("every authorisation to be voided", async || {
         let totals = totals(&own).await;
         (totals["by_status"]["voided"]["count"] == 20).then_some(())
@@ -79,13 +72,13 @@ async fn a_compensation_is_repeated_until_it_is_done_once() {
 async fn a_brown_out_leaves_nothing_behind() {
     let own = kit::open().await;
     own.receive("11111", 1_000).await;
-    acquirer(&own, json!({ "refuse": true })).await;
+    own.acquirer(json!({ "refuse": true })).await;
     let mut orders = Vec::new();
     for _ in 0..10 {
         orders.extend(join_all((0..20).map(|_| own.place("11111", 1, "tok_a"))).await);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    acquirer(&own, json!({})).await;
+    own.acquirer(json!({})).await;
     let over = Instant::now();
     for order in &orders {
         own.until(order, "confirmed").await;
@@ -122,10 +115,7 @@ async fn a_bad_migration_parks_nothing() {
 /// inventory does when it is back is undone.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_whose_answer_is_lost_ends() {
-    let mut own = kit::closed(kit::parts().await);
-    own.shop.settings.push(("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "3s".to_owned()));
-    own.shop.start_acquirer(0).await.unwrap();
-    own.start().await;
+    let own = kit::open_with(&[("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "3s")]).await;
     own.receive("11111", 5).await;
     own.shop.kill("inventory");
     let body = order("11111", 2, "tok_a").to_string();

@@ -99,23 +99,11 @@ async fn each_service_may_be_killed() {
 /// too late is voided.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_cancelled_at_its_deadline() {
-    let mut own = kit::closed(kit::parts().await);
-    own.shop.settings.push(("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "3s".to_owned()));
-    own.shop.start_acquirer(0).await.unwrap();
-    own.start().await;
+    let own = kit::open_with(&[("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "3s")]).await;
     own.receive("11111", 5).await;
 
     // Slower than the deadline: authorised in the end, when the order is no more.
-    let slow = r#"{"latency_ms": 6000}"#;
-    let answer = own
-        .client
-        .put(format!("{}/faults", own.shop.url("acquirer")))
-        .header("Content-Type", "application/json")
-        .body(slow)
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    own.acquirer(serde_json::json!({ "latency_ms": 6000 })).await;
     let order = own.place("11111", 2, "tok_a").await;
     let body = own.until(&order, "cancelled").await;
     assert_eq!(body["reason"], "NOT_CONFIRMED_IN_TIME", "{body}");
