@@ -41,8 +41,7 @@ const PER: f64 = 100_000.0;
 pub async fn peer(stage: &Stage) -> anyhow::Result<Publisher> {
     let mut peer = Publisher::Debezium(Debezium::start(stage).await?);
     eprintln!("bench: warming Debezium up");
-    drain(&mut peer, stage, WARM_UP).await?;
-    peer.clear().await?;
+    Way::Drain.take(&mut peer, stage, WARM_UP).await?;
     Ok(peer)
 }
 
@@ -50,31 +49,38 @@ pub async fn peer(stage: &Stage) -> anyhow::Result<Publisher> {
 pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, runs: u16) -> anyhow::Result<[Figure; 2]> {
     let mut drained = Figure::new("relay drain", "events/s", DEBEZIUM);
     let mut sustained = Figure::new("relay sustained", "events/s", DEBEZIUM);
-    for run in 1..=runs {
-        let mut ours = Publisher::relay(stage).await?;
-        let mine = drain(&mut ours, stage, events).await?;
-        ours.clear().await?;
-        let mut theirs = None;
-        if let Some(peer) = peer {
-            theirs = Some(drain(peer, stage, events).await?);
-            peer.clear().await?;
+    for (way, figure) in [(Way::Drain, &mut drained), (Way::Sustain, &mut sustained)] {
+        for run in 1..=runs {
+            let mut ours = Publisher::relay(stage).await?;
+            let mine = way.take(&mut ours, stage, events).await?;
+            let theirs = match peer {
+                Some(peer) => Some(way.take(peer, stage, events).await?),
+                None => None,
+            };
+            tell(figure.measure, run, runs, &mine, theirs.as_ref());
+            figure.runs.push((mine, theirs));
         }
-        tell("relay drain", run, runs, &mine, theirs.as_ref());
-        drained.runs.push((mine, theirs));
-    }
-    for run in 1..=runs {
-        let mut ours = Publisher::relay(stage).await?;
-        let mine = sustain(&mut ours, stage, events).await?;
-        ours.clear().await?;
-        let mut theirs = None;
-        if let Some(peer) = peer {
-            theirs = Some(sustain(peer, stage, events).await?);
-            peer.clear().await?;
-        }
-        tell("relay sustained", run, runs, &mine, theirs.as_ref());
-        sustained.runs.push((mine, theirs));
     }
     Ok([drained, sustained])
+}
+
+/// How a publisher's rate is taken.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Drain,
+    Sustain,
+}
+
+impl Way {
+    /// One run of one side, which is left cleared.
+    async fn take(self, side: &mut Publisher, stage: &Stage, events: u32) -> anyhow::Result<Side> {
+        let taken = match self {
+            Self::Drain => drain(side, stage, events).await?,
+            Self::Sustain => sustain(side, stage, events).await?,
+        };
+        side.clear().await?;
+        Ok(taken)
+    }
 }
 
 /// A line about a run, for who waits.
