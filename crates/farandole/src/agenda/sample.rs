@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::engine::session::asked;
 use sqlx::{PgPool, Row as _};
 use tokio_util::sync::CancellationToken;
+
+use crate::engine::session::asked;
 
 /// Runs until `shutdown`.
 pub(super) async fn run(pool: &PgPool, every: Duration, shutdown: &CancellationToken) {

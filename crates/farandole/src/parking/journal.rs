@@ -3,7 +3,7 @@
 //! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
 //! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -23,14 +23,13 @@ pub const TYPES: &[RecordType] = &[
 const AGGREGATE_TYPE: &str = "parked";
 
 /// Where a record is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Topic, with its prefix.
     pub topic: String,
     /// Partition.
     pub partition: i32,
     /// Offset.
-    #[sqlx(rename = "record_offset")]
     pub offset: i64,
 }
 
@@ -122,9 +121,7 @@ impl Journal {
         let rows = entries.iter().map(|entry| self.row(at, entry)).collect::<Result<Vec<_>, _>>()?;
         outbox::append_all(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
     }
-}
 
-impl Journal {
     fn row(&self, at: Timestamp, entry: &Entry) -> Result<outbox::Row, Error> {
         let aggregate = entry.aggregate.as_str();
         let Place { topic, partition, offset } = &entry.place;
