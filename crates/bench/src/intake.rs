@@ -22,6 +22,8 @@ use crate::report::{Figure, Side, rate_since};
 
 /// The plain way is slow: it gets so many of the events.
 pub const PLAIN_SHARE: u32 = 30;
+/// Transactions at once: while one waits for the database, another's records are decided.
+const LANES: usize = 3;
 /// How long a side may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -60,6 +62,31 @@ impl Place {
     }
 }
 
+/// The plain way, and how many consumers share the partitions.
+#[derive(Debug, Clone, Copy)]
+pub enum Plain {
+    /// One, as ours.
+    One,
+    /// One a partition: its transactions wait for the disk together.
+    Each,
+}
+
+impl Plain {
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "one transaction a message",
+            Self::Each => "one transaction a message, a consumer a partition",
+        }
+    }
+
+    fn consumers(self) -> i32 {
+        match self {
+            Self::One => 1,
+            Self::Each => events::PARTITIONS,
+        }
+    }
+}
+
 /// Events a second, with `customers` rows to be changed.
 pub async fn measure(
     stage: &Stage,
@@ -67,16 +94,16 @@ pub async fn measure(
     customers: u32,
     count: u32,
     runs: u16,
-    beside: bool,
+    beside: Option<Plain>,
 ) -> anyhow::Result<Figure> {
-    let mut figure = Figure::new(measure, "events/s", "one transaction a message");
+    let mut figure = Figure::new(measure, "events/s", beside.map_or("", Plain::name));
     for run in 1..=runs {
         let place = Place::new(stage, customers, count).await?;
         let ours = ours(&place).await?;
         let mut theirs = None;
-        if beside {
+        if let Some(plain) = beside {
             let place = Place::new(stage, customers, count / PLAIN_SHARE).await?;
-            theirs = Some(plain::run(&place).await?);
+            theirs = Some(plain::run(&place, plain.consumers()).await?);
         }
         tell(measure, run, runs, &ours, theirs.as_ref());
         figure.runs.push((ours, theirs));
@@ -89,7 +116,8 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     let nothing = || Box::new(|| {}) as engine::Wake;
     let engine = Engine::new(Arc::new(Loyalty), place.codec.clone(), place.pool.clone(), own, nothing(), nothing());
     let group = format!("{}ours", place.sandbox.prefix);
-    let config = intake::Config::new(group, &place.kafka, vec![place.topic.clone()]);
+    let mut config = intake::Config::new(group, &place.kafka, vec![place.topic.clone()]);
+    config.lanes = LANES;
     let shutdown = CancellationToken::new();
     forget_peak()?;
     let (began, before) = (Instant::now(), own_usage()?);
@@ -99,8 +127,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     // Joining a group takes some seconds, so the clock starts with the first commit, and its events don't count.
     let mut first = None;
     let (done, at) = loop {
-        let done: i64 = sqlx::query_scalar("select count(*) from earnings").fetch_one(&place.pool).await?;
-        let now = Instant::now();
+        let (done, now) = (read(place).await?, Instant::now());
         if done > 0 && first.is_none() {
             first = Some((now, done));
         }
@@ -119,6 +146,12 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     Ok(Side::new(rate, before, after))
 }
 
+/// How many were applied, by the positions: counting rows while they grow would cost as much as applying them.
+async fn read(place: &Place) -> anyhow::Result<i64> {
+    let positions = intake::positions(&mut *place.pool.acquire().await?).await?;
+    Ok(positions.iter().map(|(_, position)| position.next_offset).sum())
+}
+
 /// Reads back what was applied: every order once, its points, its event, and the positions at the topic's end.
 async fn check(place: &Place) -> anyhow::Result<()> {
     let events = i64::from(place.events);
@@ -127,8 +160,7 @@ async fn check(place: &Place) -> anyhow::Result<()> {
     )
     .fetch_one(&place.pool)
     .await?;
-    let positions = intake::positions(&mut *place.pool.acquire().await?).await?;
-    let read: i64 = positions.iter().map(|(_, position)| position.next_offset).sum();
+    let read = read(place).await?;
     ensure!(
         (points, orders, published, read) == (events * POINTS, events, events, events),
         "{events} events gave {points} points, {orders} orders, {published} events, and positions that add up to {read}"

@@ -25,6 +25,7 @@ use clap::{Parser, ValueEnum};
 use stage::{Options, Stage};
 
 use debezium::Debezium;
+use intake::Plain;
 use publisher::Publisher;
 use report::Figure;
 
@@ -57,8 +58,10 @@ enum What {
 enum Peer {
     /// relay and latency: a Kafka Connect worker with Debezium's outbox router, tuned and warmed up; fetched with Maven
     Debezium,
-    /// intake and hot: one transaction a message
+    /// intake and hot: one transaction a message, one consumer
     PerMessage,
+    /// intake and hot: one transaction a message, a consumer a partition
+    PerPartition,
 }
 
 /// Measures Farandole on real Kafka, PostgreSQL and registry. What was measured is read back and checked before a figure is
@@ -170,10 +173,21 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     if args.wants(What::HeldXmin) {
         show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?);
     }
-    let beside = args.peer.contains(&Peer::PerMessage);
+    let mut beside: Vec<Option<Plain>> = args
+        .peer
+        .iter()
+        .filter_map(|peer| match peer {
+            Peer::Debezium => None,
+            Peer::PerMessage => Some(Some(Plain::One)),
+            Peer::PerPartition => Some(Some(Plain::Each)),
+        })
+        .collect();
+    if beside.is_empty() {
+        beside.push(None);
+    }
     for (what, name, customers) in [(What::Intake, "intake", 10_007), (What::Hot, "hot", 10)] {
-        if args.wants(what) {
-            show(&[intake::measure(stage, name, customers, args.events(300_000), args.runs, beside).await?]);
+        for plain in beside.iter().copied().filter(|_| args.wants(what)) {
+            show(&[intake::measure(stage, name, customers, args.events(300_000), args.runs, plain).await?]);
         }
     }
     Ok(())

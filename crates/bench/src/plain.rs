@@ -1,4 +1,4 @@
-//! The plain way: one transaction a message, as a careful service without a kit would write it. One consumer a partition.
+//! The plain way: one transaction a message, as a careful service without a kit would write it.
 
 use std::time::{Duration, Instant};
 
@@ -22,30 +22,31 @@ const TABLES: &str = "
     create table plain_outbox (seq bigint generated always as identity primary key, id uuid not null, key text not null, payload bytea not null);
     create table plain_positions (partition int primary key, next_offset bigint not null);";
 
-/// Applies all of the topic's events.
-pub async fn run(place: &Place) -> anyhow::Result<Side> {
+/// Applies all of the topic's events, with `consumers` that share its partitions.
+pub async fn run(place: &Place, consumers: i32) -> anyhow::Result<Side> {
     sqlx::raw_sql(TABLES).execute(&place.pool).await?;
     let mut readers = Vec::new();
-    for partition in 0..PARTITIONS {
+    for first in 0..consumers {
         let consumer: StreamConsumer = ClientConfig::new()
             .set("bootstrap.servers", &place.kafka)
             .set("group.id", "plain")
             .set("enable.auto.commit", "false")
             .create()
             .context("making a consumer")?;
-        let (_, high) = consumer.fetch_watermarks(&place.topic, partition, Duration::from_secs(10))?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&place.topic, partition, Offset::Beginning)?;
-        consumer.assign(&list)?;
-        if high > 0 {
-            readers.push((partition, consumer, high));
+        let (mut list, mut count) = (TopicPartitionList::new(), 0);
+        for partition in (0..PARTITIONS).filter(|partition| partition % consumers == first) {
+            let (_, high) = consumer.fetch_watermarks(&place.topic, partition, Duration::from_secs(10))?;
+            list.add_partition_offset(&place.topic, partition, Offset::Beginning)?;
+            count += high;
         }
+        consumer.assign(&list)?;
+        readers.push((consumer, count));
     }
     forget_peak()?;
     let (began, before) = (Instant::now(), own_usage()?);
     let mut tasks = tokio::task::JoinSet::new();
-    for (partition, consumer, high) in readers {
-        tasks.spawn(read(place.pool.clone(), place.codec.clone(), partition, consumer, high));
+    for (consumer, count) in readers {
+        tasks.spawn(read(place.pool.clone(), place.codec.clone(), consumer, count));
     }
     while let Some(done) = tasks.join_next().await {
         done.context("a reader panicked")??;
@@ -61,9 +62,9 @@ pub async fn run(place: &Place) -> anyhow::Result<Side> {
     Ok(Side::new(f64::from(place.events) / seconds, before, after))
 }
 
-async fn read(pool: PgPool, codec: Codec, partition: i32, consumer: StreamConsumer, high: i64) -> anyhow::Result<()> {
+async fn read(pool: PgPool, codec: Codec, consumer: StreamConsumer, count: i64) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
-    loop {
+    for _ in 0..count {
         let message = consumer.recv().await?;
         let payload = message.payload().context("a record without a value")?;
         codec.prepare([Codec::schema_id(payload)?]).await?;
@@ -91,13 +92,11 @@ async fn read(pool: PgPool, codec: Codec, partition: i32, consumer: StreamConsum
                 .await?;
         }
         sqlx::query("insert into plain_positions values ($1, $2) on conflict (partition) do update set next_offset = excluded.next_offset")
-            .bind(partition)
+            .bind(message.partition())
             .bind(message.offset() + 1)
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        if message.offset() + 1 >= high {
-            return Ok(());
-        }
     }
+    Ok(())
 }

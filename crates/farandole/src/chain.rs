@@ -62,33 +62,43 @@ impl Link {
     ///
     /// # Errors
     /// Names the field that is missing or wrong.
-    pub fn parse(header: &str) -> Result<Self, Malformed> {
+    pub fn parse<'a>(header: &'a str) -> Result<Self, Malformed> {
+        // One pass: a header is read for every record.
+        let (mut l, mut n, mut p, mut c, mut k, mut i, mut cmd) = (None, None, None, None, None, None, None);
+        for (name, value) in header.split(';').filter_map(|part| part.split_once('=')) {
+            let field = match name {
+                "l" => &mut l,
+                "n" => &mut n,
+                "p" => &mut p,
+                "c" => &mut c,
+                "k" => &mut k,
+                "i" => &mut i,
+                "cmd" => &mut cmd,
+                _ => continue, // a later version's
+            };
+            field.get_or_insert(value);
+        }
         let malformed = |field, fault| Malformed { field, fault, header: header.chars().take(200).collect() };
-        let field = |name: &'static str| {
-            header
-                .split(';')
-                .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
-                .ok_or_else(|| malformed(name, "missing"))
-        };
+        let there = |name, field: Option<&'a str>| field.ok_or_else(|| malformed(name, "missing"));
         let number = |name, text: &str| match text.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(n),
             _ => Err(malformed(name, "no number")),
         };
-        let place = Place { lineage: number("l", field("l")?)?, number: number("n", field("n")?)? };
-        let previous = match field("p")? {
+        let place = Place { lineage: number("l", there("l", l)?)?, number: number("n", there("n", n)?)? };
+        let previous = match there("p", p)? {
             "-" => None,
             text => {
                 let (lineage, n) = text.split_once(':').ok_or_else(|| malformed("p", "no place"))?;
                 Some(Place { lineage: number("p", lineage)?, number: number("p", n)? })
             }
         };
-        let correlation = Uuid::parse_str(field("k")?).map_err(|_| malformed("k", "no uuid"))?;
-        let (i, n) = field("i")?.split_once('/').ok_or_else(|| malformed("i", "no fraction"))?;
+        let correlation = Uuid::parse_str(there("k", k)?).map_err(|_| malformed("k", "no uuid"))?;
+        let (i, n) = there("i", i)?.split_once('/').ok_or_else(|| malformed("i", "no fraction"))?;
         let of = match (i.parse(), n.parse()) {
             (Ok(i), Ok(n)) if 1 <= i && i <= n => (i, n),
             _ => return Err(malformed("i", "no fraction")),
         };
-        Ok(Self { place, previous, cause: unescape(field("c")?), correlation, of, command: field("cmd").ok().map(str::to_owned) })
+        Ok(Self { place, previous, cause: unescape(there("c", c)?), correlation, of, command: cmd.map(str::to_owned) })
     }
 }
 

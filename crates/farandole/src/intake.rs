@@ -20,6 +20,7 @@
 //! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
 
 mod applied;
+mod assigned;
 mod consumer;
 mod lag;
 mod lane;

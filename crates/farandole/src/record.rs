@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::chain::Link;
 use crate::codec::{Codec, Written};
@@ -32,7 +33,8 @@ pub struct Record {
 /// Bytes as text that PostgreSQL takes: what is no UTF-8, and NUL, becomes a replacement character. Every header of ours is text,
 /// so only a stranger's record can change by it; and one that could not be stored could not be parked either.
 fn storable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
 }
 
 /// A header, as text.
@@ -83,11 +85,11 @@ impl Record {
     ///
     /// # Errors
     /// When the header is there and damaged, or names no source.
-    pub fn link(&self) -> Result<Option<(String, Link)>, String> {
+    pub fn link(&self) -> Result<Option<(&str, Link)>, String> {
         let Some(header) = self.header("farandole") else { return Ok(None) };
         let link = Link::parse(header).map_err(|e| e.to_string())?;
         match self.header("ce_source") {
-            Some(source) => Ok(Some((source.to_owned(), link))),
+            Some(source) => Ok(Some((source, link))),
             None => Err("header `ce_source` is missing".to_owned()),
         }
     }
@@ -133,13 +135,17 @@ impl Record {
     /// As [`Record::read`], unless its `farandole` header is damaged: then nobody knows whether it is the next.
     pub fn read_in_chain<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
         match self.link() {
-            Ok(_) => self.read(codec),
+            Ok(link) => self.read_as(codec, link.map(|(_, link)| link.correlation)),
             Err(reason) => Said::Fault(Fault { reason, passing: false }),
         }
     }
 
     /// Reads the record for participant `P`. The writer's schema must have been prepared.
     pub fn read<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
+        self.read_as(codec, self.link().ok().flatten().map(|(_, link)| link.correlation))
+    }
+
+    fn read_as<P: Participant>(&self, codec: &Codec, correlation: Option<Uuid>) -> Said<Work<P>> {
         let fault = |reason: String, passing| Said::Fault(Fault { reason, passing });
         let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned(), false) };
         let index = match P::Heard::find(kind) {
@@ -157,7 +163,7 @@ impl Record {
         };
         let origin = Origin {
             cause: format!("{}/{}/{}", self.topic, self.partition, self.offset),
-            correlation: self.link().ok().flatten().map(|(_, link)| link.correlation),
+            correlation,
             // What isn't one is a stranger's, of any length, and would go into every event that follows from this record.
             traceparent: self.header("traceparent").filter(|text| crate::http::is_traceparent(text)).map(str::to_owned),
             idempotency: None,

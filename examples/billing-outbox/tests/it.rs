@@ -66,7 +66,7 @@ impl World {
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(200)) else { continue };
                 let record = Record::copy(&message);
                 let (source, link) = record.link().unwrap().expect("a farandole header");
-                assert_eq!((source.as_str(), record.header("content-type")), ("/farandole/billing", Some("application/json")));
+                assert_eq!((source, record.header("content-type")), ("/farandole/billing", Some("application/json")));
                 match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
                     Verdict::Apply => {
                         heads.insert(record.partition, Head { place: link.place, previous: link.previous });

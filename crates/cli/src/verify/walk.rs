@@ -27,10 +27,10 @@ pub enum Seen {
 
 impl Seen {
     /// From what [`farandole::record::Record::link`] says.
-    pub fn of(link: Result<Option<(String, Link)>, String>) -> Self {
+    pub fn of(link: Result<Option<(&str, Link)>, String>) -> Self {
         match link {
             Ok(None) => Self::Foreign,
-            Ok(Some((source, link))) => Self::Link { source, place: link.place, previous: link.previous },
+            Ok(Some((source, link))) => Self::Link { source: source.to_owned(), place: link.place, previous: link.previous },
             Err(why) => Self::Damaged(why),
         }
     }

@@ -1,37 +1,25 @@
-//! The consumer's thread: polls, answers rebalances, hands records to workers, pauses what is full.
+//! The consumer's thread: polls, hands records to workers, pauses what is full.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
-use sqlx::PgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::lag::{self, Applied};
+use super::assigned::{At, Context, WAITING};
+use super::lag;
 use super::lane::Lane;
-use super::position::{Position, scope};
-use super::watch::{Seen, Watch};
-use super::worker::{End, Worker};
 use super::{Config, Error, Troubles};
-use crate::engine::session::asked;
-use crate::engine::{Processor, chain_of};
+use crate::engine::Processor;
 use crate::record::Record;
-use crate::step;
 
-/// Records that wait for a worker, within twice the bytes of a batch: a full channel costs a pause and a new fetch, so it should
-/// hold several batches.
-const WAITING: usize = 4_096;
 /// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// The same while a partition waits for room.
@@ -40,196 +28,6 @@ const POLL_FULL: Duration = Duration::from_millis(5);
 const WATERMARKS: Duration = Duration::from_secs(5);
 /// How often Kafka is told the positions.
 const TELL: Duration = Duration::from_secs(5);
-/// How long a partition's batch in flight may take to end when the partition goes: well within the session.
-const REVOKE: Duration = Duration::from_secs(10);
-
-type At = (String, i32);
-
-struct Assigned {
-    records: mpsc::Sender<Record>,
-    /// Bytes that wait in the channel.
-    bytes: Arc<AtomicUsize>,
-    worker: JoinHandle<End>,
-    stop: CancellationToken,
-    next: Arc<AtomicI64>,
-    applied: Applied,
-    told: i64,
-    /// The offset after the last record that the client gave.
-    handed: i64,
-    /// A record that found the channel full; its partition is paused.
-    spill: Option<Record>,
-}
-
-impl Assigned {
-    /// Queues a record for the worker, unless two batches' worth wait already. An empty queue takes a record of any size.
-    fn take(&self, record: Record, max_bytes: usize) -> Result<(), TrySendError<Record>> {
-        let (waiting, size) = (self.bytes.load(Ordering::Relaxed), record.size());
-        if waiting > 0 && waiting + size > 2 * max_bytes {
-            return Err(TrySendError::Full(record));
-        }
-        self.records.try_send(record)?;
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-struct Context<P: Processor> {
-    engine: Arc<P>,
-    config: Arc<Config>,
-    troubles: Troubles,
-    runtime: Handle,
-    shutdown: CancellationToken,
-    assigned: Mutex<HashMap<At, Assigned>>,
-    lanes: Vec<Lane<P>>,
-    running: Vec<JoinHandle<()>>,
-    watch: Mutex<Watch>,
-    /// The watchdog has found a partition quiet.
-    quiet: AtomicBool,
-}
-
-impl<P: Processor> ClientContext for Context<P> {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(error = %error, reason, "Kafka consumer");
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let next = |a: &Assigned| a.next.load(Ordering::Relaxed);
-        let at = self.lock().iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
-        lag::report(&self.config.topics, at, &statistics);
-        self.watch(&statistics);
-    }
-}
-
-impl<P: Processor> ConsumerContext for Context<P> {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let done = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.assign(consumer, list)
-        } else {
-            self.revoke(list);
-            // A pause outlives the assignment: the partition would come back mute.
-            if let Err(error) = consumer.resume(list) {
-                tracing::warn!(error = %error, "resuming partitions that go");
-            }
-            consumer.incremental_unassign(list)
-        };
-        if let Err(error) = done {
-            tracing::error!(error = %error, "rebalance");
-        }
-    }
-}
-
-impl<P: Processor> Context<P> {
-    fn watch(&self, statistics: &Statistics) {
-        let assigned = self.lock();
-        let seen = assigned.iter().map(|(at, assigned)| {
-            let known = statistics.topics.get(&at.0).and_then(|t| t.partitions.get(&at.1));
-            let more = known.is_some_and(|p| p.hi_offset > assigned.handed || p.fetch_state != "active");
-            let expected = more && assigned.spill.is_none() && !self.troubles.has(&at.0, at.1);
-            Seen { at: at.clone(), handed: assigned.handed, expected }
-        });
-        let seen = seen.collect();
-        drop(assigned);
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((topic, partition)) = watch.quiet(Instant::now(), seen) {
-            tracing::error!(topic, partition, "the Kafka client gives nothing though there is more; making a new one");
-            self.quiet.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Starts a worker a partition where the database says that it is.
-    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
-        let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
-        for at in partitions {
-            let Some(offset) = self.start(&at) else { continue };
-            list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
-        }
-        tracing::info!(partitions = list.count(), "partitions assigned");
-        consumer.incremental_assign(list)
-    }
-
-    fn revoke(&self, list: &TopicPartitionList) {
-        let gone: Vec<(At, Assigned)> = {
-            let mut assigned = self.lock();
-            list.elements().iter().filter_map(|e| assigned.remove_entry(&(e.topic().to_owned(), e.partition()))).collect()
-        };
-        if !gone.is_empty() {
-            tracing::info!(partitions = gone.len(), "partitions revoked");
-        }
-        self.end(gone);
-    }
-
-    /// Lets the batches in flight end. One that doesn't in time is fenced by its step.
-    fn end(&self, gone: Vec<(At, Assigned)>) {
-        gone.iter().for_each(|(_, a)| a.stop.cancel());
-        let until = Instant::now() + REVOKE;
-        for ((topic, partition), assigned) in gone {
-            let left = until.saturating_duration_since(Instant::now());
-            let ended = self.runtime.block_on(async { tokio::time::timeout(left, assigned.worker).await });
-            if ended.is_err() {
-                tracing::warn!(topic, partition, "a batch in flight did not end in time");
-            }
-            self.troubles.set(&topic, partition, None);
-        }
-    }
-
-    /// Reads the position, waiting for the database if need be, and starts a worker there. `None` at shutdown.
-    fn start(&self, at: &At) -> Option<i64> {
-        let scope = scope(&at.0, at.1);
-        let (step, position) = self.runtime.block_on(async {
-            let mut pause = Duration::from_millis(50);
-            loop {
-                let read =
-                    async |conn: &mut PgConnection| step::latest::<Position>(conn, &scope).await.map_err(sqlx::Error::decode);
-                match asked!(self.engine.pool(), conn => read(conn)) {
-                    Ok(Some((step, position))) => return Some((Some(step), position)),
-                    Ok(None) => return Some((None, Position::default())),
-                    Err(error) => {
-                        let why = chain_of(&error);
-                        tracing::warn!(topic = at.0, partition = at.1, why, "reading the position; trying again");
-                        self.troubles.set(&at.0, at.1, Some(why));
-                    }
-                }
-                tokio::select! {
-                    () = self.shutdown.cancelled() => return None,
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(3)),
-                }
-            }
-        })?;
-        self.troubles.set(&at.0, at.1, None);
-        let offset = position.next_offset;
-        let (records, waiting) = mpsc::channel(WAITING);
-        let (next, bytes, stop) = (Arc::new(AtomicI64::new(offset)), Arc::default(), CancellationToken::new());
-        let applied = Applied::default();
-        let worker = Worker {
-            engine: self.engine.clone(),
-            config: self.config.clone(),
-            topic: at.0.clone(),
-            partition: at.1,
-            scope,
-            step,
-            position,
-            unwritten: None,
-            lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
-            next: next.clone(),
-            applied: applied.clone(),
-            bytes: Arc::clone(&bytes),
-            troubles: self.troubles.clone(),
-            stop: stop.clone(),
-            batches: 0,
-        };
-        let worker = self.runtime.spawn(worker.run(waiting));
-        self.lock().insert(
-            at.clone(),
-            Assigned { records, bytes, worker, stop, next, applied, told: offset, handed: offset, spill: None },
-        );
-        Some(offset)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<At, Assigned>> {
-        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// How a consumer ended.
 pub(super) enum Ended {
     /// It was told to.
@@ -262,6 +60,8 @@ pub(super) fn run<P: Processor>(
         .set("queued.min.messages", "1000")
         .set("fetch.max.bytes", "2097152")
         .set("max.partition.fetch.bytes", "1048576")
+        // After that much is queued, fetching pauses: at its own measure of a second, a full queue would be empty for most of it.
+        .set("fetch.queue.backoff.ms", "20")
         // How long a topic that was just made, or a broker that came back, may stay unnoticed.
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("reconnect.backoff.max.ms", "2000")

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::chain::Head;
+use crate::record::Record;
 
 /// What the newest step of a partition says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,6 +15,18 @@ pub struct Position {
     pub next_offset: i64,
     /// The last record applied of each source.
     pub heads: BTreeMap<String, Head>,
+}
+
+impl Position {
+    /// Moves behind `record`, which is the head of its source's chain then, if it is in one.
+    pub(super) fn pass(&mut self, record: &Record, head: Option<Head>) {
+        self.next_offset = record.offset + 1;
+        let Some((source, head)) = record.header("ce_source").zip(head) else { return };
+        match self.heads.get_mut(source) {
+            Some(before) => *before = head,
+            None => drop(self.heads.insert(source.to_owned(), head)),
+        }
+    }
 }
 
 pub(super) fn scope(topic: &str, partition: i32) -> String {

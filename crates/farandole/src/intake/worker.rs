@@ -66,8 +66,8 @@ pub(super) struct Worker<P: Processor> {
 /// A record that passed the chain rule.
 pub(super) struct Item {
     pub record: Record,
-    /// The position once it is applied.
-    pub after: Position,
+    /// The head of its source's chain once it is applied, if it is in one.
+    pub head: Option<Head>,
 }
 
 impl<P: Processor> Worker<P> {
@@ -125,11 +125,11 @@ impl<P: Processor> Worker<P> {
             if record.offset < after.next_offset {
                 continue;
             }
-            after.next_offset = record.offset + 1;
+            let mut next = None;
             // A damaged header says nothing of its place: the record is taken as one that can't be read, and the chain shows
             // at the next record whether something is missing.
             if let Ok(Some((source, link))) = record.link() {
-                let head = after.heads.get(&source).copied();
+                let head = after.heads.get(source).copied();
                 match chain::judge(head, link.place, link.previous) {
                     Verdict::Apply => {
                         if head.is_none() && after.heads.len() >= SOURCES {
@@ -139,7 +139,7 @@ impl<P: Processor> Worker<P> {
                             );
                             return (items, Some(why));
                         }
-                        after.heads.insert(source, Head { place: link.place, previous: link.previous });
+                        next = Some(Head { place: link.place, previous: link.previous });
                     }
                     Verdict::Drop => {
                         metrics::counter!("farandole_intake_duplicates_total").increment(1);
@@ -151,7 +151,8 @@ impl<P: Processor> Worker<P> {
                     }
                 }
             }
-            items.push(Item { record, after: after.clone() });
+            after.pass(&record, next);
+            items.push(Item { record, head: next });
         }
         (items, None)
     }
@@ -221,7 +222,8 @@ impl<P: Processor> Worker<P> {
             break;
         }
         let Some(last) = items.get(..end).and_then(<[Item]>::last) else { return Ok(Done::All) };
-        let after = last.after.clone();
+        let mut after = self.position.clone();
+        items[range.start..end].iter().for_each(|item| after.pass(&item.record, item.head));
         if works.is_empty() && unreadable.is_none() {
             // Nothing to do: the position is written with the next batch, or after a while.
             self.applied.set(&last.record);

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::producer::Producer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::Error;
 use super::log::within;
-use super::produce::Context;
+use super::produce::Client;
 use super::read;
 use super::state::State;
 use crate::heal;
@@ -40,7 +40,7 @@ pub(crate) enum End {
 }
 
 /// The broker's partition count of each topic.
-pub(crate) async fn counts(client: Arc<ThreadedProducer<Context>>, topics: Vec<String>) -> Result<Vec<(String, i32)>, Error> {
+pub(crate) async fn counts(client: Arc<Client>, topics: Vec<String>) -> Result<Vec<(String, i32)>, Error> {
     let doing = "reading the topics' partition counts";
     let ask = move || {
         let count = |topic: String| {

@@ -11,13 +11,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use tokio::sync::Notify;
 
 use super::error::Error;
@@ -30,6 +31,10 @@ const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 /// Records and bytes between two looks at the acknowledgements.
 const LOOK_RECORDS: u64 = 64;
 const LOOK_BYTES: u64 = 256 * 1024;
+
+/// How long one poll waits for acknowledgements: bounds how late the thread that polls notices that the producer is gone. The
+/// client library spins for the last millisecond of each, which is why its own thread, with 100 ms, costs a hundredth of a core.
+const POLL: Duration = Duration::from_millis(500);
 
 /// What delivery callbacks tell. Callbacks run on the producer's polling thread.
 #[derive(Default)]
@@ -55,6 +60,9 @@ impl Acks {
 }
 
 pub(crate) struct Context(Arc<Acks>);
+
+/// The client library's producer.
+pub(crate) type Client = BaseProducer<Context>;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, said: &str) {
@@ -92,7 +100,9 @@ impl ProducerContext for Context {
 
 /// The producer of one term.
 pub(crate) struct Producer {
-    client: Option<Arc<ThreadedProducer<Context>>>,
+    client: Option<Arc<Client>>,
+    /// Polls for as long as somebody else has the client.
+    polls: JoinHandle<()>,
     acks: Arc<Acks>,
     sent: u64,
     sent_bytes: u64,
@@ -137,10 +147,19 @@ pub(crate) fn client_config(bootstrap: &str, extra: &BTreeMap<String, String>, d
 impl Producer {
     pub(crate) fn new(config: &ClientConfig, delivery_timeout: Duration) -> Result<Self, Error> {
         let acks = Arc::new(Acks::default());
-        let client = config.create_with_context(Context(acks.clone())).map_err(Error::kafka("making a producer"))?;
+        let client: Client = config.create_with_context(Context(acks.clone())).map_err(Error::kafka("making a producer"))?;
+        let client = Arc::new(client);
+        let polled = Arc::downgrade(&client);
+        let polls = thread::Builder::new().name("relay-acks".to_owned()).spawn(move || {
+            while let Some(client) = polled.upgrade() {
+                client.poll(POLL);
+            }
+        });
+        let polls = polls.map_err(|_| Error::Thread { doing: "waiting for acknowledgements" })?;
         let patience = delivery_timeout + Duration::from_secs(10);
         Ok(Self {
-            client: Some(Arc::new(client)),
+            client: Some(client),
+            polls,
             acks,
             sent: 0,
             sent_bytes: 0,
@@ -153,7 +172,7 @@ impl Producer {
     }
 
     /// The client, for questions about topics.
-    pub(crate) fn client(&self) -> Option<Arc<ThreadedProducer<Context>>> {
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
         self.client.clone()
     }
 
@@ -252,11 +271,13 @@ impl Producer {
         }
     }
 
-    /// Purges what isn't acknowledged and waits for the client's threads to end.
+    /// Purges what isn't acknowledged and waits for the client's threads to end, which takes up to [`POLL`].
     pub(crate) async fn close(mut self) {
         if let Some(client) = self.client.take() {
-            // Dropping the last handle purges the queues and joins the polling thread, which takes up to half a second.
-            let _ = tokio::task::spawn_blocking(move || drop(client)).await;
+            client.purge(PurgeConfig::default().queue().inflight());
+            drop(client);
+            let polls = self.polls;
+            let _ = tokio::task::spawn_blocking(move || polls.join()).await; // how it ended is of no use to anybody
         }
     }
 }
