@@ -54,7 +54,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -62,7 +61,7 @@ use uuid::Uuid;
 pub use config::Config;
 pub use ops::apply;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Sessions};
 use crate::participant::{NoEffect, Participant};
 use crate::time::Timestamp;
 use commit::Committer;
@@ -191,7 +190,7 @@ impl Poke {
 pub struct Agenda<P: Participant, E> {
     engine: Arc<Engine<P>>,
     effects: E,
-    pool: PgPool,
+    sessions: Sessions,
     config: Config,
     poke: Poke,
 }
@@ -204,26 +203,26 @@ impl<P: Participant, E> std::fmt::Debug for Agenda<P, E> {
 
 impl<P: Participant, E: Effects<P>> Agenda<P, E> {
     /// `pool` is for reading and claiming; decisions commit on the engine's. `poke` is the one that the engine wakes.
-    pub fn new(engine: Arc<Engine<P>>, effects: E, pool: PgPool, config: Config, poke: Poke) -> Self {
-        Self { engine, effects, pool, config, poke }
+    pub fn new(engine: Arc<Engine<P>>, effects: E, sessions: impl Into<Sessions>, config: Config, poke: Poke) -> Self {
+        Self { engine, effects, sessions: sessions.into(), config, poke }
     }
 
     /// Runs until `shutdown`: then claims nothing more, waits for the calls that run, and commits their outcomes. Bounded by
     /// the timeout of calls and [`Config::grace`].
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { engine, effects, pool, config, poke } = self;
+        let Self { engine, effects, sessions, config, poke } = self;
         let worker = Uuid::new_v4();
         let give_up = CancellationToken::new();
         let committer = || Committer { engine: &engine, worker, backoff: config.undecided, stop: &give_up };
         let (sender, receiver) = mpsc::channel(config.held.max(1));
         let back = Arc::new(outcomes::Back::new());
-        let dispatcher = effects::Dispatcher::new(pool.clone(), effects, config.clone(), worker, Arc::clone(&back), sender);
+        let dispatcher = effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&back), sender);
         let all = async {
             tokio::join!(
                 deadlines::run(committer(), &config, &poke.0.0, &shutdown),
                 dispatcher.run(&poke.0.1, &shutdown),
                 outcomes::run(committer(), config.batch, receiver, &back),
-                sample::run(&pool, config.sample, &shutdown),
+                sample::run(&sessions, config.sample, &shutdown),
             );
         };
         let grace = async {

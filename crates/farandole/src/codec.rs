@@ -36,7 +36,6 @@ use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::PgPool;
 
 pub use self::{avro::Avro, error::Error, json::Json};
 use self::{
@@ -46,6 +45,7 @@ use self::{
     state::State,
 };
 use crate::RecordType;
+use crate::engine::Sessions;
 
 /// Schema look-ups at the registry at the same time.
 const LOOKUPS: usize = 8;
@@ -108,7 +108,7 @@ impl Written {
 
 struct Remote {
     registry: Registry,
-    pool: PgPool,
+    sessions: Sessions,
 }
 
 impl Codec {
@@ -116,8 +116,8 @@ impl Codec {
     ///
     /// `registry_url` is the base of the registry's Confluent interface; a user and password in it are sent along.
     /// `pool` is the database with the kit's tables.
-    pub fn new(registry_url: &str, pool: PgPool) -> Self {
-        let remote = Some(Arc::new(Remote { registry: Registry::new(registry_url), pool }));
+    pub fn new(registry_url: &str, sessions: impl Into<Sessions>) -> Self {
+        let remote = Some(Arc::new(Remote { registry: Registry::new(registry_url), sessions: sessions.into() }));
         Self { avro: Avro::default(), remote, written: Written::Avro }
     }
 
@@ -161,14 +161,14 @@ impl Codec {
             return types.iter().try_for_each(|t| self.know_as(t, Some(made_up_id(t.schema))));
         };
         let subjects: Vec<String> = types.iter().map(|t| format!("{topic}-{}", t.name)).collect();
-        let mut kept = store::subjects(&remote.pool, &subjects).await?;
+        let mut kept = store::subjects(&remote.sessions, &subjects).await?;
         for (t, subject) in types.iter().zip(subjects) {
             let key = (subject, fingerprint(t.schema).to_vec());
             let id = match kept.remove(&key) {
                 Some(id) => id,
                 None => {
                     let id = remote.registry.register(&key.0, t.schema).await?;
-                    store::keep_subject(&remote.pool, &key.0, &key.1, id, t.schema).await?;
+                    store::keep_subject(&remote.sessions, &key.0, &key.1, id, t.schema).await?;
                     tracing::debug!(subject = key.0, id, "schema registered");
                     id
                 }
@@ -198,7 +198,7 @@ impl Codec {
         let mut missing = self.read().missing(ids);
         let (false, Some(remote)) = (missing.is_empty(), &self.remote) else { return Ok(()) };
         let wanted: Vec<i32> = missing.iter().copied().collect();
-        for (id, text) in store::schemas(&remote.pool, &wanted).await? {
+        for (id, text) in store::schemas(&remote.sessions, &wanted).await? {
             missing.remove(&id);
             self.add(id, &text);
         }
@@ -217,7 +217,7 @@ impl Codec {
             }
         }
         if !found.is_empty() {
-            store::keep_schemas(&remote.pool, &found).await?;
+            store::keep_schemas(&remote.sessions, &found).await?;
         }
         failed.map_or(Ok(()), Err)
     }

@@ -14,16 +14,18 @@
 mod idempotency;
 mod plan;
 pub mod session;
+pub(crate) mod sessions;
 mod transaction;
 
 pub(crate) use plan::{guarded, guarded_async, op};
 pub(crate) use session::LIMIT;
+pub use sessions::Sessions;
 pub(crate) use transaction::given_up;
 pub use transaction::{Engine, Wake};
 
 use std::future::Future;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::codec::Codec;
@@ -125,7 +127,7 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// What a record becomes.
     type Work: Send + Sync + 'static;
     /// Where batches run.
-    fn pool(&self) -> &PgPool;
+    fn sessions(&self) -> &Sessions;
     /// What values are read with.
     fn codec(&self) -> &Codec;
     /// Where it is told what was parked and released; none for who has no topic.

@@ -21,12 +21,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use sqlx::{Connection as _, PgConnection, Postgres};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::codec::{self, Codec};
-use crate::engine::{self, Fault, LIMIT, Processor, Source, Verdict, chain_of, given_up, guarded_async};
+use crate::engine::{self, Fault, LIMIT, Processor, Sessions, Source, Verdict, chain_of, given_up, guarded_async};
 use crate::intake::{self, Intake, Troubles};
 use crate::parking::{self, journal::Journal};
 use crate::record::{Record, Said};
@@ -85,8 +85,8 @@ impl<H: Handler> Reader<H> {
     /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
     /// needs a connection a lane and one more, with [bounded](engine::session::bounded) sessions. `codec` loads the schemas that the
     /// handler will read with.
-    pub fn new(handler: H, codec: Codec, pool: PgPool, config: intake::Config) -> Self {
-        let handling = Arc::new(Handling { handler, codec, pool });
+    pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
+        let handling = Arc::new(Handling { handler, codec, sessions: sessions.into() });
         Self { intake: Intake::new(Arc::clone(&handling), config), handling }
     }
 
@@ -115,7 +115,7 @@ impl<H: Handler> Reader<H> {
 pub struct Handling<H> {
     handler: H,
     codec: Codec,
-    pool: PgPool,
+    sessions: Sessions,
 }
 
 impl<H> std::fmt::Debug for Handling<H> {
@@ -127,8 +127,8 @@ impl<H> std::fmt::Debug for Handling<H> {
 impl<H: Handler> Processor for Handling<H> {
     type Work = Record;
 
-    fn pool(&self) -> &PgPool {
-        &self.pool
+    fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     fn codec(&self) -> &Codec {
@@ -152,15 +152,14 @@ impl<H: Handler> Processor for Handling<H> {
 
     async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
         let n = records.len();
-        let mut conn = self.pool.acquire().await.map_err(engine::Error::database("waiting for a connection", n))?;
+        let mut session = self.sessions.hold().await.map_err(engine::Error::database("waiting for a connection", n))?;
         let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
-        let done = tokio::time::timeout(LIMIT, self.transact(&mut conn, records, source).instrument(span)).await;
-        let done = done.unwrap_or_else(|_| Err(given_up(&mut conn, n)));
-        if let Err(engine::Error::Panicked(_)) = done {
-            // Nobody knows what it was in the middle of.
-            conn.close_on_drop();
+        let done = tokio::time::timeout(LIMIT, self.transact(&mut session.conn, records, source).instrument(span)).await;
+        match done {
+            // Nobody knows what it was in the middle of: the connection goes.
+            Ok(Err(error @ engine::Error::Panicked(_))) => Err(error),
+            done => session.after(done, || given_up(n)).await,
         }
-        done
     }
 }
 

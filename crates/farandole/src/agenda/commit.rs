@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::backoff::{Backoff, draw};
 use super::claims;
 use super::source::{Claims, Held};
-use crate::engine::session::asked;
+use crate::engine::sessions::asked;
 use crate::engine::{Engine, Error, Verdict, Work, chain_of};
 use crate::participant::Participant;
 
@@ -84,7 +84,7 @@ impl<P: Participant> Committer<'_, P> {
                 "a task can't be decided; it is tried again later, and needs a fix of the service or its data");
             metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => "failed").increment(1);
         }
-        let noted = asked!(self.engine.pool(), conn => claims::defer(conn, self.worker, &later));
+        let noted = asked!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {
             tracing::warn!(
                 error = chain_of(&error),

@@ -27,7 +27,7 @@ pub(super) async fn run<P: Participant>(
     let mut scanner = Scanner::new(Kind::Deadline, config.batch, config.idle);
     let mut trouble = 0;
     while !shutdown.is_cancelled() {
-        let wait = match scanner.page(committer.engine.pool()).await {
+        let wait = match scanner.page(committer.engine.sessions()).await {
             Ok(page) => {
                 trouble = 0;
                 let began = Instant::now();

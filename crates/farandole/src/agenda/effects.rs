@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +15,8 @@ use super::outcomes::{Back, Finished, Settled};
 use super::scan::Scanner;
 use super::target::{Ready, Target};
 use super::{Config, Effects, Kind};
-use crate::engine::chain_of;
-use crate::engine::session::asked;
+use crate::engine::sessions::asked;
+use crate::engine::{Sessions, chain_of};
 use crate::participant::Participant;
 
 /// Between two looks while something is going on.
@@ -25,7 +24,7 @@ const BUSY: Duration = Duration::from_millis(50);
 
 /// Finds, claims and starts effects for one worker.
 pub(super) struct Dispatcher<P: Participant, E> {
-    pool: PgPool,
+    sessions: Sessions,
     effects: Arc<E>,
     config: Arc<Config>,
     worker: Uuid,
@@ -61,7 +60,7 @@ const STALL: Duration = Duration::from_secs(1);
 
 impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     pub fn new(
-        pool: PgPool,
+        sessions: Sessions,
         effects: E,
         config: Config,
         worker: Uuid,
@@ -69,7 +68,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         finished: mpsc::Sender<Finished<P>>,
     ) -> Self {
         Self {
-            pool,
+            sessions,
             effects: Arc::new(effects),
             worker,
             back,
@@ -179,7 +178,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
 
     /// Reads a page; says whether something new was there, and whether there may be more.
     async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
-        let page = self.scanner.page(&self.pool).await?;
+        let page = self.scanner.page(&self.sessions).await?;
         let mut unreadable = Vec::new();
         let (mut found, mut all) = (false, true);
         for Task { id, claim, effect, correlation, traceparent, .. } in page.tasks {
@@ -224,7 +223,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 (id, Next { after: step, attempt, first, idle: true, maybe, until })
             })
             .collect();
-        asked!(self.pool, conn => claims::defer(conn, self.worker, &next))?;
+        asked!(self.sessions, conn => claims::defer(conn, self.worker, &next))?;
         Ok(())
     }
 
@@ -250,7 +249,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 )
             })
             .collect();
-        let claimed = asked!(self.pool, conn => claims::take(conn, self.worker, &next));
+        let claimed = asked!(self.sessions, conn => claims::take(conn, self.worker, &next));
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {

@@ -11,7 +11,7 @@ use super::claims::{self, Claim, Id, Next};
 use super::commit::Committer;
 use super::source::Held;
 use super::target::Ready;
-use crate::engine::session::asked;
+use crate::engine::sessions::asked;
 use crate::engine::{Origin, Work, chain_of};
 use crate::participant::{Body, Participant};
 
@@ -113,7 +113,7 @@ async fn give_back<P: Participant>(
             (id, Next { after: step, attempt, first, idle, maybe, until: *until })
         })
         .collect();
-    match asked!(committer.engine.pool(), conn => claims::defer(conn, committer.worker, &next)) {
+    match asked!(committer.engine.sessions(), conn => claims::defer(conn, committer.worker, &next)) {
         Ok(noted) => later
             .into_iter()
             .zip(noted)

@@ -7,12 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::Kind;
 use super::claims::{Claim, Id, Task};
-use crate::engine::session::asked;
+use crate::engine::Sessions;
+use crate::engine::sessions::asked;
 use crate::time::Timestamp;
 
 /// How far behind the clock the cursor stays: what commits later than this waits for the next sweep.
@@ -55,7 +56,7 @@ impl Scanner {
     }
 
     /// The next page.
-    pub async fn page(&mut self, pool: &PgPool) -> sqlx::Result<Page> {
+    pub async fn page(&mut self, sessions: &Sessions) -> sqlx::Result<Page> {
         let began = Instant::now();
         if self.sweep.is_none() && began >= self.next_sweep {
             (self.after, self.sweep) = (None, Some(began));
@@ -95,7 +96,7 @@ impl Scanner {
         .bind(&id.key)
         .bind(id.cause)
         .bind(i64::try_from(self.limit).unwrap_or(i64::MAX));
-        let rows = asked!(pool, conn => page.fetch_all(conn))?;
+        let rows = asked!(sessions, conn => page.fetch_all(conn))?;
         self.read(&rows, began)
     }
 

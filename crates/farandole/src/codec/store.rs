@@ -5,45 +5,53 @@
 
 use std::collections::HashMap;
 
-use sqlx::PgPool;
-
 use super::Error;
-use crate::engine::session::asked;
+use crate::engine::Sessions;
+use crate::engine::sessions::asked;
 
 /// The ids of (subject, fingerprint of the schema) that are known.
-pub(super) async fn subjects(pool: &PgPool, subjects: &[String]) -> Result<HashMap<(String, Vec<u8>), i32>, Error> {
+pub(super) async fn subjects(sessions: &Sessions, subjects: &[String]) -> Result<HashMap<(String, Vec<u8>), i32>, Error> {
     let rows = sqlx::query_as("select subject, fingerprint, id from farandole.subjects where subject = any($1)").bind(subjects);
-    let rows: Vec<(String, Vec<u8>, i32)> = asked!(pool, conn => rows.fetch_all(conn))
+    let rows: Vec<(String, Vec<u8>, i32)> = asked!(sessions, conn => rows.fetch_all(conn))
         .map_err(|source| Error::Database { what: "reading farandole.subjects", source })?;
     Ok(rows.into_iter().map(|(subject, fingerprint, id)| ((subject, fingerprint), id)).collect())
 }
 
 /// The schemas of those ids that are known.
-pub(super) async fn schemas(pool: &PgPool, ids: &[i32]) -> Result<Vec<(i32, String)>, Error> {
+pub(super) async fn schemas(sessions: &Sessions, ids: &[i32]) -> Result<Vec<(i32, String)>, Error> {
     let known = sqlx::query_as("select id, schema from farandole.schemas where id = any($1)").bind(ids);
-    asked!(pool, conn => known.fetch_all(conn)).map_err(|source| Error::Database { what: "reading farandole.schemas", source })
+    asked!(sessions, conn => known.fetch_all(conn))
+        .map_err(|source| Error::Database { what: "reading farandole.schemas", source })
 }
 
 /// Keeps what the registry said of a subject.
-pub(super) async fn keep_subject(pool: &PgPool, subject: &str, fingerprint: &[u8], id: i32, schema: &str) -> Result<(), Error> {
-    keep_schemas(pool, &[(id, schema.to_owned())]).await?;
+pub(super) async fn keep_subject(
+    sessions: &Sessions,
+    subject: &str,
+    fingerprint: &[u8],
+    id: i32,
+    schema: &str,
+) -> Result<(), Error> {
+    keep_schemas(sessions, &[(id, schema.to_owned())]).await?;
     let keep =
         sqlx::query("insert into farandole.subjects (subject, fingerprint, id) values ($1, $2, $3) on conflict do nothing")
             .bind(subject)
             .bind(fingerprint)
             .bind(id);
-    asked!(pool, conn => keep.execute(conn)).map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
+    asked!(sessions, conn => keep.execute(conn))
+        .map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
     Ok(())
 }
 
 /// Keeps schemas by their ids. A schema once seen under an id stays: registries never reuse them.
-pub(super) async fn keep_schemas(pool: &PgPool, schemas: &[(i32, String)]) -> Result<(), Error> {
+pub(super) async fn keep_schemas(sessions: &Sessions, schemas: &[(i32, String)]) -> Result<(), Error> {
     let (ids, texts): (Vec<i32>, Vec<&str>) = schemas.iter().map(|(id, text)| (*id, text.as_str())).unzip();
     let keep = sqlx::query(
         "insert into farandole.schemas (id, schema) select * from unnest($1::int4[], $2::text[]) on conflict do nothing",
     )
     .bind(ids)
     .bind(texts);
-    asked!(pool, conn => keep.execute(conn)).map_err(|source| Error::Database { what: "writing farandole.schemas", source })?;
+    asked!(sessions, conn => keep.execute(conn))
+        .map_err(|source| Error::Database { what: "writing farandole.schemas", source })?;
     Ok(())
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres};
-use tokio::time::error::Elapsed;
+use sqlx::{Connection as _, PgConnection};
 
 /// A batch that waits longer for a row is ended and run again; batches take some 10 ms.
 const LOCK_TIMEOUT: &str = "10s";
 /// A session that went quiet inside a transaction (its process was stopped) holds locks no longer than this.
 const IDLE_IN_TRANSACTION: &str = "30s";
 /// Idle for longer than any poll of a part.
-const IDLE: Duration = Duration::from_secs(5);
+pub(super) const IDLE: Duration = Duration::from_secs(5);
 /// How long a connection may take to say that it lives.
 const PING: Duration = Duration::from_secs(2);
 /// A connection whose other end is gone is noticed by the server after about this many seconds, and not after two hours.
@@ -34,7 +32,7 @@ pub fn deciding(options: PgConnectOptions) -> PgConnectOptions {
     bounded(options).options([("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")])
 }
 
-/// A pool that hands out no dead connection. One that is in use isn't asked each time whether it lives; one that has been idle may
+/// A pool for who reads with it himself, which hands out no dead connection. One that is in use isn't asked each time whether it lives; one that has been idle may
 /// have died without a word, and so may one on which a request was given up.
 pub fn watched(options: PgPoolOptions) -> PgPoolOptions {
     options
@@ -43,35 +41,10 @@ pub fn watched(options: PgPoolOptions) -> PgPoolOptions {
         .after_release(|conn, _| Box::pin(async move { lives(conn).await.map(|()| true) }))
 }
 
-async fn lives(conn: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn lives(conn: &mut PgConnection) -> sqlx::Result<()> {
     tokio::time::timeout(PING, conn.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// An answer that takes longer doesn't come: locks are waited for for 10 s, and a batch takes some 10 ms. What is at the other end of
 /// the connection may be gone without a word, as after a firewall forgot it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-
-/// What came of a question on `conn` that was given [`LIMIT`]. A connection that gave no answer is closed: back in the pool, it
-/// would be asked whether it lives, and keep its place until it says so.
-pub(crate) fn settled<T>(conn: &mut PoolConnection<Postgres>, done: Result<sqlx::Result<T>, Elapsed>) -> sqlx::Result<T> {
-    done.unwrap_or_else(|_| {
-        conn.close_on_drop();
-        Err(sqlx::Error::PoolTimedOut)
-    })
-}
-
-/// `asked!(pool, conn => work)`: the result of a future over a connection of the pool, which is waited for [`LIMIT`] at most.
-macro_rules! asked {
-    ($pool:expr, $conn:ident => $work:expr) => {
-        async {
-            let mut held = $pool.acquire().await?;
-            let done = {
-                let $conn: &mut sqlx::PgConnection = &mut held;
-                tokio::time::timeout($crate::engine::session::LIMIT, $work).await
-            };
-            $crate::engine::session::settled(&mut held, done)
-        }
-        .await
-    };
-}
-pub(crate) use asked;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use sqlx::{Connection as _, PgConnection};
 use tracing::{Instrument as _, Span};
 
 use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
-use super::{Error, LIMIT, Processor, Source, Verdict, Work};
+use super::{Error, LIMIT, Processor, Sessions, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
@@ -23,7 +22,7 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 pub struct Engine<P: Participant> {
     participant: Arc<P>,
     codec: Codec,
-    pool: PgPool,
+    sessions: Sessions,
     topic: String,
     relay: Wake,
     agenda: Wake,
@@ -38,8 +37,15 @@ impl<P: Participant> std::fmt::Debug for Engine<P> {
 impl<P: Participant> Engine<P> {
     /// An engine that publishes to `topic` (with its prefix). `relay` and `agenda` are called after commits that wrote events
     /// and tasks.
-    pub fn new(participant: Arc<P>, codec: Codec, pool: PgPool, topic: String, relay: Wake, agenda: Wake) -> Self {
-        Self { participant, codec, pool, topic, relay, agenda }
+    pub fn new(
+        participant: Arc<P>,
+        codec: Codec,
+        sessions: impl Into<Sessions>,
+        topic: String,
+        relay: Wake,
+        agenda: Wake,
+    ) -> Self {
+        Self { participant, codec, sessions: sessions.into(), topic, relay, agenda }
     }
 
     /// The codec, for who decodes inputs.
@@ -57,9 +63,9 @@ impl<P: Participant> Engine<P> {
         &self.participant
     }
 
-    /// The pool on which batches run.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+    /// Where batches run.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// The aggregate that an input is about.
@@ -77,11 +83,11 @@ impl<P: Participant> Engine<P> {
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
     pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
-        let mut conn = self.pool.acquire().await.map_err(Error::database("waiting for a connection", n))?;
+        let mut session = self.sessions.hold().await.map_err(Error::database("waiting for a connection", n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
-        let transact = self.transact(&mut conn, works, source).instrument(span);
+        let transact = self.transact(&mut session.conn, works, source).instrument(span);
         let done = tokio::time::timeout(LIMIT, transact).await;
-        done.unwrap_or_else(|_| Err(given_up(&mut conn, n)))
+        session.after(done, || given_up(n)).await
     }
 
     async fn transact<S: Source<Work<P>>>(
@@ -148,17 +154,15 @@ impl<P: Participant> Engine<P> {
 }
 
 /// The error of a batch that took longer than [`LIMIT`].
-pub(crate) fn given_up(conn: &mut PoolConnection<Postgres>, inputs: usize) -> Error {
-    // Given back to the pool, it would be asked whether it lives, and keep its place until it answers.
-    conn.close_on_drop();
+pub(crate) fn given_up(inputs: usize) -> Error {
     Error::Database { doing: "waiting for the database's answer", inputs, source: sqlx::Error::PoolTimedOut }
 }
 
 impl<P: Participant> Processor for Engine<P> {
     type Work = Work<P>;
 
-    fn pool(&self) -> &PgPool {
-        self.pool()
+    fn sessions(&self) -> &Sessions {
+        self.sessions()
     }
 
     fn codec(&self) -> &Codec {

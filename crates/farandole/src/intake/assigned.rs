@@ -23,7 +23,7 @@ use super::position::{Position, scope};
 use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
 use super::{Config, Troubles};
-use crate::engine::session::asked;
+use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::record::Record;
 use crate::step;
@@ -173,7 +173,7 @@ impl<P: Processor> Context<P> {
             loop {
                 let read =
                     async |conn: &mut PgConnection| step::latest::<Position>(conn, &scope).await.map_err(sqlx::Error::decode);
-                match asked!(self.engine.pool(), conn => read(conn)) {
+                match asked!(self.engine.sessions(), conn => read(conn)) {
                     Ok(Some((step, position))) => return Some((Some(step), position)),
                     Ok(None) => return Some((None, Position::default())),
                     Err(error) => {

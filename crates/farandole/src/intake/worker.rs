@@ -14,7 +14,7 @@ use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::{Config, Troubles};
 use crate::chain::{self, Head, Verdict};
-use crate::engine::session::asked;
+use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said};
 use crate::step;
@@ -266,7 +266,7 @@ impl<P: Processor> Worker<P> {
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
-            let trimmed = asked!(self.engine.pool(), conn => async {
+            let trimmed = asked!(self.engine.sessions(), conn => async {
                 step::trim(conn, &self.scope, KEEP).await.map_err(sqlx::Error::decode)
             });
             if let Err(error) = trimmed {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
+use sqlx::{PgConnection, PgExecutor, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use super::journal::{Entry, Happened, Journal, Place};
 use super::short;
-use crate::engine::session::asked;
-use crate::engine::{Error, Processor, Source, Verdict, chain_of};
+use crate::engine::sessions::asked;
+use crate::engine::{Error, Processor, Sessions, Source, Verdict, chain_of};
 use crate::record::{Header, Record, Said};
 use crate::time::Timestamp;
 
@@ -28,9 +28,9 @@ const ROWS: i64 = 200;
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
 /// Gauges of what is parked.
-async fn sample(pool: &PgPool) -> sqlx::Result<()> {
+async fn sample(sessions: &Sessions) -> sqlx::Result<()> {
     let count = sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked");
-    let (inputs, keys): (i64, i64) = asked!(pool, conn => count.fetch_one(conn))?;
+    let (inputs, keys): (i64, i64) = asked!(sessions, conn => count.fetch_one(conn))?;
     metrics::gauge!("farandole_parked_inputs").set(inputs as f64);
     metrics::gauge!("farandole_parked_keys").set(keys as f64);
     Ok(())
@@ -46,12 +46,12 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
         }
         rounds += 1;
         if rounds % SAMPLE == 1
-            && let Err(error) = sample(engine.pool()).await
+            && let Err(error) = sample(engine.sessions()).await
         {
             tracing::debug!(error = chain_of(&error), "parked inputs can't be counted; trying again later");
         }
         if rounds.is_multiple_of(TIDY)
-            && let Err(error) = asked!(engine.pool(), conn => crate::intake::forget(conn))
+            && let Err(error) = asked!(engine.sessions(), conn => crate::intake::forget(conn))
         {
             tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
         }
@@ -68,12 +68,12 @@ async fn round<P: Processor>(engine: &P) -> Result<(), Error> {
     )
     .bind(AGGREGATES);
     let due: Vec<String> =
-        asked!(engine.pool(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
+        asked!(engine.sessions(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
     for aggregate in due {
         if let Err(error) = release(engine, &aggregate).await {
             tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
             let reason = chain_of(&error);
-            asked!(engine.pool(), conn => postpone(conn, &aggregate, &reason))
+            asked!(engine.sessions(), conn => postpone(conn, &aggregate, &reason))
                 .map_err(Error::database("postponing a release", 1))?;
         }
     }
@@ -87,7 +87,7 @@ struct Row {
 
 /// Runs an aggregate's parked inputs, oldest first, until one fails.
 async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error> {
-    let rows = rows(engine.pool(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
+    let rows = rows(engine.sessions(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
     let ids = rows.iter().filter_map(|r| r.record.schema_id());
     if let Err(error) = engine.codec().prepare(ids).await {
         tracing::debug!(error = chain_of(&error), "schemas of parked inputs are not there yet");
@@ -109,7 +109,7 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     }
     if works.is_empty() && done.is_empty() {
         let reason = fault.map_or_else(String::new, |f| f.reason);
-        return asked!(engine.pool(), conn => postpone(conn, aggregate, &reason))
+        return asked!(engine.sessions(), conn => postpone(conn, aggregate, &reason))
             .map_err(Error::database("postponing a release", 1));
     }
     let first = works.len().min(1);
@@ -125,13 +125,13 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     }
 }
 
-async fn rows(pool: &PgPool, aggregate: &str) -> sqlx::Result<Vec<Row>> {
+async fn rows(sessions: &Sessions, aggregate: &str) -> sqlx::Result<Vec<Row>> {
     let rows = sqlx::query(
         "select seq, topic, partition, record_offset, key, value, headers from farandole.parked where aggregate = $1 order by seq limit $2",
     )
     .bind(aggregate)
     .bind(ROWS);
-    let rows = asked!(pool, conn => rows.fetch_all(conn))?;
+    let rows = asked!(sessions, conn => rows.fetch_all(conn))?;
     rows.iter()
         .map(|row| {
             let headers: Json<Vec<Header>> = row.try_get(6)?;

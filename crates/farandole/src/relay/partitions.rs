@@ -34,18 +34,20 @@ pub(crate) fn start_of(seq: i64) -> i64 {
     (seq - 1).div_euclid(ROWS) * ROWS + 1
 }
 
+const DOING: &str = "making outbox partitions";
+
 /// Makes what is missing of the partition being filled and [`AHEAD`] more. Call it in `migrate`; the relay goes on from there.
 ///
 /// # Errors
 /// The database's.
 pub async fn ensure(pool: &PgPool) -> Result<(), Error> {
-    let mut conn =
-        within("making outbox partitions", async { pool.acquire().await.map_err(Error::database("making outbox partitions")) })
-            .await?;
-    within("making outbox partitions", make(&mut conn)).await
+    // Not back to the pool: see `Sessions`.
+    let mut conn = within(DOING, async { pool.acquire().await.map_err(Error::database(DOING)) }).await?.detach();
+    within(DOING, make(&mut conn)).await
 }
 
-async fn make(conn: &mut PgConnection) -> Result<(), Error> {
+/// [`ensure`], on a connection.
+pub(super) async fn make(conn: &mut PgConnection) -> Result<(), Error> {
     let at: i64 = sqlx::query_scalar(
         "select coalesce(pg_sequence_last_value(pg_get_serial_sequence('farandole.outbox', 'seq')::regclass), 0)::bigint + 1",
     )

@@ -281,3 +281,6 @@ impl Producer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::error::Error;
-use super::log::within;
+use super::log::{connect, within};
 use super::partitions;
 use super::state::{SCOPE, State};
 use super::status::{Role, Status};
@@ -34,18 +34,25 @@ from (select time from farandole.outbox where xid >= $1::xid8
 
 /// Runs until it is dropped.
 pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infallible {
+    // Outside the pool, for as long as it works; at the first trouble it is dropped.
+    let mut kept: Option<PgConnection> = None;
     let mut sampled: Option<Instant> = None;
     let mut seen = BTreeMap::new();
     let mut trouble = String::new();
     loop {
         let due = sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
         let done = async {
-            partitions::ensure(&pool).await?;
-            if due { sample(&pool, &status, &mut seen).await } else { Ok(()) }
+            let conn = match &mut kept {
+                Some(conn) => conn,
+                None => kept.insert(connect(&pool, "set lock_timeout = '10s'").await?),
+            };
+            within("making outbox partitions", partitions::make(conn)).await?;
+            if due { sample(conn, &pool, &status, &mut seen).await } else { Ok(()) }
         };
         match done.await {
             Ok(()) => trouble.clear(),
             Err(e) => {
+                kept = None;
                 let reason = e.chain();
                 if reason != trouble {
                     tracing::warn!(reason, "outbox upkeep failed; trying again");
@@ -60,10 +67,9 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
     }
 }
 
-async fn sample(pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
+async fn sample(conn: &mut PgConnection, pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
     let doing = "sampling the outbox";
-    let mut conn = within(doing, async { pool.acquire().await.map_err(Error::database(doing)) }).await?;
-    let Some((_, state)) = within(doing, step::latest::<State>(&mut conn, SCOPE)).await? else { return Ok(()) };
+    let Some((_, state)) = within(doing, step::latest::<State>(conn, SCOPE)).await? else { return Ok(()) };
     let row = within(doing, async {
         let query = sqlx::query(UNSENT).bind(state.a.xmax()).bind(state.a.xip()).bind(COUNT_TO);
         query.fetch_one(&mut *conn).await.map_err(Error::database(doing))
@@ -76,7 +82,6 @@ async fn sample(pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -
         within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
     let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
     metrics::gauge!("farandole_xmin_age_transactions").set(f64::from(age));
-    drop(conn);
     if status.role() == Role::Active && partitions::retire(pool, &state.a, &state.published, seen).await? > 0 {
         seen.clear();
     }

@@ -14,7 +14,7 @@ use crate::agenda::{self, Agenda, Effects};
 use crate::codec::Codec;
 use crate::commands::{Commands, Runner};
 use crate::config::{Config, Database};
-use crate::engine::{Engine, session};
+use crate::engine::{Engine, Sessions, session};
 use crate::intake::{self, Intake};
 use crate::mapping::Mapping;
 use crate::parking;
@@ -27,9 +27,9 @@ use crate::topics;
 pub(super) struct Pools {
     /// What routes read with.
     pub http: PgPool,
-    pub commands: PgPool,
-    pub intake: PgPool,
-    pub agenda: PgPool,
+    pub commands: Sessions,
+    pub intake: Sessions,
+    pub agenda: Sessions,
     pub relay: PgPool,
 }
 
@@ -49,9 +49,9 @@ impl Pools {
         Ok(Self {
             http: pool("http", config.max_connections, &bounded),
             // Commands run one batch at a time.
-            commands: pool("commands", 1, &deciding),
-            intake: pool("intake", config.intake_connections, &deciding),
-            agenda: pool("agenda", config.agenda_connections, &deciding),
+            commands: pool("commands", 1, &deciding).into(),
+            intake: pool("intake", config.intake_connections, &deciding).into(),
+            agenda: pool("agenda", config.agenda_connections, &deciding).into(),
             // The relay sets what its sessions need by itself.
             relay: pool("relay", config.relay_connections, &options),
         })
@@ -106,10 +106,10 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
 ) -> Deciders<P, E> {
     let poke = agenda::Poke::default();
     let topic = topics::own(&config.topics.prefix, P::NAME);
-    let engine = |pool: &PgPool| {
+    let engine = |sessions: &Sessions| {
         let (relay, agenda) = (relay.clone(), poke.clone());
         let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
-        Arc::new(Engine::new(Arc::clone(participant), codec.clone(), pool.clone(), topic.clone(), wake.0, wake.1))
+        Arc::new(Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1))
     };
     let (commands, runner) = Commands::new(engine(&pools.commands));
     let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config, mappings));

@@ -5,6 +5,8 @@ mod batches;
 mod closing;
 mod deadlines;
 mod effects;
+mod handlers;
 mod members;
 mod parked;
+mod sessions;
 mod world;

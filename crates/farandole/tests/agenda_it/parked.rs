@@ -65,12 +65,17 @@ impl Topic {
         }
     }
 
-    /// Starts a service's intake; batches of `records` at most.
-    pub fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+    /// How it is read, in batches of `records` at most.
+    pub fn config(&self, records: usize) -> intake::Config {
         let bootstrap = self.client.get("bootstrap.servers").unwrap();
         let mut config = intake::Config::new(format!("{}-readers", self.name), bootstrap, vec![self.name.clone()]);
         (config.lanes, config.max_records) = (2, records);
-        let (intake, stop) = (Intake::new(world.engine(&Poke::default()), config), CancellationToken::new());
+        config
+    }
+
+    /// Starts a service's intake; batches of `records` at most.
+    pub fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let (intake, stop) = (Intake::new(world.engine(&Poke::default()), self.config(records)), CancellationToken::new());
         let stopped = stop.clone();
         (tokio::spawn(async move { intake.run(stopped).await.unwrap() }), stop)
     }

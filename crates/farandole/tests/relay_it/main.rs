@@ -1,6 +1,7 @@
 //! The relay and the step log on a real broker and a real database.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod appends;
 mod guards;
 mod histories;
 mod owners;
