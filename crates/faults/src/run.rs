@@ -46,7 +46,7 @@ pub trait System: Send + Sync + 'static {
     fn audit(&self) -> impl Future<Output = anyhow::Result<Vec<Check>>> + Send;
 }
 
-/// Carries `plan` out. The time that recoveries take beyond the plan's pauses comes on top. Words about it go to stderr.
+/// Carries `plan` out. Nothing of it holds `system` any more when this returns. The time that recoveries take beyond the plan's pauses comes on top. Words about it go to stderr.
 ///
 /// Dropped before its end it leaves the system as it is, perhaps in the middle of a fault: drop that as well.
 ///
@@ -59,7 +59,8 @@ pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Re
     let (told, loaded) = (stop.clone(), Arc::clone(&system));
     let load = Owned(tokio::spawn(async move { loaded.load(told).await }));
     let trouble: Arc<Mutex<Vec<String>>> = Arc::default();
-    let watch = Owned(tokio::spawn(watch(Arc::clone(&system), Arc::clone(&trouble))));
+    let rest = CancellationToken::new();
+    let watch = Owned(tokio::spawn(watch(Arc::clone(&system), Arc::clone(&trouble), rest.clone())));
 
     let mut rows = Vec::new();
     let bouts = plan.last().map_or(0, |fault| fault.bout + 1);
@@ -89,7 +90,9 @@ pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Re
     stop.cancel();
     let load = load.join().await.context("the load")?;
     let checks = system.audit().await.context("auditing")?;
-    drop(watch);
+    // To its end: what it holds of the system is the caller's to take apart once this returns.
+    rest.cancel();
+    watch.join().await.context("the watch")?;
     rows.sort_by_key(|row| row.at);
     let trouble = std::mem::take(&mut *trouble.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(Report { rows, trouble, checks, load })
@@ -133,16 +136,18 @@ where
     tokio::task::spawn_blocking(move || what(&*subject)).await.context("a fault's thread ended early")?
 }
 
-async fn watch<S: System>(system: Arc<S>, trouble: Arc<Mutex<Vec<String>>>) {
-    loop {
+/// Looks at everything again and again, until the system has come to `rest`.
+async fn watch<S: System>(system: Arc<S>, trouble: Arc<Mutex<Vec<String>>>, rest: CancellationToken) -> anyhow::Result<()> {
+    while !rest.is_cancelled() {
         for target in system.targets() {
             let subject = Arc::clone(&target.subject);
             if let Ok(Some(what)) = tokio::task::spawn_blocking(move || subject.look()).await {
                 say(&trouble, what);
             }
         }
-        tokio::time::sleep(LOOK).await;
+        let _ = tokio::time::timeout(LOOK, rest.cancelled()).await;
     }
+    Ok(())
 }
 
 fn say(trouble: &Mutex<Vec<String>>, what: String) {
@@ -162,5 +167,63 @@ impl<T> Owned<anyhow::Result<T>> {
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Harm, Shape};
+
+    /// Takes a while to look at.
+    struct Slow;
+
+    impl Subject for Slow {
+        fn strike(&self, _: Harm) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn mend(&self, _: Harm) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn look(&self) -> Option<String> {
+            std::thread::sleep(Duration::from_millis(20));
+            None
+        }
+    }
+
+    struct Quiet(Vec<Target>);
+
+    impl System for Quiet {
+        fn targets(&self) -> &[Target] {
+            &self.0
+        }
+
+        async fn load(&self, stop: CancellationToken) -> anyhow::Result<String> {
+            stop.cancelled().await;
+            Ok(String::new())
+        }
+
+        async fn probe(&self) {}
+
+        async fn whole(&self) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        async fn audit(&self) -> anyhow::Result<Vec<Check>> {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(vec![])
+        }
+    }
+
+    /// Whoever runs it takes the system apart afterwards, and must not find that something still looks at it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_holds_the_system_afterwards() {
+        let subject: Arc<dyn Subject> = Arc::new(Slow);
+        let system = Arc::new(Quiet(vec![Target::new(Shape::new("slow", &[Harm::Pause]), Arc::clone(&subject))]));
+        run(Arc::clone(&system), &[]).await.unwrap();
+        assert!(Arc::into_inner(system).is_some(), "the system");
+        assert_eq!(Arc::strong_count(&subject), 1, "what is harmed");
     }
 }
