@@ -187,8 +187,9 @@ impl Debezium {
         bail!("Debezium isn't {wanted} within {READY:?}: {last}\n{}", self.said())
     }
 
-    /// Removes rows and topics.
+    /// Stops the connector, which would read the log of whatever is measured next, and removes rows and topics.
     pub async fn clear(&mut self) -> anyhow::Result<()> {
+        self.stop().await?;
         let mut conn = PgConnection::connect(&self.url).await?;
         sqlx::raw_sql("truncate outbox").execute(&mut conn).await.context("emptying the peer's outbox")?;
         topics::remove(&self.kafka, &self.topics.split_off(0)).await

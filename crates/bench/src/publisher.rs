@@ -135,7 +135,7 @@ impl Publisher {
         }
     }
 
-    /// Removes what a measurement left: rows and topics. The relay goes with them, the peer stays.
+    /// Stops publishing and removes what a measurement left: rows and topics. The relay goes with them, the peer stays, at rest.
     pub async fn clear(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Debezium(peer) => peer.clear().await,

@@ -22,7 +22,7 @@ pub const DEBEZIUM: &str = "Debezium";
 const STILL: Duration = Duration::from_secs(90);
 /// Between two looks at the topic's ends: twelve small requests each time.
 const LOOK: Duration = Duration::from_millis(20);
-/// Rows that warm the peer up; its compiler has seen everything after some tens of thousands.
+/// Rows that warm the peer and the broker up; their compilers have seen everything after some tens of thousands.
 const WARM_UP: u32 = 150_000;
 /// Writers when as many events as possible are to come: commits share a flush, so many may wait for one.
 const WRITERS: usize = 32;
@@ -49,6 +49,8 @@ pub async fn peer(stage: &Stage) -> anyhow::Result<Publisher> {
 pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, runs: u16) -> anyhow::Result<[Figure; 2]> {
     let mut drained = Figure::new("relay drain", "events/s", DEBEZIUM);
     let mut sustained = Figure::new("relay sustained", "events/s", DEBEZIUM);
+    eprintln!("bench: warming the broker up");
+    Way::Drain.take(&mut Publisher::relay(stage).await?, stage, WARM_UP.min(events)).await?;
     for (way, figure) in [(Way::Drain, &mut drained), (Way::Sustain, &mut sustained)] {
         for run in 1..=runs {
             let mut ours = Publisher::relay(stage).await?;

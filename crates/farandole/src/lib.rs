@@ -3,6 +3,8 @@
 //! See `ARCHITECTURE.md` for the whole, and [`participant`] for where to start.
 
 pub mod agenda;
+#[cfg(feature = "jemalloc")]
+mod allocator;
 pub mod chain;
 pub mod cli;
 pub mod codec;

@@ -291,6 +291,7 @@ async fn transaction_numbers_pass_two_to_the_32() {
         at(2 * edge - 5, 2 * edge + 4, &[2 * edge - 5, 2 * edge, 2 * edge + 2]),
         at(5 * edge - 1, 5 * edge + 1, &[5 * edge - 1]),
     ];
+    let all: Vec<Uuid> = rows.iter().map(|(_, _, id)| *id).collect();
     let seen = |xid: u64, (_, xmax, xip): &(Snapshot, u64, Vec<String>)| xid < *xmax && !xip.contains(&xid.to_string());
     for (i, a) in snapshots.iter().enumerate() {
         let unsent: Vec<_> = rows.iter().filter(|(_, xid, _)| !seen(*xid, a)).map(|(seq, _, id)| (*seq, *id)).collect();
@@ -302,6 +303,8 @@ async fn transaction_numbers_pass_two_to_the_32() {
             let in_flight = InFlight { b: b.0.clone(), after: 0 };
             assert_eq!(page(&mut conn, &a.0, &in_flight, 100).await, batch, "({:?}, {:?})", a.0, b.0);
             assert_eq!(read::before_first(&mut conn, &a.0, &b.0).await.unwrap() + 1, batch[0].0);
+            let among = read::among(&mut conn, &a.0, &b.0, &all).await.unwrap();
+            assert_eq!(among.into_iter().collect::<HashSet<_>>(), batch.iter().map(|(_, id)| *id).collect());
         }
     }
 }
