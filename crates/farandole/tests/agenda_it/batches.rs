@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use farandole::agenda::Poke;
 use farandole::engine::{Engine, Error, Idempotency, NoSource, Origin, Source, Verdict, Work};
+use farandole::outbox::MAX_RECORD;
 use farandole::parking::{self, Limits, Parked};
 use farandole::record::{Header, Record};
 use farandole::{Body, Codec, Message as _};
@@ -110,6 +111,20 @@ async fn a_key_belongs_to_its_caller() {
     let verdicts = decided(&engine, vec![command("ann", "1", "something else")]).await;
     assert!(matches!(&verdicts[..], [Verdict::Refused(problem)] if problem.status == 422), "{verdicts:?}");
     assert_eq!(world.story("ann-1").await, "asked");
+}
+
+/// An event that no broker would take: its caller is told, its record parks, and what else is in the batch goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_too_large_is_refused_alone() {
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    let large = "x".repeat(MAX_RECORD);
+    let works = vec![command("ann", "1", &large), heard("k", &large), heard("another", "heard")];
+    let verdicts = decided(&engine, works).await;
+    let [Verdict::Refused(problem), Verdict::Parked(fault), Verdict::Done(None)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((problem.status, problem.kind.as_str()), (413, "/problems/event-too-large"));
+    assert!(fault.reason.contains("the limit is 1048576") && !fault.passing, "{fault:?}");
+    assert_eq!(world.count("select count(*) from stories").await, 1);
 }
 
 /// F51: fifty at once on a pool of two. Guard: a batch takes one connection, and all that it does on it. Without, each may hold

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use farandole::outbox::{Event, append};
+use farandole::outbox::{Error, Event, MAX_RECORD, append};
+use uuid::Uuid;
 
 use crate::world::World;
 
@@ -29,4 +30,30 @@ async fn an_append_waits_for_what_was_appended_before_for_its_key() {
     // Who has the row locked already says so, and pays for no second lock.
     let mut locked = world.pool.begin().await.unwrap();
     append(&mut locked, &event("another").row_is_locked()).await.unwrap();
+}
+
+/// F20. A record of 1 MiB goes out; one byte more is refused at the append, the transaction goes on, and the relay never meets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_byte_more_than_a_mebibyte_is_refused() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    // Nothing that compression makes smaller.
+    let noise = (0..=MAX_RECORD / 16).flat_map(|_| Uuid::new_v4().into_bytes());
+    let noise: Vec<u8> = noise.collect();
+    let event =
+        |bytes: usize| Event::new(topic.as_str(), "orders", "k", "orders.Noted", "application/json", noise[..bytes].to_vec());
+    let mut tx = world.pool.begin().await.unwrap();
+    let Err(Error::TooLarge { bytes, .. }) = append(&mut tx, &event(MAX_RECORD)).await else {
+        panic!("with key and headers it's more")
+    };
+    let most = MAX_RECORD - (bytes - MAX_RECORD);
+    let error = append(&mut tx, &event(most + 1)).await.unwrap_err();
+    assert!(error.to_string().contains("would be 1048577 bytes with its headers; the limit is 1048576"), "{error}");
+    append(&mut tx, &event(most)).await.unwrap();
+    append(&mut tx, &event(2)).await.unwrap();
+    tx.commit().await.unwrap();
+    let relay = world.relay(world.config()).await;
+    relay.published(2).await;
+    relay.stop().await.unwrap();
+    assert_eq!(world.read(&topic).await.iter().map(|record| record.payload.len()).collect::<Vec<_>>(), [most, 2]);
 }
