@@ -308,3 +308,29 @@ async fn transaction_numbers_pass_two_to_the_32() {
         }
     }
 }
+
+/// Guard: the reader's settings. Without, a batch whose rows don't lie in order is sorted as a whole for each of its pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_read_in_order_and_no_further() {
+    let world = World::new().await;
+    let rows =
+        "insert into farandole.outbox (seq, topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n)
+                overriding system value
+                select n, 't', gen_random_uuid(), 'orders', 'k', 'x', 'x', now(), 'c', gen_random_uuid(), 1, 1
+                from generate_series(1, 20000) as n order by md5(n::text)";
+    world.pool.execute(rows).await.unwrap();
+    world.pool.execute("analyze farandole.outbox").await.unwrap();
+    let (a, b): (String, String) =
+        sqlx::query_as("select '3:3:', pg_current_snapshot()::text").fetch_one(&world.pool).await.unwrap();
+    let plan = async |settings: &'static str| -> String {
+        let mut conn = PgConnection::connect(&world.url).await.unwrap();
+        conn.execute(settings).await.unwrap();
+        let explain = sqlx::query_scalar(AssertSqlSafe(format!("explain {}", read::PAGE)));
+        let lines: Vec<String> = explain.bind(1_i64).bind(&a).bind(&b).bind(10_000_i64).fetch_all(&mut conn).await.unwrap();
+        lines.join("\n")
+    };
+    let plain = plan("set plan_cache_mode = force_custom_plan").await;
+    assert!(plain.contains("Sort"), "so the settings say nothing here:\n{plain}");
+    let ours = plan(read::SETTINGS).await;
+    assert!(ours.contains("Index Scan") && !ours.contains("Sort") && !ours.contains("Bitmap"), "{ours}");
+}
