@@ -46,7 +46,8 @@ pub trait System: Send + Sync + 'static {
     fn audit(&self) -> impl Future<Output = anyhow::Result<Vec<Check>>> + Send;
 }
 
-/// Carries `plan` out. Nothing of it holds `system` any more when this returns. The time that recoveries take beyond the plan's pauses comes on top. Words about it go to stderr.
+/// Carries `plan` out. The time that recoveries take beyond the plan's pauses comes on top. Words about it go to stderr. Nothing holds
+/// `system` any more when this returns.
 ///
 /// Dropped before its end it leaves the system as it is, perhaps in the middle of a fault: drop that as well.
 ///
@@ -145,7 +146,7 @@ async fn watch<S: System>(system: Arc<S>, trouble: Arc<Mutex<Vec<String>>>, rest
                 say(&trouble, what);
             }
         }
-        let _ = tokio::time::timeout(LOOK, rest.cancelled()).await;
+        rest.run_until_cancelled(tokio::time::sleep(LOOK)).await;
     }
     Ok(())
 }
