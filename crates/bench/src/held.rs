@@ -13,7 +13,7 @@ use stage::Stage;
 
 use crate::latency::{self, Latencies};
 use crate::publisher::Publisher;
-use crate::relay::{drain, tell};
+use crate::relay::{drain, tell, warm_up};
 use crate::report::{Figure, Side};
 
 /// Of the latency that is measured; 15 s.
@@ -30,9 +30,16 @@ pub async fn measure(stage: &Stage, held: Duration, events: u32, runs: u16) -> a
     let peer = "ours without the transaction";
     let mut figures = [("held-xmin drain", "events/s"), ("held-xmin p50", "ms"), ("held-xmin p99", "ms")]
         .map(|(measure, unit)| Figure::new(measure, unit, peer));
+    warm_up(stage, events).await?;
     for run in 1..=runs {
-        let with = half(stage, true, held, events).await?;
-        let without = half(stage, false, held, events).await?;
+        // In turns, so that whatever the machine remembers favours neither.
+        let (with, without) = if run % 2 == 1 {
+            let with = half(stage, true, held, events).await?;
+            (with, half(stage, false, held, events).await?)
+        } else {
+            let without = half(stage, false, held, events).await?;
+            (half(stage, true, held, events).await?, without)
+        };
         let sides = |half: &Half| [half.drain, half.latencies.at(0.5), half.latencies.at(0.99)];
         for ((figure, with), without) in figures.iter_mut().zip(sides(&with)).zip(sides(&without)) {
             tell(figure.measure, run, runs, &with, Some(&without));

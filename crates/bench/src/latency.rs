@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rdkafka::Message as _;
 use stage::Stage;
+use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::check;
@@ -22,6 +23,8 @@ use crate::topics::{self, Ends};
 pub const RATE: u32 = 2_000;
 /// Few enough that each is mostly asleep.
 const WRITERS: usize = 16;
+/// Events after a checkpoint until latency is as before: each page's first change goes to the log as the whole page.
+const SETTLE: u32 = 20_000;
 /// How long a consumer waits for what was committed.
 const STILL: Duration = Duration::from_secs(60);
 
@@ -64,7 +67,8 @@ pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, r
     Ok(figures)
 }
 
-/// Writes `lead` events that don't count, then `events` that do, at [`RATE`]. All are read back and checked.
+/// Writes `lead` events that don't count, then `events` that do, at [`RATE`]. When the lead is long there is a checkpoint before its
+/// last part, so that none comes while it counts. All are read back and checked.
 pub async fn one(side: &mut Publisher, stage: &Stage, lead: u32, events: u32) -> anyhow::Result<Latencies> {
     if let Publisher::Debezium(peer) = side {
         peer.catch_up().await?;
@@ -85,15 +89,20 @@ fn written_and_seen(side: &Publisher, stage: &Stage, rows: &Rows, lead: u32, eve
         let consumer = scope.spawn(|| consume(stage.kafka(), &rows.topic, PRIMING + lead + events, &written));
         let mut work = || {
             prime(&mut writers, &ends)?;
+            if let Some(long) = lead.checked_sub(SETTLE) {
+                writers.run(f64::from(RATE), long)?;
+                Handle::current().block_on(rows::checkpoint(stage.postgres()))?;
+            }
+            writers.run(f64::from(RATE), lead.min(SETTLE))?;
             let before = side.usage()?;
-            let sent = writers.run(f64::from(RATE), lead + events)?;
+            let sent = writers.run(f64::from(RATE), events)?;
             anyhow::Ok((before, side.usage()?, sent))
         };
         let result = work();
         written.store(true, Relaxed);
         let seen = consumer.join().map_err(|_| anyhow::anyhow!("the consumer panicked"))?;
         let (before, after, sent) = result?;
-        let sorted = latencies(&sent, &seen?, PRIMING + lead)?;
+        let sorted = latencies(&sent, &seen?)?;
         Ok(Latencies { sorted, before, after })
     })
 }
@@ -123,10 +132,10 @@ fn consume(kafka: &str, topic: &str, count: u32, written: &AtomicBool) -> anyhow
     Ok(seen)
 }
 
-/// Sorted milliseconds of the events from number `from` on.
-fn latencies(sent: &[Sent], seen: &[Option<Instant>], from: u32) -> anyhow::Result<Vec<f64>> {
+/// Sorted milliseconds of the events that were sent.
+fn latencies(sent: &[Sent], seen: &[Option<Instant>]) -> anyhow::Result<Vec<f64>> {
     let mut sorted = Vec::with_capacity(sent.len());
-    for event in sent.iter().filter(|event| event.number >= from) {
+    for event in sent {
         let seen = seen.get(event.number as usize).copied().flatten().context("an event that was never seen")?;
         // A record may be seen before its writer has heard that the commit is done.
         sorted.push(seen.saturating_duration_since(event.at).as_secs_f64() * 1e3);
@@ -143,9 +152,9 @@ mod tests {
     fn latencies_are_of_the_events_that_count() {
         let at = Instant::now();
         let ms = Duration::from_millis;
-        let sent: Vec<Sent> = (0..4).map(|number| Sent { number, at: at + ms(number.into()) }).collect();
+        let sent: Vec<Sent> = (2..4).map(|number| Sent { number, at: at + ms(number.into()) }).collect();
         let seen: Vec<Option<Instant>> = [100, 100, 7, 4].map(|n| Some(at + ms(n))).to_vec();
-        assert_eq!(latencies(&sent, &seen, 2).unwrap(), [1.0, 5.0]);
-        assert!(latencies(&sent, &seen[..3], 2).is_err(), "the last was never seen");
+        assert_eq!(latencies(&sent, &seen).unwrap(), [1.0, 5.0]);
+        assert!(latencies(&sent, &seen[..3]).is_err(), "the last was never seen");
     }
 }

@@ -85,9 +85,7 @@ impl Rows {
             done = end;
         }
         pool.close().await;
-        let mut conn = PgConnection::connect(admin).await?;
-        sqlx::raw_sql("checkpoint").execute(&mut conn).await.context("a checkpoint")?;
-        Ok(())
+        checkpoint(admin).await
     }
 
     /// A block of PL/pgSQL that commits the transactions `from..to` that fall to this filler.
@@ -108,6 +106,13 @@ impl Rows {
             last = i64::from(end) - 1,
         )
     }
+}
+
+/// One, now. `admin` is the superuser's address.
+pub async fn checkpoint(admin: &str) -> anyhow::Result<()> {
+    let mut conn = PgConnection::connect(admin).await?;
+    sqlx::raw_sql("checkpoint").execute(&mut conn).await.context("a checkpoint")?;
+    Ok(())
 }
 
 async fn fill(url: String, block: String) -> sqlx::Result<()> {

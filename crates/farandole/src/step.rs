@@ -21,6 +21,9 @@
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgConnection, Row};
 
+/// Steps that one [`trim`] looks at: a few milliseconds' work, however many wait for an old snapshot to go.
+pub const MOST: i64 = 10_000;
+
 /// Why a step wasn't taken or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -143,26 +146,32 @@ pub async fn latest<T: DeserializeOwned>(conn: &mut PgConnection, scope: &str) -
     Ok(Some((step, state)))
 }
 
-/// Removes all but the newest `keep` steps of `scope`, never the newest, and says how many went. Steps that a session of this
-/// role may still be about to collide with stay for now.
+/// Removes steps of `scope`, oldest first, from step `first` on and [`MOST`] at most; never the newest `keep`, nor the newest of
+/// all, nor those that a session of this role may still be about to collide with. Returns the first that is left: the next
+/// call begins there, for what has been removed can't be skipped cheaply while some transaction keeps it from being cleaned up.
 ///
 /// # Errors
 /// The database's.
-pub async fn trim(conn: &mut PgConnection, scope: &str, keep: u32) -> Result<u64, Error> {
+pub async fn trim(conn: &mut PgConnection, scope: &str, first: i64, keep: u32) -> Result<i64, Error> {
     // A paused append's snapshot is as old as `backend_xmin` at least, and it doesn't see a step written after that. Sessions
     // of other roles are shown without `backend_xmin`; they can't append here, so they don't count.
-    let done = sqlx::query(
-        "delete from farandole.steps s
-         where s.scope = $1 and s.step <= (select max(step) from farandole.steps where scope = $1) - $2
-           and age(s.xmin) > coalesce((select max(age(backend_xmin)) from pg_stat_activity
-                                       where datname = current_database() and pid <> pg_backend_pid()), 0)",
+    sqlx::query_scalar(
+        "with old as materialized (
+             select step, age(xmin) > coalesce((select max(age(backend_xmin)) from pg_stat_activity
+                                                where datname = current_database() and pid <> pg_backend_pid()), 0) as free
+             from farandole.steps
+             where scope = $1 and step >= $2 and step <= (select max(step) from farandole.steps where scope = $1) - $3
+             order by step limit $4),
+         gone as (delete from farandole.steps where scope = $1 and step = any (array(select step from old where free)))
+         select coalesce(min(step) filter (where not free), max(step) + 1, $2) from old",
     )
     .bind(scope)
+    .bind(first)
     .bind(i64::from(keep.max(1)))
-    .execute(conn)
+    .bind(MOST)
+    .fetch_one(conn)
     .await
-    .map_err(|source| database(scope, None, source))?;
-    Ok(done.rows_affected())
+    .map_err(|source| database(scope, None, source))
 }
 
 fn json(scope: &str, state: &impl Serialize) -> Result<String, Error> {

@@ -209,6 +209,7 @@ impl<P: Processor> Context<P> {
             troubles: self.troubles.clone(),
             stop: stop.clone(),
             batches: 0,
+            first_step: 0,
         };
         let worker = self.runtime.spawn(worker.run(waiting));
         self.lock().insert(

@@ -61,6 +61,8 @@ pub(super) struct Worker<P: Processor> {
     pub troubles: Troubles,
     pub stop: CancellationToken,
     pub batches: u64,
+    /// Where the next trim of its steps begins.
+    pub first_step: i64,
 }
 
 /// A record that passed the chain rule.
@@ -267,10 +269,11 @@ impl<P: Processor> Worker<P> {
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
             let trimmed = asked!(self.engine.sessions(), conn => async {
-                step::trim(conn, &self.scope, KEEP).await.map_err(sqlx::Error::decode)
+                step::trim(conn, &self.scope, self.first_step, KEEP).await.map_err(sqlx::Error::decode)
             });
-            if let Err(error) = trimmed {
-                tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later");
+            match trimmed {
+                Ok(first) => self.first_step = first,
+                Err(error) => tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later"),
             }
         }
     }

@@ -17,10 +17,6 @@ use crate::step;
 
 /// No question to the database takes longer than this, or the connection is given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Steps that stay to be looked at; the newest is all that the relay needs.
-const KEEP: u32 = 100;
-/// Steps between two trims.
-const TRIM_EVERY: u32 = 1_000;
 
 /// What a look at the lease gave.
 #[expect(clippy::large_enum_variant, reason = "made once a take-over and taken apart at once")]
@@ -40,7 +36,6 @@ pub(crate) struct Log {
     /// The database's clock, in microseconds, and when it was read.
     clock: (i64, Instant),
     renewed: Instant,
-    trimmed: u32,
 }
 
 /// Waits for the database, but not for ever.
@@ -62,9 +57,11 @@ pub(crate) async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgC
 }
 
 /// Settings of the connection that takes steps. A step's flush comes after the commit records of every row in its batch, so
-/// once it is durable, so are they: nothing is published that a crash of the database could take back.
-pub(crate) const SETTINGS: &str =
-    "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; set lock_timeout = '10s'";
+/// once it is durable, so are they: nothing is published that a crash of the database could take back. Plans are made once, and for a
+/// log that has grown: while the table is small the planner would read it whole, and go on doing so.
+pub(crate) const SETTINGS: &str = "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; \
+     set lock_timeout = '10s'; set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; \
+     set jit = off";
 
 /// The newest state, and the server that it was read from.
 pub(crate) struct Look {
@@ -125,7 +122,7 @@ pub(crate) async fn take(pool: &PgPool, service: &str, me: Uuid, lease: Duration
         }
         let clock = (now, asked);
         // The number is right for a log that hasn't begun as well: `append` sets it.
-        let mut log = Log { conn, me, step: step.unwrap_or(0), lease, clock, renewed: asked, trimmed: 0 };
+        let mut log = Log { conn, me, step: step.unwrap_or(0), lease, clock, renewed: asked };
         log.sign(&mut state);
         log.step = step::append(&mut log.conn, SCOPE, step, &state).await?;
         Ok(Taken::Mine(log, state))
@@ -139,7 +136,7 @@ impl Log {
         self.sign(state);
         self.step = within("taking a step", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
         self.renewed = Instant::now();
-        self.trim().await
+        Ok(())
     }
 
     /// Takes a step on `conn`, whose commits may be lost in a crash.
@@ -172,15 +169,6 @@ impl Log {
         // A clock that runs slower than the database's only makes the lease look shorter.
         let lease_until = then.saturating_add(micros(read.elapsed())).saturating_add(micros(self.lease));
         (state.owner, state.lease_until) = (Some(self.me), lease_until);
-    }
-
-    async fn trim(&mut self) -> Result<(), Error> {
-        self.trimmed += 1;
-        if self.trimmed >= TRIM_EVERY {
-            self.trimmed = 0;
-            within("trimming steps", step::trim(&mut self.conn, SCOPE, KEEP)).await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
 //! What goes on beside the rounds, on every replica and whatever state Kafka is in: partitions made ahead and dropped when
-//! they are out, figures sampled.
+//! they are out, old steps removed, figures sampled. No event waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,15 @@ use crate::step;
 
 /// Writers fill a partition in ten seconds at the very best, and two more stand ready.
 const EVERY: Duration = Duration::from_secs(2);
+/// Steps that stay to be looked at; the newest is all that the relay needs.
+const KEEP: u32 = 100;
 /// Figures, and a look for partitions to drop.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// More than this isn't counted: the answer is "many".
 const COUNT_TO: i64 = 1_000_000;
+
+/// Of its connection: no table is read whole to find what an index finds, however little there was when the plan was made.
+const SETTINGS: &str = "set lock_timeout = '10s'; set enable_seqscan = off; set jit = off";
 
 /// Who keeps old row versions from being cleaned up, and since how many transactions. Roles without `pg_read_all_stats` see
 /// their own sessions only.
@@ -38,15 +43,19 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
     let mut kept: Option<PgConnection> = None;
     let mut sampled: Option<Instant> = None;
     let mut seen = BTreeMap::new();
+    let mut first_step = 0;
     let mut trouble = String::new();
     loop {
         let due = sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
         let done = async {
             let conn = match &mut kept {
                 Some(conn) => conn,
-                None => kept.insert(connect(&pool, "set lock_timeout = '10s'").await?),
+                None => kept.insert(connect(&pool, SETTINGS).await?),
             };
             within("making outbox partitions", partitions::make(conn)).await?;
+            if status.role() == Role::Active {
+                first_step = within("removing old steps", step::trim(conn, SCOPE, first_step, KEEP)).await?;
+            }
             if due { sample(conn, &pool, &status, &mut seen).await } else { Ok(()) }
         };
         match done.await {

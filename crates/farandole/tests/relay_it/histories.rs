@@ -309,9 +309,10 @@ async fn transaction_numbers_pass_two_to_the_32() {
     }
 }
 
-/// Guard: the reader's settings. Without, a batch whose rows don't lie in order is sorted as a whole for each of its pages.
+/// Guard: the reader's settings. Without, a batch whose rows don't lie in order is sorted as a whole for each of its pages, and the
+/// head is looked for among everything that is out.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_read_in_order_and_no_further() {
+async fn a_look_reads_what_it_is_for_and_no_further() {
     let world = World::new().await;
     let rows =
         "insert into farandole.outbox (seq, topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n)
@@ -320,17 +321,29 @@ async fn a_page_is_read_in_order_and_no_further() {
                 from generate_series(1, 20000) as n order by md5(n::text)";
     world.pool.execute(rows).await.unwrap();
     world.pool.execute("analyze farandole.outbox").await.unwrap();
-    let (a, b): (String, String) =
-        sqlx::query_as("select '3:3:', pg_current_snapshot()::text").fetch_one(&world.pool).await.unwrap();
-    let plan = async |settings: &'static str| -> String {
+    let b: String = sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(&world.pool).await.unwrap();
+    let plans = async |settings: &'static str| -> [String; 2] {
         let mut conn = PgConnection::connect(&world.url).await.unwrap();
         conn.execute(settings).await.unwrap();
-        let explain = sqlx::query_scalar(AssertSqlSafe(format!("explain {}", read::PAGE)));
-        let lines: Vec<String> = explain.bind(1_i64).bind(&a).bind(&b).bind(10_000_i64).fetch_all(&mut conn).await.unwrap();
-        lines.join("\n")
+        let page = format!("prepare page (bigint, text, text, bigint) as {}", read::PAGE);
+        let head = format!("prepare head (text, text, bigint, bigint) as {}", read::HEAD);
+        conn.execute(AssertSqlSafe(page)).await.unwrap();
+        conn.execute(AssertSqlSafe(head)).await.unwrap();
+        let mut explained = async |sql: String| -> String {
+            let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
+            lines.join("\n")
+        };
+        [
+            explained(format!("explain execute page (1, '3:3:', '{b}', 10000)")).await,
+            explained("explain execute head ('1000000', '{900000}', 1000, 1000000)".to_owned()).await,
+        ]
     };
-    let plain = plan("set plan_cache_mode = force_custom_plan").await;
-    assert!(plain.contains("Sort"), "so the settings say nothing here:\n{plain}");
-    let ours = plan(read::SETTINGS).await;
-    assert!(ours.contains("Index Scan") && !ours.contains("Sort") && !ours.contains("Bitmap"), "{ours}");
+    let [page, _] = plans("set plan_cache_mode = force_custom_plan").await;
+    assert!(page.contains("Sort"), "so the settings say nothing here:\n{page}");
+    let [_, head] = plans("set plan_cache_mode = force_generic_plan").await;
+    assert!(head.contains("Seq Scan"), "so the settings say nothing here:\n{head}");
+    let [page, head] = plans(read::SETTINGS).await;
+    assert!(page.contains("Index Scan") && !page.contains("Sort") && !page.contains("Bitmap"), "{page}");
+    let scans = head.matches("Index Scan").count();
+    assert!(scans > 0 && head.matches("Index Cond: (xid").count() == scans && !head.contains("Seq Scan"), "{head}");
 }

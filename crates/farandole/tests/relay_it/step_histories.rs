@@ -184,7 +184,7 @@ impl History {
 
     async fn trim(&mut self, owner: usize) {
         let (scope, keep) = (self.random.below(3) as usize, self.random.below(3) as u32);
-        step::trim(&mut self.owners[owner].conn, SCOPES[scope], keep).await.unwrap();
+        step::trim(&mut self.owners[owner].conn, SCOPES[scope], 0, keep).await.unwrap();
     }
 
     /// What is there is what was committed: the newest always, and whatever else wasn't trimmed.
@@ -213,7 +213,7 @@ impl History {
         for (scope, states) in SCOPES.iter().zip(&self.log) {
             let (owner, watcher) = (&mut self.owners[0].conn, &mut self.watcher);
             eventually("old steps to go", PATIENCE, async || {
-                step::trim(owner, scope, 0).await.unwrap();
+                step::trim(owner, scope, 0, 0).await.unwrap();
                 let left: i64 = sqlx::query_scalar("select count(*) from farandole.steps where scope = $1")
                     .bind(*scope)
                     .fetch_one(&mut *watcher)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farandole::step::{self, Append, Error};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::world::World;
 
@@ -66,7 +66,7 @@ async fn a_trimmed_step_stays_taken() {
     for n in 1..10 {
         step::append(&mut owner, "s", Some(n), &n).await.unwrap();
     }
-    assert_eq!(step::trim(&mut owner, "s", 3).await.unwrap(), 7);
+    assert_eq!(step::trim(&mut owner, "s", 0, 3).await.unwrap(), 8);
     fenced(step::append(&mut stopped, "s", Some(1), &"late").await);
     assert_eq!(step::latest::<i64>(&mut owner, "s").await.unwrap(), Some((10, 9)));
 }
@@ -77,7 +77,7 @@ async fn the_only_step_stays() {
     let (_world, mut a, _b) = two().await;
     step::append(&mut a, "s", None, &"only").await.unwrap();
     for keep in [0, 1, 5] {
-        assert_eq!(step::trim(&mut a, "s", keep).await.unwrap(), 0, "keep {keep}");
+        assert_eq!(step::trim(&mut a, "s", 0, keep).await.unwrap(), 0, "keep {keep}");
     }
     fenced(step::append(&mut a, "s", None, &"a second beginning").await);
 }
@@ -94,10 +94,42 @@ async fn a_step_that_an_old_snapshot_may_collide_with_stays() {
     for n in 1..10 {
         step::append(&mut owner, "s", Some(n), &n).await.unwrap();
     }
-    assert!(step::trim(&mut owner, "s", 3).await.unwrap() <= 1, "only what that snapshot sees may go");
+    let first = step::trim(&mut owner, "s", 0, 3).await.unwrap();
+    assert!(first <= 2, "only what that snapshot sees may go");
     fenced(step::append(&mut open, "s", Some(1), &"late").await);
     open.rollback().await.unwrap();
-    assert!(step::trim(&mut owner, "s", 3).await.unwrap() >= 6);
+    assert_eq!(step::trim(&mut owner, "s", first, 3).await.unwrap(), 8);
+}
+
+/// Guards: `first` and the limit. A transaction elsewhere keeps everything that was removed from being cleaned up; without them each
+/// trim would walk over all of it, or over all that waits to be removed, while events wait for the machine.
+#[tokio::test]
+async fn a_trim_costs_the_same_however_long_a_transaction_is_open() {
+    let (_world, mut owner, mut other) = two().await;
+    // Prepared, so that it holds back the clean-up, but no session has a snapshot.
+    let name = format!("trim_{}", uuid::Uuid::new_v4().simple());
+    let prepare = format!("begin; select pg_current_xact_id(); prepare transaction '{name}'");
+    sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut other).await.unwrap();
+    sqlx::raw_sql("alter table farandole.steps set (autovacuum_enabled = false)").execute(&mut other).await.unwrap();
+    let steps = "insert into farandole.steps (scope, step, state) select 's', n, '1' from generate_series($1::bigint, $2) as n";
+    let most = step::MOST;
+    sqlx::query(steps).bind(1_i64).bind(2 * most).execute(&mut owner).await.unwrap();
+    let mut first = 0;
+    for end in [most, 2 * most - 3] {
+        first = step::trim(&mut owner, "s", first, 3).await.unwrap();
+        assert_eq!(first, end + 1);
+    }
+    let mut touched = async |first: i64| -> i64 {
+        const SO_FAR: &str = "select pg_stat_get_xact_blocks_fetched('farandole.steps'::regclass)";
+        let mut tx = owner.begin().await.unwrap();
+        let before: i64 = sqlx::query_scalar(SO_FAR).fetch_one(&mut *tx).await.unwrap();
+        step::trim(&mut tx, "s", first, 3).await.unwrap();
+        let after: i64 = sqlx::query_scalar(SO_FAR).fetch_one(&mut *tx).await.unwrap();
+        after - before
+    };
+    let (on, again) = (touched(first).await, touched(0).await);
+    assert!(on * 10 < again, "{on} blocks, {again} from the beginning");
+    sqlx::raw_sql(AssertSqlSafe(format!("rollback prepared '{name}'"))).execute(&mut other).await.unwrap();
 }
 
 #[tokio::test]

@@ -168,14 +168,12 @@ impl Db {
         Snapshot(format!("{xmin}:{xmax}:{}", xip.join(",")))
     }
 
-    /// `xid >= xmax or xid = any(xip)`, as `HEAD`, `FIRST` and `AMONG` have it; `HEAD_QUIET` leaves out the second.
+    /// `xid >= xmax or xid = any(xip)`, as `HEAD`, `FIRST` and `AMONG` have it.
     fn since<'a>(&'a self, a: &Snapshot) -> impl Iterator<Item = &'a Row> {
         let xmax: u64 = a.xmax().parse().unwrap();
-        let xip: Vec<u64> = if a.has_open() {
-            a.xip().trim_matches(['{', '}']).split(',').map(|xid| xid.parse().unwrap()).collect()
-        } else {
-            Vec::new()
-        };
+        let open = a.xip();
+        let open = open.trim_matches(['{', '}']).split_terminator(',');
+        let xip: Vec<u64> = open.map(|xid| xid.parse().unwrap()).collect();
         self.committed.values().filter(move |row| row.xid >= xmax || xip.contains(&row.xid))
     }
 
