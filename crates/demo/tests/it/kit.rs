@@ -25,7 +25,7 @@ impl Drop for Own {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for service in SERVICES {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("{service}.log"))).unwrap_or_default();
+                let log = self.said(service);
                 let lines: Vec<&str> = log.lines().collect();
                 println!("---- {service}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
             }
@@ -67,6 +67,24 @@ pub async fn open_with(settings: &[(&'static str, &'static str, &str)]) -> Own {
 }
 
 impl Own {
+    /// Runs a verb of the orders service's binary: whether it went well, what it printed, what it said.
+    pub async fn tell(&self, args: &[&str]) -> (bool, String, String) {
+        let mut command = tokio::process::Command::new(self.shop.bin("orders"));
+        command
+            .args(args)
+            .envs(self.shop.env("orders", 0).unwrap())
+            .env("USER", "ann")
+            .env_remove("SUDO_USER")
+            .kill_on_drop(true);
+        let out = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    }
+
+    /// The log of a service.
+    pub fn said(&self, service: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("{service}.log"))).unwrap_or_default()
+    }
+
     /// Starts the three services and waits for them.
     pub async fn start(&self) {
         SERVICES.iter().for_each(|service| self.shop.spawn(service).unwrap());

@@ -1,7 +1,5 @@
 //! Inputs that can't be processed: parked, looked at, tried again, dropped; and told in the journal.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::kit::{self, Own};
@@ -9,14 +7,6 @@ use crate::records::{foreign, of_key, parked};
 
 /// A type that no build knows yet.
 const NEWER: (&str, &[u8]) = ("farandole.payments.SomethingNewer", b"\x00\x00\x00\x00\x01x");
-
-/// Runs a verb of the orders service's binary: whether it went well, what it printed, what it said.
-async fn tell(own: &Own, args: &[&str]) -> (bool, String, String) {
-    let mut command = tokio::process::Command::new(own.shop.bin("orders"));
-    command.args(args).envs(own.shop.env("orders", 0).unwrap()).env("USER", "ann").env_remove("SUDO_USER").kill_on_drop(true);
-    let out = tokio::time::timeout(Duration::from_secs(30), command.output()).await.unwrap().unwrap();
-    (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
-}
 
 /// The journal's entries of `key`, by type and offset of the input that they are about.
 async fn journal(own: &Own, key: &str) -> Vec<(String, String)> {
@@ -43,7 +33,7 @@ async fn parking_has_a_limit() {
     })
     .await;
     assert_eq!(parked(&own, "orders").await.len(), 3);
-    let (ended, gone, _) = tell(&own, &["parked", "drop", "stuck", "--all", "--reason", "a test"]).await;
+    let (ended, gone, _) = own.tell(&["parked", "drop", "stuck", "--all", "--reason", "a test"]).await;
     assert!(ended && gone.lines().count() == 3, "{gone}");
     kit::eventually("the rest to be parked", async || (parked(&own, "orders").await.len() == 2).then_some(())).await;
     kit::eventually("orders to be well", async || {
@@ -96,33 +86,33 @@ async fn an_event_about_an_unknown_order_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_drops_what_is_of_no_use() {
     let own = kit::open().await;
-    let (ended, printed, said) = tell(&own, &["parked"]).await;
+    let (ended, printed, said) = own.tell(&["parked"]).await;
     assert!(ended && printed.is_empty() && said.contains("nothing is parked"), "{printed}{said}");
     for _ in 0..3 {
         foreign(&own, "payments", "stuck", NEWER.0, Some(NEWER.1)).await;
     }
     kit::eventually("all to be parked", async || (parked(&own, "orders").await.len() == 3).then_some(())).await;
 
-    let (ended, printed, said) = tell(&own, &["parked", "--output", "json"]).await;
+    let (ended, printed, said) = own.tell(&["parked", "--output", "json"]).await;
     assert!(ended, "{said}");
     let queues: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!((&queues[0]["aggregate"], &queues[0]["inputs"]), (&"stuck".into(), &3.into()), "{queues}");
     assert!(queues[0]["reason"].as_str().unwrap().contains("SomethingNewer is newer than this service"), "{queues}");
     let first = queues[0]["first"].as_str().unwrap().to_owned();
 
-    assert!(tell(&own, &["parked", "retry", "stuck"]).await.0);
+    assert!(own.tell(&["parked", "retry", "stuck"]).await.0);
     for verb in ["retry", "drop"] {
         let reason: &[&str] = if verb == "drop" { &["--reason", "none"] } else { &[] };
-        let (ended, _, said) = tell(&own, &[&["parked", verb, "nobody"], reason].concat()).await;
+        let (ended, _, said) = own.tell(&[&["parked", verb, "nobody"], reason].concat()).await;
         assert!(!ended && said.contains("nothing is parked under nobody"), "{said}");
     }
-    let (ended, _, said) = tell(&own, &["parked", "drop", "stuck"]).await;
+    let (ended, _, said) = own.tell(&["parked", "drop", "stuck"]).await;
     assert!(!ended && said.contains("--reason"), "without a reason nothing is dropped: {said}");
 
-    let (ended, dropped, said) = tell(&own, &["parked", "drop", "stuck", "--reason", "sent by a test"]).await;
+    let (ended, dropped, said) = own.tell(&["parked", "drop", "stuck", "--reason", "sent by a test"]).await;
     assert!(ended && dropped.trim() == first, "the one that holds the others up: {dropped}{said}");
     assert_eq!(parked(&own, "orders").await.len(), 2);
-    let (ended, dropped, said) = tell(&own, &["parked", "drop", "stuck", "--all", "--reason", "sent by a test"]).await;
+    let (ended, dropped, said) = own.tell(&["parked", "drop", "stuck", "--all", "--reason", "sent by a test"]).await;
     assert!(ended && dropped.lines().count() == 2, "{dropped}{said}");
     assert!(parked(&own, "orders").await.is_empty());
 

@@ -57,11 +57,13 @@ pub(crate) async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgC
 }
 
 /// Settings of the connection that takes steps. A step's flush comes after the commit records of every row in its batch, so
-/// once it is durable, so are they: nothing is published that a crash of the database could take back. Plans are made once, and for a
-/// log that has grown: while the table is small the planner would read it whole, and go on doing so.
-pub(crate) const SETTINGS: &str = "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; \
-     set lock_timeout = '10s'; set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; \
-     set jit = off";
+/// once it is durable, so are they: nothing is published that a crash of the database could take back.
+pub(crate) const SETTINGS: &str =
+    "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; set lock_timeout = '10s'";
+
+/// And its plans: made once, and for a log that has grown. While the table is small the planner would read it whole, and go on so.
+const PLANS: &str =
+    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_bitmapscan = off; set jit = off";
 
 /// The newest state, and the server that it was read from.
 pub(crate) struct Look {
@@ -105,6 +107,7 @@ pub(crate) enum Purpose {
 /// Takes the lease when it is free, lapsed or already `me`'s.
 pub(crate) async fn take(pool: &PgPool, service: &str, me: Uuid, lease: Duration, purpose: Purpose) -> Result<Taken, Error> {
     let mut conn = connect(pool, SETTINGS).await?;
+    execute(&mut conn, "preparing a session", PLANS.to_owned()).await?;
     within("taking the lease", async {
         let asked = Instant::now();
         let Look { step, mut state, system, now } = look(&mut conn).await?;

@@ -9,7 +9,8 @@
 //!
 //! **Plans** are made once, without the bounds: planning took longer than a look for a few rows, and twice as long while some
 //! transaction is open. What the planner can't know then it may not choose: it would walk over everything that is out to find the
-//! head (131 ms against 0.3 ms), or read all that is left of a batch for each page, sort it and throw it away.
+//! head (131 ms against 0.3 ms), or read all that is left of a batch for each page, sort it and throw it away. The snapshots come as
+//! text; as subqueries they are read once a statement and not once a row.
 //!
 //! **Invariant:** both read committed rows only and the rows of (a, b) are all committed once `b` is taken, so however often
 //! a batch is read it is the same rows in the same order.
@@ -38,22 +39,23 @@ order by seq + 0";
 pub const PAGE: &str = "
 select seq, topic, id, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, command, headers::text
 from farandole.outbox
-where seq > $1 and not pg_visible_in_snapshot(xid, $2::pg_snapshot) and pg_visible_in_snapshot(xid, $3::pg_snapshot)
+where seq > $1 and not pg_visible_in_snapshot(xid, (select $2::pg_snapshot))
+      and pg_visible_in_snapshot(xid, (select $3::pg_snapshot))
 order by seq limit $4";
 
 /// `seq + 0` keeps the planner from walking the index on seq up from the oldest row.
 const FIRST: &str = "
 select min(seq + 0) from (
-    select seq from farandole.outbox where xid >= $1::xid8 and pg_visible_in_snapshot(xid, $3::pg_snapshot)
+    select seq from farandole.outbox where xid >= $1::xid8 and pg_visible_in_snapshot(xid, (select $3::pg_snapshot))
     union all
-    select seq from farandole.outbox where xid = any($2::xid8[]) and pg_visible_in_snapshot(xid, $3::pg_snapshot)) as batch";
+    select seq from farandole.outbox where xid = any($2::xid8[]) and pg_visible_in_snapshot(xid, (select $3::pg_snapshot))) as batch";
 
 const AMONG: &str = "
 select id from (
     select id, xid from farandole.outbox where xid >= $1::xid8
     union all
     select id, xid from farandole.outbox where xid = any($2::xid8[])) as since
-where pg_visible_in_snapshot(xid, $3::pg_snapshot) and id = any($4)";
+where pg_visible_in_snapshot(xid, (select $3::pg_snapshot)) and id = any($4)";
 
 /// Settings of a connection that reads: plans that go through an index, as the module's head tells it. What has no order of its own
 /// is sorted all the same.

@@ -21,6 +21,9 @@ async fn a_partition_goes_when_it_is_out_and_not_before() {
     let world = World::new().await;
     let topic = world.make_topic("orders", 2).await;
     assert_eq!(tables(&world).await, ["farandole.outbox_1", "farandole.outbox_1000001", "farandole.outbox_2000001"]);
+    let vacuumed = "select relname::text from pg_class where relname ~ '^outbox_[0-9]+$' and relkind = 'r'
+                    and not coalesce('autovacuum_enabled=false' = any (reloptions), false)";
+    assert_eq!(sqlx::query_scalar::<_, String>(vacuumed).fetch_all(&world.pool).await.unwrap(), [""; 0], "vacuumed for nothing");
     world.fill(&topic, 50).await;
     // A writer with a row in the first partition is open when seq leaves it.
     let mut open = PgConnection::connect(&world.url).await.unwrap();
