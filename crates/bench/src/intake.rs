@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use farandole::config::Config;
 use farandole::engine::{self, Engine};
 use farandole::intake::{self, Intake};
-use farandole::{Codec, Service};
+use farandole::{Codec, Participant as _, Service};
 use loyalty::Loyalty;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -148,7 +148,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
 
 /// How many were applied, by the positions: counting rows while they grow would cost as much as applying them.
 async fn read(place: &Place) -> anyhow::Result<i64> {
-    let positions = intake::positions(&mut *place.pool.acquire().await?).await?;
+    let positions = intake::positions(&mut *place.pool.acquire().await?, Loyalty::NAME).await?;
     Ok(positions.iter().map(|(_, position)| position.next_offset).sum())
 }
 

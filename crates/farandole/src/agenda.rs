@@ -7,17 +7,20 @@
 //! 1. A task is there exactly if the event that opened it is: same transaction. It ends with the transaction that decided its
 //!    deadline or outcome, or that closed it.
 //! 2. A deadline is decided once, not before it is due by the database's clock.
-//! 3. An effect is attempted until it has an outcome, always under the same idempotency key: the id of the event that opened
-//!    it. At most one worker at a time has the claim, and an outcome commits only with the newest claim.
+//! 3. An effect is attempted until it has an outcome, always under the same idempotency key, which is made from the id of the
+//!    event that opened it and the effect's name and key, so that no other effect has it. At most one worker at a time has the
+//!    claim, and an outcome commits only with the newest claim.
 //! 4. Closing an effect that may have started does not take it back: it is marked, goes on until it has an outcome, and the
 //!    outcome is delivered, to be compensated. Only an effect that was never started, or whose every attempt said that
 //!    nothing happened, is removed.
-//! 5. A target that fails gets fewer calls, not more: bulkhead, breaker and retry budget stand before each target.
+//! 5. Tasks are told apart by the event that opened them: what two events open under one name and key is two tasks. Opening
+//!    replaces nothing; who wants a deadline moved closes it and opens it anew. Closing closes all that is open of the name and key.
+//! 6. A target that fails gets fewer calls, not more: bulkhead, breaker and retry budget stand before each target.
 //!
 //! **Assumptions.** Calls are idempotent under their key for as long as they are retried, or the effect looks up what became of
-//! the earlier ones ([`Call::first_attempt_at`] tells when to). An event opens at most one effect a target, since the key is the
-//! event's id. Names hold no `/`. Leases outlast timeouts, with room for a commit; if one doesn't, the effect is attempted
-//! twice under one key and one outcome counts.
+//! the earlier ones ([`Call::first_attempt_at`] tells when to). An event opens one task at most of a name and key: an input whose
+//! event opens more parks, with that reason. Leases outlast timeouts, with room for a commit; if one doesn't, the effect is
+//! attempted twice under one key and one outcome counts.
 //!
 //! **Steps, and how it would fail without**
 //! - *Claiming locks the task's row, and closing locks it before it looks at the claims.* Otherwise closing looks, a worker
@@ -25,7 +28,8 @@
 //! - *A claim is a step appended after the newest one read.* Otherwise two workers that saw the same expired lease both have it.
 //! - *The commit locks the row and looks at the newest step once more.* Otherwise a worker that slept through its lease commits
 //!   a second outcome.
-//! - *The scope of the steps holds the cause.* Otherwise a sleeper's claim on an earlier task counts for a later one at its place.
+//! - *The scope of the steps holds the cause.* Otherwise a claim on one task counts for another of its name and key.
+//! - *The key is stored with the task.* Otherwise a build that makes keys in another way asks again under a new one.
 //! - *Every wait is written as a step too.* Otherwise a restart of the service retries everything at once.
 //! - *A timeout is "may have happened".* Otherwise the close of 4 removes what was done.
 //!
@@ -88,7 +92,7 @@ impl Kind {
 /// One change of the agenda.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// A task opens. What is open under the same name and key is closed by it.
+    /// A task opens, beside what is open under the same name and key.
     Open {
         /// What it is.
         kind: Kind,
@@ -96,8 +100,10 @@ pub enum Op {
         name: String,
         /// The aggregate.
         key: String,
-        /// Id of the event that opened it: the idempotency key.
+        /// Id of the event that opened it.
         cause: Uuid,
+        /// Of an effect.
+        idempotency_key: Option<Uuid>,
         /// When, by the database's clock.
         due: Timestamp,
         /// For the operator; [`Effects::target`] decides.
@@ -109,7 +115,7 @@ pub enum Op {
         /// Of the event.
         traceparent: Option<String>,
     },
-    /// The task is no longer wanted; see the module's fourth guarantee.
+    /// Tasks are no longer wanted; see the module's fourth guarantee. All that is open of the name and key.
     Close {
         /// Kind of deadline or effect.
         name: String,
@@ -129,7 +135,7 @@ pub trait Effects<P: Participant>: Send + Sync + 'static {
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The same for all attempts: id of the event that opened the effect.
+    /// The same for all attempts, and no other effect's.
     pub idempotency_key: Uuid,
     /// 1 is the first.
     pub attempt: u32,

@@ -38,7 +38,8 @@ pub struct Link {
     pub place: Place,
     /// The record before it in its partition, if any.
     pub previous: Option<Place>,
-    /// What led to it: `topic/partition/offset`, `command/<id>`, `deadline/<name>` or `outcome/<name>`.
+    /// What led to it: `topic/partition/offset`, `command/<id>`, and for tasks `deadline/<name>/<id of the event that opened it>` or
+    /// `outcome/…`; builds before the second kit migration wrote no id.
     pub cause: String,
     /// Shared by everything that one first command led to.
     pub correlation: Uuid,

@@ -17,7 +17,7 @@ pub mod session;
 pub(crate) mod sessions;
 mod transaction;
 
-pub(crate) use plan::{guarded, guarded_async, op};
+pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 pub(crate) use session::LIMIT;
 pub use sessions::Sessions;
 pub(crate) use transaction::given_up;
@@ -54,7 +54,7 @@ impl<P: Participant> Work<P> {
 /// Where an input came from: what its events' headers will say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
-    /// `topic/partition/offset`, `command/<id>`, `deadline/<name>` or `outcome/<name>`.
+    /// `topic/partition/offset`, `command/<id>`, and for tasks `deadline/<name>/<id of the event that opened it>` or `outcome/…`.
     pub cause: String,
     /// Shared by everything that one first command led to; `None` begins a new one.
     pub correlation: Option<Uuid>,
@@ -62,7 +62,7 @@ pub struct Origin {
     pub traceparent: Option<String>,
     /// For commands that came with a key: who asked, the key, and what was asked.
     pub idempotency: Option<Idempotency>,
-    /// A record's key: what parks under it, since nothing more could be read of it, holds this up as well.
+    /// The name of a record's key: what parks under it, since nothing more could be read of it, holds this up as well.
     pub key: Option<String>,
 }
 
@@ -126,6 +126,8 @@ pub trait Source<W>: Send {
 pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// What a record becomes.
     type Work: Send + Sync + 'static;
+    /// Whose positions, parked inputs and memories these are, among all that read topics into this database.
+    fn reader(&self) -> &str;
     /// Where batches run.
     fn sessions(&self) -> &Sessions;
     /// What values are read with.
@@ -134,7 +136,7 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     fn journal(&self) -> Option<Journal>;
     /// What a record says, judged by its headers and value alone.
     fn read(&self, record: &Record) -> Said<Self::Work>;
-    /// What parks when `work` can't be processed.
+    /// Under what `work` parks when it can't be processed: a [name](crate::parking::name).
     ///
     /// # Errors
     /// When that can't be told.

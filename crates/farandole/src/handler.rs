@@ -74,7 +74,8 @@ impl From<codec::Error> for Error {
     }
 }
 
-/// Reads topics into a handler: intake and releases of what is parked.
+/// Reads topics into a handler: intake and releases of what is parked. Several may share a database, each with a
+/// [name](intake::Config::reader) of its own, and each has every record of its topics; replicas of one share its name.
 #[derive(Debug)]
 pub struct Reader<H: Handler> {
     handling: Arc<Handling<H>>,
@@ -86,7 +87,7 @@ impl<H: Handler> Reader<H> {
     /// needs a connection a lane and one more, with [bounded](engine::session::bounded) sessions. `codec` loads the schemas that the
     /// handler will read with.
     pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
-        let handling = Arc::new(Handling { handler, codec, sessions: sessions.into() });
+        let handling = Arc::new(Handling { handler, codec, sessions: sessions.into(), reader: config.reader.clone() });
         Self { intake: Intake::new(Arc::clone(&handling), config), handling }
     }
 
@@ -116,6 +117,7 @@ pub struct Handling<H> {
     handler: H,
     codec: Codec,
     sessions: Sessions,
+    reader: String,
 }
 
 impl<H> std::fmt::Debug for Handling<H> {
@@ -126,6 +128,10 @@ impl<H> std::fmt::Debug for Handling<H> {
 
 impl<H: Handler> Processor for Handling<H> {
     type Work = Record;
+
+    fn reader(&self) -> &str {
+        &self.reader
+    }
 
     fn sessions(&self) -> &Sessions {
         &self.sessions
@@ -176,7 +182,7 @@ impl<H: Handler> Handling<H> {
         lock(&mut tx, &keys).await.map_err(at("locking keys"))?;
         let standing = source.claim(&mut tx, records).await?;
         let names: Vec<&str> = if source.releases() { Vec::new() } else { keys.iter().map(String::as_str).collect() };
-        let (_, parked) = parking::among(&mut tx, &names).await.map_err(at("reading what is parked"))?;
+        let (_, parked) = parking::among(&mut tx, &self.reader, &names).await.map_err(at("reading what is parked"))?;
         let verdicts: Vec<Verdict> = std::iter::zip(standing, keys).map(|(stands, key)| verdict(stands, key, &parked)).collect();
         self.call(&mut tx, records, &verdicts).await?;
         source.settle(&mut tx, records, &verdicts).await?;

@@ -200,6 +200,7 @@ impl From<step::Error> for Error {
 pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode: Mode) -> Result<Report, Error> {
     let mut conn = log::connect(pool, log::SETTINGS).await?;
     let look = log::look(&mut conn).await?;
+    relay::owner::claim(&mut conn, &config.service, false).await?;
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
     let surveyor = survey::Surveyor { config, kafka, fold };
     let survey = surveyor.survey(&mut conn, &look).await?;

@@ -25,20 +25,24 @@ mod consumer;
 mod lag;
 mod lane;
 mod position;
+mod readers;
 mod strangers;
 mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Processor;
+use crate::engine::sessions::asked;
+use crate::engine::{Processor, chain_of};
 use crate::mapping::Mapping;
 use crate::parking::Limits;
 
 pub use position::{Position, positions};
+pub(crate) use readers::enter;
 
 /// How the intake reads.
 #[derive(Debug, Clone)]
@@ -49,6 +53,9 @@ pub struct Config {
     pub properties: BTreeMap<String, String>,
     /// Consumer group.
     pub group: String,
+    /// Whose the rows are: positions, what is parked, what was seen. Each reader of a topic has all of its records, so under another
+    /// name it begins anew; the group may change. The group's name unless it is set; a service's is its own, whatever this says.
+    pub reader: String,
     /// Static member id, so that a restart within the session timeout moves no partition.
     pub instance: Option<String>,
     /// Topics with their prefixes.
@@ -69,10 +76,12 @@ impl Config {
     /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.
     pub fn new(group: impl Into<String>, bootstrap: impl Into<String>, topics: Vec<String>) -> Self {
         let defaults = crate::config::Intake::default();
+        let group = group.into();
         Self {
             bootstrap: bootstrap.into(),
             properties: BTreeMap::new(),
-            group: group.into(),
+            reader: group.clone(),
+            group,
             instance: None,
             topics,
             lanes: defaults.lanes,
@@ -90,6 +99,14 @@ pub enum Error {
     /// The client could not be made: a wrong property.
     #[error("making the Kafka consumer")]
     Client(#[source] rdkafka::error::KafkaError),
+    /// Rows can't be named so.
+    #[error("the reader's name `{reader}` {what}: it names rows of the database (`intake::Config::reader`, or else its group)")]
+    Reader {
+        /// Its beginning.
+        reader: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The consumer's thread ended.
     #[error("the consumer's thread ended: {0}")]
     Thread(String),
@@ -147,6 +164,10 @@ impl<P: Processor> Intake<P> {
             shutdown.cancelled().await;
             return Ok(());
         }
+        readers::check(self.engine.reader())?;
+        if !self.enter(&shutdown).await {
+            return Ok(());
+        }
         let runtime = tokio::runtime::Handle::current();
         let stop = shutdown.clone();
         let (done, ended) = tokio::sync::oneshot::channel();
@@ -169,9 +190,25 @@ impl<P: Processor> Intake<P> {
         let _ = thread.join();
         result
     }
+
+    /// Waits for the database, and for the rows that are this reader's; false at shutdown.
+    async fn enter(&self, shutdown: &CancellationToken) -> bool {
+        let (reader, mut pause) = (self.engine.reader(), PAUSE.0);
+        while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
+            tracing::warn!(reader, why = chain_of(&error), "looking for this reader's rows; trying again");
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),
+            }
+        }
+        true
+    }
 }
 
-/// Forgets what needn't be remembered any more: old foreign records, and inputs that a heal found to be applied.
-pub(crate) async fn forget(conn: &mut sqlx::PgConnection) -> sqlx::Result<u64> {
-    Ok(strangers::forget(&mut *conn).await? + applied::forget(conn).await?)
+/// The first and the longest pause between two looks for a reader's rows while the database is in trouble.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+
+/// Forgets what needn't be remembered any more: old foreign records, and inputs of `reader` that a heal found to be applied.
+pub(crate) async fn forget(conn: &mut sqlx::PgConnection, reader: &str) -> sqlx::Result<u64> {
+    Ok(strangers::forget(&mut *conn).await? + applied::forget(conn, reader).await?)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::record::{Header, Record};
+use crate::record::{Header, Record, storable};
 
 /// Where something of a record is taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,14 +63,18 @@ impl Mapping {
         self.name.as_deref()
     }
 
-    /// `record` as this says.
+    /// `record` as this says. A header that is no text PostgreSQL takes is written as [`Record::copy`] writes one.
     pub fn apply(&self, mut record: Record) -> Record {
         let value =
             self.looks_inside().then(|| serde_json::from_slice(record.value.as_deref().unwrap_or_default()).ok()).flatten();
         // All are found before any is changed: headers may be swapped.
         let found = |from: &From| find(&record, value.as_ref(), from);
         let key = self.key.as_ref().and_then(found);
-        let headers: Vec<(&String, String)> = self.headers.iter().filter_map(|(ours, from)| Some((ours, found(from)?))).collect();
+        let text = |from: &From| match (found(from)?, from) {
+            (text, From::Header(_)) => Some(text), // it is one already
+            (text, From::Value(_) | From::Fixed(_)) => Some(storable(text.as_bytes())),
+        };
+        let headers: Vec<(&String, String)> = self.headers.iter().filter_map(|(ours, from)| Some((ours, text(from)?))).collect();
         let fixed = |ours: &str| matches!(self.headers.get(ours), Some(From::Fixed(_)));
         for (name, value) in headers {
             match record.headers.iter_mut().find(|header| header.name == *name) {
@@ -95,7 +99,7 @@ fn find(record: &Record, value: Option<&serde_json::Value>, from: &From) -> Opti
         From::Header(name) => record.header(name).map(str::to_owned),
         From::Fixed(text) => Some(text.clone()),
         From::Value(pointer) => match value?.pointer(pointer)? {
-            serde_json::Value::String(text) => Some(text.replace('\0', "\u{fffd}")),
+            serde_json::Value::String(text) => Some(text.clone()),
             serde_json::Value::Number(number) => Some(number.to_string()),
             _ => None,
         },

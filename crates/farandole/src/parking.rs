@@ -12,8 +12,10 @@
 //! Every parking, release and drop is an event of the service's [journal](journal), appended in its own transaction. An operator
 //! may [look](operate) at what is parked, have it tried at once, or drop an input with a reason.
 //!
-//! **Bounds.** So much an aggregate, so much in all, and so many failures a minute; at a limit the partition that would park
-//! more waits, and says why.
+//! **Bounds**, for each reader: so much an aggregate, so much in all, and so many failures a minute; at a limit the partition that
+//! would park more waits, and says why.
+//!
+//! **Whose.** A row says which reader parked it; no other sees, counts, releases or drops it.
 //!
 //! **Assumption:** an aggregate's inputs meet in its row or advisory locks: whatever decides about it locks what
 //! [`touches`](Participant::touches) names before it asks what is parked.
@@ -29,6 +31,7 @@ mod release;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
@@ -44,42 +47,63 @@ use journal::{Entry, Happened, Journal};
 
 pub use release::run;
 
-/// Bytes of an aggregate that are kept as they are; an index takes some 2,700.
+/// Bytes of a name; an index takes some 2,700.
 const NAME: usize = 512;
+/// Bytes that are written in full when they are no text.
+const HEX: usize = 250;
 /// Characters of a reason that are kept.
 const REASON: usize = 1_000;
 
-/// The database's clock, and which of `aggregates` have parked rows: what a batch asks for once its rows are locked.
+/// The database's clock, and which of these [names](name) have rows that `reader` parked: what a batch asks for once its rows are
+/// locked.
 ///
 /// # Errors
 /// The database's.
-pub async fn among(conn: &mut PgConnection, aggregates: &[&str]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
-    let names: Vec<Cow<'_, str>> = aggregates.iter().map(|name| name_of(name)).collect();
+pub async fn among(conn: &mut PgConnection, reader: &str, names: &[&str]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
     let (micros, parked): (i64, Vec<String>) = sqlx::query_as(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
-           array(select distinct aggregate from farandole.parked where aggregate = any($1))",
+           array(select distinct aggregate from farandole.parked where reader = $2 and aggregate = any($1))",
     )
-    .bind(&names)
+    .bind(names)
+    .bind(reader)
     .fetch_one(conn)
     .await?;
-    let parked: HashSet<String> = parked.into_iter().collect();
-    let held = aggregates.iter().zip(&names).filter(|(_, name)| parked.contains(name.as_ref()));
-    Ok((Timestamp::from_micros(micros), held.map(|(aggregate, _)| (*aggregate).to_owned()).collect()))
+    Ok((Timestamp::from_micros(micros), parked.into_iter().collect()))
 }
 
-/// What something parks under: its aggregate, and of one that no index would take (a stranger's key) the digest.
-fn name_of(aggregate: &str) -> Cow<'_, str> {
-    if aggregate.len() <= NAME {
-        return Cow::Borrowed(aggregate);
+/// The name of an aggregate, a key, a source or an id: what rows and operators call it. Different bytes have different names, and
+/// any bytes have one that a column and an index take: text as it is; what is none, or begins with `:`, as `:hex:` and its bytes;
+/// what is too long as `:sha256:` and its digest. A record without a key parks as `:at:topic/partition/offset`.
+///
+/// With names that say less (a replacement character for what is no text), two keys would hold each other up, and two foreign
+/// records would pass for one.
+pub fn name(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
+        _ if bytes.len() <= HEX => Cow::Owned(hex(":hex:", bytes)),
+        _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),
     }
-    let digest = Sha256::digest(aggregate);
-    Cow::Owned(digest.iter().fold("sha256:".to_owned(), |name, byte| format!("{name}{byte:02x}")))
+}
+
+/// The name of the record at a place, when it has no other.
+pub(crate) fn name_of_place(place: &journal::Place) -> String {
+    format!(":at:{place}")
+}
+
+/// `prefix` and the bytes in hexadecimal.
+pub(crate) fn hex(prefix: &str, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(prefix.len() + 2 * bytes.len());
+    text.push_str(prefix);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}"); // a String takes all
+    }
+    text
 }
 
 /// A record to park.
 #[derive(Debug)]
 pub struct Parked<'a> {
-    /// Under what.
+    /// Under what [name].
     pub aggregate: String,
     /// What.
     pub record: &'a Record,
@@ -114,13 +138,14 @@ impl From<&config::Intake> for Limits {
     }
 }
 
-/// Parks records, in order, and says so in the journal, if there is one. At a limit nothing is parked and nothing moves on: the partition waits
-/// until there is room.
+/// Parks records of `reader`, in order, and says so in the journal, if there is one. At a limit nothing is parked and nothing moves
+/// on: the partition waits until there is room.
 ///
 /// # Errors
 /// [`Error::Full`] at a limit.
 pub async fn park(
     conn: &mut PgConnection,
+    reader: &str,
     journal: Option<&Journal>,
     parked: &[Parked<'_>],
     limits: Limits,
@@ -128,7 +153,7 @@ pub async fn park(
     if parked.is_empty() {
         return Ok(());
     }
-    let now = room(conn, parked, limits).await?;
+    let now = room(conn, reader, parked, limits).await?;
     fn column<'a, T>(parked: &'a [Parked<'_>], of: impl Fn(&'a Parked<'_>) -> T) -> Vec<T> {
         parked.iter().map(of).collect()
     }
@@ -144,13 +169,13 @@ pub async fn park(
         );
     }
     sqlx::query(
-        "insert into farandole.parked (aggregate, topic, partition, record_offset, key, value, headers, reason, head)
-         select aggregate, topic, partition, record_offset, key, value, headers, reason, head
+        "insert into farandole.parked (reader, aggregate, topic, partition, record_offset, key, value, headers, reason, head)
+         select $10::text, aggregate, topic, partition, record_offset, key, value, headers, reason, head
          from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[], $8::text[], $9::bool[])
               with ordinality as p(aggregate, topic, partition, record_offset, key, value, headers, reason, head, ord)
          order by ord",
     )
-    .bind(column(parked, |p| name_of(&p.aggregate)))
+    .bind(column(parked, |p| p.aggregate.as_str()))
     .bind(column(parked, |p| p.record.topic.as_str()))
     .bind(column(parked, |p| p.record.partition))
     .bind(column(parked, |p| p.record.offset))
@@ -159,12 +184,13 @@ pub async fn park(
     .bind(column(parked, |p| Json(&p.record.headers)))
     .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| short(&f.reason))))
     .bind(column(parked, |p| p.fault.is_some()))
+    .bind(reader)
     .execute(&mut *conn)
     .await
     .map_err(Error::database("parking", parked.len()))?;
     if let Some(journal) = journal {
         let entries = column(parked, |p| Entry {
-            aggregate: name_of(&p.aggregate).into_owned(),
+            aggregate: p.aggregate.clone(),
             place: p.record.into(),
             what: Happened::Parked(p.fault.map(|f| short(&f.reason))),
         });
@@ -175,28 +201,31 @@ pub async fn park(
 }
 
 /// The database's clock, unless there is no room for `parked`.
-async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) -> Result<Timestamp, Error> {
+async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limits: Limits) -> Result<Timestamp, Error> {
     let at = |source| Error::database("counting what is parked", parked.len())(source);
-    let mut wanted = HashMap::<Cow<'_, str>, i64>::new();
+    let mut wanted = HashMap::<&str, i64>::new();
     for p in parked {
-        *wanted.entry(name_of(&p.aggregate)).or_default() += 1;
+        *wanted.entry(&p.aggregate).or_default() += 1;
     }
-    let names: Vec<&str> = wanted.keys().map(AsRef::as_ref).collect();
+    let names: Vec<&str> = wanted.keys().copied().collect();
     let (now, total, failed): (i64, i64, i64) = sqlx::query_as(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint, count(*),
                 count(*) filter (where head and parked_at > clock_timestamp() - interval '1 minute')
-         from (select head, parked_at from farandole.parked limit $1) parked",
+         from (select head, parked_at from farandole.parked where reader = $2 limit $1) parked",
     )
     .bind(i64::from(limits.total))
+    .bind(reader)
     .fetch_one(&mut *conn)
     .await
     .map_err(at)?;
-    let there: Vec<(String, i64)> =
-        sqlx::query_as("select aggregate, count(*) from farandole.parked where aggregate = any($1) group by aggregate")
-            .bind(names)
-            .fetch_all(conn)
-            .await
-            .map_err(at)?;
+    let there: Vec<(String, i64)> = sqlx::query_as(
+        "select aggregate, count(*) from farandole.parked where reader = $2 and aggregate = any($1) group by aggregate",
+    )
+    .bind(names)
+    .bind(reader)
+    .fetch_all(conn)
+    .await
+    .map_err(at)?;
     let help = "nothing is lost, this partition waits; repair or drop what is parked";
     if total + count(parked.len()) > i64::from(limits.total) {
         return Err(Error::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
@@ -210,8 +239,8 @@ async fn room(conn: &mut PgConnection, parked: &[Parked<'_>], limits: Limits) ->
             short(reason)
         )));
     }
-    for (name, n) in there {
-        *wanted.entry(Cow::Owned(name)).or_default() += n;
+    for (name, n) in &there {
+        *wanted.entry(name).or_default() += n;
     }
     match wanted.iter().find(|(_, n)| **n > i64::from(limits.aggregate)) {
         Some((name, n)) => {

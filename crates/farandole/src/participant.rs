@@ -49,7 +49,7 @@ pub trait Participant: Sized + Debug + Send + Sync + 'static {
     fn decide(&self, tables: &Self::Tables, input: &Input<Self>) -> Result<Decision<Self::Event>, Refusal>;
     /// Folds one event into the rows. Rows beyond the event's key change only by amounts that add up in any order.
     fn evolve(&self, tables: &mut Self::Tables, event: &Self::Event);
-    /// Deadlines and effects that `event` opens or closes.
+    /// Deadlines and effects that `event` opens or closes, in that order; it opens one at most of a name and key.
     fn follow_up(&self, event: &Self::Event) -> Vec<Task<Self::Effect>>;
     /// What a command's caller is told, from the events that it led to. Never called with none.
     fn answer(&self, events: &[Self::Event]) -> Answer;
@@ -145,7 +145,8 @@ impl From<Problem> for Refusal {
 pub enum Task<F> {
     /// Come back at `due` with [`Body::Deadline`].
     Deadline {
-        /// Kind of deadline; one may be open per name and key.
+        /// Kind of deadline. Several of a name and key may be open, one an event, and each falls due: to move one, close it and
+        /// open it anew.
         name: &'static str,
         /// The aggregate.
         key: String,
@@ -154,15 +155,15 @@ pub enum Task<F> {
     },
     /// Ask the outside world; its answer comes back as [`Body::Outcome`].
     Effect {
-        /// Kind of effect; one may be open per name and key.
+        /// Kind of effect. Several of a name and key may be open, one an event, and each is run.
         name: &'static str,
         /// The aggregate.
         key: String,
         /// What is asked.
         effect: F,
     },
-    /// The deadline or effect of that name and key is no longer wanted. An effect that may have started isn't forgotten: its
-    /// outcome still comes, to be compensated.
+    /// The deadlines and effects of that name and key are no longer wanted, whichever events opened them. An effect that may have
+    /// started isn't forgotten: its outcome still comes, to be compensated.
     Close {
         /// Kind of task.
         name: &'static str,

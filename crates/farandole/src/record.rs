@@ -11,6 +11,7 @@ use crate::chain::Link;
 use crate::codec::{Codec, Written};
 use crate::engine::{Fault, Origin, Work};
 use crate::message::Message as _;
+use crate::parking;
 use crate::participant::{Body, Participant};
 
 /// A record as it was read, owned.
@@ -30,14 +31,20 @@ pub struct Record {
     pub headers: Vec<Header>,
 }
 
-/// Bytes as text that PostgreSQL takes: what is no UTF-8, and NUL, becomes a replacement character. Every header of ours is text,
-/// so only a stranger's record can change by it; and one that could not be stored could not be parked either.
-fn storable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.into_owned() }
+/// What a header that is no text begins with.
+const BINARY: &str = ":hex:";
+
+/// Bytes as text that PostgreSQL takes: what is no UTF-8, or holds a NUL, or looks like what this makes, becomes `:hex:` and its
+/// bytes. Different bytes are different texts, since records are told apart by headers. Every header of ours is text, so only a
+/// stranger's record can change by it; and one that could not be stored could not be parked either.
+pub(crate) fn storable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') && !text.starts_with(BINARY) => text.to_owned(),
+        _ => parking::hex(BINARY, bytes),
+    }
 }
 
-/// A header, as text.
+/// A header, as text; of one that is none, `:hex:` and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name.
@@ -106,11 +113,11 @@ impl Record {
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 
-    /// Under what an unreadable record parks: its key, or its own place when it has none.
+    /// The [name](parking::name) under which an unreadable record parks: of its key, or of its place when it has none.
     pub fn aggregate(&self) -> String {
         match self.key.as_deref() {
-            Some(key) if !key.is_empty() => storable(key),
-            _ => format!("{}/{}/{}", self.topic, self.partition, self.offset),
+            Some(key) if !key.is_empty() => parking::name(key).into_owned(),
+            _ => parking::name_of_place(&self.into()),
         }
     }
 
@@ -179,7 +186,14 @@ mod tests {
 
     #[test]
     fn whatever_bytes_come_can_be_stored() {
-        for (bytes, text) in [(&b"plain"[..], "plain"), (b"a\0b", "a\u{fffd}b"), (b"\xff", "\u{fffd}"), (b"", "")] {
+        for (bytes, text) in [
+            (&b"plain"[..], "plain"),
+            (b"a\0b", ":hex:610062"),
+            (b"\xff", ":hex:ff"),
+            ("\u{fffd}".as_bytes(), "\u{fffd}"),
+            (b":hex:ff", ":hex:3a6865783a6666"),
+            (b"", ""),
+        ] {
             assert_eq!(storable(bytes), text);
         }
     }

@@ -28,6 +28,7 @@ pub(crate) mod log;
 #[cfg(test)]
 mod model;
 mod numbers;
+pub(crate) mod owner;
 pub mod partitions;
 pub(crate) mod produce;
 mod publish;
@@ -58,7 +59,8 @@ use term::{Round, Term};
 /// How the relay works. `Config::new` has the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The service's name, for `ce_source`.
+    /// The service's name, for `ce_source`. A database belongs to the first that publishes from it; consumers know events by it, so
+    /// it stays.
     pub service: String,
     /// Kafka's bootstrap servers.
     pub bootstrap: String,

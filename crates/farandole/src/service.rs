@@ -15,6 +15,7 @@
 mod describe;
 mod error;
 mod migrate;
+mod own;
 mod parked;
 mod parts;
 mod run;

@@ -18,6 +18,8 @@
 //! **Invariant:** a caller that gets an error must not commit. Transactions are READ COMMITTED; under a stricter level a lost
 //! race is reported as fenced, too.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgConnection, Row};
 
@@ -72,6 +74,11 @@ pub struct Append<'a, T> {
     pub expected: Option<i64>,
     /// What to remember.
     pub state: &'a T,
+}
+
+/// `name` as one part of a scope: `/` ends a part, so that two scopes are one only if all their parts are.
+pub fn part(name: &str) -> Cow<'_, str> {
+    if name.contains(['%', '/']) { Cow::Owned(name.replace('%', "%25").replace('/', "%2F")) } else { Cow::Borrowed(name) }
 }
 
 /// Takes the step after `expected` and returns its number.

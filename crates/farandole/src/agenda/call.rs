@@ -37,7 +37,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
 ) -> Ended<P::Outcome> {
     let (span, context) = trace::effect(target, &ready.id.name, claim.attempt, ready.traceparent.as_deref());
     let call = Call {
-        idempotency_key: ready.id.cause,
+        idempotency_key: ready.idempotency_key,
         attempt: claim.attempt,
         first_attempt_at: claim.first.unwrap_or_default(),
         aggregate: ready.id.key.clone(),

@@ -1,7 +1,7 @@
 //! The statements on claims. Each is for a whole batch.
 //!
 //! A claim is a step of scope `claim/<name>/<key>/<cause>`: a step can be taken once, so of two workers one has it. The cause
-//! is in the scope so that a task's steps are never those of an earlier task at the same place.
+//! is in the scope so that a task's steps are never those of another of its name and key.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use crate::step;
 use crate::time::Timestamp;
 
 /// Which task. The order is that of the locks.
@@ -21,8 +22,14 @@ pub(super) struct Id {
 }
 
 impl Id {
+    /// What events say led to them when this task did; a heal reads from it which one it was.
+    pub fn cause_of(&self, kind: &str) -> String {
+        format!("{kind}/{}/{}", self.name, self.cause)
+    }
+
+    /// As `farandole.claim` has it.
     fn scope(&self) -> String {
-        format!("claim/{}/{}/{}", self.name, self.key, self.cause)
+        format!("claim/{}/{}/{}", step::part(&self.name), self.key, self.cause)
     }
 }
 
@@ -47,6 +54,7 @@ pub(super) struct Task {
     pub id: Id,
     pub claim: Claim,
     pub effect: Option<Value>,
+    pub idempotency_key: Uuid,
     pub correlation: Uuid,
     pub traceparent: Option<String>,
     /// How long it has been due.

@@ -59,7 +59,7 @@ pub(super) async fn run<P: Participant>(
 
 fn input<P: Participant>(task: super::claims::Task) -> (Work<P>, Held) {
     let origin = Origin {
-        cause: format!("deadline/{}", task.id.name),
+        cause: task.id.cause_of("deadline"),
         correlation: Some(task.correlation),
         traceparent: task.traceparent,
         idempotency: None,

@@ -181,7 +181,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         let page = self.scanner.page(&self.sessions).await?;
         let mut unreadable = Vec::new();
         let (mut found, mut all) = (false, true);
-        for Task { id, claim, effect, correlation, traceparent, .. } in page.tasks {
+        for Task { id, claim, effect, idempotency_key, correlation, traceparent, .. } in page.tasks {
             if !self.known.insert(id.clone()) {
                 continue;
             }
@@ -189,7 +189,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             // An attempt whose lease ran out may have happened.
             let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
             match serde_json::from_value(effect.unwrap_or_default()) {
-                Ok(effect) => all &= self.queue(Ready { id, claim, effect, correlation, traceparent }),
+                Ok(effect) => all &= self.queue(Ready { id, claim, effect, idempotency_key, correlation, traceparent }),
                 Err(error) => {
                     tracing::error!(name = id.name, key = id.key, %error,
                         "a stored effect can't be read; it is kept and tried again later, and needs a build that knows it");

@@ -92,7 +92,7 @@ pub(super) async fn run<P: Participant>(
 
 fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P> {
     let origin = Origin {
-        cause: format!("outcome/{}", ready.id.name),
+        cause: ready.id.cause_of("outcome"),
         correlation: Some(ready.correlation),
         traceparent: ready.traceparent,
         idempotency: None,

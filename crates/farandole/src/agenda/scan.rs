@@ -81,11 +81,11 @@ impl Scanner {
                       case when greatest(p.micros, (c.state->>'until')::bigint) <= n.now then p.effect end,
                       coalesce(c.step, 0), (c.state->>'attempt')::int, (c.state->>'first')::bigint,
                       (c.state->>'idle')::boolean, (c.state->>'maybe')::boolean,
-                      greatest(p.micros, (c.state->>'until')::bigint) - n.now
+                      greatest(p.micros, (c.state->>'until')::bigint) - n.now, coalesce(p.idempotency_key, p.cause)
                from n left join page p on true
                left join lateral (
                  select s.step, s.state from farandole.steps s
-                 where s.scope = 'claim/' || p.name || '/' || p.key || '/' || p.cause order by s.step desc limit 1
+                 where s.scope = farandole.claim(p.name, p.key, p.cause) order by s.step desc limit 1
                ) c on true
                order by p.due, p.name, p.key, p.cause"#,
         )
@@ -155,5 +155,7 @@ fn task(row: &PgRow, now: i64, due: i64) -> sqlx::Result<Task> {
         },
         late: micros(now.saturating_sub(due)),
         wait: micros(row.try_get(13)?),
+        // Builds that stored none used the event's id.
+        idempotency_key: row.try_get(14)?,
     })
 }

@@ -21,6 +21,7 @@ pub(super) struct Ready<F> {
     pub id: Id,
     pub claim: Claim,
     pub effect: F,
+    pub idempotency_key: Uuid,
     pub correlation: Uuid,
     pub traceparent: Option<String>,
 }

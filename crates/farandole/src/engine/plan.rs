@@ -13,6 +13,7 @@ use crate::chain::escape;
 use crate::codec::Codec;
 use crate::message::Message;
 use crate::outbox;
+use crate::parking;
 use crate::participant::{Body, Participant, Refusal, Task};
 use crate::problem::Problem;
 use crate::table::Tables;
@@ -34,7 +35,7 @@ pub(super) struct Ground<'a, P: Participant> {
 }
 
 impl<P: Participant> Ground<'_, P> {
-    /// Decides every input in order. `tables` and `known` change as the inputs take effect, and `parked` grows by the aggregates
+    /// Decides every input in order. `tables` and `known` change as the inputs take effect, and `parked` grows by the names of those
     /// whose inputs can't be processed: what follows for them is held.
     pub(super) fn plan(
         &self,
@@ -52,12 +53,14 @@ impl<P: Participant> Ground<'_, P> {
                     Verdict::Lost
                 } else {
                     let aggregate = &aggregates[i];
-                    let verdict = match std::iter::once(aggregate).chain(&work.origin.key).find(|name| parked.contains(*name)) {
-                        Some(name) => Verdict::Held { behind: name.clone() },
+                    let name = parking::name(aggregate.as_bytes());
+                    let mut names = std::iter::once(name.as_ref()).chain(work.origin.key.as_deref());
+                    let verdict = match names.find(|name| parked.contains(*name)) {
+                        Some(name) => Verdict::Held { behind: name.to_owned() },
                         None => self.one(work, aggregate, tables, known, &mut plan)?,
                     };
                     if matches!(verdict, Verdict::Parked(_) | Verdict::Held { .. }) {
-                        parked.insert(aggregate.clone());
+                        parked.insert(name.into_owned());
                         parked.extend(work.origin.key.clone());
                     }
                     verdict
@@ -94,16 +97,21 @@ impl<P: Participant> Ground<'_, P> {
         if decision.events.is_empty() {
             return Ok(Verdict::Done(decision.answer));
         }
-        let rows = self.rows(work, aggregate, &decision.events)?;
+        let mut rows = self.rows(work, aggregate, &decision.events)?;
+        let mut ops = Vec::new();
+        for (event, row) in decision.events.iter().zip(&mut rows) {
+            match follow(self.participant.follow_up(event), row) {
+                Ok(these) => ops.extend(these),
+                Err(reason) => return Ok(refused(Refusal::Park(reason), is_command)),
+            }
+        }
         if let Some(row) = rows.iter().find(|r| r.size() > outbox::MAX_RECORD) {
             let detail =
                 format!("{} would be {} bytes with its headers; the limit is {}", row.kind, row.size(), outbox::MAX_RECORD);
             return Ok(refused(Refusal::Answer(Problem::new(413, "event-too-large", detail)), is_command));
         }
-        for (event, row) in decision.events.iter().zip(&rows) {
-            self.participant.evolve(tables, event);
-            plan.tasks.extend(self.participant.follow_up(event).into_iter().map(|task| op(task, row)));
-        }
+        decision.events.iter().for_each(|event| self.participant.evolve(tables, event));
+        plan.tasks.extend(ops);
         plan.outbox.extend(rows);
         let answer = is_command.then(|| self.participant.answer(&decision.events));
         if let (Some(asked), Some(answer)) = (asked, &answer) {
@@ -169,6 +177,29 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
     }
 }
 
+/// The header of events whose effects have [keys of their own](idempotency_key): a heal makes the same keys from it.
+pub(crate) const KEYED: (&str, &str) = ("farandole-effects", "keyed");
+
+/// What the event in `row` opens and closes; the row says how its effects are keyed.
+fn follow<F: serde::Serialize>(tasks: Vec<Task<F>>, row: &mut outbox::Row) -> Result<Vec<agenda::Op>, String> {
+    let mut open = HashSet::new();
+    for task in &tasks {
+        let (name, key, opens) = match task {
+            Task::Close { name, key } => (*name, key.as_str(), false),
+            Task::Deadline { name, key, .. } | Task::Effect { name, key, .. } => (*name, key.as_str(), true),
+        };
+        if !opens {
+            open.remove(&(name, key));
+        } else if !open.insert((name, key)) {
+            return Err(format!("follow_up() of {} opens two tasks `{name}` of {key:?}: give them names of their own", row.kind));
+        }
+    }
+    if tasks.iter().any(|task| matches!(task, Task::Effect { .. })) {
+        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED.0] = KEYED.1.into();
+    }
+    Ok(tasks.into_iter().map(|task| op(task, row)).collect())
+}
+
 /// A task that the event in `row` opens or closes.
 pub(crate) fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agenda::Op {
     let (kind, name, key, due, effect) = match task {
@@ -179,12 +210,21 @@ pub(crate) fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agend
     agenda::Op::Open {
         kind,
         name: name.to_owned(),
-        key,
         cause: row.id,
+        idempotency_key: effect.is_some().then(|| idempotency_key(row, name, &key)),
+        key,
         due,
         target: None,
         effect,
         correlation: row.correlation,
         traceparent: row.traceparent.clone(),
     }
+}
+
+/// Under what an effect is asked for. Not under the event's id alone: a provider that was asked for two effects of one event would
+/// answer the second with what became of the first. Events of builds that didn't know that don't say so, and keep their keys.
+fn idempotency_key(row: &outbox::Row, name: &str, key: &str) -> Uuid {
+    let keyed = row.headers.as_ref().is_some_and(|headers| headers.get(KEYED.0).is_some());
+    // The length keeps `ab` of `c` and `a` of `bc` apart.
+    if keyed { Uuid::new_v5(&row.id, format!("{}/{name}{key}", name.len()).as_bytes()) } else { row.id }
 }

@@ -68,7 +68,7 @@ impl<P: Participant> Engine<P> {
         &self.sessions
     }
 
-    /// The aggregate that an input is about.
+    /// The aggregate that an input is about, as its events are keyed.
     ///
     /// # Errors
     /// When the participant panics.
@@ -116,13 +116,15 @@ impl<P: Participant> Engine<P> {
         let standing = source.claim(conn, works).await?;
         let aggregates = works.iter().map(|work| self.aggregate(work)).collect::<Result<Vec<_>, _>>()?;
         let mut names = Vec::new();
+        let called: Vec<_> = aggregates.iter().map(|aggregate| parking::name(aggregate.as_bytes())).collect();
         if !source.releases() {
             let keys = works.iter().filter_map(|w| w.origin.key.as_deref());
-            names = aggregates.iter().map(String::as_str).chain(keys).collect();
+            names = called.iter().map(AsRef::as_ref).chain(keys).collect();
             names.sort_unstable();
             names.dedup();
         }
-        let (now, mut parked) = parking::among(conn, &names).await.map_err(at("reading the clock and what is parked"))?;
+        let (now, mut parked) =
+            parking::among(conn, P::NAME, &names).await.map_err(at("reading the clock and what is parked"))?;
         for work in works.iter_mut() {
             work.input.at = now;
         }
@@ -161,6 +163,10 @@ pub(crate) fn given_up(inputs: usize) -> Error {
 impl<P: Participant> Processor for Engine<P> {
     type Work = Work<P>;
 
+    fn reader(&self) -> &str {
+        P::NAME
+    }
+
     fn sessions(&self) -> &Sessions {
         self.sessions()
     }
@@ -178,7 +184,7 @@ impl<P: Participant> Processor for Engine<P> {
     }
 
     fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
-        self.aggregate(work)
+        self.aggregate(work).map(|aggregate| parking::name(aggregate.as_bytes()).into_owned())
     }
 
     async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {

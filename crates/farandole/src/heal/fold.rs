@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::tasks::{self, Change};
 use super::{Error, Missing};
 use crate::chain::unescape;
 use crate::codec::Codec;
-use crate::engine::{guarded, op};
+use crate::engine::{KEYED, guarded, op};
 use crate::message::Message as _;
 use crate::outbox;
 use crate::participant::Participant;
@@ -126,16 +127,17 @@ impl<P: Participant> Fold for Folding<P> {
         self.answers(conn, records, &events).await.map_err(Error::database("storing answers"))?;
         let heard = |topic: &str| self.heard.iter().any(|t| t == topic);
         let causes = records.iter().filter(|m| m.link.of.0 == 1).filter_map(|m| input(&m.link.cause)).filter(|c| heard(c.0));
-        applied(conn, &causes.collect::<Vec<_>>()).await.map_err(Error::database("noting inputs that are applied"))
+        applied(conn, P::NAME, &causes.collect::<Vec<_>>()).await.map_err(Error::database("noting inputs that are applied"))
     }
 }
 
 impl<P: Participant> Folding<P> {
     fn follow(&self, Missing { record, link, id }: &Missing, event: &P::Event, changes: &mut Vec<Change>) {
         let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-        if let (1, Some(name)) = (link.of.0, link.cause.strip_prefix("outcome/").or(link.cause.strip_prefix("deadline/"))) {
-            changes.push(Change::Settled((name.to_owned(), key.clone())));
+        if let (1, Some((name, opened))) = (link.of.0, settled(&link.cause)) {
+            changes.push(Change::Settled((name.to_owned(), key.clone()), opened));
         }
+        let keyed = record.header(KEYED.0).map(|how| serde_json::json!({ KEYED.0: how }));
         let row = outbox::Row {
             topic: record.topic.clone(),
             id: *id,
@@ -149,7 +151,7 @@ impl<P: Participant> Folding<P> {
             of: link.of,
             traceparent: record.header("traceparent").map(str::to_owned),
             command: None,
-            headers: None,
+            headers: keyed,
         };
         changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(task, &row))));
     }
@@ -189,6 +191,13 @@ fn asked(command: &str) -> Option<(String, String, Vec<u8>)> {
     Some((unescape(scope), unescape(key), hash.collect::<Option<_>>()?))
 }
 
+/// The task that a cause names: its name, and the event that opened it unless an older build wrote this.
+fn settled(cause: &str) -> Option<(&str, Option<Uuid>)> {
+    let task = cause.strip_prefix("outcome/").or(cause.strip_prefix("deadline/"))?;
+    let opened = task.rsplit_once('/').and_then(|(name, id)| Some((name, Some(Uuid::parse_str(id).ok()?))));
+    Some(opened.unwrap_or((task, None)))
+}
+
 /// The record that a cause names: topic, partition, offset.
 fn input(cause: &str) -> Option<(&str, i32, i64)> {
     let mut parts = cause.split('/');
@@ -197,7 +206,7 @@ fn input(cause: &str) -> Option<(&str, i32, i64)> {
 }
 
 /// Notes that these records are applied: the intake passes them over when they come again, and of what is parked they go.
-async fn applied(conn: &mut PgConnection, causes: &[(&str, i32, i64)]) -> sqlx::Result<u64> {
+async fn applied(conn: &mut PgConnection, reader: &str, causes: &[(&str, i32, i64)]) -> sqlx::Result<u64> {
     if causes.is_empty() {
         return Ok(0);
     }
@@ -206,20 +215,22 @@ async fn applied(conn: &mut PgConnection, causes: &[(&str, i32, i64)]) -> sqlx::
     // Parked at the time of the backup and released since.
     sqlx::query(
         "delete from farandole.parked p using unnest($1::text[], $2::int[], $3::bigint[]) c(topic, partition, record_offset)
-         where p.topic = c.topic and p.partition = c.partition and p.record_offset = c.record_offset",
+         where p.topic = c.topic and p.partition = c.partition and p.record_offset = c.record_offset and p.reader in ($4, '')",
     )
     .bind(&topics)
     .bind(&partitions)
     .bind(&offsets)
+    .bind(reader)
     .execute(&mut *conn)
     .await?;
     let done = sqlx::query(
-        "insert into farandole.applied (topic, partition, record_offset)
-         select * from unnest($1::text[], $2::int[], $3::bigint[]) on conflict do nothing",
+        "insert into farandole.applied (topic, partition, record_offset, reader)
+         select *, $4::text from unnest($1::text[], $2::int[], $3::bigint[]) on conflict do nothing",
     )
     .bind(topics)
     .bind(partitions)
     .bind(offsets)
+    .bind(reader)
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
@@ -235,6 +246,15 @@ mod tests {
         for other in ["command/0190", "deadline/confirm", "outcome/a/b", "orders/1/2/3", "orders/1", ""] {
             assert_eq!(input(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn causes_that_are_tasks() {
+        let id = Uuid::from_u128(7);
+        assert_eq!(settled(&format!("outcome/pay/{id}")), Some(("pay", Some(id))));
+        assert_eq!(settled(&format!("deadline/a/b/{id}")), Some(("a/b", Some(id))));
+        assert_eq!(settled("outcome/pay"), Some(("pay", None)));
+        assert_eq!(settled("orders/3/17"), None);
     }
 
     #[test]

@@ -281,7 +281,7 @@ impl Survey {
             known: p.known,
             shorter: p.shorter,
         };
-        let positions = intake::positions(conn).await.map_err(Error::database("reading positions"))?;
+        let positions = intake::positions(conn, &config.service).await.map_err(Error::database("reading positions"))?;
         let moved = look.state.system != look.system;
         let report = Report {
             service: config.service.clone(),

@@ -17,8 +17,9 @@ type Place = (String, String);
 /// One change, in the order of the events.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
-    /// A deadline has been decided, or an effect's outcome: an event says so by its cause.
-    Settled(Place),
+    /// A deadline has been decided, or an effect's outcome: an event says so by its cause, which names the event that opened it.
+    /// In events of older builds it doesn't.
+    Settled(Place, Option<Uuid>),
     /// What `follow_up` says.
     Op(Op),
 }
@@ -36,26 +37,27 @@ struct Task {
 /// Changes `tasks` of one place.
 fn change(tasks: &mut Vec<Task>, change: Change) {
     match change {
+        Change::Settled(_, Some(cause)) => tasks.retain(|task| task.cause != cause),
         // Of several it isn't known whose outcome it was: they are run again, under their keys.
-        Change::Settled(_) => {
+        Change::Settled(_, None) => {
             if tasks.len() == 1 {
                 tasks.clear();
             }
         }
-        Change::Op(op) => {
-            tasks.retain(|task| task.closed || task.kind == Kind::Effect);
+        Change::Op(Op::Close { .. }) => {
+            tasks.retain(|task| task.kind == Kind::Effect);
             tasks.iter_mut().for_each(|task| task.closed = true);
-            if let Op::Open { kind, cause, .. } = &op {
-                tasks.retain(|task| task.cause != *cause);
-                tasks.push(Task { kind: *kind, cause: *cause, closed: false, new: Some(op) });
-            }
+        }
+        Change::Op(op @ Op::Open { kind, cause, .. }) => {
+            tasks.retain(|task| task.cause != cause);
+            tasks.push(Task { kind, cause, closed: false, new: Some(op) });
         }
     }
 }
 
 fn place(of: &Change) -> Place {
     match of {
-        Change::Settled(place) => place.clone(),
+        Change::Settled(place, _) => place.clone(),
         Change::Op(Op::Open { name, key, .. } | Op::Close { name, key }) => (name.clone(), key.clone()),
     }
 }
@@ -102,7 +104,7 @@ async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], af
             None => {
                 sqlx::query(
                     "with gone as (delete from farandole.tasks where name = $1 and key = $2 and cause = $3)
-                     delete from farandole.steps where scope = 'claim/' || $1 || '/' || $2 || '/' || $3::text",
+                     delete from farandole.steps where scope = farandole.claim($1, $2, $3)",
                 )
                 .bind(name)
                 .bind(key)
@@ -122,10 +124,12 @@ async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], af
         }
     }
     for task in after {
-        let Some(Op::Open { kind, due, target, effect, correlation, traceparent, .. }) = task.new else { continue };
+        let Some(Op::Open { kind, idempotency_key, due, target, effect, correlation, traceparent, .. }) = task.new else {
+            continue;
+        };
         sqlx::query(
-            "insert into farandole.tasks (kind, name, key, cause, due, target, effect, correlation, traceparent, closed)
-             values ($1, $2, $3, $4, 'epoch'::timestamptz + $5 * interval '1 microsecond', $6, $7, $8, $9, $10)",
+            "insert into farandole.tasks (kind, name, key, cause, due, target, effect, correlation, traceparent, closed, idempotency_key)
+             values ($1, $2, $3, $4, 'epoch'::timestamptz + $5 * interval '1 microsecond', $6, $7, $8, $9, $10, $11)",
         )
         .bind(kind.as_str())
         .bind(name)
@@ -137,6 +141,7 @@ async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], af
         .bind(correlation)
         .bind(traceparent)
         .bind(task.closed)
+        .bind(idempotency_key)
         .execute(&mut *conn)
         .await?;
     }
@@ -157,7 +162,7 @@ pub(super) async fn may_have_happened(conn: &mut PgConnection, worker: Uuid) -> 
                   'idle', true, 'maybe', true)
          from farandole.tasks t
          cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n
-         cross join lateral (select 'claim/' || t.name || '/' || t.key || '/' || t.cause as scope) c
+         cross join lateral (select farandole.claim(t.name, t.key, t.cause) as scope) c
          left join lateral (select step, state from farandole.steps where scope = c.scope order by step desc limit 1) s on true
          where t.kind = 'effect'",
     )
@@ -178,6 +183,7 @@ mod tests {
             name: "n".to_owned(),
             key: "k".to_owned(),
             cause: Uuid::from_u128(cause),
+            idempotency_key: None,
             due: Timestamp::default(),
             target: None,
             effect: None,
@@ -190,8 +196,9 @@ mod tests {
         Change::Op(Op::Close { name: "n".to_owned(), key: "k".to_owned() })
     }
 
-    fn settled() -> Change {
-        Change::Settled(("n".to_owned(), "k".to_owned()))
+    /// By an older build when the cause is 0.
+    fn settled(cause: u128) -> Change {
+        Change::Settled(("n".to_owned(), "k".to_owned()), (cause > 0).then(|| Uuid::from_u128(cause)))
     }
 
     /// Causes, and whether each is closed.
@@ -207,19 +214,22 @@ mod tests {
     #[test]
     fn what_is_left_at_a_place() {
         use Kind::{Deadline, Effect};
-        let table: [Case; 8] = [
+        let table: [Case; 11] = [
             ("opened", vec![open(Effect, 1)], &[(1, false)]),
-            ("an outcome ends it", vec![open(Effect, 1), settled()], &[]),
+            ("an outcome ends it", vec![open(Effect, 1), settled(1)], &[]),
+            ("also one that doesn't say which", vec![open(Effect, 1), settled(0)], &[]),
             ("a closed effect may have started", vec![open(Effect, 1), close()], &[(1, true)]),
-            ("its outcome ends it, too", vec![open(Effect, 1), close(), settled()], &[]),
-            ("a closed deadline is gone", vec![open(Deadline, 1), close()], &[]),
-            ("opened anew", vec![open(Effect, 1), settled(), open(Effect, 2)], &[(2, false)]),
+            ("its outcome ends it, too", vec![open(Effect, 1), close(), settled(1)], &[]),
+            ("a closed deadline is gone", vec![open(Deadline, 1), open(Deadline, 2), close()], &[]),
+            ("opened anew", vec![open(Effect, 1), settled(1), open(Effect, 2)], &[(2, false)]),
+            ("two of one name and key", vec![open(Effect, 1), open(Effect, 2)], &[(1, false), (2, false)]),
+            ("one of them settled", vec![open(Effect, 1), open(Effect, 2), settled(1)], &[(2, false)]),
             (
                 "one of two settled: which isn't known",
-                vec![open(Effect, 1), open(Effect, 2), settled()],
-                &[(1, true), (2, false)],
+                vec![open(Effect, 1), open(Effect, 2), settled(0)],
+                &[(1, false), (2, false)],
             ),
-            ("a deadline gives way", vec![open(Deadline, 1), open(Deadline, 2)], &[(2, false)]),
+            ("a deadline stands beside another", vec![open(Deadline, 1), open(Deadline, 2)], &[(1, false), (2, false)]),
         ];
         for (what, changes, expected) in table {
             assert_eq!(left(changes), expected, "{what}");

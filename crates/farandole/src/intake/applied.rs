@@ -5,6 +5,7 @@
 
 use sqlx::PgConnection;
 
+use super::position::all_of;
 use crate::record::Record;
 
 /// Rows forgotten at a time: bounds the statement.
@@ -18,19 +19,26 @@ pub(super) struct Applied {
 }
 
 impl Applied {
-    /// Sets `stand` to false for those of `records` that were applied.
-    pub(super) async fn strike(&mut self, conn: &mut PgConnection, records: &[&Record], stand: &mut [bool]) -> sqlx::Result<()> {
+    /// Sets `stand` to false for those of `records` that `reader` applied.
+    pub(super) async fn strike(
+        &mut self,
+        conn: &mut PgConnection,
+        reader: &str,
+        records: &[&Record],
+        stand: &mut [bool],
+    ) -> sqlx::Result<()> {
         if self.none || records.is_empty() {
             return Ok(());
         }
         let (found, any): (Vec<i64>, bool) = sqlx::query_as(
             "select array(select ord from unnest($1::text[], $2::int[], $3::bigint[]) with ordinality r(topic, partition, record_offset, ord)
-                          join farandole.applied a using (topic, partition, record_offset)),
-                    exists(select from farandole.applied)",
+                          join farandole.applied a using (topic, partition, record_offset) where a.reader = $4),
+                    exists(select from farandole.applied where reader = $4)",
         )
         .bind(records.iter().map(|r| r.topic.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.partition).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.offset).collect::<Vec<_>>())
+        .bind(reader)
         .fetch_one(conn)
         .await?;
         self.none = !any;
@@ -43,16 +51,19 @@ impl Applied {
     }
 }
 
-/// Forgets those that a position is behind, some at a time.
-pub(super) async fn forget(conn: &mut PgConnection) -> sqlx::Result<u64> {
+/// Forgets those of `reader` that its position is behind, some at a time.
+pub(super) async fn forget(conn: &mut PgConnection, reader: &str) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "delete from farandole.applied where (topic, partition, record_offset) in (
+        "delete from farandole.applied where reader = $2 and (topic, partition, record_offset) in (
            select a.topic, a.partition, a.record_offset from farandole.applied a
-           where a.record_offset < (select (state->>'next_offset')::bigint from farandole.steps
-                                    where scope = 'position/' || a.topic || '/' || a.partition order by step desc limit 1)
+           where a.reader = $2
+             and a.record_offset < (select (state->>'next_offset')::bigint from farandole.steps
+                                    where scope = $3 || a.topic || '/' || a.partition order by step desc limit 1)
            limit $1)",
     )
     .bind(FORGOTTEN)
+    .bind(reader)
+    .bind(all_of(reader))
     .execute(conn)
     .await?;
     Ok(done.rows_affected())

@@ -167,7 +167,7 @@ impl<P: Processor> Context<P> {
 
     /// Reads the position, waiting for the database if need be, and starts a worker there. `None` at shutdown.
     pub(super) fn start(&self, at: &At) -> Option<i64> {
-        let scope = scope(&at.0, at.1);
+        let scope = scope(self.engine.reader(), &at.0, at.1);
         let (step, position) = self.runtime.block_on(async {
             let mut pause = Duration::from_millis(50);
             loop {

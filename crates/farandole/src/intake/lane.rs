@@ -124,7 +124,7 @@ async fn transaction<P: Processor>(
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
-    let mut source = Together { batches, limits, journal: engine.journal(), applied };
+    let mut source = Together { reader: engine.reader(), batches, limits, journal: engine.journal(), applied };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
@@ -135,6 +135,7 @@ async fn transaction<P: Processor>(
 
 /// The batches of several partitions as one source: moves their positions and parks what must be.
 struct Together<'a> {
+    reader: &'a str,
     batches: Vec<&'a Batch>,
     limits: Limits,
     journal: Option<Journal>,
@@ -148,8 +149,9 @@ impl<W: Sync> Source<W> for Together<'_> {
             records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
         }
         let at = |doing| Error::database(doing, works.len());
-        let mut stand = strangers::fresh(conn, &records).await.map_err(at("looking for foreign records"))?;
-        self.applied.strike(conn, &records, &mut stand).await.map_err(at("looking for inputs that are applied"))?;
+        let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
+        let struck = self.applied.strike(conn, self.reader, &records, &mut stand).await;
+        struck.map_err(at("looking for inputs that are applied"))?;
         Ok(stand)
     }
 
@@ -167,14 +169,14 @@ impl<W: Sync> Source<W> for Together<'_> {
             }
             if let Some((i, aggregate, fault)) = &batch.unreadable {
                 let (record, mut stands) = (&batch.items[*i].record, [true]);
-                let struck = self.applied.strike(conn, &[record], &mut stands).await;
+                let struck = self.applied.strike(conn, self.reader, &[record], &mut stands).await;
                 struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
                 if stands[0] {
                     parked.push(Parked { aggregate: aggregate.clone(), record, fault: Some(fault) });
                 }
             }
         }
-        parking::park(conn, self.journal.as_ref(), &parked, self.limits).await?;
+        parking::park(conn, self.reader, self.journal.as_ref(), &parked, self.limits).await?;
         let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
         step::append_many(conn, &moves).await.map_err(|e| match e {
             step::Error::Fenced { .. } => Error::Fenced(e.to_string()),

@@ -1,4 +1,5 @@
-//! Positions: where a partition's reader is, with the heads of the chains in it, as a step log.
+//! Positions: where a partition's reader is, with the heads of the chains in it, as a step log of scope
+//! `position/<reader>/<topic>/<partition>`.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,7 @@ use sqlx::PgConnection;
 
 use crate::chain::Head;
 use crate::record::Record;
+use crate::step;
 
 /// What the newest step of a partition says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -29,18 +31,25 @@ impl Position {
     }
 }
 
-pub(super) fn scope(topic: &str, partition: i32) -> String {
-    format!("position/{topic}/{partition}")
+pub(super) fn scope(reader: &str, topic: &str, partition: i32) -> String {
+    format!("{}{topic}/{partition}", all_of(reader))
 }
 
-/// All positions: topic/partition and position.
+/// What the scopes of a reader's positions begin with.
+pub(super) fn all_of(reader: &str) -> String {
+    format!("position/{}/", step::part(reader))
+}
+
+/// All positions of `reader`: topic/partition and position.
 ///
 /// # Errors
 /// The database's.
-pub async fn positions(conn: &mut PgConnection) -> sqlx::Result<Vec<(String, Position)>> {
+pub async fn positions(conn: &mut PgConnection, reader: &str) -> sqlx::Result<Vec<(String, Position)>> {
     let rows: Vec<(String, sqlx::types::Json<Position>)> = sqlx::query_as(
-        "select distinct on (scope) substr(scope, 10), state from farandole.steps where scope like 'position/%' order by scope, step desc",
+        "select distinct on (scope) substr(scope, length($1) + 1), state from farandole.steps
+         where scope >= $1 and scope < 'position0' and starts_with(scope, $1) and split_part(scope, '/', 4) <> '' order by scope, step desc",
     )
+    .bind(all_of(reader))
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(scope, state)| (scope, state.0)).collect())

@@ -1,63 +1,68 @@
-//! Records of foreign producers, told apart by `ce_source` and `ce_id`.
+//! Records of foreign producers, told apart by `ce_source` and `ce_id`, for each reader.
 //!
 //! They have no chain, so what was applied of them is remembered row by row, in the transaction that applies it, for
 //! [`REMEMBERED`]. A record that names no source or id can't be told apart, and is applied as often as it comes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgExecutor};
 
+use crate::parking;
 use crate::record::Record;
 
 /// Longer than any producer tries to send, and than a topic's usual retention of a week.
 const REMEMBERED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Rows forgotten at a time: bounds the statement.
 const FORGOTTEN: i64 = 10_000;
-/// Bytes of a source or id that are remembered as they are: an index takes some 2,700 together.
-const NAME: usize = 512;
 
 /// A foreign record's source and id, if it can be told apart.
-fn name(record: &Record) -> Option<(&str, &str)> {
+fn name(record: &Record) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     if record.header("farandole").is_some() {
         return None;
     }
     let (source, id) = (record.header("ce_source")?, record.header("ce_id")?);
-    (!id.is_empty() && source.len() <= NAME && id.len() <= NAME).then_some((source, id))
+    (!id.is_empty()).then(|| (parking::name(source.as_bytes()), parking::name(id.as_bytes())))
 }
 
-/// Whether each of `records` is to be applied: no foreign one that was before. Remembers those that are.
-pub(super) async fn fresh(conn: &mut PgConnection, records: &[&Record]) -> sqlx::Result<Vec<bool>> {
+/// Whether each of `records` is to be applied by `reader`: no foreign one that was before. Remembers those that are.
+pub(super) async fn fresh(conn: &mut PgConnection, reader: &str, records: &[&Record]) -> sqlx::Result<Vec<bool>> {
     let names: Vec<_> = records.iter().map(|record| name(record)).collect();
     let (mut sources, mut ids) = (Vec::new(), Vec::new());
     for (source, id) in names.iter().flatten() {
-        sources.push(*source);
-        ids.push(*id);
+        sources.push(source.as_ref());
+        ids.push(id.as_ref());
     }
     if ids.is_empty() {
         return Ok(vec![true; names.len()]);
     }
     // Sorted, so that two transactions with the same names don't deadlock.
     let new: Vec<(String, String)> = sqlx::query_as(
-        r#"insert into farandole.strangers (source, id)
-           select distinct s, i from unnest($1::text[], $2::text[]) as t(s, i) order by 1, 2
+        // Of what was remembered before rows said whose they are, a reader that goes on from there knows all.
+        r#"insert into farandole.strangers (reader, source, id)
+           select distinct $3::text, s, i from unnest($1::text[], $2::text[]) as t(s, i)
+           where not exists (select from farandole.strangers o where o.source = t.s and o.id = t.i
+                             and o.reader = (select '' from farandole.readers r where r.reader = $3 and r.adopted))
+           order by 2, 3
            on conflict do nothing returning source, id"#,
     )
     .bind(&sources)
     .bind(&ids)
+    .bind(reader)
     .fetch_all(conn)
     .await?;
     let mut new: HashSet<(String, String)> = new.into_iter().collect();
     // The first of a name takes it; a repetition in the same batch finds it gone.
-    let mut first = |(source, id): (&str, &str)| new.remove(&(source.to_owned(), id.to_owned()));
+    let mut first = |(source, id): (Cow<'_, str>, Cow<'_, str>)| new.remove(&(source.into_owned(), id.into_owned()));
     Ok(names.into_iter().map(|name| name.is_none_or(&mut first)).collect())
 }
 
-/// Forgets what is old enough, some at a time.
+/// Forgets what is old enough, whoever's it is, some at a time.
 pub(crate) async fn forget(conn: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "delete from farandole.strangers where (source, id) in (
-           select source, id from farandole.strangers where seen_at < clock_timestamp() - make_interval(secs => $1)
+        "delete from farandole.strangers where (reader, source, id) in (
+           select reader, source, id from farandole.strangers where seen_at < clock_timestamp() - make_interval(secs => $1)
            order by seen_at limit $2)",
     )
     .bind(REMEMBERED.as_secs_f64())

@@ -29,19 +29,20 @@ pub struct Queue {
     pub reason: String,
 }
 
-/// What is parked, the oldest first; at most 1,000 queues.
+/// What `reader` has parked, the oldest first; at most 1,000 queues.
 ///
 /// # Errors
 /// The database's.
-pub async fn list(conn: impl PgExecutor<'_>) -> sqlx::Result<Vec<Queue>> {
+pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Queue>> {
     type Row = (String, i64, i64, i32, i64, String, i32, i64, String);
     let rows: Vec<Row> = sqlx::query_as(
         "select first.aggregate, n, (extract(epoch from parked_at) * 1000000)::bigint, attempts,
                 (extract(epoch from retry_at) * 1000000)::bigint, topic, partition, record_offset, reason
-         from (select aggregate, min(seq) as seq, count(*) as n from farandole.parked group by aggregate) first
+         from (select aggregate, min(seq) as seq, count(*) as n from farandole.parked where reader = $2 group by aggregate) first
          join farandole.parked using (seq) order by first.seq limit $1",
     )
     .bind(LISTED)
+    .bind(reader)
     .fetch_all(conn)
     .await?;
     let queue = |(aggregate, inputs, since, attempts, next_try, topic, partition, offset, reason): Row| Queue {
@@ -56,13 +57,14 @@ pub async fn list(conn: impl PgExecutor<'_>) -> sqlx::Result<Vec<Queue>> {
     Ok(rows.into_iter().map(queue).collect())
 }
 
-/// Has the service try an aggregate's inputs within a second; false when nothing of it is parked.
+/// Has `reader` try an aggregate's inputs within a second; false when nothing of it is parked.
 ///
 /// # Errors
 /// The database's.
-pub async fn retry(conn: impl PgExecutor<'_>, aggregate: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query("update farandole.parked set retry_at = clock_timestamp() where aggregate = $1")
+pub async fn retry(conn: impl PgExecutor<'_>, reader: &str, aggregate: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query("update farandole.parked set retry_at = clock_timestamp() where reader = $2 and aggregate = $1")
         .bind(aggregate)
+        .bind(reader)
         .execute(conn)
         .await?;
     Ok(done.rows_affected() > 0)
@@ -77,12 +79,13 @@ pub enum Which {
     All,
 }
 
-/// Gives parked inputs up, for a reason, and says which. What waited behind them is tried within a second.
+/// Gives inputs up that `reader` has parked, for a reason, and says which. What waited behind them is tried within a second.
 ///
 /// # Errors
 /// The database's, and the journal's.
 pub async fn drop(
     conn: &mut PgConnection,
+    reader: &str,
     journal: &Journal,
     aggregate: &str,
     which: Which,
@@ -94,13 +97,14 @@ pub async fn drop(
     // A release that is under way has them locked, and is waited for: what it processes is not dropped.
     let rows: Vec<(i64, String, i32, i64, i64)> = sqlx::query_as(
         "select seq, topic, partition, record_offset, (extract(epoch from clock_timestamp()) * 1000000)::bigint
-         from farandole.parked where aggregate = $1 order by seq limit $2 for update",
+         from farandole.parked where reader = $3 and aggregate = $1 order by seq limit $2 for update",
     )
     .bind(aggregate)
     .bind(match which {
         Which::First => Some(1_i64),
         Which::All => None,
     })
+    .bind(reader)
     .fetch_all(&mut *tx)
     .await
     .map_err(at("locking parked inputs"))?;
@@ -109,11 +113,7 @@ pub async fn drop(
         .execute(&mut *tx)
         .await
         .map_err(at("dropping"))?;
-    sqlx::query("update farandole.parked set retry_at = clock_timestamp() where aggregate = $1")
-        .bind(aggregate)
-        .execute(&mut *tx)
-        .await
-        .map_err(at("waking what waited behind"))?;
+    retry(&mut *tx, reader, aggregate).await.map_err(at("waking what waited behind"))?;
     let now = Timestamp::from_micros(rows.first().map_or(0, |row| row.4));
     let places: Vec<Place> =
         rows.into_iter().map(|(_, topic, partition, offset, _)| Place { topic, partition, offset }).collect();

@@ -28,11 +28,11 @@ const ROWS: i64 = 200;
 const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 
 /// Gauges of what is parked.
-async fn sample(sessions: &Sessions) -> sqlx::Result<()> {
-    let count = sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked");
+async fn sample(sessions: &Sessions, reader: &str) -> sqlx::Result<()> {
+    let count = sqlx::query_as("select count(*), count(distinct aggregate) from farandole.parked where reader = $1").bind(reader);
     let (inputs, keys): (i64, i64) = asked!(sessions, conn => count.fetch_one(conn))?;
-    metrics::gauge!("farandole_parked_inputs").set(inputs as f64);
-    metrics::gauge!("farandole_parked_keys").set(keys as f64);
+    metrics::gauge!("farandole_parked_inputs", "reader" => reader.to_owned()).set(inputs as f64);
+    metrics::gauge!("farandole_parked_keys", "reader" => reader.to_owned()).set(keys as f64);
     Ok(())
 }
 
@@ -46,12 +46,12 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
         }
         rounds += 1;
         if rounds % SAMPLE == 1
-            && let Err(error) = sample(engine.sessions()).await
+            && let Err(error) = sample(engine.sessions(), engine.reader()).await
         {
             tracing::debug!(error = chain_of(&error), "parked inputs can't be counted; trying again later");
         }
         if rounds.is_multiple_of(TIDY)
-            && let Err(error) = asked!(engine.sessions(), conn => crate::intake::forget(conn))
+            && let Err(error) = asked!(engine.sessions(), conn => crate::intake::forget(conn, engine.reader()))
         {
             tracing::debug!(error = chain_of(&error), "old foreign records not forgotten; trying again later");
         }
@@ -63,17 +63,19 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
 
 async fn round<P: Processor>(engine: &P) -> Result<(), Error> {
     let due = sqlx::query_scalar(
-        "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked order by aggregate, seq) first
+        "select aggregate from (select distinct on (aggregate) aggregate, retry_at from farandole.parked where reader = $2
+                                order by aggregate, seq) first
          where retry_at <= clock_timestamp() limit $1",
     )
-    .bind(AGGREGATES);
+    .bind(AGGREGATES)
+    .bind(engine.reader());
     let due: Vec<String> =
         asked!(engine.sessions(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
     for aggregate in due {
         if let Err(error) = release(engine, &aggregate).await {
             tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
             let reason = chain_of(&error);
-            asked!(engine.sessions(), conn => postpone(conn, &aggregate, &reason))
+            asked!(engine.sessions(), conn => postpone(conn, engine.reader(), &aggregate, &reason))
                 .map_err(Error::database("postponing a release", 1))?;
         }
     }
@@ -87,7 +89,7 @@ struct Row {
 
 /// Runs an aggregate's parked inputs, oldest first, until one fails.
 async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error> {
-    let rows = rows(engine.sessions(), aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
+    let rows = rows(engine, aggregate).await.map_err(Error::database("reading parked inputs", 1))?;
     let ids = rows.iter().filter_map(|r| r.record.schema_id());
     if let Err(error) = engine.codec().prepare(ids).await {
         tracing::debug!(error = chain_of(&error), "schemas of parked inputs are not there yet");
@@ -109,11 +111,12 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     }
     if works.is_empty() && done.is_empty() {
         let reason = fault.map_or_else(String::new, |f| f.reason);
-        return asked!(engine.sessions(), conn => postpone(conn, aggregate, &reason))
+        return asked!(engine.sessions(), conn => postpone(conn, engine.reader(), aggregate, &reason))
             .map_err(Error::database("postponing a release", 1));
     }
     let first = works.len().min(1);
-    let mut source = Release { aggregate: aggregate.to_owned(), journal: engine.journal(), waiting, done };
+    let (reader, aggregate) = (engine.reader().to_owned(), aggregate.to_owned());
+    let mut source = Release { reader, aggregate, journal: engine.journal(), waiting, done };
     match engine.run(&mut works, &mut source).await {
         // One of several can't be stored: take the first alone, so that what can go on does.
         Err(error) if error.is_data() && works.len() > first => {
@@ -125,13 +128,15 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     }
 }
 
-async fn rows(sessions: &Sessions, aggregate: &str) -> sqlx::Result<Vec<Row>> {
+async fn rows<P: Processor>(engine: &P, aggregate: &str) -> sqlx::Result<Vec<Row>> {
     let rows = sqlx::query(
-        "select seq, topic, partition, record_offset, key, value, headers from farandole.parked where aggregate = $1 order by seq limit $2",
+        "select seq, topic, partition, record_offset, key, value, headers from farandole.parked
+         where reader = $3 and aggregate = $1 order by seq limit $2",
     )
     .bind(aggregate)
-    .bind(ROWS);
-    let rows = asked!(sessions, conn => rows.fetch_all(conn))?;
+    .bind(ROWS)
+    .bind(engine.reader());
+    let rows = asked!(engine.sessions(), conn => rows.fetch_all(conn))?;
     rows.iter()
         .map(|row| {
             let headers: Json<Vec<Header>> = row.try_get(6)?;
@@ -149,15 +154,16 @@ async fn rows(sessions: &Sessions, aggregate: &str) -> sqlx::Result<Vec<Row>> {
 }
 
 /// Puts off the next try, by twice the last pause and up to half as much again, so that many don't come back together.
-async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> sqlx::Result<()> {
+async fn postpone(conn: impl PgExecutor<'_>, reader: &str, aggregate: &str, reason: &str) -> sqlx::Result<()> {
     sqlx::query(
         "update farandole.parked set attempts = attempts + 1, reason = $2, head = true,
            retry_at = clock_timestamp() + least($3, power(2, least(attempts, 20))) * (1 + random() / 2) * interval '1 second'
-         where seq = (select min(seq) from farandole.parked where aggregate = $1)",
+         where seq = (select min(seq) from farandole.parked where reader = $4 and aggregate = $1)",
     )
     .bind(aggregate)
     .bind(short(reason))
     .bind(LONGEST_PAUSE_SECONDS)
+    .bind(reader)
     .execute(conn)
     .await?;
     Ok(())
@@ -165,6 +171,7 @@ async fn postpone(conn: impl PgExecutor<'_>, aggregate: &str, reason: &str) -> s
 
 /// The parked rows of one aggregate, as the source of a batch.
 struct Release {
+    reader: String,
     aggregate: String,
     journal: Option<Journal>,
     /// Those of the works, and those that say nothing to this service.
@@ -214,7 +221,7 @@ impl<W: Sync> Source<W> for Release {
             _ => None,
         });
         if let Some(reason) = stuck {
-            postpone(conn, &self.aggregate, reason).await.map_err(at("postponing a release"))?;
+            postpone(conn, &self.reader, &self.aggregate, reason).await.map_err(at("postponing a release"))?;
         } else if !seqs.is_empty() {
             tracing::info!(aggregate = self.aggregate, inputs = seqs.len(), "released");
         }

@@ -52,6 +52,30 @@ pub enum Error {
         /// Of the server.
         found: String,
     },
+    /// The database is another service's.
+    #[error(
+        "this database's outbox and tasks are those of service `{owner}`, and `{service}` can't share them: give `{service}` a \
+         database of its own. If it is `{owner}` renamed, give it its name back: its consumers know its events as those of `{owner}`"
+    )]
+    Owner {
+        /// In its row.
+        owner: String,
+        /// Who asks.
+        service: String,
+    },
+    /// The service would publish to another topic than before.
+    #[error(
+        "the events of this database are in topic {own}, which is the log of its state; `{service}` would go on in {topic}. Set its \
+         name or `topics.prefix` back, or give it an empty database"
+    )]
+    OwnTopic {
+        /// Who asks.
+        service: String,
+        /// Where it published until now.
+        own: String,
+        /// Where it would.
+        topic: String,
+    },
     /// A heal has begun and not ended.
     #[error("the database is being healed, or that was broken off: `{service} heal --execute` ends it")]
     Healing {
@@ -125,7 +149,14 @@ pub enum Error {
 impl Error {
     /// Whether waiting can't help: somebody must act first.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::PartitionCount { .. } | Self::Continuity { .. } | Self::SystemIdentifier { .. })
+        matches!(
+            self,
+            Self::PartitionCount { .. }
+                | Self::Continuity { .. }
+                | Self::SystemIdentifier { .. }
+                | Self::Owner { .. }
+                | Self::OwnTopic { .. }
+        )
     }
 
     /// Whether another relay took over.

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::error::Error;
+use super::owner;
 use super::state::{SCOPE, State};
 use crate::step;
 
@@ -111,6 +112,7 @@ pub(crate) async fn take(pool: &PgPool, service: &str, me: Uuid, lease: Duration
     within("taking the lease", async {
         let asked = Instant::now();
         let Look { step, mut state, system, now } = look(&mut conn).await?;
+        owner::claim(&mut conn, service, step.is_none()).await?;
         match purpose {
             Purpose::Heal => state.healing = true,
             Purpose::Publish if state.system != system => {

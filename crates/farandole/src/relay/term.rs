@@ -30,7 +30,7 @@ use super::produce::{Producer, client_config};
 use super::publish::Publisher;
 use super::read::{self, Row, Unsent};
 use super::state::{InFlight, Snapshot, State};
-use super::{Config, Status, continuity};
+use super::{Config, Status, continuity, owner};
 
 pub(crate) struct Term {
     config: Arc<Config>,
@@ -71,6 +71,9 @@ impl Term {
             Err(e) => return give_up(log, state, None, e).await,
         };
         if let Err(e) = compare(&mut reader, &config, &kafka, &producer, &mut state).await {
+            return give_up(log, state, Some(producer), e).await;
+        }
+        if let Err(e) = within("looking whose database this is", owner::record(&mut reader, &config.service)).await {
             return give_up(log, state, Some(producer), e).await;
         }
         let out = Publisher::new(&config.service, log, producer, state);

@@ -134,6 +134,7 @@ impl Error {
             Self::Database { .. } => true,
             Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
             Self::Topics(e) => e.is_passing(),
+            Self::Relay(e) => !e.is_fatal(),
             Self::Schemas(e) => e.is_passing(),
             _ => false,
         }

@@ -17,7 +17,8 @@ impl<P: Participant, E> Service<P, E> {
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
         let mut conn = connect(config).await?;
-        let queues = operate::list(&mut conn).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
+        let queues =
+            operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
         let _ = conn.close().await; // only read
         queues
     }
@@ -28,7 +29,7 @@ impl<P: Participant, E> Service<P, E> {
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
         let mut conn = connect(config).await?;
-        let found = operate::retry(&mut conn, aggregate).await;
+        let found = operate::retry(&mut conn, P::NAME, aggregate).await;
         match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
             true => Ok(()),
             false => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
@@ -52,7 +53,7 @@ impl<P: Participant, E> Service<P, E> {
         let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
         codec.register(&topics::journal("", &own), journal::TYPES).await.map_err(Error::Schemas)?;
         let mut conn = connect(config).await?;
-        let dropped = operate::drop(&mut conn, &Journal::beside(&own, codec), aggregate, which, reason, by).await;
+        let dropped = operate::drop(&mut conn, P::NAME, &Journal::beside(&own, codec), aggregate, which, reason, by).await;
         pools.close().await;
         match dropped.map_err(Error::Parked)? {
             places if places.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),

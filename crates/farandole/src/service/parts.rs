@@ -141,6 +141,7 @@ fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake
         bootstrap: config.kafka.bootstrap.clone(),
         properties: config.kafka.properties.clone(),
         group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
+        reader: P::NAME.to_owned(),
         instance: config.intake.instance.clone(),
         topics: P::HEARS.iter().map(|topic| name(topic)).collect(),
         lanes: config.intake.lanes,

@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::wait::Patience;
-use super::{Api, Error, Missing, Service, migrate, parts};
+use super::{Api, Error, Missing, Service, migrate, own, parts};
 use crate::agenda::Effects;
 use crate::codec::Codec;
 use crate::config::{Config, Http};
@@ -186,6 +186,7 @@ async fn start<P: Participant, E: Effects<P>>(
 ) -> Result<(), Error> {
     let patience = Patience { checks, limit: None };
     migrate::tables(&patience, &service.migrations, config, missing).await?;
+    own::enter::<P>(&patience, config, &service.mappings).await?;
     let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(service.written);
     migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
 

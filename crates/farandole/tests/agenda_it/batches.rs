@@ -8,7 +8,7 @@ use farandole::engine::{Engine, Error, Idempotency, NoSource, Origin, Source, Ve
 use farandole::outbox::MAX_RECORD;
 use farandole::parking::{self, Limits, Parked};
 use farandole::record::{Header, Record};
-use farandole::{Body, Codec, Message as _};
+use farandole::{Body, Codec, Message as _, Participant as _};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -173,10 +173,11 @@ impl Source<Work<Chronicle>> for Feed<'_> {
         let record = &self.0.0;
         match &verdicts[0] {
             Verdict::Parked(fault) => {
-                parking::park(conn, Some(&self.1), &[Parked { aggregate, record, fault: Some(fault) }], limits).await
+                parking::park(conn, Chronicle::NAME, Some(&self.1), &[Parked { aggregate, record, fault: Some(fault) }], limits)
+                    .await
             }
             Verdict::Held { .. } => {
-                parking::park(conn, Some(&self.1), &[Parked { aggregate, record, fault: None }], limits).await
+                parking::park(conn, Chronicle::NAME, Some(&self.1), &[Parked { aggregate, record, fault: None }], limits).await
             }
             _ => Ok(()),
         }

@@ -21,12 +21,13 @@ async fn each_is_decided_once_and_not_before_it_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_one_is_gone_and_a_later_one_replaces_it() {
+async fn a_closed_one_is_gone_and_one_that_is_opened_anew_is_moved() {
     let world = World::new().await;
     let soon = format!("wait {}", world.now().await + 100_000);
     let late = format!("wait {}", world.now().await + 3_600_000_000);
-    world.tell([("closed", soon.as_str()), ("moved", &soon), ("moved at once", &soon), ("moved at once", &late)]).await;
-    world.tell([("closed", "unwait"), ("moved", &late)]).await;
+    let at_once = [("moved at once", soon.as_str()), ("moved at once", "unwait"), ("moved at once", late.as_str())];
+    world.tell([("closed", soon.as_str()), ("moved", &soon)].into_iter().chain(at_once)).await;
+    world.tell([("closed", "unwait"), ("moved", "unwait"), ("moved", &late)]).await;
     let worker = world.start(&Bank::quick(), Config::default());
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     assert_eq!(world.count("select count(*) from stories where story like '%rang%'").await, 0);

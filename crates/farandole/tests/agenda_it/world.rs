@@ -174,13 +174,9 @@ impl World {
         let sandbox = stage::Stage::shared().sandbox().await.unwrap();
         let database = sandbox.database("agenda").await.unwrap();
         let pool = PgPoolOptions::new().max_connections(12).connect(&database.url).await.unwrap();
-        for sql in [
-            include_str!("../../migrations/0001_kit.sql"),
-            "create table farandole.outbox_all partition of farandole.outbox for values from (minvalue) to (maxvalue);
-             create table stories (key text collate \"C\" primary key, story text not null)",
-        ] {
-            sqlx::raw_sql(sql).execute(&pool).await.unwrap();
-        }
+        farandole::migrate(&pool).await.unwrap();
+        let stories = "create table stories (key text collate \"C\" primary key, story text not null)";
+        sqlx::raw_sql(stories).execute(&pool).await.unwrap();
         Self { pool }
     }
 

@@ -76,7 +76,7 @@ impl Place {
 
 async fn pool(url: &str) -> PgPool {
     let pool = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
-    sqlx::raw_sql(include_str!("../../migrations/0001_kit.sql")).execute(&pool).await.unwrap();
+    farandole::migrate(&pool).await.unwrap();
     pool
 }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use farandole::chain::{Head, Link, Place, Verdict, judge};
-use farandole::relay::{Config, Error, Relay, Role, Status, partitions};
+use farandole::relay::{Config, Error, Relay, Role, Status};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Executor, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 use stage::Stage;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -67,8 +67,7 @@ impl World {
         let sandbox = stage.sandbox().await.unwrap();
         let url = sandbox.database("relay").await.unwrap().url;
         let pool = pool(&url, 24).await;
-        pool.execute(include_str!("../../migrations/0001_kit.sql")).await.unwrap();
-        partitions::ensure(&pool).await.unwrap();
+        farandole::migrate(&pool).await.unwrap();
         Self { pool, url, kafka: stage.kafka().to_owned(), prefix: sandbox.prefix }
     }
 

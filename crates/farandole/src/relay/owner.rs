@@ -1,0 +1,62 @@
+//! Whose database this is: of one service, which is named in its row of `farandole.owner`.
+//!
+//! Outbox, relay state, tasks and answers don't say whose they are, since all are the owner's. A service, or a relay, of another
+//! name refuses to work: it would publish the owner's events under its own name, and the owner's consumers would find their
+//! chains ended for good.
+
+use sqlx::PgConnection;
+
+use super::error::Error;
+use super::state::{SCOPE, State};
+use crate::step;
+
+const DOING: &str = "looking whose database this is";
+
+/// Refuses when the database is another service's. One that has no owner yet is taken if nothing was published from it.
+pub(crate) async fn claim(conn: &mut PgConnection, service: &str, is_fresh: bool) -> Result<(), Error> {
+    if is_fresh {
+        return record(conn, service).await;
+    }
+    let owner: Option<String> =
+        sqlx::query_scalar("select service from farandole.owner").fetch_optional(conn).await.map_err(Error::database(DOING))?;
+    match owner {
+        Some(owner) if owner != service => Err(Error::Owner { owner, service: service.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a database that has no owner yet, once it is sure that what was published from it was published under this name.
+pub(crate) async fn record(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
+    sqlx::query("insert into farandole.owner (service) values ($1) on conflict do nothing")
+        .bind(service)
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database(DOING))?;
+    Box::pin(claim(conn, service, false)).await
+}
+
+/// The same for a service with a topic of its own, which has to stay the same topic: it is the log of the service's state.
+pub(crate) async fn claim_with_topic(conn: &mut PgConnection, service: &str, topic: &str) -> Result<(), Error> {
+    claim(conn, service, false).await?;
+    let state = step::latest::<State>(&mut *conn, SCOPE).await?.map(|(_, state)| state.partitions).unwrap_or_default();
+    // Before there was a row to say so, a service is known by its topic, which has a journal beside it.
+    let known = state.keys().find(|topic| state.contains_key(&crate::topics::journal("", topic))).cloned();
+    let owner: Option<Option<String>> = sqlx::query_scalar("select topic from farandole.owner")
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(Error::database(DOING))?;
+    match owner.flatten().or(known.filter(|_| !state.contains_key(topic))) {
+        Some(own) if own != topic => return Err(Error::OwnTopic { service: service.to_owned(), own, topic: topic.to_owned() }),
+        _ => {}
+    }
+    sqlx::query(
+        "insert into farandole.owner (service, topic) values ($1, $2)
+         on conflict (one) do update set topic = excluded.topic where owner.service = excluded.service and owner.topic is null",
+    )
+    .bind(service)
+    .bind(topic)
+    .execute(&mut *conn)
+    .await
+    .map_err(Error::database(DOING))?;
+    claim(conn, service, false).await
+}

@@ -1,0 +1,32 @@
+//! What a service makes sure of before it decides anything: that the database is its own, and which of its rows are.
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::wait::Patience;
+use super::{Error, parts};
+use crate::config::Config;
+use crate::participant::Participant;
+use crate::relay::owner;
+use crate::{intake, topics};
+
+/// Refuses another service's database, and takes what of it doesn't say whose it is.
+pub(super) async fn enter<P: Participant>(
+    patience: &Patience<'_>,
+    config: &Config,
+    mappings: &parts::Mappings,
+) -> Result<(), Error> {
+    let options = &parts::connect_options(&config.database)?;
+    let prefix = &config.topics.prefix;
+    let topic = &topics::own(prefix, P::NAME);
+    let heard: &Vec<String> = &P::HEARS.iter().map(|topic| parts::heard(prefix, mappings, topic)).collect();
+    patience
+        .until("migrated", || async move {
+            let failed = |source| Error::Database { doing: "looking whose database this is", source };
+            let mut conn = PgConnection::connect_with(options).await.map_err(failed)?;
+            owner::claim_with_topic(&mut conn, P::NAME, topic).await.map_err(Error::Relay)?;
+            intake::enter(&mut conn, P::NAME, heard).await.map_err(failed)?;
+            let _ = conn.close().await; // what was done is committed
+            Ok(())
+        })
+        .await
+}
