@@ -12,7 +12,8 @@
 //!
 //! **While running**, encoding and decoding are pure and synchronous. The schemas behind the ids of a batch are loaded
 //! before it, with [`Codec::prepare`]: from memory, the database, the registry, in this order. So what decoding can
-//! meet is bad data, which parks, and what preparing can meet is trouble that ends, which is waited for.
+//! meet is bad data, which parks, and what preparing can meet is trouble that ends, which is waited for. An id that the registry
+//! alone has no answer for, while it answers for others, counts as the former: its values park and are tried again.
 //!
 //! **Two ways to decode.** A value whose schema is ours, but for docs and defaults, is read straight from the bytes; one
 //! written by an older or newer release goes through Avro's resolution. Which one is decided once an id.
@@ -32,6 +33,7 @@ mod store;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{StreamExt, stream};
@@ -42,13 +44,15 @@ use self::{
     frame::split,
     registry::{Found, Registry},
     schema::{Parsed, fingerprint, intern},
-    state::State,
+    state::{Slot, State},
 };
 use crate::RecordType;
-use crate::engine::Sessions;
+use crate::engine::{Sessions, chain_of};
 
 /// Schema look-ups at the registry at the same time.
 const LOOKUPS: usize = 8;
+/// An id that no registry has given out. That it says so is an answer.
+const NOBODYS: i32 = i32::MAX;
 
 /// Encodes and decodes. Clones share everything but the format that they write.
 #[derive(Clone)]
@@ -189,11 +193,11 @@ impl Codec {
 
     /// Loads the schemas behind `ids`, those in front of a batch's values ([`Codec::schema_id`]). Free when all are held.
     ///
-    /// An id that the registry doesn't know is no error here: decoding says [`Error::UnknownSchema`]. It is asked for
-    /// again after 10 seconds.
+    /// An id that the registry doesn't know, or of which it alone says nothing usable, is no error here: decoding tells. It is asked
+    /// for again after 10 seconds, later after up to 5 minutes.
     ///
     /// # Errors
-    /// Passing, always but for [`Error::Refused`]: the registry or the database can't be reached.
+    /// Passing, always: the registry answers for no id, or the database can't be reached.
     pub async fn prepare(&self, ids: impl IntoIterator<Item = i32>) -> Result<(), Error> {
         let mut missing = self.read().missing(ids);
         let (false, Some(remote)) = (missing.is_empty(), &self.remote) else { return Ok(()) };
@@ -202,24 +206,51 @@ impl Codec {
             missing.remove(&id);
             self.add(id, &text);
         }
-        let lookups = missing.into_iter().map(async |id| (id, remote.registry.schema(id).await));
+        let count = missing.len();
+        let (failed, why) = self.look_up(remote, missing).await?;
+        let Some(why) = why else { return Ok(()) };
+        // Trouble with one id isn't the registry's trouble. It answers if it has answered for others, or does for one that it knows.
+        // Only what fails once more after that is the id's: the registry may just have come back.
+        let known = self.read().some_id().unwrap_or(NOBODYS);
+        if failed.len() == count && remote.registry.schema(known).await.is_err() {
+            return Err(why);
+        }
+        let (failed, why) = self.look_up(remote, failed).await?;
+        let reason: Arc<str> = why.map(|error| chain_of(&error)).unwrap_or_default().into();
+        for id in failed {
+            tracing::warn!(id, reason = &*reason, "the registry answers, but not for this schema; what is written with it parks");
+            self.write().doubt(id, Some(Slot::Withheld(reason.clone())));
+        }
+        Ok(())
+    }
+
+    /// Asks the registry for `ids`; gives those for which it had no answer, and the last reason.
+    async fn look_up(&self, remote: &Remote, ids: BTreeSet<i32>) -> Result<(BTreeSet<i32>, Option<Error>), Error> {
+        let lookups = ids.into_iter().map(async |id| (id, remote.registry.schema(id).await));
         let answers: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS).collect().await;
-        let (mut found, mut failed) = (Vec::new(), None);
+        let (mut found, mut failed, mut why) = (Vec::new(), BTreeSet::new(), None);
         for (id, answer) in answers {
             match answer {
-                Ok(Found::Avro(text)) => {
-                    self.add(id, &text);
-                    found.push((id, text));
+                // Kept for good once it can be read: what can't may be somebody's else answer, and is asked for again.
+                Ok(Found::Avro(text)) => match intern(&text) {
+                    Ok(schema) => {
+                        self.write().add(id, schema);
+                        found.push((id, text));
+                    }
+                    Err(reason) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
+                },
+                Ok(Found::Foreign(reason)) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
+                Ok(Found::Nothing) => self.write().doubt(id, None),
+                Err(error) => {
+                    failed.insert(id);
+                    why = Some(error);
                 }
-                Ok(Found::Foreign(reason)) => self.write().add_unusable(id, &reason),
-                Ok(Found::Nothing) => self.write().add_absent(id),
-                Err(error) => failed = Some(error),
             }
         }
         if !found.is_empty() {
             store::keep_schemas(&remote.sessions, &found).await?;
         }
-        failed.map_or(Ok(()), Err)
+        Ok((failed, why))
     }
 
     /// `value`, of the registered type `name`, as bytes.
@@ -285,7 +316,7 @@ impl Codec {
     fn add(&self, id: i32, text: &str) {
         match intern(text) {
             Ok(schema) => self.write().add(id, schema),
-            Err(reason) => self.write().add_unusable(id, &reason),
+            Err(reason) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
         }
     }
 

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{self, Engine, Idempotency, NoSource, Origin, Verdict, Work};
 use crate::participant::{Body, Participant};
 use crate::problem::{Answer, Problem};
+use crate::trouble::{Trouble, Troubled as _};
 
 /// Commands that may wait. More than a few batches' worth would only wait to time out, so further ones are told to come back.
 const WAITING: usize = 2_000;
 /// Commands a batch: round trips are shared by so many that more gain nothing, and a batch stays within some 10 ms.
 const BATCH: usize = 500;
-/// Tries of a batch that the database ended because it met another one; beyond that it is trouble that the caller should know of.
+/// Tries of a batch that the database ended because it met another one, or on sessions that can't work; beyond that it is trouble that the caller should know of.
 const TRIES: u32 = 5;
 
 /// Where commands are handed in.
@@ -95,7 +96,7 @@ impl<P: Participant> Runner<P> {
     }
 
     async fn batch(&self, asked: Vec<Asked<P>>) {
-        // A batch with a command that the database refuses is split until the culprit is alone: one's fault isn't another's.
+        // A batch that the database refuses is split until what it refuses is alone, or small enough: one's fault isn't another's.
         let mut parts = vec![asked];
         while let Some(part) = parts.pop() {
             let (mut works, mut replies): (Vec<_>, Vec<_>) = part.into_iter().map(|a| (a.work, a.reply)).unzip();
@@ -105,7 +106,7 @@ impl<P: Participant> Runner<P> {
                         let _ = reply.send(told(verdict)); // a caller that has gone needs no answer
                     }
                 }
-                Err(error) if error.is_data() && works.len() > 1 => {
+                Err(error) if error.trouble().halves() && !error.maybe_happened() && works.len() > 1 => {
                     let half = works.len() / 2;
                     let (late_works, late_replies) = (works.split_off(half), replies.split_off(half));
                     for (works, replies) in [(late_works, late_replies), (works, replies)] {
@@ -114,7 +115,7 @@ impl<P: Participant> Runner<P> {
                 }
                 Err(error) => {
                     tracing::error!(error = engine::chain_of(&error), commands = works.len(), "commands not decided");
-                    let problem = if error.is_data() {
+                    let problem = if error.trouble() == Trouble::Input {
                         Problem::new(500, "cannot-be-stored", "this request can't be stored; the operator has been told")
                     } else {
                         unknown()
@@ -131,7 +132,12 @@ impl<P: Participant> Runner<P> {
         let mut tries = 1;
         loop {
             match self.engine.run(works, &mut NoSource).await {
-                Err(error) if error.is_collision() && tries < TRIES => {
+                // On a session that can't work nothing has happened; the next one may.
+                Err(error)
+                    if matches!(error.trouble(), Trouble::Collision | Trouble::Session)
+                        && !error.maybe_happened()
+                        && tries < TRIES =>
+                {
                     tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5)).await;
                     tries += 1;
                 }

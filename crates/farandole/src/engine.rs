@@ -34,6 +34,7 @@ use crate::participant::{Body, Input, Participant};
 use crate::problem::{Answer, Problem};
 use crate::record::{Record, Said};
 use crate::time::Timestamp;
+use crate::trouble::{Trouble, Troubled};
 
 /// One input and where it came from.
 #[derive(Debug)]
@@ -201,40 +202,40 @@ impl Error {
         move |source| Self::Database { doing, inputs, source }
     }
 
-    /// Whether some input of the batch is the cause, so that the others would pass without it: bad data (SQLSTATE classes 22
-    /// and 23, and 54 for what is too large), a row that isn't as this build knows it, or a panic. Everything else is trouble
-    /// of the system, and ends by itself or by an operator.
-    pub fn is_data(&self) -> bool {
+    /// Whether trying each owner's part alone may help: everything but a dependency that is away for all.
+    pub(crate) fn is_somebodys(&self) -> bool {
+        !matches!(self, Self::Database { .. }) || self.trouble() != Trouble::Dependency
+    }
+
+    /// Whether the batch may have happened although it failed: nobody knows how its commit ended.
+    pub(crate) fn maybe_happened(&self) -> bool {
         match self {
-            // A check that no constraint names is the outbox without a partition for its rows.
-            Self::Database { source: sqlx::Error::Database(e), .. } => e.code().is_some_and(|code| match code.as_ref() {
-                "23514" => e.constraint().is_some(),
-                code => ["22", "23", "54"].iter().any(|class| code.starts_with(class)),
-            }),
-            Self::Database { source: sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), .. } => true,
-            Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) | Self::Refused(_) => true,
-            Self::Database { .. } | Self::Fenced(_) | Self::Full(_) | Self::NotYet(_) => false,
+            Self::Database { doing: ANSWER, .. } => true,
+            // An answer of the server's other than that it ends means that nothing was committed.
+            Self::Database { doing: COMMIT, source, .. } => matches!(source.trouble(), Trouble::Session | Trouble::Dependency),
+            _ => false,
         }
     }
 }
 
-impl Error {
-    /// Whether it may be of one input's or owner's making, or is everybody's: the database is away or shuts down.
-    pub(crate) fn is_somebodys(&self) -> bool {
-        match self {
-            Self::Database { source: sqlx::Error::Database(e), .. } => {
-                !e.code().is_some_and(|code| ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
-            }
-            Self::Database { .. } => self.is_data(),
-            Self::Fenced(_) | Self::Full(_) | Self::Encode { .. } | Self::Untouched(_) => true,
-            Self::Panicked(_) | Self::Refused(_) | Self::NotYet(_) => true,
-        }
-    }
+/// Words for what was being done, where it makes a difference.
+pub(crate) const CONNECT: &str = "waiting for a connection";
+pub(crate) const COMMIT: &str = "commit";
+pub(crate) const ANSWER: &str = "waiting for the database's answer";
 
-    /// Whether the database ended the batch because it met another one (deadlock, serialisation): run it again at once.
-    pub fn is_collision(&self) -> bool {
-        matches!(self, Self::Database { source: sqlx::Error::Database(e), .. }
-            if e.code().is_some_and(|code| code == "40P01" || code == "40001"))
+impl Troubled for Error {
+    fn trouble(&self) -> Trouble {
+        match self {
+            // Whatever keeps us from connecting, no input is the cause.
+            Self::Database { doing: CONNECT, .. } => Trouble::Dependency,
+            // It took too long, so perhaps there is too much of it. A database that is away refuses the next connection.
+            Self::Database { doing: ANSWER, .. } => Trouble::Size,
+            Self::Database { source, .. } => source.trouble(),
+            Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) | Self::Refused(_) => Trouble::Input,
+            Self::Fenced(_) => Trouble::Owner,
+            Self::Full(_) => Trouble::Person,
+            Self::NotYet(_) => Trouble::Dependency,
+        }
     }
 }
 

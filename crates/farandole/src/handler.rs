@@ -7,9 +7,9 @@
 //! its key, its successors behind it in order, and the others go on. The same workers, lanes and parking run it as run
 //! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything.
 //!
-//! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses (SQLSTATE classes 22, 23
-//! and 54). The batch is halved until the record is alone, and that one parks; a handler need not say which it was. Any other error
-//! of the database, and [`Error::NotYet`], is trouble of the system: nothing parks, the batch waits and is tried again.
+//! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses. The batch is halved until
+//! the record is alone, and that one parks; a handler need not say which it was. What each SQLSTATE is about, and so what is done, is
+//! one [table](crate::trouble) for the whole kit. With [`Error::NotYet`] nothing parks, the batch waits and is tried again.
 //!
 //! **Assumptions.** The handler's effects are all in its transaction: a batch may be run several times, and only the last run counts.
 //! It returns the errors of its queries, for a transaction with an error in it can't be committed; to go on after one, it uses a
@@ -28,6 +28,7 @@ use tracing::Instrument as _;
 use crate::codec::{self, Codec};
 use crate::engine::{self, Fault, LIMIT, Processor, Sessions, Source, Verdict, chain_of, given_up, guarded_async};
 use crate::intake::{self, Intake, Troubles};
+use crate::locks::lock_all;
 use crate::parking::{self, journal::Journal};
 use crate::record::{Record, Said};
 use crate::trace;
@@ -53,7 +54,7 @@ pub enum Error {
     /// All of them have to wait for something: nothing parks, they are tried again.
     #[error("{0}")]
     NotYet(String),
-    /// A query failed; its SQLSTATE tells which of the two it is.
+    /// A query failed; its SQLSTATE tells [what it is about](crate::trouble).
     #[error("the handler's query failed")]
     Database(#[source] sqlx::Error),
 }
@@ -158,14 +159,16 @@ impl<H: Handler> Processor for Handling<H> {
 
     async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
         let n = records.len();
-        let mut session = self.sessions.hold().await.map_err(engine::Error::database("waiting for a connection", n))?;
+        let mut session = self.sessions.hold().await.map_err(engine::Error::database(engine::CONNECT, n))?;
         let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
         let done = tokio::time::timeout(LIMIT, self.transact(&mut session.conn, records, source).instrument(span)).await;
-        match done {
+        let result = match done {
             // Nobody knows what it was in the middle of: the connection goes.
             Ok(Err(error @ engine::Error::Panicked(_))) => Err(error),
             done => session.after(done, || given_up(n)).await,
-        }
+        };
+        self.sessions.ran(&result);
+        result
     }
 }
 
@@ -179,14 +182,14 @@ impl<H: Handler> Handling<H> {
         let at = |doing| engine::Error::database(doing, records.len());
         let mut tx = conn.begin().await.map_err(at("begin"))?;
         let keys: Vec<String> = records.iter().map(Record::aggregate).collect();
-        lock(&mut tx, &keys).await.map_err(at("locking keys"))?;
+        lock_all(&mut tx, "handler", &keys).await.map_err(at("locking keys"))?;
         let standing = source.claim(&mut tx, records).await?;
         let names: Vec<&str> = if source.releases() { Vec::new() } else { keys.iter().map(String::as_str).collect() };
         let (_, parked) = parking::among(&mut tx, &self.reader, &names).await.map_err(at("reading what is parked"))?;
         let verdicts: Vec<Verdict> = std::iter::zip(standing, keys).map(|(stands, key)| verdict(stands, key, &parked)).collect();
         self.call(&mut tx, records, &verdicts).await?;
         source.settle(&mut tx, records, &verdicts).await?;
-        tx.commit().await.map_err(at("commit"))?;
+        tx.commit().await.map_err(at(engine::COMMIT))?;
         metrics::histogram!("farandole_batch_inputs").record(records.len() as f64);
         Ok(verdicts)
     }
@@ -219,18 +222,4 @@ fn verdict(stands: bool, key: String, parked: &std::collections::HashSet<String>
         true if parked.contains(&key) => Verdict::Held { behind: key },
         true => Verdict::Done(None),
     }
-}
-
-async fn lock(conn: &mut PgConnection, keys: &[String]) -> sqlx::Result<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "select pg_advisory_xact_lock(n) from (select distinct hashtextextended('handler/' || k, 0) as n
-         from unnest($1::text[]) as t(k) order by 1 offset 0) locks",
-    )
-    .bind(keys)
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::engine::{Idempotency, chain_of};
 use crate::problem::Problem;
+use crate::trouble::{self, Trouble};
 
 pub use body::Body;
 pub use checks::{Check, Checks};
@@ -87,9 +88,15 @@ fn new_traceparent() -> String {
 
 /// What a caller is told of trouble with the database, which goes to the log.
 pub fn database(error: sqlx::Error) -> Problem {
-    match error {
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
-            tracing::error!(error = chain_of(&error), "a row that can't be read");
+    match trouble::for_caller(&error) {
+        // Addresses and bodies are looked at before, so this is for what a route made of them.
+        Trouble::Caller => {
+            tracing::debug!(error = chain_of(&error), "a request that the database refuses");
+            let detail = "something in this request is longer, larger or of other characters than can be stored";
+            Problem::new(400, "cannot-be-stored", detail)
+        }
+        Trouble::Person => {
+            tracing::error!(error = chain_of(&error), "what is stored can't be read");
             Problem::new(500, "internal", "what is stored can't be read; the operator has been told")
         }
         _ => {

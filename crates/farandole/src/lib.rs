@@ -15,6 +15,7 @@ pub mod handler;
 pub mod heal;
 pub mod http;
 pub mod intake;
+mod locks;
 pub mod mapping;
 pub mod message;
 pub mod outbox;
@@ -32,6 +33,7 @@ pub mod testing;
 pub mod time;
 pub mod topics;
 mod trace;
+pub mod trouble;
 
 pub use cli::main;
 pub use codec::Codec;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::codec::{self, Codec};
 use crate::handler::Tx;
+use crate::locks;
 use crate::message::Message;
 use crate::time::Timestamp;
 
@@ -200,11 +201,8 @@ pub async fn append(tx: &mut Tx<'_>, event: &Event) -> Result<Uuid, Error> {
     }
     let failed = |source| Error::Database { kind, source };
     // The lock first, so that the time is one at which nobody else appends for this key.
-    let clock = sqlx::query(
-        "select case when not $3 then pg_advisory_xact_lock(hashtextextended('outbox/' || $1 || '/' || $2, 0)) end,
-                (extract(epoch from clock_timestamp()) * 1000000)::bigint",
-    );
-    let clock = clock.bind(&row.topic).bind(&row.aggregate).bind(row_is_locked).fetch_one(&mut **tx).await.map_err(failed)?;
+    let clock = sqlx::query(locks::LOCK_ONE).bind(format!("outbox/{}", row.topic)).bind(&row.aggregate).bind(row_is_locked);
+    let clock = clock.bind(i32::try_from(locks::MOST).unwrap_or(i32::MAX)).fetch_one(&mut **tx).await.map_err(failed)?;
     let now = clock.try_get(1).map_err(failed)?;
     append_all(tx, &[Row { time: Timestamp::from_micros(now), ..row.clone() }]).await.map_err(failed)?;
     Ok(row.id)

@@ -16,6 +16,8 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use crate::locks;
+
 /// A key column's type, and how it is written.
 pub trait Key {
     /// The column's SQL type.
@@ -177,16 +179,7 @@ impl<R: Row> Table<R> {
         if absent.is_empty() {
             return Ok(());
         }
-        // The lock's number is a hash: two keys may share one, which only makes one wait for the other. Sorted by number, so
-        // that no two batches wait for each other.
-        sqlx::query(
-            "select pg_advisory_xact_lock(n) from (select distinct hashtextextended($1 || '/' || k, 0) as n
-             from unnest($2::text[]) k order by 1 offset 0) locks",
-        )
-        .bind(R::TABLE)
-        .bind(&absent)
-        .execute(&mut *conn)
-        .await?;
+        locks::lock_all(conn, R::TABLE, &absent).await?;
         let absent: Vec<&str> = absent.iter().map(String::as_str).collect();
         for key in self.look(conn, &absent).await? {
             self.rows.insert(key, Slot { stored: None, now: None });

@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::config::{Kafka, Topics};
+use crate::trouble::{self, Trouble, Troubled};
 
 /// How long one request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -92,21 +93,16 @@ pub enum Error {
 impl Error {
     /// Whether it ends by itself: worth waiting for.
     pub fn is_passing(&self) -> bool {
+        self.trouble().passes()
+    }
+}
+
+impl Troubled for Error {
+    fn trouble(&self) -> Trouble {
         match self {
-            Self::Ask { .. } | Self::Leaderless { .. } => true,
-            Self::Make { code, .. } => matches!(
-                code,
-                Code::RequestTimedOut
-                    | Code::OperationTimedOut
-                    | Code::NotController
-                    | Code::BrokerTransportFailure
-                    | Code::AllBrokersDown
-                    | Code::NetworkException
-                    | Code::BrokerNotAvailable
-                    // While a cluster starts there are fewer brokers than there will be.
-                    | Code::InvalidReplicationFactor
-            ),
-            Self::Client(_) | Self::Missing { .. } | Self::Partitions { .. } | Self::Broken(_) => false,
+            Self::Ask { .. } | Self::Leaderless { .. } => Trouble::Dependency,
+            Self::Make { code, .. } => trouble::kafka(*code),
+            Self::Client(_) | Self::Missing { .. } | Self::Partitions { .. } | Self::Broken(_) => Trouble::Person,
         }
     }
 }

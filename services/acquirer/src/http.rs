@@ -80,7 +80,7 @@ pub fn app(acquirer: Arc<Acquirer>) -> Router {
         .route("/totals", get(totals))
         .route("/faults", get(faults).put(set_faults))
         .route("/healthz", get(healthz))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such path"))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_path", "there is no such path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has other methods")
         })

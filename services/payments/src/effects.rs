@@ -1,8 +1,15 @@
 //! The acquirer, over HTTP: authorise and void.
 //!
 //! An attempt says one of three things: an outcome; "not done", when the request was never sent or the acquirer says that it did
-//! nothing; or "unknown", which is asked again under the same key. A decline and a request that the acquirer finds wrong are
-//! outcomes: asking again wouldn't change them. **Invariant:** no message here holds a card token.
+//! nothing; or "unknown", which is asked again under the same key, and looked up by the order's id once the key is forgotten. A decline
+//! and a request that the acquirer finds wrong are outcomes: asking again wouldn't change them.
+//!
+//! **Only the acquirer's own documents say the first two**: its authorisation, of the order that was asked about, or its problem (RFC
+//! 9457, `urn:acquirer:problem:<code>`) with a code that is known here, each with the status that goes with it. Whatever else comes back
+//! (a gateway's 408 or 404, a page, a redirect, half a document) comes from in between, and what happened behind that isn't known.
+//! Without this rule a hold stays on a card whose order was cancelled.
+//!
+//! **Invariant:** no message here holds a card token.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farandole::Timestamp;
 use farandole::agenda::{Call, EffectError, Effects};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Client, RequestBuilder, StatusCode, header, redirect};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -20,6 +27,10 @@ use crate::participant::{Effect, Outcome, Payments};
 
 /// Connecting takes milliseconds; who doesn't answer within this time isn't there.
 const CONNECT: Duration = Duration::from_secs(2);
+/// The longest answer that is read: hundreds of authorisations of one order.
+const LARGEST_ANSWER: usize = 256 << 10;
+/// The type of the acquirer's problems, before the code.
+const PROBLEM: &str = "urn:acquirer:problem:";
 
 /// A client of the acquirer.
 #[derive(Debug, Clone)]
@@ -33,6 +44,7 @@ pub struct Acquirer {
 #[derive(Debug, Deserialize)]
 struct Authorisation {
     id: String,
+    merchant_reference: String,
     status: String,
     reason: Option<String>,
 }
@@ -43,10 +55,21 @@ struct Found {
 }
 
 /// Problem details, as far as they matter here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Problem {
-    code: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    status: u16,
+    code: String,
     reason: Option<String>,
+}
+
+/// What came back, read to its end.
+struct Answer {
+    status: StatusCode,
+    content_type: String,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
 }
 
 impl Effects<Payments> for Acquirer {
@@ -66,11 +89,11 @@ impl Effects<Payments> for Acquirer {
                     "merchant_reference": order_id, "amount": amount, "currency": currency, "card_token": card_token,
                 });
                 let request = self.http.post(format!("{}/authorisations", self.url)).json(&body);
-                authorised(send(call, request).await?).await
+                authorised(&send(call, request).await?, &order_id.to_string())
             }
             Effect::Void { authorisation_id } => {
                 let request = self.http.post(format!("{}/authorisations/{authorisation_id}/void", self.url));
-                voided(send(call, request).await?).await
+                voided(&send(call, request).await?, authorisation_id)
             }
         }
     }
@@ -82,7 +105,7 @@ impl Acquirer {
     /// # Errors
     /// When there is no TLS to be had.
     pub fn new(url: &str, key_retention: Duration) -> reqwest::Result<Self> {
-        let http = Client::builder().connect_timeout(CONNECT).build()?;
+        let http = Client::builder().connect_timeout(CONNECT).redirect(redirect::Policy::none()).build()?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), key_retention })
     }
 
@@ -97,11 +120,12 @@ impl Acquirer {
     /// What became of earlier attempts, if they did anything. An authorisation counts before a decline.
     async fn look_up(&self, call: &Call, order_id: Uuid) -> Result<Option<Outcome>, EffectError> {
         let request = self.http.get(format!("{}/authorisations?merchant_reference={order_id}", self.url));
-        let response = send(call, request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(unknown(format!("looking up what became of it: HTTP {}", response.status())));
-        }
-        let found: Found = read(response).await?;
+        let answer = send(call, request).await?;
+        let found: Option<Found> = answer.document(StatusCode::OK);
+        let of_this = |found: &Found| found.authorisations.iter().all(|a| a.merchant_reference == order_id.to_string());
+        let Some(found) = found.filter(of_this) else {
+            return Err(unknown(format!("looking up what became of it: {}", answer.words())));
+        };
         let (declined, held): (Vec<_>, Vec<_>) = found.authorisations.into_iter().partition(|a| a.status == "declined");
         let held = held.into_iter().next().map(|a| Outcome::Authorised { authorisation_id: a.id });
         let declined = declined.into_iter().next().map(|a| Outcome::Declined { reason: a.reason.unwrap_or(a.status) });
@@ -109,57 +133,97 @@ impl Acquirer {
     }
 }
 
-async fn authorised(response: Response) -> Result<Outcome, EffectError> {
-    match response.status() {
-        StatusCode::CREATED | StatusCode::OK => {
-            let authorisation: Authorisation = read(response).await?;
-            Ok(Outcome::Authorised { authorisation_id: authorisation.id })
+fn authorised(answer: &Answer, reference: &str) -> Result<Outcome, EffectError> {
+    for status in [StatusCode::CREATED, StatusCode::OK] {
+        if let Some(held) = answer.document::<Authorisation>(status)
+            && (held.merchant_reference.as_str(), held.status.as_str()) == (reference, "authorised")
+        {
+            return Ok(Outcome::Authorised { authorisation_id: held.id });
         }
-        StatusCode::PAYMENT_REQUIRED => Ok(Outcome::Declined { reason: problem(response).await }),
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Ok(Outcome::Declined { reason: problem(response).await }),
-        _ => Err(trouble(response).await),
+    }
+    match answer.problem() {
+        Some(Problem { status: 402, code, reason, .. }) if code == "card_declined" => {
+            Ok(Outcome::Declined { reason: reason.unwrap_or(code) })
+        }
+        Some(Problem { status: 400, code, .. }) if code == "invalid_request" => Ok(Outcome::Declined { reason: code }),
+        Some(Problem { status: 413, code, .. }) if code == "too_large" => Ok(Outcome::Declined { reason: code }),
+        problem => Err(trouble(answer, problem)),
     }
 }
 
-async fn voided(response: Response) -> Result<Outcome, EffectError> {
-    match response.status() {
-        StatusCode::OK => Ok(Outcome::Voided),
-        StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(Outcome::VoidRefused { reason: problem(response).await }),
-        _ => Err(trouble(response).await),
+fn voided(answer: &Answer, id: &str) -> Result<Outcome, EffectError> {
+    if let Some(gone) = answer.document::<Authorisation>(StatusCode::OK)
+        && (gone.id.as_str(), gone.status.as_str()) == (id, "voided")
+    {
+        return Ok(Outcome::Voided);
+    }
+    match answer.problem() {
+        Some(Problem { status: 409, code, .. }) if matches!(code.as_str(), "captured" | "declined") => {
+            Ok(Outcome::VoidRefused { reason: code })
+        }
+        Some(Problem { status: 404, code, .. }) if code == "not_found" => Ok(Outcome::VoidRefused { reason: code }),
+        problem => Err(trouble(answer, problem)),
+    }
+}
+
+/// Neither done nor refused for good. Nothing was done if the acquirer says so: it was too busy, or knows no such request. All else is
+/// unknown; so is "this key was used for another request", since that one may have been done.
+fn trouble(answer: &Answer, problem: Option<Problem>) -> EffectError {
+    match problem {
+        Some(Problem { status: 503, code, .. }) if code == "unavailable" => {
+            EffectError::Retry { reason: answer.words(), after: answer.retry_after }
+        }
+        Some(Problem { status: 404, code, .. }) if code == "no_such_path" => {
+            EffectError::Retry { reason: answer.words(), after: answer.retry_after }
+        }
+        _ => unknown(answer.words()),
     }
 }
 
 /// Sends, and says whether anything may have been done when that fails.
-async fn send(call: &Call, mut request: RequestBuilder) -> Result<Response, EffectError> {
+async fn send(call: &Call, mut request: RequestBuilder) -> Result<Answer, EffectError> {
     request = request.header("Idempotency-Key", call.idempotency_key.to_string());
     if let Some(traceparent) = &call.traceparent {
         request = request.header("traceparent", traceparent);
     }
-    request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
+    let mut response = request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
         true => EffectError::Retry { reason: chain(&error), after: None },
         false => unknown(chain(&error)),
-    })
+    })?;
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let retry_after = header(header::RETRY_AFTER).parse().ok().map(Duration::from_secs);
+    let content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut answer = Answer { status: response.status(), content_type, retry_after, body: Vec::new() };
+    while let Some(chunk) = response.chunk().await.map_err(|error| unknown(format!("reading the answer: {}", chain(&error))))? {
+        if answer.body.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(unknown(format!("the answer is longer than {LARGEST_ANSWER} bytes")));
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(answer)
 }
 
-async fn read<T: serde::de::DeserializeOwned>(response: Response) -> Result<T, EffectError> {
-    response.json().await.map_err(|error| unknown(format!("reading the answer: {}", chain(&error))))
-}
+impl Answer {
+    /// The acquirer's document that goes with this status, if that is what came.
+    fn document<T: serde::de::DeserializeOwned>(&self, status: StatusCode) -> Option<T> {
+        let theirs = self.status == status && self.content_type == "application/json";
+        theirs.then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
 
-/// The acquirer's word for why not: the card's reason, else the problem's code, else the status.
-async fn problem(response: Response) -> String {
-    let status = response.status();
-    let Problem { code, reason } = response.json().await.unwrap_or_default();
-    reason.or(code).unwrap_or_else(|| format!("HTTP {}", status.as_u16()))
-}
+    /// The acquirer's own problem, if it is one.
+    fn problem(&self) -> Option<Problem> {
+        let problem: Problem =
+            (self.content_type == "application/problem+json").then(|| serde_json::from_slice(&self.body).ok()).flatten()?;
+        let own = problem.kind.strip_prefix(PROBLEM) == Some(problem.code.as_str()) && problem.status == self.status.as_u16();
+        own.then_some(problem)
+    }
 
-/// Neither done nor refused for good. Only a plain "no" (4xx, 503) says that nothing was done.
-async fn trouble(response: Response) -> EffectError {
-    let status = response.status();
-    let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-    let reason = format!("HTTP {}: {}", status.as_u16(), problem(response).await);
-    match status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE {
-        true => EffectError::Retry { reason, after },
-        false => unknown(reason),
+    /// What it is, for a log: never what somebody in between has written.
+    fn words(&self) -> String {
+        match self.problem() {
+            Some(problem) => format!("HTTP {}: {}", self.status.as_u16(), problem.code),
+            None => format!("HTTP {}: no answer of the acquirer's", self.status.as_u16()),
+        }
     }
 }
 

@@ -113,3 +113,62 @@ async fn an_order_is_cancelled_at_its_deadline() {
     })
     .await;
 }
+
+/// As after a fail-over: for a while the server takes no writes. Guard: a session is judged by whether it can work. Without, those that were
+/// opened meanwhile are kept for as long as they answer, every order is refused, and `/readyz` is green.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_read_only_for_a_while() {
+    let own = kit::open().await;
+    own.receive("11111", 5).await;
+    let database = &own.shop.parts.databases["orders"];
+    // Its own role may say so of its database; whoever connects from now on can't write.
+    let owner = sqlx::PgPool::connect(&database.url).await.unwrap();
+    let set = async |what: &str| {
+        let sql = format!("alter database \"{}\" {what}", database.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&owner).await.unwrap();
+        let others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+        if what.starts_with("set") {
+            sqlx::raw_sql(others).execute(&owner).await.unwrap();
+        }
+    };
+    set("set default_transaction_read_only = on").await;
+    kit::eventually("/readyz to say why", async || {
+        let (status, _) = own.post("orders", "/orders", None, kit::order("11111", 1, "tok_a").to_string()).await;
+        assert_eq!(status, 503);
+        let (status, said) = own.get("orders", "/readyz").await;
+        (status == 503 && said.to_string().contains("the database is read-only")).then_some(())
+    })
+    .await;
+    set("reset default_transaction_read_only").await;
+    let order = kit::eventually("orders to be taken again", async || {
+        let (status, order) = own.post("orders", "/orders", None, kit::order("11111", 1, "tok_a").to_string()).await;
+        (status == 201).then(|| order["order_id"].as_str().unwrap().to_owned())
+    })
+    .await;
+    own.until(&order, "confirmed").await;
+    kit::eventually("/readyz to be well", async || (own.get("orders", "/readyz").await.0 == 200).then_some(())).await;
+    owner.close().await;
+}
+
+/// Guards: locks have a bound, and a batch that is too large is halved. Without, on a server as installed ("out of shared memory"), five of
+/// six partitions stand for as long as one waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_orders_of_unknown_articles_hold_up_nobody() {
+    let own = kit::open().await;
+    own.receive("11111", 5).await;
+    let mut orders = Vec::new();
+    for n in 0..40 {
+        let line = |i| serde_json::json!({ "sku": format!("U{n}-{i}"), "quantity": 1, "unit_price": 1 });
+        let lines: Vec<_> = (0..5_000).map(line).collect();
+        let mut order = kit::order("11111", 1, "tok_a");
+        order["lines"] = lines.into();
+        let (status, answer) = own.post("orders", "/orders", None, order.to_string()).await;
+        assert_eq!(status, 201, "{answer}");
+        orders.push(answer["order_id"].as_str().unwrap().to_owned());
+    }
+    let small = own.place("11111", 1, "tok_a").await;
+    own.until(&small, "confirmed").await;
+    for order in &orders {
+        own.until(order, "rejected").await;
+    }
+}

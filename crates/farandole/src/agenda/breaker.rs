@@ -1,10 +1,13 @@
 //! The circuit breaker of a target: calls stop while it is down, and a few probe whether it is back.
 //!
-//! Closed: all calls pass. It opens when at least half of at least 20 calls of the last ten seconds failed, or ten in a row.
-//! Open: none passes until a pause is over (a second, doubled with each failed probe up to five). Half-open: three at a time;
-//! the first failure opens again, three successes close. Results of calls that began before it opened are ignored while open.
+//! Closed: all calls pass. It opens when at least half of at least 20 calls of the last ten seconds failed, or ten different ones
+//! in a row. Open: none passes until a pause is over (a second, doubled each time up to five). Half-open: three at a time; three
+//! failures open again, three successes close. Results of calls that began before it opened are ignored while open.
+//!
+//! One effect that always fails is its own trouble, not its target's: it alone opens nothing, and as one of the probes it keeps
+//! nothing open.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// When it opens and closes.
@@ -16,13 +19,13 @@ pub struct Config {
     pub calls: u32,
     /// Opens at this share of failures.
     pub share: f64,
-    /// Opens at this many failures in a row.
+    /// Opens when so many different effects failed in a row.
     pub row: u32,
     /// First pause.
     pub pause: Duration,
     /// Longest pause. Short, so that recovery is noticed within seconds.
     pub longest: Duration,
-    /// Calls at a time when half-open, and successes to close.
+    /// Calls at a time when half-open; so many successes close it, so many failures open it again.
     pub probes: u32,
 }
 
@@ -44,7 +47,7 @@ impl Default for Config {
 enum State {
     Closed,
     Open { until: Instant },
-    Half { successes: u32 },
+    Half { successes: u32, failures: u32 },
 }
 
 /// The breaker. Time comes in with the calls.
@@ -55,14 +58,15 @@ pub(super) struct Breaker {
     /// Seconds (since `epoch`) of the window, with their calls and failures.
     seconds: VecDeque<(u64, u32, u32)>,
     epoch: Instant,
-    row: u32,
+    /// Who has failed since the last success. Each counts once: an effect that always fails isn't its target's trouble.
+    failing: HashSet<u64>,
     /// Times that it opened without closing between.
     opened: u32,
 }
 
 impl Breaker {
     pub fn new(config: Config, now: Instant) -> Self {
-        Self { config, state: State::Closed, seconds: VecDeque::new(), epoch: now, row: 0, opened: 0 }
+        Self { config, state: State::Closed, seconds: VecDeque::new(), epoch: now, failing: HashSet::new(), opened: 0 }
     }
 
     /// How many more calls may start when `running` do.
@@ -70,29 +74,35 @@ impl Breaker {
         if let State::Open { until } = self.state
             && now >= until
         {
-            self.state = State::Half { successes: 0 };
+            self.state = State::Half { successes: 0, failures: 0 };
         }
         match self.state {
             State::Closed => usize::MAX,
             State::Open { .. } => 0,
-            State::Half { .. } => (self.config.probes as usize).saturating_sub(running),
+            State::Half { failures, .. } => (self.config.probes as usize).saturating_sub(running + failures as usize),
         }
     }
 
-    /// A call ended.
-    pub fn ended(&mut self, now: Instant, well: bool) {
+    /// A call of `who` ended.
+    pub fn ended(&mut self, now: Instant, well: bool, who: u64) {
         match self.state {
             State::Open { .. } => {}
-            State::Half { .. } if !well => self.open(now),
-            State::Half { successes } if successes + 1 >= self.config.probes => {
+            State::Half { successes, .. } if well && successes + 1 >= self.config.probes => {
                 *self = Self::new(self.config, now);
             }
-            State::Half { successes } => self.state = State::Half { successes: successes + 1 },
+            State::Half { failures, .. } if !well && failures + 1 >= self.config.probes => self.open(now),
+            State::Half { successes, failures } => {
+                self.state = State::Half { successes: successes + u32::from(well), failures: failures + u32::from(!well) };
+            }
             State::Closed => {
-                self.row = if well { 0 } else { self.row + 1 };
+                if well {
+                    self.failing.clear();
+                } else {
+                    self.failing.insert(who); // `row` of them at most: then it opens
+                }
                 let (calls, failures) = self.count(now, well);
                 let many = calls >= self.config.calls && f64::from(failures) >= f64::from(calls) * self.config.share;
-                if many || self.row >= self.config.row {
+                if many || self.failing.len() >= self.config.row as usize {
                     self.open(now);
                 }
             }
@@ -120,7 +130,7 @@ impl Breaker {
         let pause = self.config.pause.saturating_mul(1 << self.opened.min(16)).min(self.config.longest);
         self.opened = self.opened.saturating_add(1);
         self.seconds.clear();
-        self.row = 0;
+        self.failing.clear();
         self.state = State::Open { until: now + pause };
     }
 
@@ -145,7 +155,7 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    /// `+` a success, `-` a failure, `s` a second passes, `?` ask for leave; → the state's number at the end.
+    /// `+` a success, `-` a failure of one more effect, `p` of the same one each time, `s` a second passes, `?` ask for leave; → the state's number at the end.
     #[test]
     fn opens_and_closes() {
         for (script, number) in [
@@ -164,17 +174,23 @@ mod tests {
             ("----------s?++", 1.0),
             ("----------s?+++", 0.0),
             ("----------s?+++---------", 0.0),
-            ("----------s?++-", 2.0),
-            ("----------s?-s?", 2.0),
-            ("----------s?-ss?", 1.0),
-            ("----------s?-ss?-ssss?-sssss?", 1.0),
+            ("----------s?++-", 1.0),
+            ("----------s?++---", 2.0),
+            ("----------s?---s?", 2.0),
+            ("----------s?---ss?", 1.0),
+            ("----------s?---ss?---ssss?---sssss?", 1.0),
+            // One effect that always fails, among others and alone.
+            ("ppppppppppppppp", 0.0),
+            ("---------pppppp", 2.0),
+            ("----------s?+p+p+", 0.0),
         ] {
             let mut now = Instant::now();
             let mut breaker = Breaker::new(Config::default(), now);
-            for step in script.chars() {
+            for (who, step) in (1..).zip(script.chars()) {
                 match step {
-                    '+' => breaker.ended(now, true),
-                    '-' => breaker.ended(now, false),
+                    '+' => breaker.ended(now, true, who),
+                    '-' => breaker.ended(now, false, who),
+                    'p' => breaker.ended(now, false, 0),
                     's' => now += Duration::from_secs(1),
                     _ => {
                         breaker.allows(now, 0);
@@ -190,7 +206,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::new(Config::default(), now);
         assert_eq!(breaker.allows(now, 64), usize::MAX);
-        (0..10).for_each(|_| breaker.ended(now, false));
+        (0..10).for_each(|who| breaker.ended(now, false, who));
         assert_eq!(breaker.allows(now, 0), 0);
         assert_eq!(breaker.reopens(), Some(now + Duration::from_secs(1)));
         let later = now + Duration::from_secs(1);

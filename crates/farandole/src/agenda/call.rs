@@ -43,6 +43,8 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
         aggregate: ready.id.key.clone(),
         traceparent: context.or_else(|| ready.traceparent.clone()),
     };
+    let (high, low) = ready.id.cause.as_u64_pair();
+    let who = high ^ low;
     let began = Instant::now();
     let run = async { effects.run(&call, &ready.effect).await }.instrument(span);
     let ended = AssertUnwindSafe(tokio::time::timeout(config.timeout, run)).catch_unwind().await;
@@ -50,7 +52,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
 
     let (result, why, after, happened) = match ended {
         Ok(Ok(Ok(outcome))) => {
-            told(target, breaker, "outcome");
+            told(target, breaker, "outcome", who);
             return Ended::Outcome(outcome);
         }
         Ok(Ok(Err(EffectError::Retry { reason, after }))) => ("retry", reason, after, false),
@@ -58,7 +60,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
         Ok(Err(_)) => ("timeout", format!("no answer within {:?}", config.timeout), None, true),
         Err(_) => ("panic", "the effect's code panicked".to_owned(), None, true),
     };
-    told(target, breaker, result);
+    told(target, breaker, result, who);
     let wait = config.backoff.wait(claim.attempt, draw()).max(after.unwrap_or_default());
     if is_alarming(claim.attempt) {
         tracing::warn!(
@@ -83,8 +85,8 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
     Ended::Again { after: wait, maybe: claim.maybe || happened }
 }
 
-fn told(target: &'static str, breaker: &Shared, result: &'static str) {
-    breaker.get().ended(Instant::now(), result == "outcome");
+fn told(target: &'static str, breaker: &Shared, result: &'static str, who: u64) {
+    breaker.get().ended(Instant::now(), result == "outcome", who);
     metrics::counter!("farandole_agenda_effect_attempts_total", "target" => target, "result" => result).increment(1);
 }
 

@@ -11,9 +11,13 @@ use super::source::{Claims, Held};
 use crate::engine::sessions::asked;
 use crate::engine::{Engine, Error, Verdict, Work, chain_of};
 use crate::participant::Participant;
+use crate::trouble::{Trouble, Troubled as _};
 
 /// Between tries when the database is in trouble.
 const TROUBLE: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) };
+
+/// Tries of a task that fails alone for a reason that isn't clearly its own, before the others go first.
+const ALONE: u32 = 3;
 
 /// Runs batches for one worker.
 pub(super) struct Committer<'a, P: Participant> {
@@ -26,8 +30,8 @@ pub(super) struct Committer<'a, P: Participant> {
 }
 
 impl<P: Participant> Committer<'_, P> {
-    /// Decides and commits all of `works`. Trouble of the database is waited out. A batch that fails because of its data is
-    /// halved until what fails is alone, and that is put off.
+    /// Decides and commits all of `works`. Trouble of the database is waited out. A batch that fails because of something in it, or
+    /// because there is too much of it, is halved until what fails is alone, and that is put off: the others don't wait for it.
     pub async fn commit(&self, works: Vec<Work<P>>, held: Vec<Held>) {
         let mut batches = vec![(works, held)];
         let mut tries = 0;
@@ -38,13 +42,16 @@ impl<P: Participant> Committer<'_, P> {
                     tries = 0;
                     report(&held, &verdicts);
                 }
-                Err(error) if error.is_data() && works.len() > 1 => {
+                Err(error) if error.trouble().halves() && works.len() > 1 => {
                     let half = works.len() / 2;
                     let (right_works, right_held) = (works.split_off(half), held.split_off(half));
                     batches.push((right_works, right_held));
                     batches.push((works, held));
                 }
-                Err(error) if error.is_data() => self.put_off(&held, &error).await,
+                Err(error) if error.trouble() == Trouble::Input || error.trouble().halves() && tries >= ALONE => {
+                    tries = 0;
+                    self.put_off(&held, &error).await;
+                }
                 Err(Error::Fenced(what)) if works.len() == 1 => {
                     tracing::info!(what, "claim lost; whoever has it now decides");
                 }

@@ -53,6 +53,7 @@ impl Format for Avro {
         let (writer, way) = match slot {
             None => return Err(Error::UnknownSchema { id }),
             Some(Slot::Unusable(reason)) => return Err(Error::UnusableSchema { id, reason: reason.as_ref().into() }),
+            Some(Slot::Withheld(reason)) => return Err(Error::Withheld { id, reason: reason.as_ref().into() }),
             Some(Slot::Schema { writer, way }) => (writer, way),
         };
         if writer.name != name {

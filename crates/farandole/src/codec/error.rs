@@ -1,5 +1,7 @@
 //! What can go wrong, sorted by what to do about it.
 
+use crate::trouble::{self, Trouble, Troubled};
+
 /// Trouble with a value, a schema, the registry or the database.
 ///
 /// [`Error::is_passing`] says which: trouble that ends is waited for, bad data parks, a refused schema stops the start.
@@ -57,6 +59,14 @@ pub enum Error {
     UnknownSchema {
         /// The id in the bytes.
         id: i32,
+    },
+    /// The registry answers, but not for this id.
+    #[error("the registry answers, but not for the schema {id}: {reason}")]
+    Withheld {
+        /// The id in the bytes.
+        id: i32,
+        /// What it said, or that it kept silent.
+        reason: String,
     },
     /// The schema behind the id isn't one that this crate reads.
     #[error("the schema {id} can't be used: {reason}")]
@@ -154,6 +164,21 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later, unchanged: the registry's or the database's trouble, not the data's.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Registry { .. } | Self::Database { .. })
+        self.trouble().passes()
+    }
+}
+
+impl Troubled for Error {
+    fn trouble(&self) -> Trouble {
+        match self {
+            // Whatever the two say, no value is the cause: none is asked about.
+            Self::Registry { .. } | Self::Database { .. } => Trouble::Dependency,
+            Self::Refused { status, .. } => trouble::http(*status, true),
+            Self::Schema { .. } | Self::Incompatible { .. } => Trouble::Person,
+            Self::UnknownType { .. } | Self::Encode { .. } | Self::EncodeJson { .. } | Self::NoObject { .. } => Trouble::Input,
+            Self::Json { .. } | Self::NotFramed { .. } | Self::UnknownSchema { .. } | Self::Withheld { .. } => Trouble::Input,
+            Self::UnusableSchema { .. } | Self::OtherRecord { .. } | Self::Corrupt { .. } => Trouble::Input,
+            Self::Panicked { .. } | Self::Trailing { .. } => Trouble::Input,
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::trouble::{self, Trouble};
 
 /// How long one call may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +41,8 @@ struct Answer {
 
 impl Registry {
     pub(super) fn new(url: &str) -> Self {
-        let mut builder = Client::builder().timeout(TIMEOUT);
+        // Not the registry's answer, but somebody's in between.
+        let mut builder = Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
         if url.starts_with("http://") {
             // Loads no root certificates: they cost memory, and an image without any would fail here.
             builder = builder.tls_certs_only([]);
@@ -118,15 +120,14 @@ impl Registry {
 impl Answer {
     /// Itself when the registry did as asked.
     fn ok(self, what: &str) -> Result<Self, Error> {
-        let status = self.status.as_u16();
-        match status {
-            200..=299 => Ok(self),
-            // A 404 without the registry's own code comes from a proxy, or while the registry is starting.
-            404 if self.error_code().is_none() => Err(self.failing(what)),
-            400..=499 if !matches!(status, 408 | 425 | 429) => {
-                Err(Error::Refused { what: what.into(), status, message: self.message() })
-            }
-            _ => Err(self.failing(what)),
+        let (status, code) = (self.status.as_u16(), self.error_code());
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        match trouble::registry(status, code) {
+            // Of somebody in between, or while the registry is starting.
+            Trouble::Dependency => Err(self.failing(what)),
+            _ => Err(Error::Refused { what: what.into(), status, message: self.message() }),
         }
     }
 

@@ -10,10 +10,11 @@ use apache_avro::reader::datum::GenericDatumReader;
 
 use super::{Error, schema::Parsed};
 
-/// How long an id that the registry doesn't know isn't asked for again.
-const ABSENT_FOR: Duration = Duration::from_secs(10);
-/// Absent ids remembered; beyond that they are asked for each time.
-const MOST_ABSENT: usize = 1024;
+/// How long an id that the registry had nothing usable for isn't asked for again: twice as long each time, up to the longest. To ask
+/// costs a partition up to some ten seconds, where there is no answer.
+const DOUBT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// Such ids remembered; beyond that they are asked for each time.
+const MOST_DOUBTS: usize = 1024;
 
 /// A type of ours.
 #[derive(Clone, Copy)]
@@ -26,8 +27,21 @@ pub(super) struct Known {
 /// What is behind a schema id.
 #[derive(Clone)]
 pub(super) enum Slot {
-    Schema { writer: &'static Parsed, way: Way },
+    Schema {
+        writer: &'static Parsed,
+        way: Way,
+    },
     Unusable(Arc<str>),
+    /// The registry answers, but not for this id.
+    Withheld(Arc<str>),
+}
+
+/// An id that the registry had nothing usable for.
+struct Doubt {
+    until: Instant,
+    pause: Duration,
+    /// What is known; none: no schema has the id.
+    slot: Option<Slot>,
 }
 
 /// How a value that was written with some schema becomes one of ours.
@@ -45,7 +59,7 @@ pub(super) enum Way {
 pub(super) struct State {
     types: HashMap<&'static str, Known>,
     ids: HashMap<i32, Slot>,
-    absent: HashMap<i32, Instant>,
+    doubts: HashMap<i32, Doubt>,
 }
 
 impl State {
@@ -54,13 +68,19 @@ impl State {
     }
 
     pub(super) fn slot(&self, id: i32) -> Option<Slot> {
-        self.ids.get(&id).cloned()
+        self.ids.get(&id).cloned().or_else(|| self.doubts.get(&id)?.slot.clone())
     }
 
-    /// Those of `ids` that are neither held nor known to be absent.
+    /// An id of which the registry has said before what it is.
+    pub(super) fn some_id(&self) -> Option<i32> {
+        self.ids.keys().next().copied()
+    }
+
+    /// Those of `ids` that are neither held nor in doubt.
     pub(super) fn missing(&self, ids: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
-        let absent = |id: &i32| self.absent.get(id).is_some_and(|since| since.elapsed() < ABSENT_FOR);
-        ids.into_iter().filter(|id| !self.ids.contains_key(id) && !absent(id)).collect()
+        let now = Instant::now();
+        let doubtful = |id: &i32| self.doubts.get(id).is_some_and(|doubt| now < doubt.until);
+        ids.into_iter().filter(|id| !self.ids.contains_key(id) && !doubtful(id)).collect()
     }
 
     /// Adds a type of ours, and its id when it has one.
@@ -88,21 +108,18 @@ impl State {
     pub(super) fn add(&mut self, id: i32, writer: &'static Parsed) {
         let ours = self.types.get(writer.name.as_str()).map(|known| known.schema);
         self.ids.entry(id).or_insert_with(|| behind(writer, ours));
-        self.absent.remove(&id);
+        self.doubts.remove(&id);
     }
 
-    /// Adds an id whose schema can't be used.
-    pub(super) fn add_unusable(&mut self, id: i32, reason: &str) {
-        self.ids.entry(id).or_insert_with(|| Slot::Unusable(reason.into()));
-    }
-
-    /// Adds an id that the registry doesn't know now.
-    pub(super) fn add_absent(&mut self, id: i32) {
-        if self.absent.len() >= MOST_ABSENT {
-            self.absent.retain(|_, since| since.elapsed() < ABSENT_FOR);
+    /// Remembers for a while that the registry has nothing usable under this id.
+    pub(super) fn doubt(&mut self, id: i32, slot: Option<Slot>) {
+        let now = Instant::now();
+        let pause = self.doubts.get(&id).map_or(DOUBT.0, |doubt| (doubt.pause * 2).min(DOUBT.1));
+        if self.doubts.len() >= MOST_DOUBTS {
+            self.doubts.retain(|_, doubt| now < doubt.until);
         }
-        if self.absent.len() < MOST_ABSENT {
-            self.absent.insert(id, Instant::now());
+        if self.doubts.len() < MOST_DOUBTS || self.doubts.contains_key(&id) {
+            self.doubts.insert(id, Doubt { until: now + pause, pause, slot });
         }
     }
 }

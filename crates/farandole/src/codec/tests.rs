@@ -227,7 +227,7 @@ fn what_is_missing_or_wrong_is_named() {
     assert_eq!(wrong, format!("the bytes are a {NAME} (schema {id}), not a a.B"));
     let longer = [&good[..], &[0, 0]].concat();
     assert_eq!(text(codec.decode::<Order1>(NAME, &longer)), format!("2 bytes follow a {NAME} written with schema {id}"));
-    codec.write().add_unusable(9, "it is PROTOBUF, not Avro");
+    codec.write().doubt(9, Some(Slot::Unusable("it is PROTOBUF, not Avro".into())));
     assert_eq!(text(codec.decode::<Order1>(NAME, &[0, 0, 0, 0, 9])), "the schema 9 can't be used: it is PROTOBUF, not Avro");
 }
 

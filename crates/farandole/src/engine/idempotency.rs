@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 
 use super::{Idempotency, Work};
+use crate::locks;
 use crate::participant::Participant;
 use crate::problem::{Answer, Problem};
 
@@ -29,15 +30,9 @@ impl Known {
         }
         keys.sort_unstable();
         keys.dedup();
+        let names: Vec<String> = keys.iter().map(|(scope, key)| format!("{scope}/{key}")).collect();
+        locks::lock_all(conn, "idempotency", &names).await?;
         let (scopes, keys): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
-        sqlx::query(
-            "select pg_advisory_xact_lock(n) from (select distinct hashtextextended('idempotency/' || s || '/' || k, 0) as n
-             from unnest($1::text[], $2::text[]) as t(s, k) order by 1 offset 0) locks",
-        )
-        .bind(&scopes)
-        .bind(&keys)
-        .execute(&mut *conn)
-        .await?;
         let rows = sqlx::query(
             "select i.scope, i.key, body_hash, answer from unnest($1::text[], $2::text[]) as t(s, k)
              join farandole.idempotency i on i.scope = t.s and i.key = t.k",

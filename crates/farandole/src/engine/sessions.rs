@@ -1,21 +1,34 @@
 //! Connections that the kit works on, kept between two uses.
 //!
-//! **Guarantee.** A connection whose other end is gone without a word, as after a firewall forgot it, costs one use, and its place
-//! is free again at once.
+//! **Guarantees.** A connection whose other end is gone without a word, as after a firewall forgot it, costs one use, and its place
+//! is free again at once. One that answers but can't do its work is replaced: what its last use failed of says so
+//! ([`Trouble::Session`]). None is handed out that is too old, or that leads to a server which takes no writes; who waits for one is
+//! told why, and so is `/readyz`.
 //!
 //! **How it would fail without**: sqlx's pool asks a connection that comes back whether it lives, and waits for the answer however
 //! long that takes; one that was forgotten between the last answer and that question never gives its place back, and a part with
 //! one place stands still for good. So ours don't come back to the pool that opened them: one that was used to the end is kept here,
-//! unasked, and every other is dropped, which closes its socket.
+//! unasked, and every other is dropped, which closes its socket. And after a fail-over a session to what is a stand-by now answers
+//! every question, and refuses every batch for as long as it is kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolOptions;
+use sqlx::{PgConnection, PgPool, Postgres, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 
 use super::session::{IDLE, lives};
+use super::{Error, Verdict, chain_of};
+use crate::trouble::{Trouble, Troubled};
+
+/// Between two tries while no connection is to be had.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Why a server takes no writes, if it takes none.
+const READ_ONLY: &str = "select case when pg_is_in_recovery() then 'it is a stand-by'
+    when current_setting('transaction_read_only') = 'on' then 'default_transaction_read_only is on' end";
 
 /// At most as many connections as the pool that opens them allows.
 #[derive(Debug, Clone)]
@@ -26,6 +39,12 @@ struct Inner {
     opener: PgPool,
     room: Arc<Semaphore>,
     kept: Mutex<Vec<Kept>>,
+    /// Why no connection is to be had, since the last that was.
+    away: Mutex<Option<String>>,
+    /// What the last batch failed of, if not of its inputs.
+    failing: Mutex<Option<String>>,
+    /// Batches in which something was done.
+    passed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -35,10 +54,19 @@ struct Kept {
     since: Instant,
 }
 
+impl Kept {
+    /// Whether the pool's bounds on age and idleness let it be used again.
+    fn is_young(&self, options: &PoolOptions<Postgres>) -> bool {
+        options.get_max_lifetime().is_none_or(|longest| self.opened.elapsed() < longest)
+            && options.get_idle_timeout().is_none_or(|longest| self.since.elapsed() < longest)
+    }
+}
+
 impl From<PgPool> for Sessions {
     fn from(opener: PgPool) -> Self {
         let room = Arc::new(Semaphore::new(opener.options().get_max_connections() as usize));
-        Self(Arc::new(Inner { opener, room, kept: Mutex::default() }))
+        let (away, failing, passed) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        Self(Arc::new(Inner { opener, room, kept: Mutex::default(), away, failing, passed }))
     }
 }
 
@@ -51,20 +79,73 @@ impl From<&PgPool> for Sessions {
 impl Sessions {
     /// A connection, waiting as long as the pool would.
     pub(crate) async fn hold(&self) -> sqlx::Result<Session> {
-        let hold = async {
-            let room = Arc::clone(&self.0.room).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            if let Some(mut kept) = self.last() {
-                if kept.since.elapsed() < IDLE || lives(&mut kept.conn).await.is_ok() {
-                    return Ok(Session { conn: kept.conn, opened: kept.opened, room, home: self.clone() });
-                }
-                // The others have been idle for longer: they are as dead, and asking each would take as long again.
-                self.kept().clear();
+        let limit = Instant::now() + self.0.opener.options().get_acquire_timeout();
+        let room = tokio::time::timeout_at(limit.into(), Arc::clone(&self.0.room).acquire_owned()).await;
+        let room = room.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let opened = tokio::time::timeout_at(limit.into(), self.open()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        *locked(&self.0.away) = opened.as_ref().err().map(|error| chain_of(error));
+        let (conn, opened) = opened?;
+        Ok(Session { conn, opened, room, home: self.clone() })
+    }
+
+    /// The connection that was used last, or a new one, to a server that takes writes; and when it was opened.
+    async fn open(&self) -> sqlx::Result<(PgConnection, Instant)> {
+        if let Some(mut kept) = self.last() {
+            if kept.since.elapsed() < IDLE || lives(&mut kept.conn).await.is_ok() {
+                return Ok((kept.conn, kept.opened));
             }
-            let conn = self.0.opener.acquire().await?.detach();
-            Ok(Session { conn, opened: Instant::now(), room, home: self.clone() })
-        };
-        let done = tokio::time::timeout(self.0.opener.options().get_acquire_timeout(), hold).await;
-        done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            // The others have been idle for longer: they are as dead, and asking each would take as long again.
+            self.kept().clear();
+        }
+        let mut conn = self.0.opener.acquire().await?.detach();
+        let read_only: Option<String> = sqlx::raw_sql(READ_ONLY).fetch_one(&mut conn).await?.try_get(0)?;
+        match read_only {
+            Some(why) => Err(sqlx::Error::Io(std::io::Error::other(format!("the database is read-only: {why}")))),
+            None => Ok((conn, Instant::now())),
+        }
+    }
+
+    /// Why no connection is to be had, if the last try failed.
+    pub(crate) fn away(&self) -> Option<String> {
+        locked(&self.0.away).clone()
+    }
+
+    /// What the last batch failed of, if that was neither its inputs nor a collision.
+    pub(crate) fn failing(&self) -> Option<String> {
+        locked(&self.0.failing).clone()
+    }
+
+    /// Batches, so far, in which something was done: where some pass, what fails isn't everybody's trouble.
+    pub(crate) fn passed(&self) -> u64 {
+        self.0.passed.load(Ordering::Relaxed)
+    }
+
+    /// Notes how a batch ended.
+    pub(crate) fn ran(&self, result: &Result<Vec<Verdict>, Error>) {
+        match result {
+            Ok(verdicts) if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Done(_))) => {
+                self.0.passed.fetch_add(1, Ordering::Relaxed);
+                *locked(&self.0.failing) = None;
+            }
+            Err(error @ Error::Database { .. })
+                if matches!(error.trouble(), Trouble::Session | Trouble::Dependency | Trouble::Person | Trouble::Size) =>
+            {
+                *locked(&self.0.failing) = Some(chain_of(error));
+            }
+            _ => {}
+        }
+    }
+
+    /// While no connection is to be had, tries for one: [`Sessions::away`] is true although nobody uses any. Never ends.
+    pub(crate) async fn watch(&self) -> ! {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            if self.away().is_some()
+                && let Ok(session) = self.hold().await
+            {
+                session.keep();
+            }
+        }
     }
 
     /// Closes what is kept, and opens no more.
@@ -75,12 +156,19 @@ impl Sessions {
     }
 
     fn last(&self) -> Option<Kept> {
-        self.kept().pop()
+        let mut kept = self.kept();
+        kept.retain(|kept| kept.is_young(self.0.opener.options()));
+        kept.pop()
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        locked(&self.0.kept)
     }
+}
+
+/// Whole at any time: what is held is only ever replaced, or gains and loses whole entries.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A connection in use. Dropped, it is closed; see [`Session::after`].
@@ -93,16 +181,24 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Keeps the connection if what was `done` on it came to an end, and gives its result, or `late` if it came to none.
-    pub(crate) async fn after<T, E>(mut self, done: Result<Result<T, E>, Elapsed>, late: impl FnOnce() -> E) -> Result<T, E> {
+    /// Keeps the connection if what was `done` on it came to an end and it can go on, and gives its result, or `late` if it came to
+    /// none.
+    pub(crate) async fn after<T, E: Troubled>(
+        mut self,
+        done: Result<Result<T, E>, Elapsed>,
+        late: impl FnOnce() -> E,
+    ) -> Result<T, E> {
         match done {
             Ok(Ok(value)) => {
                 self.keep();
                 Ok(value)
             }
             Ok(Err(error)) => {
-                // Its transaction ends with the answer, and so do its locks.
-                if lives(&mut self.conn).await.is_ok() {
+                if error.trouble() == Trouble::Session {
+                    // The others were opened at the same server, mostly. Each costs a connection; a batch refused costs its callers more.
+                    self.home.kept().clear();
+                } else if lives(&mut self.conn).await.is_ok() {
+                    // Its transaction ends with the answer, and so do its locks.
                     self.keep();
                 }
                 Err(error)
@@ -113,15 +209,10 @@ impl Session {
 
     fn keep(self) {
         let Self { conn, opened, room, home } = self;
-        let options = home.0.opener.options();
-        let mut kept = home.kept();
-        if options.get_max_lifetime().is_none_or(|longest| opened.elapsed() < longest) && !home.0.opener.is_closed() {
-            kept.push(Kept { conn, opened, since: Instant::now() });
+        let kept = Kept { conn, opened, since: Instant::now() };
+        if kept.is_young(home.0.opener.options()) && !home.0.opener.is_closed() {
+            home.kept().push(kept);
         }
-        if let Some(longest) = options.get_idle_timeout() {
-            kept.retain(|kept| kept.since.elapsed() < longest);
-        }
-        drop(kept);
         drop(room); // only now: who waits for it finds the connection
     }
 }

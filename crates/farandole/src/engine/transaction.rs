@@ -79,15 +79,17 @@ impl<P: Participant> Engine<P> {
     /// Decides all of `works` and stores what follows, in one transaction.
     ///
     /// # Errors
-    /// Nothing of the batch has happened, and it may be run again; but see [`Error::is_data`]. The one exception is an error
+    /// Nothing of the batch has happened, and it may be run again; but see [what it is about](crate::trouble). The one exception is an error
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
     pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
-        let mut session = self.sessions.hold().await.map_err(Error::database("waiting for a connection", n))?;
+        let mut session = self.sessions.hold().await.map_err(Error::database(super::CONNECT, n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
         let transact = self.transact(&mut session.conn, works, source).instrument(span);
         let done = tokio::time::timeout(LIMIT, transact).await;
-        session.after(done, || given_up(n)).await
+        let result = session.after(done, || given_up(n)).await;
+        self.sessions.ran(&result);
+        result
     }
 
     async fn transact<S: Source<Work<P>>>(
@@ -141,7 +143,7 @@ impl<P: Participant> Engine<P> {
             agenda::apply(conn, tasks).await.map_err(at("storing tasks"))?;
         }
         source.settle(conn, works, &verdicts).await?;
-        tx.commit().await.map_err(at("commit"))?;
+        tx.commit().await.map_err(at(super::COMMIT))?;
         drop(events);
 
         if !rows.is_empty() {
@@ -157,7 +159,7 @@ impl<P: Participant> Engine<P> {
 
 /// The error of a batch that took longer than [`LIMIT`].
 pub(crate) fn given_up(inputs: usize) -> Error {
-    Error::Database { doing: "waiting for the database's answer", inputs, source: sqlx::Error::PoolTimedOut }
+    Error::Database { doing: super::ANSWER, inputs, source: sqlx::Error::PoolTimedOut }
 }
 
 impl<P: Participant> Processor for Engine<P> {

@@ -18,10 +18,16 @@ use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said};
 use crate::step;
+use crate::trouble::{Trouble, Troubled as _};
 
 /// Pauses between tries while the system is in trouble: short at first, so that a restart costs little; bounded, so that its
 /// end is noticed soon.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// Tries of an input that fails alone for a reason that isn't clearly its own: some ten seconds, in which a server that was short of
+/// memory for a moment has it again. Much longer, and one input would hold up its partition; it is tried again where it parks, too.
+const ALONE: u32 = 8;
+/// New sessions, before what they fail of is taken for something else's trouble.
+const FRESH: u32 = 3;
 /// Steps kept of a position, and how many batches pass between trims.
 const KEEP: u32 = 10;
 const TRIM_EVERY: u64 = 200;
@@ -163,12 +169,13 @@ impl<P: Processor> Worker<P> {
     async fn apply(&mut self, items: Vec<Item>) -> Result<(), End> {
         self.prepare(&items).await?;
         let items = Arc::new(items);
-        let mut parts: VecDeque<(Range<usize>, Option<String>)> = VecDeque::from([(0..items.len(), None)]);
+        let passed = self.engine.sessions().passed();
+        let mut parts: VecDeque<(Range<usize>, Option<Fault>)> = VecDeque::from([(0..items.len(), None)]);
         while let Some((part, doomed)) = parts.pop_front() {
-            match self.part(&items, part.clone(), doomed).await? {
+            match self.part(&items, part.clone(), doomed, passed).await? {
                 Done::All => {}
                 Done::UpTo(end) => parts.push_front((end..part.end, None)),
-                Done::Culprit(reason) if part.len() == 1 => parts.push_front((part, Some(reason))),
+                Done::Culprit(fault) if part.len() == 1 => parts.push_front((part, Some(fault))),
                 Done::Culprit(_) => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front((middle..part.end, None));
@@ -202,7 +209,14 @@ impl<P: Processor> Worker<P> {
     }
 
     /// One run through the lane over the items up to the first that can't be read, or over a single `doomed` one, which parks.
-    async fn part(&mut self, items: &Arc<Vec<Item>>, range: Range<usize>, doomed: Option<String>) -> Result<Done, End> {
+    /// `passed` were the batches that had gone well before all this.
+    async fn part(
+        &mut self,
+        items: &Arc<Vec<Item>>,
+        range: Range<usize>,
+        doomed: Option<Fault>,
+        passed: u64,
+    ) -> Result<Done, End> {
         let (mut works, mut records, mut unreadable, mut end) = (Vec::new(), Vec::new(), None, range.start);
         for i in range.clone() {
             let record = &items[i].record;
@@ -216,7 +230,7 @@ impl<P: Processor> Worker<P> {
                         works.push(*work);
                         continue;
                     }
-                    (Ok(aggregate), Some(reason)) => (aggregate, Fault { reason: reason.clone(), passing: false }),
+                    (Ok(aggregate), Some(fault)) => (aggregate, fault.clone()),
                     (Err(error), _) => (record.aggregate(), Fault { reason: error.to_string(), passing: false }),
                 },
             };
@@ -234,25 +248,50 @@ impl<P: Processor> Worker<P> {
             return Ok(Done::All);
         }
         let mut batch = Batch { scope: self.scope.clone(), step: self.step, after, items: items.clone(), records, unreadable };
-        let mut pause = PAUSE.0;
+        let (mut pause, mut tries) = (PAUSE.0, 0);
         loop {
             let Some(ran) = self.lane.run(works, batch).await else { return Err(End::Stopped) };
             (works, batch) = (ran.works, ran.batch);
             let Err(error) = ran.result else { break };
-            match &*error {
-                engine::Error::Fenced(why) => {
+            let (alone, about) = (range.len() == 1, error.trouble());
+            tries += 1;
+            // Whether it is likely to be of this input's making: as long as others pass, what fails alone isn't everybody's.
+            let others_pass = || self.engine.sessions().passed() > passed;
+            match (&*error, about) {
+                (engine::Error::Fenced(why), _) => {
                     tracing::warn!(topic = self.topic, partition = self.partition, why, "this partition has another owner");
                     return Err(End::Fenced);
                 }
-                error if error.is_data() && doomed.is_none() => {
-                    let inputs = range.len();
-                    tracing::debug!(error = chain_of(error), inputs, "looking for the input that can't be stored");
-                    return Ok(Done::Culprit(chain_of(error)));
-                }
                 // As much as there is room for; then this waits.
-                engine::Error::Full(why) if range.len() > 1 => return Ok(Done::Culprit(why.clone())),
-                error if error.is_collision() => tokio::time::sleep(PAUSE.0 / 10).await,
-                error => self.wait(&mut pause, chain_of(error)).await?,
+                (engine::Error::Full(why), _) if !alone => return Ok(Done::culprit(why.clone(), true)),
+                (engine::Error::Full(why), _) => self.wait(&mut pause, why.clone()).await?,
+                (error, Trouble::Collision) => {
+                    tracing::debug!(error = chain_of(error), "trying again");
+                    tokio::time::sleep(PAUSE.0 / 10).await;
+                }
+                (error, about) if doomed.is_none() && (about.halves() || about == Trouble::Session && tries >= FRESH) => {
+                    let parks = match about {
+                        _ if !alone => true,
+                        Trouble::Input => true,
+                        Trouble::Size => tries >= ALONE,
+                        _ => tries >= ALONE && others_pass(),
+                    };
+                    if parks {
+                        let inputs = range.len();
+                        tracing::debug!(error = chain_of(error), inputs, "looking for the input that can't be stored");
+                        return Ok(Done::culprit(chain_of(error), about != Trouble::Input));
+                    }
+                    if about == Trouble::Person && tries == ALONE {
+                        tracing::error!(
+                            topic = self.topic,
+                            partition = self.partition,
+                            error = chain_of(error),
+                            "this needs somebody"
+                        );
+                    }
+                    self.wait(&mut pause, chain_of(error)).await?;
+                }
+                (error, _) => self.wait(&mut pause, chain_of(error)).await?,
             }
         }
         self.applied.set(&last.record);
@@ -302,8 +341,14 @@ enum Done {
     All,
     /// The items before this one.
     UpTo(usize),
-    /// Nothing: the database refuses one of them.
-    Culprit(String),
+    /// Nothing: the database refuses one of them, or all at once.
+    Culprit(Fault),
+}
+
+impl Done {
+    fn culprit(reason: String, passing: bool) -> Self {
+        Self::Culprit(Fault { reason, passing })
+    }
 }
 
 fn broken(record: &Record, verdict: Verdict, head: Option<Head>, place: chain::Place, previous: Option<chain::Place>) -> String {

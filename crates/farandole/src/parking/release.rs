@@ -14,6 +14,7 @@ use crate::engine::sessions::asked;
 use crate::engine::{Error, Processor, Sessions, Source, Verdict, chain_of};
 use crate::record::{Header, Record, Said};
 use crate::time::Timestamp;
+use crate::trouble::Troubled as _;
 
 /// How often to look for parked rows that are due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -119,7 +120,7 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     let mut source = Release { reader, aggregate, journal: engine.journal(), waiting, done };
     match engine.run(&mut works, &mut source).await {
         // One of several can't be stored: take the first alone, so that what can go on does.
-        Err(error) if error.is_data() && works.len() > first => {
+        Err(error) if error.trouble().halves() && works.len() > first => {
             works.truncate(first);
             source.waiting.truncate(first);
             engine.run(&mut works, &mut source).await.map(drop)

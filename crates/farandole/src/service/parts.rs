@@ -57,6 +57,26 @@ impl Pools {
         })
     }
 
+    /// Why batches can't be run now: no connection is to be had, or only ones to a server that takes no writes.
+    pub fn away(&self) -> Option<String> {
+        self.sessions().into_iter().find_map(|(_, sessions)| sessions.away())
+    }
+
+    /// Whose last batch failed, and of what.
+    pub fn failing(&self) -> Option<String> {
+        let failing = self.sessions().into_iter().filter_map(|(part, sessions)| Some(format!("{part}: {}", sessions.failing()?)));
+        Some(failing.collect::<Vec<_>>().join("; ")).filter(|all| !all.is_empty())
+    }
+
+    /// Looks for a way back to the database while there is none. Never ends.
+    pub async fn watch(&self) {
+        tokio::join!(self.commands.watch(), self.intake.watch(), self.agenda.watch());
+    }
+
+    fn sessions(&self) -> [(&'static str, &Sessions); 3] {
+        [("commands", &self.commands), ("intake", &self.intake), ("agenda", &self.agenda)]
+    }
+
     pub async fn close(&self) {
         tokio::join!(self.http.close(), self.commands.close(), self.intake.close(), self.agenda.close(), self.relay.close());
     }

@@ -27,7 +27,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The checks of `/readyz`.
 const CHECKS: [&str; 7] = ["database", "migrated", "topics", "schemas", "relay", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
-const STAGES: [&[&str]; 3] = [&["http", "intake", "parking", "agenda"], &["commands"], &["relay", "upkeep"]];
+const STAGES: [&[&str]; 3] = [&["http", "intake", "parking", "agenda"], &["commands"], &["relay", "upkeep", "database"]];
 
 /// A listener with its address told.
 #[derive(Debug)]
@@ -189,6 +189,15 @@ async fn start<P: Participant, E: Effects<P>>(
     own::enter::<P>(&patience, config, &service.mappings).await?;
     let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(service.written);
     migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
+
+    // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
+    let (away, failing, watched) = (pools.clone(), pools.clone(), pools.clone());
+    checks.ask("database", true, move || away.away());
+    checks.ask("batches", false, move || failing.failing());
+    tasks.spawn("database", async move |stop| {
+        stop.run_until_cancelled_owned(watched.watch()).await;
+        Ok(())
+    });
 
     let (relay, poke) = parts::relay::<P>(config, pools);
     let status = relay.status();

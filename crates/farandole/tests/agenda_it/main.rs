@@ -9,4 +9,5 @@ mod handlers;
 mod members;
 mod parked;
 mod sessions;
+mod trouble;
 mod world;

@@ -172,3 +172,86 @@ async fn another_address_than_the_registrys_is_no_answer() {
     let error = Codec::new(&wrong, place.pool.clone()).prepare([1]).await.unwrap_err();
     assert!(matches!(error, Error::Registry { .. }), "{error}");
 }
+
+/// The registry, but for these ids: a status and a body, or no answer at all. Gives its address.
+async fn except(fates: impl IntoIterator<Item = (i32, Option<(u16, &'static str)>)>) -> String {
+    use axum::http::{StatusCode, Uri};
+    let fates: std::collections::HashMap<i32, _> = fates.into_iter().collect();
+    let fates = std::sync::Arc::new(fates);
+    let answer = async move |uri: Uri| {
+        let id = uri.path().rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or_default();
+        match fates.get(&id).or(fates.get(&0)) {
+            Some(Some((status, body))) => (StatusCode::from_u16(*status).unwrap(), (*body).to_owned()),
+            Some(None) => std::future::pending().await,
+            None => {
+                let base = Stage::shared().registry().split("/apis").next().unwrap();
+                let real = reqwest::get(format!("{base}{uri}")).await.unwrap();
+                (real.status(), real.text().await.unwrap())
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/apis/ccompat/v7")
+}
+
+fn framed(id: i32) -> Vec<u8> {
+    [&[0][..], &id.to_be_bytes(), &[2, b'o', 2]].concat()
+}
+
+/// Guard: trouble with one id isn't the registry's. Without, the partition that meets it stands still for good.
+#[tokio::test]
+async fn one_id_that_the_registry_withholds_holds_up_no_other() {
+    let place = Place::new().await;
+    let writer = place.up();
+    writer.register(&place.topic, &types(V1)).await.unwrap();
+    let good = writer.encode(NAME, &paid1()).unwrap();
+    let page = "<html><body>Sign in</body></html>";
+    let fates = [
+        (900_001, Some((403, r#"{"error_code":40301,"message":"not for you"}"#))),
+        (900_002, Some((401, page))),
+        (900_003, Some((500, r#"{"error_code":50001,"message":"its store fails"}"#))),
+        (900_004, Some((200, page))),
+        (900_005, Some((200, r#"{"schema":5}"#))),
+        (900_006, Some((302, ""))),
+        (900_007, None),
+        // No trouble, but nothing that can be read; it isn't kept either.
+        (900_008, Some((200, r#"{"schema":"nonsense"}"#))),
+    ];
+    let elsewhere = Place::new().await;
+    let reader = Codec::new(&except(fates).await, elsewhere.pool.clone());
+    reader.know(&types(V1)).unwrap();
+    let ids = fates.iter().map(|(id, _)| *id);
+    reader.prepare(ids.clone().chain([Codec::schema_id(&good).unwrap()])).await.unwrap();
+    assert_eq!(reader.decode::<Paid1>(NAME, &good).unwrap(), paid1());
+    for id in ids {
+        let error = reader.decode::<Paid1>(NAME, &framed(id)).unwrap_err();
+        assert!(!error.is_passing(), "{id} {error}");
+        assert_eq!(matches!(error, Error::UnusableSchema { .. }), id == 900_008, "{id} {error}");
+        assert_eq!(matches!(error, Error::Withheld { .. }), id != 900_008, "{id} {error}");
+    }
+    assert_eq!(elsewhere.count("schemas").await, 1, "what can't be read was kept");
+    // Not asked for again for a while, so that what comes next isn't held up either.
+    tokio::time::timeout(std::time::Duration::from_secs(1), reader.prepare([900_001, 900_007])).await.unwrap().unwrap();
+
+    // One alone, while the registry answers for what nobody asked about.
+    let reader = Codec::new(&except([(900_001, Some((403, "{}")))]).await, Place::new().await.pool);
+    reader.prepare([900_001]).await.unwrap();
+    assert!(matches!(reader.decode::<Paid1>(NAME, &framed(900_001)), Err(Error::Withheld { id: 900_001, .. })));
+}
+
+/// Guard: what it withholds for every id alike is the registry's own trouble, whatever it says: nothing parks.
+#[tokio::test]
+async fn a_registry_that_withholds_everything_is_waited_for() {
+    let pool = Place::new().await.pool;
+    for (status, body) in
+        [(403, r#"{"error_code":40301,"message":"not for you"}"#), (404, "no such page"), (500, "{}"), (200, "<html>")]
+    {
+        let reader = Codec::new(&except([(0, Some((status, body)))]).await, pool.clone());
+        let error = reader.prepare([900_001, 900_002]).await.unwrap_err();
+        assert!(matches!(error, Error::Registry { .. } | Error::Refused { .. }), "{status} {error}");
+        assert!(matches!(reader.decode::<Paid1>(NAME, &framed(900_001)), Err(Error::UnknownSchema { .. })), "{status}");
+    }
+}

@@ -57,3 +57,33 @@ async fn one_byte_more_than_a_mebibyte_is_refused() {
     relay.stop().await.unwrap();
     assert_eq!(world.read(&topic).await.iter().map(|record| record.payload.len()).collect::<Vec<_>>(), [most, 2]);
 }
+
+/// Places in the server's lock table that this transaction's own locks take.
+async fn locks(tx: &mut farandole::Tx<'_>) -> i64 {
+    let sql = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()";
+    sqlx::query_scalar(sql).fetch_one(&mut **tx).await.unwrap()
+}
+
+/// Guard: a transaction's locks have a bound. Without, one that appends for 10,000 keys fills the lock table of a server as installed, and
+/// nobody there can lock anything.
+#[tokio::test]
+async fn a_transaction_that_appends_for_many_keys_takes_few_locks() {
+    let world = World::new().await;
+    let event = |key: String| Event::new("orders", "orders", key, "orders.Noted", "application/json", b"{}".to_vec());
+    let mut many = world.pool.begin().await.unwrap();
+    for n in 0..1_200 {
+        append(&mut many, &event(format!("k{n}"))).await.unwrap();
+    }
+    let taken = locks(&mut many).await;
+    assert!(taken <= 1_001, "{taken} locks");
+    // It still waits its turn, and others theirs: of its first keys and of its last.
+    for key in ["k0", "k1199"] {
+        let mut second = world.pool.begin().await.unwrap();
+        sqlx::raw_sql("set local lock_timeout = '100ms'").execute(&mut *second).await.unwrap();
+        append(&mut second, &event(key.to_owned())).await.expect_err("beside a transaction that may still commit");
+    }
+    many.commit().await.unwrap();
+    let mut after = world.pool.begin().await.unwrap();
+    append(&mut after, &event("k1199".to_owned())).await.unwrap();
+    assert_eq!(locks(&mut after).await, 2, "the count is of a transaction, not of a session");
+}

@@ -2,35 +2,55 @@
 
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::{Json, Router};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers every POST with this, and every look-up with that; notes what it was asked.
+/// Answers every POST with this (status, content type, body), and every look-up with that; notes what it was asked.
 #[derive(Clone)]
 struct Script {
-    post: (StatusCode, Value),
+    post: (StatusCode, &'static str, String),
     found: Value,
     asked: Arc<Mutex<Vec<(Method, String, HeaderMap)>>>,
 }
 
-fn script(status: u16, body: Value) -> Script {
-    let post = (StatusCode::from_u16(status).unwrap(), body);
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
+const ORDER: Uuid = Uuid::from_u128(7);
+
+fn says(status: u16, content_type: &'static str, body: impl ToString) -> Script {
+    let post = (StatusCode::from_u16(status).unwrap(), content_type, body.to_string());
     Script { post, found: json!({ "authorisations": [] }), asked: Arc::default() }
 }
 
-async fn play(State(script): State<Script>, method: Method, uri: Uri, headers: HeaderMap) -> (StatusCode, Json<Value>) {
+fn script(status: u16, body: Value) -> Script {
+    says(status, if status < 300 { JSON } else { PROBLEM_JSON }, body)
+}
+
+/// As the acquirer writes it.
+fn held(id: &str, status: &str) -> Value {
+    json!({ "id": id, "merchant_reference": ORDER, "status": status, "amount": 500, "currency": "EUR" })
+}
+
+fn problem(status: u16, code: &str) -> Value {
+    json!({ "type": format!("urn:acquirer:problem:{code}"), "title": "x", "status": status, "code": code, "detail": "x" })
+}
+
+async fn play(State(script): State<Script>, method: Method, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
     script.asked.lock().unwrap().push((method.clone(), uri.to_string(), headers));
-    match method {
-        Method::GET => (StatusCode::OK, Json(script.found)),
-        _ => (script.post.0, Json(script.post.1)),
-    }
+    let (status, content_type, body) = match method {
+        Method::GET => (StatusCode::OK, JSON, script.found.to_string()),
+        _ => script.post,
+    };
+    (status, [("content-type", content_type), ("location", "/elsewhere")], body)
 }
 
 /// Runs `effect` against the script.
@@ -55,7 +75,7 @@ fn call(attempt: u32, first_attempt_at: Timestamp) -> Call {
 }
 
 fn authorise() -> Effect {
-    Effect::Authorise { order_id: Uuid::from_u128(7), amount: 500, currency: "EUR".into(), card_token: "tok_1".into() }
+    Effect::Authorise { order_id: ORDER, amount: 500, currency: "EUR".into(), card_token: "tok_1".into() }
 }
 
 fn void() -> Effect {
@@ -67,35 +87,95 @@ fn authorised_as(id: &str) -> Result<Outcome, EffectError> {
 }
 
 #[tokio::test]
-async fn every_answer_has_a_meaning() {
-    let held = || json!({"id": "a-1", "status": "authorised"});
-    let declined = || json!({"code": "card_declined", "reason": "lost_card"});
-    let code = |code: &str| json!({ "code": code });
+async fn every_answer_of_the_acquirers_has_a_meaning() {
+    let mut declined = problem(402, "card_declined");
+    declined["reason"] = "lost_card".into();
     let no = |reason: &str| Ok(Outcome::Declined { reason: reason.into() });
     let stays = |reason: &str| Ok(Outcome::VoidRefused { reason: reason.into() });
     let retry = |reason: &str| Err(EffectError::Retry { reason: reason.into(), after: None });
     let unknown = |reason: &str| Err(EffectError::Unknown { reason: reason.into() });
     let table = [
-        (authorise(), 201, held(), authorised_as("a-1")),
-        (authorise(), 402, declined(), no("lost_card")),
-        (authorise(), 400, code("invalid_request"), no("invalid_request")),
-        (authorise(), 422, code("idempotency_key_reused"), retry("HTTP 422: idempotency_key_reused")),
-        (authorise(), 429, json!({}), retry("HTTP 429: HTTP 429")),
-        (authorise(), 503, code("unavailable"), retry("HTTP 503: unavailable")),
-        (authorise(), 500, code("internal_error"), unknown("HTTP 500: internal_error")),
-        (void(), 200, held(), Ok(Outcome::Voided)),
-        (void(), 409, code("captured"), stays("captured")),
-        (void(), 404, code("not_found"), stays("not_found")),
-        (void(), 500, json!({}), unknown("HTTP 500: HTTP 500")),
+        (authorise(), 201, held("a-1", "authorised"), authorised_as("a-1")),
+        (authorise(), 402, declined, no("lost_card")),
+        (authorise(), 402, problem(402, "card_declined"), no("card_declined")),
+        (authorise(), 400, problem(400, "invalid_request"), no("invalid_request")),
+        (authorise(), 413, problem(413, "too_large"), no("too_large")),
+        (authorise(), 404, problem(404, "no_such_path"), retry("HTTP 404: no_such_path")),
+        (authorise(), 503, problem(503, "unavailable"), retry("HTTP 503: unavailable")),
+        // The request that the key was used for may have been done.
+        (authorise(), 422, problem(422, "idempotency_key_reused"), unknown("HTTP 422: idempotency_key_reused")),
+        (authorise(), 500, problem(500, "internal_error"), unknown("HTTP 500: internal_error")),
+        (authorise(), 504, problem(504, "timeout"), unknown("HTTP 504: timeout")),
+        (void(), 200, held("a-1", "voided"), Ok(Outcome::Voided)),
+        (void(), 409, problem(409, "captured"), stays("captured")),
+        (void(), 409, problem(409, "declined"), stays("declined")),
+        (void(), 404, problem(404, "not_found"), stays("not_found")),
+        (void(), 404, problem(404, "no_such_path"), retry("HTTP 404: no_such_path")),
+        (void(), 500, problem(500, "internal_error"), unknown("HTTP 500: internal_error")),
     ];
     for (effect, status, body, meaning) in table {
-        assert_eq!(ask(&script(status, body), &call(1, now()), &effect).await, meaning, "{effect:?}: {status}");
+        assert_eq!(ask(&script(status, body.clone()), &call(1, now()), &effect).await, meaning, "{effect:?}: {status} {body}");
     }
 }
 
+/// Guard: only the acquirer's own documents count. Without, a gateway's 408 or 404 says "not done", and a hold stays on the card.
 #[tokio::test]
-async fn an_answer_that_cant_be_read_is_unknown() {
-    let told = ask(&script(201, json!({})), &call(1, now()), &authorise()).await;
+async fn what_comes_from_in_between_is_unknown() {
+    let page = "<html><body>Request timed out</body></html>";
+    let (gateways, other) =
+        (json!({ "error": "timeout" }), json!({ "type": "about:blank", "status": 402, "code": "card_declined" }));
+    let mut table = Vec::new();
+    // Whatever the status: a page, nothing, JSON of somebody else's.
+    for status in [
+        200, 201, 204, 301, 302, 307, 400, 401, 402, 403, 404, 407, 408, 409, 413, 421, 422, 425, 429, 431, 451, 499, 500, 502,
+        503, 504,
+    ] {
+        table.extend([says(status, "text/html", page), says(status, JSON, ""), says(status, JSON, &gateways)]);
+        table.push(says(status, PROBLEM_JSON, &gateways));
+        table.push(says(status, JSON, problem(status, "unavailable")));
+    }
+    // Nearly ours.
+    table.push(says(402, PROBLEM_JSON, other));
+    table.push(says(408, PROBLEM_JSON, problem(503, "unavailable")));
+    table.push(says(402, PROBLEM_JSON, problem(402, "a_new_code")));
+    table.push(says(200, "text/html", held("a-1", "authorised")));
+    table.push(says(201, JSON, &held("a-1", "authorised").to_string()[..40]));
+    table.push(says(201, JSON, held("a-1", "declined")));
+    let mut of_another = held("a-2", "authorised");
+    of_another["merchant_reference"] = Uuid::from_u128(8).to_string().into();
+    table.push(says(201, JSON, &of_another));
+    of_another["status"] = "voided".into();
+    table.push(says(200, JSON, of_another));
+    for script in table {
+        for effect in [authorise(), void()] {
+            let told = ask(&script, &call(1, now()), &effect).await;
+            assert!(matches!(told, Err(EffectError::Unknown { .. })), "{effect:?}: {:?} gives {told:?}", script.post);
+            assert_eq!(script.asked.lock().unwrap().drain(..).count(), 1, "a redirect was followed: {:?}", script.post);
+        }
+    }
+    // Nor does a look-up that isn't the acquirer's say that nothing was done.
+    let mut away = script(201, held("new", "authorised"));
+    for found in [json!({}), json!({ "authorisations": [held("a-1", "authorised"), { "id": "x" }] }), json!([])] {
+        away.found = found;
+        let told = ask(&away, &call(9, Timestamp::from_micros(0)), &authorise()).await;
+        assert!(matches!(told, Err(EffectError::Unknown { .. })), "{told:?}");
+    }
+}
+
+/// An answer that is cut short: the connection ends before the length that was announced.
+#[tokio::test]
+async fn half_an_answer_is_unknown() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = socket.read(&mut request).await.unwrap();
+        let head = "HTTP/1.1 402 x\r\ncontent-type: application/problem+json\r\ncontent-length: 900\r\n\r\n";
+        socket.write_all(format!("{head}{}", problem(402, "card_declined")).as_bytes()).await.unwrap();
+    });
+    let told = Acquirer::new(&url, DAY).unwrap().run(&call(1, now()), &authorise()).await;
+    server.await.unwrap();
     assert!(matches!(told, Err(EffectError::Unknown { .. })), "{told:?}");
 }
 
@@ -110,7 +190,7 @@ async fn nobody_there_means_nothing_was_done() {
 
 #[tokio::test]
 async fn key_and_trace_go_along() {
-    let script = script(201, json!({"id": "a-1", "status": "authorised"}));
+    let script = script(201, held("a-1", "authorised"));
     let call = call(2, now());
     ask(&script, &call, &authorise()).await.unwrap();
     let asked = script.asked.lock().unwrap();
@@ -123,14 +203,16 @@ async fn key_and_trace_go_along() {
 #[tokio::test]
 async fn once_the_key_is_forgotten_it_looks_before_it_asks() {
     let old = call(9, Timestamp::from_micros(0));
-    let fresh = || script(201, json!({"id": "new", "status": "authorised"}));
-    let mut held = fresh();
-    held.found = json!({"authorisations": [{"id": "x", "status": "declined", "reason": "lost_card"}, {"id": "a-1", "status": "authorised"}]});
-    assert_eq!(ask(&held, &old, &authorise()).await, authorised_as("a-1"));
-    assert_eq!(held.asked.lock().unwrap().len(), 1, "it didn't ask for a second one");
+    let fresh = || script(201, held("new", "authorised"));
+    let mut lost = held("x", "declined");
+    lost["reason"] = "lost_card".into();
+    let mut done = fresh();
+    done.found = json!({ "authorisations": [lost, held("a-1", "authorised")] });
+    assert_eq!(ask(&done, &old, &authorise()).await, authorised_as("a-1"));
+    assert_eq!(done.asked.lock().unwrap().len(), 1, "it didn't ask for a second one");
 
     let mut refused = fresh();
-    refused.found = json!({"authorisations": [{"id": "x", "status": "declined", "reason": "lost_card"}]});
+    refused.found = json!({ "authorisations": [lost] });
     assert_eq!(ask(&refused, &old, &authorise()).await, Ok(Outcome::Declined { reason: "lost_card".into() }));
     assert_eq!(ask(&fresh(), &old, &authorise()).await, authorised_as("new"), "nothing had been done");
 }
