@@ -22,6 +22,7 @@
 mod applied;
 mod assigned;
 mod consumer;
+mod identity;
 mod lag;
 mod lane;
 mod position;
@@ -43,6 +44,7 @@ use crate::parking::Limits;
 
 pub use position::{Position, positions};
 pub(crate) use readers::enter;
+pub use readers::{forget as forget_topic, rename};
 
 /// How the intake reads.
 #[derive(Debug, Clone)]

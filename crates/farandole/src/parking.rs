@@ -254,3 +254,40 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_are_text_stay_as_they_are() {
+        for plain in ["order-1", "", "日本", "\u{fffd}", "a/b", "t/0/5", "sha256:ab"] {
+            assert_eq!(name(plain.as_bytes()), plain);
+        }
+        for (bytes, expected) in [(&[0x81][..], ":hex:81"), (b"a\0", ":hex:6100"), (b":hex:81", ":hex:3a6865783a3831")] {
+            assert_eq!(name(bytes), expected);
+        }
+        let (long, longer) = (name(&[0xff; 251]).into_owned(), name(&[b'x'; 513]).into_owned());
+        assert!(long.starts_with(":sha256:") && longer.starts_with(":sha256:") && long != longer);
+        assert_ne!(name(long.as_bytes()), long, "a key may look like a name");
+        assert_eq!(name_of_place(&journal::Place { topic: "t".to_owned(), partition: 0, offset: 5 }), ":at:t/0/5");
+    }
+
+    /// Bytes that are likely to be taken for one another.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let parts: Vec<&'static [u8]> =
+            vec![b":hex:", b":sha256:", b":at:", b"81", &[0x81], &[0], "\u{fffd}".as_bytes(), &[b'x'; 130]];
+        let part = prop::sample::select(parts);
+        prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn different_bytes_have_different_names(one in bytes(), other in bytes()) {
+            prop_assert_eq!(one == other, name(&one) == name(&other));
+            prop_assert!(name(&one).len() <= NAME && !name(&one).contains('\0') && !name(&one).starts_with(":at:"));
+        }
+    }
+}

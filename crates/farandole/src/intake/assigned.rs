@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::identity::{self, Ids};
 use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
@@ -31,6 +33,8 @@ use crate::step;
 /// Records that wait for a worker, within twice the bytes of a batch: a full channel costs a pause and a new fetch, so it should
 /// hold several batches.
 pub(super) const WAITING: usize = 4_096;
+/// How long a broker may take to say what a topic is; it is asked at an assignment, which has the session's time.
+const METADATA: Duration = Duration::from_secs(3);
 /// How long a partition's batch in flight may take to end when the partition goes: well within the session.
 const REVOKE: Duration = Duration::from_secs(10);
 
@@ -46,6 +50,8 @@ pub(super) struct Assigned {
     pub next: Arc<AtomicI64>,
     pub applied: Applied,
     pub told: i64,
+    /// The topic that it is read of.
+    pub topic_id: Option<String>,
     /// The offset after the last record that the client gave.
     pub handed: i64,
     /// A record that found the channel full; its partition is paused.
@@ -76,6 +82,7 @@ pub(super) struct Context<P: Processor> {
     pub lanes: Vec<Lane<P>>,
     pub running: Vec<JoinHandle<()>>,
     pub watch: Mutex<Watch>,
+    pub ids: Ids,
     /// The watchdog has found a partition quiet.
     pub quiet: AtomicBool,
 }
@@ -83,6 +90,15 @@ pub(super) struct Context<P: Processor> {
 impl<P: Processor> ClientContext for Context<P> {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka consumer");
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug if facility == identity::FACILITY => self.ids.hear(message),
+            RDKafkaLogLevel::Debug => tracing::trace!(facility, message, "Kafka consumer"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::info!(facility, message, "Kafka consumer"),
+            _ => tracing::warn!(facility, message, "Kafka consumer"),
+        }
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -133,11 +149,21 @@ impl<P: Processor> Context<P> {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
         for at in partitions {
+            self.learn(consumer, &at.0);
             let Some(offset) = self.start(&at) else { continue };
             list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
         }
         tracing::info!(partitions = list.count(), "partitions assigned");
         consumer.incremental_assign(list)
+    }
+
+    /// Has the client look at the topic, if its id isn't known yet; it tells it by the way.
+    fn learn(&self, consumer: &BaseConsumer<Self>, topic: &str) {
+        if self.ids.of(topic).is_none()
+            && let Err(error) = consumer.fetch_metadata(Some(topic), METADATA)
+        {
+            tracing::debug!(topic, error = %error, "the topic's id isn't known yet");
+        }
     }
 
     fn revoke(&self, list: &TopicPartitionList) {
@@ -190,6 +216,19 @@ impl<P: Processor> Context<P> {
         })?;
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
+        let (topic_id, mut position) = (self.ids.of(&at.0), position);
+        let (mut broken, mut unwritten) = (None, None);
+        match (&position.topic_id, &topic_id) {
+            (Some(known), Some(found)) if known != found => {
+                broken = Some(identity::another(&at.0, at.1, offset, known, found));
+            }
+            (None, Some(_)) => {
+                position.topic_id.clone_from(&topic_id);
+                // Written soon: what isn't there can't be compared.
+                unwritten = (offset > 0).then(Instant::now);
+            }
+            _ => {}
+        }
         let (records, waiting) = mpsc::channel(WAITING);
         let (next, bytes, stop) = (Arc::new(AtomicI64::new(offset)), Arc::default(), CancellationToken::new());
         let applied = Applied::default();
@@ -201,7 +240,8 @@ impl<P: Processor> Context<P> {
             scope,
             step,
             position,
-            unwritten: None,
+            unwritten,
+            broken,
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
             applied: applied.clone(),
@@ -214,7 +254,7 @@ impl<P: Processor> Context<P> {
         let worker = self.runtime.spawn(worker.run(waiting));
         self.lock().insert(
             at.clone(),
-            Assigned { records, bytes, worker, stop, next, applied, told: offset, handed: offset, spill: None },
+            Assigned { records, bytes, worker, stop, next, applied, told: offset, topic_id, handed: offset, spill: None },
         );
         Some(offset)
     }

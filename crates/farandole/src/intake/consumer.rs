@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::assigned::{At, Context, WAITING};
+use super::identity::{self, Ids};
 use super::lag;
 use super::lane::Lane;
 use super::{Config, Error, Troubles};
@@ -74,6 +75,8 @@ pub(super) fn run<P: Processor>(
     for (name, value) in &config.properties {
         client.set(name, value);
     }
+    let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
+    client.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
     let lane = |_| {
         let (lane, run) = Lane::new(engine.clone(), config.parked);
         (lane, runtime.spawn(run))
@@ -89,6 +92,7 @@ pub(super) fn run<P: Processor>(
         lanes,
         running,
         watch: Mutex::default(),
+        ids: Ids::default(),
         quiet: AtomicBool::new(false),
     };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
@@ -97,7 +101,12 @@ pub(super) fn run<P: Processor>(
     let mut told = Instant::now();
     let mut full = 0;
     while !shutdown.is_cancelled() && !consumer.context().quiet.load(Ordering::Relaxed) {
-        match consumer.poll(if full > 0 { POLL_FULL } else { POLL }) {
+        let polled = consumer.poll(if full > 0 { POLL_FULL } else { POLL });
+        // Before the record is handed on: it may be the first of another topic of that name.
+        if consumer.context().ids.have_changed() {
+            end_changed(consumer.context());
+        }
+        match polled {
             Some(Ok(message)) => {
                 let record = Record::copy(&message);
                 let mapping = consumer.context().config.mappings.get(&record.topic);
@@ -188,6 +197,17 @@ fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
         }
     }
     full
+}
+
+/// Ends the workers of partitions whose topic has another id than they know. They start again from their positions, which tell
+/// whether it is another topic; until then nothing is handed to them.
+fn end_changed<P: Processor>(context: &Context<P>) {
+    for ((topic, _), partition) in context.lock().iter_mut() {
+        if partition.topic_id != context.ids.of(topic) {
+            partition.stop.cancel();
+            partition.records = mpsc::channel(1).0;
+        }
+    }
 }
 
 /// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.

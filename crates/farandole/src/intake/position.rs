@@ -17,6 +17,10 @@ pub struct Position {
     pub next_offset: i64,
     /// The last record applied of each source.
     pub heads: BTreeMap<String, Head>,
+    /// The id of the topic that it is in, so that another one of that name is noticed. None where brokers give none, and in positions
+    /// of older builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 impl Position {

@@ -55,6 +55,8 @@ pub(super) struct Worker<P: Processor> {
     pub scope: String,
     pub step: Option<i64>,
     pub position: Position,
+    /// Why nothing of this partition can be read.
+    pub broken: Option<String>,
     /// Since when `position` is ahead of the step, if it is: nothing came of the records in between.
     pub unwritten: Option<Instant>,
     pub lane: Lane<P>,
@@ -81,6 +83,9 @@ pub(super) struct Item {
 impl<P: Processor> Worker<P> {
     pub(super) async fn run(mut self, mut records: mpsc::Receiver<Record>) -> End {
         let stop = self.stop.clone();
+        if let Some(why) = self.broken.take() {
+            return self.stand(why).await;
+        }
         loop {
             let first = tokio::select! {
                 biased;
@@ -112,17 +117,17 @@ impl<P: Processor> Worker<P> {
                 return end;
             }
             if let Some(why) = broken {
-                tracing::error!(
-                    topic = self.topic,
-                    partition = self.partition,
-                    why,
-                    "the chain is broken; this partition stops here"
-                );
-                self.troubles.set(&self.topic, self.partition, Some(why));
-                stop.cancelled().await;
-                return End::Stopped;
+                return self.stand(why).await;
             }
         }
+    }
+
+    /// Says why nothing more of this partition is read, and waits for the end.
+    async fn stand(&self, why: String) -> End {
+        tracing::error!(topic = self.topic, partition = self.partition, why, "this partition stops here");
+        self.troubles.set(&self.topic, self.partition, Some(why));
+        self.stop.cancelled().await;
+        End::Stopped
     }
 
     /// Drops what was applied before; gives the rest with the positions that they lead to, up to a broken link.

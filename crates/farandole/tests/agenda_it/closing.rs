@@ -10,7 +10,7 @@ use crate::world::{Bank, World, eventually, hurried};
 async fn before_the_start_it_removes() {
     let world = World::new().await;
     world.tell([("o", "pay"), ("at once", "pay"), ("at once", "unpay")]).await;
-    assert_eq!(world.causes().await.len(), 1);
+    assert_eq!(world.keys().await.len(), 1);
     world.tell([("o", "unpay")]).await;
     assert!(world.is_clear().await);
     let bank = Bank::quick();

@@ -58,7 +58,7 @@ async fn a_call_under_way_is_nobody_elses() {
 async fn after_a_crash_it_is_asked_again_under_the_same_key() {
     let world = World::new().await;
     world.tell([("o", "pay")]).await;
-    let cause = world.causes().await[0];
+    let cause = world.keys().await[0];
     let silent = Bank::new(|_| std::future::pending());
     let dying = world.start(&silent, hurried());
     eventually("the call was made", async || silent.calls().len() == 1).await;

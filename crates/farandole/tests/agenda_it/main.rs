@@ -1,6 +1,7 @@
 //! The agenda on a real PostgreSQL: who claims, what closing does, what commits. And what is parked, with a real topic.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+mod apart;
 mod batches;
 mod closing;
 mod deadlines;
@@ -8,6 +9,7 @@ mod effects;
 mod handlers;
 mod members;
 mod parked;
+mod readers;
 mod sessions;
 mod trouble;
 mod world;

@@ -41,12 +41,34 @@ impl Topic {
         let name = format!("{}happened", stage.sandbox().await.unwrap().prefix);
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", stage.kafka());
-        let admin: AdminClient<_> = client.create().unwrap();
-        let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-        for made in admin.create_topics([&new], &AdminOptions::new()).await.unwrap() {
-            made.unwrap();
-        }
-        Self { name, client }
+        let topic = Self { name, client };
+        topic.make(partitions).await;
+        topic
+    }
+
+    async fn make(&self, partitions: i32) {
+        let admin: AdminClient<_> = self.client.create().unwrap();
+        let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
+        // One that was just deleted may be there for a moment.
+        until("the topic to be made", async || {
+            admin.create_topics([&new], &AdminOptions::new()).await.unwrap().into_iter().all(|made| made.is_ok())
+        })
+        .await;
+    }
+
+    /// Deletes it, and makes another of its name.
+    pub async fn make_anew(&self, partitions: i32) {
+        let admin: AdminClient<_> = self.client.create().unwrap();
+        admin.delete_topics(&[&self.name], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+        self.make(partitions).await;
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn client(&self) -> &ClientConfig {
+        &self.client
     }
 
     /// As a foreign producer does it: `ce_source` and `ce_id`, no chain.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Something happened: `pay`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`. Nothing but
+/// Something happened: `pay`, `pay-two`, `pay-twice`, `pay-slashed`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`. Nothing but
 /// commands gets by a `stick` before a `free`, and a `balk` that is heard needs a `free` of its own before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
@@ -90,8 +90,13 @@ impl Participant for Chronicle {
     fn follow_up(&self, event: &Event) -> Vec<Task<Pay>> {
         let Event::Happened(Happened { key, what }) = event;
         let key = key.clone();
+        let effect = |name, key| Task::Effect { name, key, effect: Pay { of: what.clone() } };
         match what.split_once(' ').unwrap_or((what, "")) {
             ("pay", of) => vec![Task::Effect { name: "pay", key, effect: Pay { of: of.to_owned() } }],
+            // Effects that only their names or keys tell apart, and two that nothing does.
+            ("pay-two", _) => ["pay", "fee"].map(|name| effect(name, key.clone())).into(),
+            ("pay-slashed", _) => vec![effect("pay", format!("x/{key}")), effect("pay/x", key)],
+            ("pay-twice", _) => vec![effect("pay", key.clone()), effect("pay", key)],
             ("unpay", _) => vec![Task::Close { name: "pay", key }],
             ("wait", due) => {
                 let due = Timestamp::from_micros(due.parse().expect("micros"));
@@ -224,9 +229,9 @@ impl World {
         self.count("select (extract(epoch from clock_timestamp()) * 1000000)::bigint").await
     }
 
-    /// The ids of the events that opened the open effects.
-    pub async fn causes(&self) -> Vec<Uuid> {
-        sqlx::query_scalar("select cause from farandole.tasks order by key").fetch_all(&self.pool).await.unwrap()
+    /// The keys under which the open effects are asked for.
+    pub async fn keys(&self) -> Vec<Uuid> {
+        sqlx::query_scalar("select idempotency_key from farandole.tasks order by key").fetch_all(&self.pool).await.unwrap()
     }
 }
 

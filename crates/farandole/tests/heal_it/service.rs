@@ -266,7 +266,8 @@ async fn a_service_goes_on_after_its_backup_was_restored() {
     let done = shop.heal(Mode::Execute).await.unwrap();
     assert_eq!((done.done, done.applied, done.lineage), (true, Some(62), (1, 2)), "{done}");
     assert!(shop.heal(Mode::Execute).await.unwrap().is_whole(), "a second time there is nothing to do");
-    let tasks: Vec<(String, Uuid)> = sqlx::query_as("select key, cause from farandole.tasks").fetch_all(&pool).await.unwrap();
+    let tasks: Vec<(String, Uuid)> =
+        sqlx::query_as("select key, idempotency_key from farandole.tasks").fetch_all(&pool).await.unwrap();
     let asked = calls.iter().find(|c| c.aggregate == "asked").unwrap();
     assert_eq!(tasks, [("asked".to_owned(), asked.idempotency_key)], "what was insured isn't insured again");
 
@@ -300,6 +301,28 @@ async fn a_service_goes_on_after_its_backup_was_restored() {
     let report = report.unwrap();
     assert_eq!((report.violations, report.records), (0, after.len() as u64), "{:?}", report.examples);
     assert_eq!(fold(&shop.codec, &after).await, state(&pool).await);
+    pool.close().await;
+}
+
+/// A service's own topic is the log of its state, so it stays the same topic. Guard: the owner's row, and before there was one, the
+/// topics in the relay's state. Without, its history goes on in another topic, and no heal finds the two halves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_topic_would_be_another_refuses() {
+    let mut shop = Shop::new().await;
+    shop.start(Missing::Make).await.ready().await.stop().await;
+    let pool = shop.pool().await;
+    let prefix = std::mem::replace(&mut shop.config.topics.prefix, "elsewhere.".to_owned());
+    for forget in ["select 1", "delete from farandole.owner"] {
+        pool.execute(forget).await.unwrap();
+        let said = shop.start(Missing::Refuse).await.refuses().await;
+        assert!(said.contains(&format!("are in topic {prefix}till")) && said.contains("elsewhere.till"), "{said}");
+    }
+    shop.config.topics.prefix = prefix;
+    shop.start(Missing::Refuse).await.ready().await.stop().await;
+    // Under another name.
+    pool.execute("update farandole.owner set service = 'orders'").await.unwrap();
+    let said = shop.start(Missing::Refuse).await.refuses().await;
+    assert!(said.contains("those of service `orders`, and `till` can't share them"), "{said}");
     pool.close().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farandole::relay::{Error, Role};
+use farandole::relay::{Config, Error, Role};
 use sqlx::Executor;
 
 use crate::world::{Running, World, consume, eventually};
@@ -104,4 +104,31 @@ async fn a_record_that_is_too_large_is_named() {
     relay.stop().await.unwrap();
     let applied = consume(&world.read(&topic).await);
     assert_eq!(applied.iter().map(|r| r.link.place.number).collect::<Vec<_>>(), [1]);
+}
+
+/// Guard: the owner's row. Without, another service's relay takes the lease when it is free and publishes these rows under its own
+/// name, and a renamed one breaks every consumer's chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_services_relay_refuses_and_so_does_a_renamed_one() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    world.fill(&topic, 3).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(3).await;
+    let billing = Config::new("billing", &world.kafka);
+    // Also while the owner's is at work.
+    let error = refusal(world.relay(billing.clone()).await).await;
+    assert!(error.is_fatal() && error.to_string().contains("those of service `orders`"), "{error}");
+    relay.stop().await.unwrap();
+    world.fill(&topic, 3).await;
+    let error = refusal(world.relay(billing.clone()).await).await;
+    assert!(matches!(error, Error::Owner { .. }), "{error}");
+    // A database from before there was an owner's row, which its own relay fills in.
+    world.pool.execute("delete from farandole.owner").await.unwrap();
+    let relay = world.relay(world.config()).await;
+    relay.published(3).await;
+    relay.stop().await.unwrap();
+    let error = refusal(world.relay(billing).await).await;
+    assert!(matches!(error, Error::Owner { .. }), "{error}");
+    assert_eq!(consume(&world.read(&topic).await).len(), 6);
 }

@@ -1,0 +1,248 @@
+//! Whose rows are whose: several readers in one database, databases of builds that knew one, topics made anew, keys that are no text.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use farandole::agenda::Poke;
+use farandole::handler::{Error, Handler, Tx};
+use farandole::intake::{self, Troubles};
+use farandole::parking::operate;
+use farandole::record::Record;
+use farandole::{Codec, Message as _, Reader, step};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::parked::{Topic, until};
+use crate::world::{Event, World};
+
+/// Writes down what it is given, and refuses one key.
+#[derive(Debug, Clone)]
+struct Scribe {
+    name: &'static str,
+    refuses: &'static [u8],
+}
+
+impl Handler for Scribe {
+    async fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
+        for record in records {
+            if record.key.as_deref() == Some(self.refuses) {
+                return Err(Error::Refused("not this one".to_owned()));
+            }
+            let id = record.header("ce_id").unwrap_or_default();
+            sqlx::query("insert into got values ($1, $2)").bind(self.name).bind(id).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Reading {
+    task: JoinHandle<Result<(), intake::Error>>,
+    stop: CancellationToken,
+    troubles: Troubles,
+}
+
+impl Reading {
+    fn start(pool: &PgPool, scribe: Scribe, mut config: intake::Config) -> Self {
+        config.reader = scribe.name.to_owned();
+        config.group = format!("{}-{}", config.group, scribe.name);
+        let reader = Reader::new(scribe, Codec::offline(Event::TYPES), pool.clone(), config);
+        let (troubles, stop) = (reader.troubles(), CancellationToken::new());
+        Self { task: tokio::spawn(reader.run(stop.clone())), stop, troubles }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+const TABLE: &str = "create table got (reader text not null, what text not null)";
+
+async fn got(pool: &PgPool, reader: &str) -> Vec<String> {
+    sqlx::query_scalar("select what from got where reader = $1 order by what").bind(reader).fetch_all(pool).await.unwrap()
+}
+
+fn numbered(key: usize, range: std::ops::Range<usize>) -> Vec<(usize, String)> {
+    range.map(|n| (key, format!("n{n:02}"))).collect()
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    numbered(0, range).into_iter().map(|(_, what)| what).collect()
+}
+
+/// Guards: positions, foreign records that were seen and parked rows have the reader in their keys; and so have the limits. Without,
+/// each record is one reader's or the other's, and either may release or drop what the other can't process.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_readers_of_one_topic_each_have_every_record() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    sqlx::raw_sql(TABLE).execute(&world.pool).await.unwrap();
+    topic.send(&[numbered(0, 0..10), numbered(1, 10..20), numbered(2, 20..21)].concat()).await;
+    let mut narrow = topic.config(5);
+    narrow.parked.total = 1;
+    let ann = Reading::start(&world.pool, Scribe { name: "ann/1", refuses: b"k1" }, topic.config(5));
+    let bob = Reading::start(&world.pool, Scribe { name: "bob", refuses: b"k2" }, narrow);
+    until("both to have read all", async || {
+        (got(&world.pool, "ann/1").await.len(), got(&world.pool, "bob").await.len()) == (11, 20)
+    })
+    .await;
+    let parked = async |reader: &'static str| {
+        let queues = operate::list(&world.pool, reader).await.unwrap();
+        queues.into_iter().map(|q| (q.aggregate, q.inputs)).collect::<Vec<_>>()
+    };
+    until("what each refuses to be parked", async || !parked("bob").await.is_empty()).await;
+    assert_eq!((parked("ann/1").await, parked("bob").await), (vec![("k1".to_owned(), 10)], vec![("k2".to_owned(), 1)]));
+    assert!(!operate::retry(&world.pool, "bob", "k1").await.unwrap(), "it isn't his");
+    // They were due several times meanwhile: no reader's release takes what the other parked.
+    until("a release to have been tried", async || operate::list(&world.pool, "ann/1").await.unwrap()[0].attempts > 0).await;
+    assert_eq!(got(&world.pool, "bob").await, names(0..20));
+    let positions = intake::positions(&mut world.pool.acquire().await.unwrap(), "ann/1").await.unwrap();
+    assert_eq!(positions.iter().map(|(_, p)| p.next_offset).sum::<i64>(), 21);
+    ann.stop().await;
+    bob.stop().await;
+}
+
+/// A database that only the first migration made, with a position, a parked input and a foreign record that was seen: the first
+/// reader of the topic goes on from there, whatever its name, and a build from then finds its next step taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_goes_on_where_rows_did_not_say_whose_they_are() {
+    let sandbox = stage::Stage::shared().sandbox().await.unwrap();
+    let pool = PgPool::connect(&sandbox.database("old").await.unwrap().url).await.unwrap();
+    let mut first = sqlx::migrate!("./migrations");
+    first.dangerous_set_table_name("farandole._sqlx_migrations");
+    first.create_schema("farandole");
+    first.migrations.to_mut().retain(|m| m.version == 1);
+    first.run(&pool).await.unwrap();
+    let topic = Topic::new(2).await;
+    topic.send(&numbered(2, 0..10)).await;
+    sqlx::raw_sql(TABLE).execute(&pool).await.unwrap();
+    let old = format!("position/{}/0", topic.name());
+    sqlx::query("insert into farandole.steps (scope, step, state) values ($1, 3, '{\"next_offset\": 5, \"heads\": {}}')")
+        .bind(&old)
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "insert into farandole.parked (aggregate, topic, partition, record_offset, key, headers, reason, head)
+         values ('k2', $1, 0, 4, 'k2', '[{\"name\": \"ce_id\", \"value\": \"n04\"}]', 'it was early', true)",
+    )
+    .bind(topic.name())
+    .execute(&pool)
+    .await
+    .unwrap();
+    sqlx::raw_sql("insert into farandole.strangers (source, id) values ('test', 'n07')").execute(&pool).await.unwrap();
+
+    farandole::migrate(&pool).await.unwrap();
+    let ann = Reading::start(&pool, Scribe { name: "ann", refuses: b"" }, topic.config(50));
+    let expected = ["n04", "n05", "n06", "n08", "n09"];
+    until("the rest to be read, and what was parked", async || got(&pool, "ann").await.len() >= expected.len()).await;
+    assert_eq!(got(&pool, "ann").await, expected);
+    let late = step::append(&mut pool.acquire().await.unwrap(), &old, Some(3), &serde_json::json!({"next_offset": 6})).await;
+    assert!(late.unwrap_err().is_fenced(), "an older build that still runs");
+    // Somebody else begins at the beginning, and so does who comes later under another name.
+    let bob = Reading::start(&pool, Scribe { name: "bob", refuses: b"" }, topic.config(50));
+    until("the other to read all", async || got(&pool, "bob").await.len() >= 10).await;
+    assert_eq!(got(&pool, "bob").await, names(0..10));
+    ann.stop().await;
+    // Nothing is adopted twice.
+    let ann = Reading::start(&pool, Scribe { name: "ann", refuses: b"" }, topic.config(50));
+    topic.send(&numbered(2, 10..11)).await;
+    until("one more", async || got(&pool, "ann").await.len() > expected.len()).await;
+    assert_eq!(got(&pool, "ann").await.len(), expected.len() + 1);
+    ann.stop().await;
+    // Renamed, and renamed back, it goes on.
+    let conn = &mut pool.acquire().await.unwrap();
+    assert!(!intake::rename(conn, "ann", "bob").await.unwrap() && !intake::rename(conn, "nobody", "zoe").await.unwrap());
+    for (from, to) in [("ann", "zoe"), ("zoe", "ann"), ("ann", "zoe")] {
+        assert!(intake::rename(conn, from, to).await.unwrap());
+    }
+    let zoe = Reading::start(&pool, Scribe { name: "zoe", refuses: b"" }, topic.config(50));
+    topic.send(&[numbered(2, 7..8), numbered(2, 11..12)].concat()).await;
+    until("the next", async || !got(&pool, "zoe").await.is_empty()).await;
+    assert_eq!(got(&pool, "zoe").await, ["n11"]);
+    zoe.stop().await;
+    bob.stop().await;
+}
+
+/// Guard: the position holds the topic's id, and the client's word of another is heeded. Without, what the new topic holds before
+/// the old position is skipped in silence, at the next start or on the spot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_noticed() {
+    let world = World::new().await;
+    sqlx::raw_sql(TABLE).execute(&world.pool).await.unwrap();
+    for (name, runs) in [("stopped", false), ("running", true)] {
+        let topic = Topic::new(1).await;
+        topic.send(&numbered(0, 0..9)).await;
+        let start = || Reading::start(&world.pool, Scribe { name, refuses: b"" }, topic.config(50));
+        let mut reading = Some(start());
+        until("what it holds to be read", async || got(&world.pool, name).await.len() == 9).await;
+        if !runs {
+            reading.take().unwrap().stop().await;
+        }
+        topic.make_anew(1).await;
+        topic.send(&numbered(0, 10..40)).await;
+        let reading = reading.unwrap_or_else(start);
+        until("it to be noticed", async || {
+            reading.troubles.list().iter().any(|trouble| trouble.contains("was deleted and made again"))
+        })
+        .await;
+        assert_eq!(got(&world.pool, name).await, names(0..9), "{name}");
+        reading.stop().await;
+        // As the trouble says.
+        intake::forget_topic(&mut world.pool.acquire().await.unwrap(), name, topic.name()).await.unwrap();
+        let reading = start();
+        until("all of the new one to be read", async || got(&world.pool, name).await.len() == 39).await;
+        reading.stop().await;
+    }
+}
+
+/// Guard: the name of what is parked says which bytes it is made from. Without, keys that are no text hold each other up, and so do a
+/// key and the place of a record that has none; and of two foreign records one passes for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_no_text_are_told_apart() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    sqlx::raw_sql(TABLE).execute(&world.pool).await.unwrap();
+    let producer: FutureProducer = topic.client().create().unwrap();
+    let place = format!("{}/0/4", topic.name());
+    let keys: [Option<&[u8]>; 7] =
+        [Some(&[0x81]), Some(&[0x82]), Some(&[0x81]), Some("\u{fffd}".as_bytes()), None, Some(place.as_bytes()), Some(b"a\0")];
+    for (n, key) in keys.into_iter().enumerate() {
+        // Of ids that are no text all are different, too.
+        let mut headers = OwnedHeaders::new().insert(Header { key: "ce_source", value: Some("test") });
+        headers = headers.insert(Header { key: "ce_id", value: Some(&[0xf0 + n as u8][..]) });
+        let mut record: FutureRecord<'_, [u8], str> = FutureRecord::to(topic.name()).payload("x").partition(0).headers(headers);
+        record.key = key;
+        producer.send(record, Duration::from_secs(10)).await.unwrap();
+    }
+    let reading = Reading::start(&world.pool, Scribe { name: "ann", refuses: &[0x81] }, topic.config(1));
+    until("all but one key to be read", async || got(&world.pool, "ann").await.len() == 5).await;
+    let queues = operate::list(&world.pool, "ann").await.unwrap();
+    assert_eq!(queues.iter().map(|q| (q.aggregate.as_str(), q.inputs)).collect::<Vec<_>>(), [(":hex:81", 2)]);
+    let ids: BTreeSet<String> = got(&world.pool, "ann").await.into_iter().collect();
+    assert_eq!(ids, [":hex:f1", ":hex:f3", ":hex:f4", ":hex:f5", ":hex:f6"].map(str::to_owned).into());
+    reading.stop().await;
+}
+
+/// A participant's aggregate may be any text: what is parked under it holds up what comes later, and a key that looks like its name
+/// is another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregate_that_looks_like_a_name_is_another() {
+    use farandole::engine::{NoSource, Origin, Verdict, Work};
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    let park = "insert into farandole.parked (reader, aggregate, topic, partition, record_offset, headers, reason, head)
+                values ('chronicle', ':hex:81', 't', 0, 1, '[]', 'x', true), ('else', 'k', 't', 0, 1, '[]', 'x', true)";
+    sqlx::raw_sql(park).execute(&world.pool).await.unwrap();
+    let command = |key: &str| {
+        let happened = crate::world::Happened { key: key.to_owned(), what: "asked".to_owned() };
+        Work::new(farandole::Body::Command(happened), Origin { cause: "command/x".to_owned(), ..Origin::default() })
+    };
+    // The text `:hex:81` isn't the byte 0x81, and `k` waits for another reader only.
+    let verdicts = engine.run(&mut [command(":hex:81"), command("k")], &mut NoSource).await.unwrap();
+    assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(_))), "{verdicts:?}");
+    sqlx::raw_sql("update farandole.parked set reader = 'chronicle'").execute(&world.pool).await.unwrap();
+    let verdicts = engine.run(&mut [command("k")], &mut NoSource).await.unwrap();
+    assert!(matches!(&verdicts[..], [Verdict::Held { behind }] if behind == "k"), "{verdicts:?}");
+}
