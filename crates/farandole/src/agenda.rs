@@ -222,7 +222,9 @@ impl<P: Participant, E: Effects<P>> Agenda<P, E> {
         let committer = || Committer { engine: &engine, worker, backoff: config.undecided, stop: &give_up };
         let (sender, receiver) = mpsc::channel(config.held.max(1));
         let back = Arc::new(outcomes::Back::new());
-        let dispatcher = effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&back), sender);
+        let history = engine.history().cloned();
+        let dispatcher =
+            effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&back), sender, history);
         let all = async {
             tokio::join!(
                 deadlines::run(committer(), &config, &poke.0.0, &shutdown),

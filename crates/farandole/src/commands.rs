@@ -115,10 +115,12 @@ impl<P: Participant> Runner<P> {
                 }
                 Err(error) => {
                     tracing::error!(error = engine::chain_of(&error), commands = works.len(), "commands not decided");
-                    let problem = if error.trouble() == Trouble::Input {
-                        Problem::new(500, "cannot-be-stored", "this request can't be stored; the operator has been told")
-                    } else {
-                        unknown()
+                    let problem = match error {
+                        engine::Error::Parted(why) => Problem::unavailable(why, 1),
+                        error if error.trouble() == Trouble::Input => {
+                            Problem::new(500, "cannot-be-stored", "this request can't be stored; the operator has been told")
+                        }
+                        _ => unknown(),
                     };
                     for reply in replies {
                         let _ = reply.send(Err(problem.clone()));

@@ -3,7 +3,7 @@
 //! **Guarantees.** All of a batch's effects on the database happen, or none; each decision sees what those before it in the
 //! batch changed; a source that has lost its position or claim commits nothing.
 //!
-//! **Locks** are taken in one order everywhere: idempotency keys, aggregates and shared rows table by table, tasks, position;
+//! **Locks** are taken in one order everywhere: [the one that a heal wants alone](writes), idempotency keys, aggregates and shared rows table by table, tasks, position;
 //! sorted within each. Two batches can still wait for each other in a ring when a row appears between a look and the second
 //! look; PostgreSQL then ends one, whose owner runs it again. Callers never see that.
 //!
@@ -16,6 +16,7 @@ mod plan;
 pub mod session;
 pub(crate) mod sessions;
 mod transaction;
+pub(crate) mod writes;
 
 pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 pub(crate) use session::LIMIT;
@@ -173,6 +174,10 @@ pub enum Error {
     /// No more can be parked.
     #[error("{0}")]
     Full(String),
+    /// The database isn't known to be what the topics continue: nothing is decided on it; see
+    /// [`History`](crate::relay::History).
+    #[error("{0}")]
+    Parted(String),
     /// An event that could not be encoded: a fault of the service.
     #[error("encoding an event of {name}")]
     Encode {
@@ -204,7 +209,7 @@ impl Error {
 
     /// Whether trying each owner's part alone may help: everything but a dependency that is away for all.
     pub(crate) fn is_somebodys(&self) -> bool {
-        !matches!(self, Self::Database { .. }) || self.trouble() != Trouble::Dependency
+        !matches!(self, Self::Database { .. } | Self::Parted(_)) || self.trouble() != Trouble::Dependency
     }
 
     /// Whether the batch may have happened although it failed: nobody knows how its commit ended.
@@ -226,15 +231,15 @@ pub(crate) const ANSWER: &str = "waiting for the database's answer";
 impl Troubled for Error {
     fn trouble(&self) -> Trouble {
         match self {
-            // Whatever keeps us from connecting, no input is the cause.
-            Self::Database { doing: CONNECT, .. } => Trouble::Dependency,
+            // Whatever keeps us from connecting or beginning (a heal is under way), no input is the cause.
+            Self::Database { doing: CONNECT | writes::BEGIN, .. } => Trouble::Dependency,
             // It took too long, so perhaps there is too much of it. A database that is away refuses the next connection.
             Self::Database { doing: ANSWER, .. } => Trouble::Size,
             Self::Database { source, .. } => source.trouble(),
             Self::Encode { .. } | Self::Untouched(_) | Self::Panicked(_) | Self::Refused(_) => Trouble::Input,
             Self::Fenced(_) => Trouble::Owner,
             Self::Full(_) => Trouble::Person,
-            Self::NotYet(_) => Trouble::Dependency,
+            Self::NotYet(_) | Self::Parted(_) => Trouble::Dependency,
         }
     }
 }

@@ -21,11 +21,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use sqlx::{Connection as _, PgConnection, Postgres};
+use sqlx::{PgConnection, Postgres};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::codec::{self, Codec};
+use crate::engine::writes::{BEGIN, begin};
 use crate::engine::{self, Fault, LIMIT, Processor, Sessions, Source, Verdict, chain_of, given_up, guarded_async};
 use crate::intake::{self, Intake, Troubles};
 use crate::locks::lock_all;
@@ -164,7 +165,7 @@ impl<H: Handler> Processor for Handling<H> {
         let done = tokio::time::timeout(LIMIT, self.transact(&mut session.conn, records, source).instrument(span)).await;
         let result = match done {
             // Nobody knows what it was in the middle of: the connection goes.
-            Ok(Err(error @ engine::Error::Panicked(_))) => Err(error),
+            Ok(Err(error @ (engine::Error::Panicked(_) | engine::Error::Database { doing: BEGIN, .. }))) => Err(error),
             done => session.after(done, || given_up(n)).await,
         };
         self.sessions.ran(&result);
@@ -180,12 +181,12 @@ impl<H: Handler> Handling<H> {
         source: &mut S,
     ) -> Result<Vec<Verdict>, engine::Error> {
         let at = |doing| engine::Error::database(doing, records.len());
-        let mut tx = conn.begin().await.map_err(at("begin"))?;
+        let mut tx = begin(conn).await.map_err(at(BEGIN))?;
         let keys: Vec<String> = records.iter().map(Record::aggregate).collect();
         lock_all(&mut tx, "handler", &keys).await.map_err(at("locking keys"))?;
         let standing = source.claim(&mut tx, records).await?;
         let names: Vec<&str> = if source.releases() { Vec::new() } else { keys.iter().map(String::as_str).collect() };
-        let (_, parked) = parking::among(&mut tx, &self.reader, &names).await.map_err(at("reading what is parked"))?;
+        let parked = parking::among(&mut tx, &self.reader, &names, None).await.map_err(at("reading what is parked"))?.parked;
         let verdicts: Vec<Verdict> = std::iter::zip(standing, keys).map(|(stands, key)| verdict(stands, key, &parked)).collect();
         self.call(&mut tx, records, &verdicts).await?;
         source.settle(&mut tx, records, &verdicts).await?;

@@ -15,7 +15,8 @@
 //! each partition names the last one found. Numbers go on, so that they grow along a partition whatever happened to it.
 //!
 //! **Nobody publishes meanwhile**, and nobody decides: the heal holds the relay's lease, and its first step marks the state, so
-//! that every relay waits, and with it each service that starts, until the heal has ended. It refuses while the service runs.
+//! that every relay waits, and with it each service that starts, until the heal has ended. It refuses while the service runs, and
+//! holds alone the lock that every deciding transaction shares: what runs all the same, or appends to the outbox, waits for its end.
 //!
 //! **It may be broken off anywhere** and run again: a batch of records, with the heads moved past it, is one transaction, and
 //! so is the end. What stays is the mark. A second run finds nothing to do. Memory is bounded by batches of some hundred
@@ -31,16 +32,15 @@
 
 mod act;
 mod fold;
+mod open;
 mod read;
 mod report;
 mod rows;
 mod survey;
 mod tasks;
-mod walk;
 
 pub use fold::{Fold, Folding, NoFold};
 pub use report::{Partition, Report};
-pub(crate) use survey::chain_end;
 
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -49,7 +49,7 @@ use crate::chain::Link;
 use crate::record::Record;
 use crate::relay::log;
 use crate::relay::produce::client_config;
-use crate::{codec, relay, step};
+use crate::{codec, extent, relay, step};
 
 /// Whether anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,16 @@ pub enum Error {
         service: String,
         /// How many.
         sessions: i64,
+    },
+    /// Somebody is in the middle of writing.
+    #[error(
+        "a transaction that writes is open in the database of {service}: {holders}. Let it end, or stop who holds it, then try again"
+    )]
+    Writing {
+        /// Whose database.
+        service: String,
+        /// The sessions, by name and pid.
+        holders: String,
     },
     /// Somebody published, or healed, between the look and the lease.
     #[error("the relay's state has changed since it was looked at: try again")]
@@ -180,9 +190,11 @@ impl Error {
     fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
+}
 
-    fn kafka(doing: &'static str) -> impl Fn(rdkafka::error::KafkaError) -> Self {
-        move |source| Self::Relay(relay::Error::Kafka { doing, source })
+impl From<extent::Error> for Error {
+    fn from(source: extent::Error) -> Self {
+        Self::Relay(source.into())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod codec;
 pub mod commands;
 pub mod config;
 pub mod engine;
+pub mod extent;
 pub mod handler;
 pub mod heal;
 pub mod http;

@@ -15,6 +15,8 @@
 
 use sqlx::PgConnection;
 
+use crate::engine::writes;
+
 /// Keys of one kind that a transaction locks one by one: as many as a lane's transaction has inputs.
 pub(crate) const MOST: usize = 1_000;
 
@@ -39,11 +41,16 @@ pub(crate) async fn lock_all(conn: &mut PgConnection, kind: &str, keys: &[String
     Ok(())
 }
 
-/// Locks one key ($2) of a kind ($1) unless $3, and then gives the database's time in microseconds. For who locks keys one at a time and
+/// Locks [a heal](crate::engine::writes) out, then one key ($2) of a kind ($1) unless $3, and then gives the database's time in
+/// microseconds. For who locks keys one at a time and
 /// doesn't know how many there will be: the transaction counts them.
-pub(crate) const LOCK_ONE: &str = "select case when $3 then null
+pub(crate) const LOCK_ONE: &str = concat!(
+    "select pg_advisory_xact_lock_shared(",
+    writes::key!(),
+    "), case when $3 then null
        when set_config('farandole.locks', (n + 1)::text, true)::int > $4 then pg_advisory_xact_lock(gate)::text
        else pg_advisory_xact_lock_shared(gate)::text || pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0))::text end,
      (extract(epoch from clock_timestamp()) * 1000000)::bigint
      from (select coalesce(nullif(current_setting('farandole.locks', true), ''), '0')::int as n,
-                  hashtextextended($1, 0) as gate offset 0) counted";
+                  hashtextextended($1, 0) as gate offset 0) counted"
+);

@@ -200,10 +200,10 @@ pub async fn append(tx: &mut Tx<'_>, event: &Event) -> Result<Uuid, Error> {
         return Err(Error::TooLarge { kind, bytes: row.size() });
     }
     let failed = |source| Error::Database { kind, source };
-    // The lock first, so that the time is one at which nobody else appends for this key.
+    // Not beside a heal; then the lock, so that the time is one at which nobody else appends for this key.
     let clock = sqlx::query(locks::LOCK_ONE).bind(format!("outbox/{}", row.topic)).bind(&row.aggregate).bind(row_is_locked);
     let clock = clock.bind(i32::try_from(locks::MOST).unwrap_or(i32::MAX)).fetch_one(&mut **tx).await.map_err(failed)?;
-    let now = clock.try_get(1).map_err(failed)?;
+    let now = clock.try_get(2).map_err(failed)?;
     append_all(tx, &[Row { time: Timestamp::from_micros(now), ..row.clone() }]).await.map_err(failed)?;
     Ok(row.id)
 }

@@ -42,6 +42,8 @@ use crate::engine::{Error, Fault};
 #[cfg(doc)]
 use crate::participant::Participant;
 use crate::record::Record;
+use crate::relay::history::{Seen, holds_sql};
+use crate::relay::state::SCOPE;
 use crate::time::Timestamp;
 use journal::{Entry, Happened, Journal};
 
@@ -54,21 +56,34 @@ const HEX: usize = 250;
 /// Characters of a reason that are kept.
 const REASON: usize = 1_000;
 
-/// The database's clock, and which of these [names](name) have rows that `reader` parked: what a batch asks for once its rows are
-/// locked.
+/// What a batch asks for once its rows are locked.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    /// The database's clock.
+    pub now: Timestamp,
+    /// Which of the [names](name) have rows that the reader parked.
+    pub parked: HashSet<String>,
+    /// Whether the database is the one that was seen.
+    pub holds: bool,
+}
+
+/// Asks, in one round trip. `seen` is by what the database must be known.
 ///
 /// # Errors
 /// The database's.
-pub async fn among(conn: &mut PgConnection, reader: &str, names: &[&str]) -> sqlx::Result<(Timestamp, HashSet<String>)> {
-    let (micros, parked): (i64, Vec<String>) = sqlx::query_as(
+pub(crate) async fn among(conn: &mut PgConnection, reader: &str, names: &[&str], seen: Option<&Seen>) -> sqlx::Result<Ground> {
+    let (micros, parked, holds): (i64, Vec<String>, bool) = sqlx::query_as(concat!(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
-           array(select distinct aggregate from farandole.parked where reader = $2 and aggregate = any($1))",
-    )
+           array(select distinct aggregate from farandole.parked where reader = $2 and aggregate = any($1)), ",
+        holds_sql!("$3", "$4")
+    ))
     .bind(names)
     .bind(reader)
+    .bind(SCOPE)
+    .bind(seen.map(Seen::values))
     .fetch_one(conn)
     .await?;
-    Ok((Timestamp::from_micros(micros), parked.into_iter().collect()))
+    Ok(Ground { now: Timestamp::from_micros(micros), parked: parked.into_iter().collect(), holds })
 }
 
 /// The name of an aggregate, a key, a source or an id: what rows and operators call it. Different bytes have different names, and

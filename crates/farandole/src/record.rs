@@ -101,6 +101,16 @@ impl Record {
         }
     }
 
+    /// The id and place of a record that the relay of `source` wrote; none of any other: one without our headers, with damaged ones
+    /// (no relay writes such, whatever source they name), or of another source.
+    pub(crate) fn ours(&self, source: &str) -> Option<(Uuid, Link)> {
+        if self.header("ce_source")? != source {
+            return None;
+        }
+        let (_, link) = self.link().ok().flatten()?;
+        Some((Uuid::parse_str(self.header("ce_id")?).ok()?, link))
+    }
+
     /// The id of the schema that the value was written with, if it is framed.
     pub fn schema_id(&self) -> Option<i32> {
         let is_json = self.header("content-type").and_then(Written::of) == Some(Written::Json);

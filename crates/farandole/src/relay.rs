@@ -18,12 +18,14 @@
 //!
 //! **Invariant:** publishing follows from the newest step of scope `relay` alone. Whoever takes the next step is the owner.
 //! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `numbers` numbers, links
-//! and partitions; `publish` hands over; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics;
-//! [`partitions`] the outbox's tables; `upkeep` what goes on beside.
+//! and partitions; `publish` hands over; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics,
+//! `ends` and `walk` reading them; `history` what deciders rest on; [`partitions`] the outbox's tables; `upkeep` what goes on beside.
 
 pub(crate) mod continuity;
+pub(crate) mod ends;
 mod error;
 mod headers;
+pub(crate) mod history;
 pub(crate) mod log;
 #[cfg(test)]
 mod model;
@@ -40,20 +42,24 @@ pub mod state;
 mod status;
 mod term;
 mod upkeep;
+pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use error::Error;
+pub use history::History;
 pub use status::{Role, Status};
 
-use log::{Purpose, Taken};
+use continuity::Beyond;
+use log::{Look, Purpose, Taken};
+use produce::client_config;
 use term::{Round, Term};
 
 /// How the relay works. `Config::new` has the defaults.
@@ -126,6 +132,7 @@ pub struct Relay {
     pool: PgPool,
     config: Arc<Config>,
     status: Arc<Status>,
+    history: History,
     poke: Poke,
     me: Uuid,
 }
@@ -133,10 +140,15 @@ pub struct Relay {
 impl Relay {
     /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
     pub fn new(pool: PgPool, config: Config) -> (Self, Poke) {
-        let poke = Poke::default();
-        let relay =
-            Self { pool, config: Arc::new(config), status: Arc::new(Status::new()), poke: poke.clone(), me: Uuid::now_v7() };
+        let (poke, history) = (Poke::default(), History::default());
+        let (config, status) = (Arc::new(config), Arc::new(Status::new()));
+        let relay = Self { pool, config, status, history, poke: poke.clone(), me: Uuid::now_v7() };
         (relay, poke)
+    }
+
+    /// Whether the database may be decided on; stays valid while the relay runs.
+    pub fn history(&self) -> History {
+        self.history.clone()
     }
 
     /// Figures of this relay; stays valid while it runs.
@@ -164,13 +176,14 @@ impl Relay {
                 Ok(()) => {}
                 Err(e) if e.is_fatal() => {
                     tracing::error!(reason = e.chain(), "relay refuses to publish");
+                    self.history.refuse(e.chain());
                     self.status.set_role(Role::Refused(e.chain()));
                     return Err(e);
                 }
                 Err(e) if e.is_fenced() => {
                     tracing::warn!("another relay took over; standing by");
                     metrics::counter!("farandole_relay_fenced_total").increment(1);
-                    self.status.set_role(Role::Standby);
+                    self.status.set_role(Role::Starting);
                 }
                 Err(e) => {
                     self.status.set_role(Role::Waiting(e.chain()));
@@ -186,9 +199,11 @@ impl Relay {
 
     async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
         let (log, state) = loop {
-            match log::take(&self.pool, &self.config.service, self.me, self.config.lease, Purpose::Publish).await? {
+            let Config { service, lease, .. } = &*self.config;
+            match log::take(&self.pool, service, self.me, *lease, Purpose::Publish, &self.history).await? {
                 Taken::Mine(log, state) => break (log, state),
-                Taken::Other(left) => {
+                Taken::Other(left, look, mut conn) => {
+                    tokio::select! { done = self.stand_by(look, &mut conn) => done?, () = shutdown.cancelled() => return Ok(()) }
                     self.status.set_role(Role::Standby);
                     let wait = left.clamp(IDLE_MIN, STANDBY_EVERY);
                     tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => return Ok(()) }
@@ -207,9 +222,40 @@ impl Relay {
         }
     }
 
+    /// Sees to it that the database is one whose history this process has compared, for its owner's word is only in the database:
+    /// a backup that was taken within a lease has that word, too.
+    async fn stand_by(&self, mut look: Look, conn: &mut PgConnection) -> Result<(), Error> {
+        if log::holds(conn, &self.history).await? {
+            look.step.into_iter().for_each(|step| self.history.advance(step));
+            return Ok(());
+        }
+        self.status.set_role(Role::Starting);
+        let kafka = client_config(&self.config.bootstrap, &self.config.kafka, self.config.delivery_timeout);
+        let mut again = true;
+        loop {
+            let topics = continuity::topics(&self.config, &look.state);
+            let compared = continuity::check(conn, &kafka, &self.config.service, &look.state, topics, Beyond::Committed).await;
+            match compared {
+                // The owner may have dropped a whole partition of the outbox between the look and the comparison.
+                Err(Error::Continuity { .. }) if again => {
+                    again = false;
+                    look = log::within("looking at the relay's state", log::look(conn)).await?;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        look.step.into_iter().for_each(|step| self.history.hold(look.at.0, look.at.1, step));
+        tracing::info!("the topics continue what the database knows; standing by");
+        Ok(())
+    }
+
     async fn rounds(&self, term: &mut Term, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
         let mut idle = IDLE_MIN;
         while !shutdown.is_cancelled() {
+            if self.history.trouble().is_some() {
+                return Err(Error::Doubted);
+            }
             let round = term.round(shutdown).await?;
             trouble.over();
             match round {

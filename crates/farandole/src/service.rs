@@ -2,8 +2,9 @@
 //!
 //! **Start**: the HTTP listener first, so that liveness and readiness can be asked; then, each waited for as long as it takes,
 //! PostgreSQL, the tables, Kafka and the topics, the schemas, and the relay's check that the topics continue what the
-//! database knows. Only then agenda, intake and the service's own routes begin: nothing is decided on a history that
-//! doesn't fit.
+//! database knows, which a replica that stands by makes as well. Only then agenda, intake and the service's own routes begin:
+//! nothing is decided on a history that doesn't fit, nor when the database is set back later; see
+//! [`History`](crate::relay::History).
 //!
 //! **Stop**: HTTP takes nothing new and answers what it has; intake and agenda finish their batches; then commands; the relay
 //! goes last and publishes what they left. All within `process.stop_timeout`; what is abandoned then is done after the next

@@ -86,13 +86,23 @@ pub fn part(name: &str) -> Cow<'_, str> {
 /// # Errors
 /// [`Error::Fenced`] when `expected` isn't the newest step.
 pub async fn append(conn: &mut PgConnection, scope: &str, expected: Option<i64>, state: &impl Serialize) -> Result<i64, Error> {
+    Ok(append_at(conn, scope, expected, state).await?.0)
+}
+
+/// [`append`], with when the step was taken: microseconds since 1970 on the database's clock.
+pub(crate) async fn append_at(
+    conn: &mut PgConnection,
+    scope: &str,
+    expected: Option<i64>,
+    state: &impl Serialize,
+) -> Result<(i64, i64), Error> {
     let state = json(scope, state)?;
     // `do nothing` waits for whoever is taking the same number, as the unique violation would, but spares the transaction.
-    sqlx::query_scalar(
+    sqlx::query_as(
         "insert into farandole.steps (scope, step, state)
          select $1, coalesce($2, 0) + 1, $3::jsonb
          where (select max(step) from farandole.steps where scope = $1) is not distinct from $2
-         on conflict do nothing returning step",
+         on conflict do nothing returning step, (extract(epoch from taken_at) * 1000000)::bigint",
     )
     .bind(scope)
     .bind(expected)
@@ -141,16 +151,28 @@ pub async fn append_many<T: Serialize>(conn: &mut PgConnection, appends: &[Appen
 /// # Errors
 /// [`Error::State`] when the state isn't a `T`.
 pub async fn latest<T: DeserializeOwned>(conn: &mut PgConnection, scope: &str) -> Result<Option<(i64, T)>, Error> {
-    let row = sqlx::query("select step, state::text from farandole.steps where scope = $1 order by step desc limit 1")
-        .bind(scope)
-        .fetch_optional(conn)
-        .await
-        .map_err(|source| database(scope, None, source))?;
+    Ok(latest_at(conn, scope).await?.map(|((step, _), state)| (step, state)))
+}
+
+/// [`latest`], with when the step was taken: microseconds since 1970 on the database's clock.
+pub(crate) async fn latest_at<T: DeserializeOwned>(
+    conn: &mut PgConnection,
+    scope: &str,
+) -> Result<Option<((i64, i64), T)>, Error> {
+    let row = sqlx::query(
+        "select step, (extract(epoch from taken_at) * 1000000)::bigint, state::text
+         from farandole.steps where scope = $1 order by step desc limit 1",
+    )
+    .bind(scope)
+    .fetch_optional(conn)
+    .await
+    .map_err(|source| database(scope, None, source))?;
     let Some(row) = row else { return Ok(None) };
     let read = |source| database(scope, None, source);
-    let (step, text): (i64, &str) = (row.try_get(0).map_err(read)?, row.try_get(1).map_err(read)?);
+    let at = (row.try_get(0).map_err(read)?, row.try_get(1).map_err(read)?);
+    let text: &str = row.try_get(2).map_err(read)?;
     let state = serde_json::from_str(text).map_err(|source| Error::State { scope: scope.to_owned(), source })?;
-    Ok(Some((step, state)))
+    Ok(Some((at, state)))
 }
 
 /// Removes steps of `scope`, oldest first, from step `first` on and [`MOST`] at most; never the newest `keep`, nor the newest of

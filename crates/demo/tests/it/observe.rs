@@ -10,10 +10,6 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use farandole::record::Record;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use self::collector::{Collector, Span};
 use crate::kit::{self, Own, order};
@@ -38,27 +34,9 @@ async fn place_traced(own: &Own) -> String {
 
 /// All records of `key` in the topic of `service`: type and trace context.
 async fn told(own: &Own, service: &str, key: &str) -> Vec<(String, Option<String>)> {
-    let (kafka, topic, key) = (own.shop.parts.kafka.clone(), format!("{}{service}", own.shop.parts.prefix), key.to_owned());
-    let read = move || {
-        let mut config = ClientConfig::new();
-        let consumer: BaseConsumer = config.set("bootstrap.servers", kafka).set("group.id", "observer").create().unwrap();
-        let partition = farandole::partitioner::partition(key.as_bytes(), 6);
-        let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, partition, Offset::Offset(low)).unwrap();
-        consumer.assign(&list).unwrap();
-        let (mut found, mut next) = (Vec::new(), low);
-        while next < high {
-            let message = consumer.poll(Duration::from_secs(30)).expect("a record below the high watermark").unwrap();
-            let record = Record::copy(&message);
-            next = record.offset + 1;
-            if record.key.as_deref() == Some(key.as_bytes()) {
-                found.push((record.kind().unwrap().to_owned(), record.header("traceparent").map(str::to_owned)));
-            }
-        }
-        found
-    };
-    tokio::task::spawn_blocking(read).await.unwrap()
+    let of_key = crate::records::of_key(own, service, key).await.into_iter();
+    let of_key = of_key.filter(|record| record.key.as_deref() == Some(key.as_bytes()));
+    of_key.map(|record| (record.kind().unwrap().to_owned(), record.header("traceparent").map(str::to_owned))).collect()
 }
 
 type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;

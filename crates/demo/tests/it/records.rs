@@ -2,35 +2,23 @@
 
 use std::time::Duration;
 
+use farandole::extent::{Client, View};
 use farandole::record::Record;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kit::Own;
 
 /// What the partition of `key` holds in `topic` (without its prefix), in order.
 pub async fn of_key(own: &Own, topic: &str, key: &str) -> Vec<Record> {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", &own.shop.parts.kafka).set("group.id", "reader").create().unwrap();
+    let kafka = ClientConfig::new().set("bootstrap.servers", &own.shop.parts.kafka).clone();
     let topic = format!("{}{topic}", own.shop.parts.prefix);
     let partition = farandole::partitioner::partition(key.as_bytes(), 6);
-    tokio::task::spawn_blocking(move || {
-        let (low, high) = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10)).unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, partition, Offset::Offset(low)).unwrap();
-        consumer.assign(&list).unwrap();
-        let mut records: Vec<Record> = Vec::new();
-        while records.last().map_or(low, |record| record.offset + 1) < high {
-            let message = consumer.poll(Duration::from_secs(30)).expect("the partition can be read to its end");
-            records.push(Record::copy(&message.unwrap()));
-        }
-        records
-    })
-    .await
-    .unwrap()
+    let read = move || Client::new(&kafka, View::Committed).unwrap().records(&topic).unwrap();
+    let mut records = tokio::task::spawn_blocking(read).await.unwrap();
+    records.retain(|record| record.partition == partition);
+    records
 }
 
 /// Sends a record without a `farandole` header, as a foreign producer would.

@@ -10,6 +10,9 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
+use crate::engine::writes;
+use crate::relay::history::{Seen, holds_sql};
+use crate::relay::state::SCOPE;
 use crate::step;
 use crate::time::Timestamp;
 
@@ -80,41 +83,59 @@ pub(super) struct Next {
 macro_rules! append_sql {
     ($tasks:literal, $lock:literal) => {
         concat!(
-            r#"with x as materialized (
+            "with gate as materialized (select pg_try_advisory_xact_lock_shared(",
+            writes::key!(),
+            ") as free, ",
+            holds_sql!("$12", "$13"),
+            r#" as holds),
+               x as materialized (
                  select x.*, n.now
-                 from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[],
+                 from gate join unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[],
                              $10::boolean[], $11::boolean[])
-                      as x(name, key, cause, scope, after, attempt, first, until, idle, maybe) "#,
+                      as x(name, key, cause, scope, after, attempt, first, until, idle, maybe) on gate.free and gate.holds "#,
             $tasks,
             r#" cross join (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now) n "#,
             $lock,
             r#"), old as (
                  delete from farandole.steps s using x where s.scope = x.scope and s.step < x.after - 8
-               )
+               ), new as (
                insert into farandole.steps (scope, step, state)
                select scope, after + 1, jsonb_build_object('worker', $9::uuid, 'until', now + until, 'attempt', attempt,
                         'first', coalesce(first, now), 'idle', idle, 'maybe', maybe)
                from x
                where coalesce((select max(s.step) from farandole.steps s where s.scope = x.scope), 0) = x.after
                order by scope
-               on conflict do nothing returning scope, step, (state->>'first')::bigint"#
+               on conflict do nothing returning scope, step, (state->>'first')::bigint as first)
+               select gate.free, gate.holds, new.scope, new.step, new.first from gate left join new on true"#
         )
     };
 }
 
-/// Claims each task that is still there and whose newest claim is the given one; gives the claims that were had.
-pub(super) async fn take(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
+/// What a claiming statement found.
+#[derive(Debug, Default)]
+pub(super) struct Had {
+    /// No heal is under way.
+    pub free: bool,
+    /// The database is the one that was seen.
+    pub holds: bool,
+    /// The claims that were had, one a task; without both of the above, none.
+    pub claims: Vec<Option<Claim>>,
+}
+
+/// Claims each task that is still there and whose newest claim is the given one, in the database that was `seen`: nothing of the
+/// outside world is called before this. Beside a heal it doesn't wait, for then it would look at what was before.
+pub(super) async fn take(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)], seen: Option<&Seen>) -> sqlx::Result<Had> {
     // The row's lock makes closing and claiming exclude each other. Who holds it already closes the task or claims it.
     let sql = append_sql!(
         "join farandole.tasks t on t.name = x.name and t.key = x.key and t.cause = x.cause",
         "order by t.name, t.key, t.cause for no key update of t skip locked"
     );
-    append(conn, sql, worker, tasks).await
+    append(conn, sql, worker, tasks, seen).await
 }
 
 /// Gives attempts back until later; the same conditions.
 pub(super) async fn defer(conn: &mut PgConnection, worker: Uuid, tasks: &[(&Id, Next)]) -> sqlx::Result<Vec<Option<Claim>>> {
-    append(conn, append_sql!("", ""), worker, tasks).await
+    Ok(append(conn, append_sql!("", ""), worker, tasks, None).await?.claims)
 }
 
 // Old steps go nine behind the newest, or a task retried for weeks would leave tens of thousands. A claim that a worker sent
@@ -124,9 +145,10 @@ async fn append(
     sql: &'static str,
     worker: Uuid,
     tasks: &[(&Id, Next)],
-) -> sqlx::Result<Vec<Option<Claim>>> {
+    seen: Option<&Seen>,
+) -> sqlx::Result<Had> {
     if tasks.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Had { free: true, holds: true, claims: Vec::new() });
     }
     let ids = tasks.iter().map(|t| t.0);
     let scopes: Vec<String> = ids.clone().map(Id::scope).collect();
@@ -143,18 +165,24 @@ async fn append(
         .bind(worker)
         .bind(tasks.iter().map(|t| t.1.idle).collect::<Vec<_>>())
         .bind(tasks.iter().map(|t| t.1.maybe).collect::<Vec<_>>())
+        .bind(SCOPE)
+        .bind(seen.map(Seen::values))
         .fetch_all(conn)
         .await?;
+    let mut found = Had::default();
     let mut had: HashMap<String, (i64, i64)> = HashMap::with_capacity(rows.len());
     for row in rows {
-        had.insert(row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?));
+        (found.free, found.holds) = (row.try_get(0)?, row.try_get(1)?);
+        if let Some(scope) = row.try_get(2)? {
+            had.insert(scope, (row.try_get(3)?, row.try_get(4)?));
+        }
     }
     let claim = |(scope, (_, next)): (&String, &(&Id, Next))| {
         let (step, first) = *had.get(scope)?;
         let Next { attempt, idle, maybe, .. } = *next;
         Some(Claim { step, attempt, first: Some(Timestamp::from_micros(first)), idle, maybe })
     };
-    Ok(scopes.iter().zip(tasks).map(claim).collect())
+    Ok(Had { claims: scopes.iter().zip(tasks).map(claim).collect(), ..found })
 }
 
 /// Locks the tasks' rows and says which are there with the given step as their newest.

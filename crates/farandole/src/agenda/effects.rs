@@ -18,6 +18,7 @@ use super::{Config, Effects, Kind};
 use crate::engine::sessions::asked;
 use crate::engine::{Sessions, chain_of};
 use crate::participant::Participant;
+use crate::relay::History;
 
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);
@@ -41,6 +42,7 @@ pub(super) struct Dispatcher<P: Participant, E> {
     places: Arc<Semaphore>,
     calls: JoinSet<()>,
     stall: Stall,
+    history: Option<History>,
 }
 
 /// Reading goes no further while a queue is full, or what has no room would wait for the next sweep. But not for long, since
@@ -66,9 +68,11 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         worker: Uuid,
         back: Arc<Back<P::Effect>>,
         finished: mpsc::Sender<Finished<P>>,
+        history: Option<History>,
     ) -> Self {
         Self {
             sessions,
+            history,
             effects: Arc::new(effects),
             worker,
             back,
@@ -229,6 +233,11 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
 
     /// Claims, in one statement, and starts what may start; says how much.
     async fn start(&mut self) -> sqlx::Result<usize> {
+        let seen = match self.history.as_ref().map(History::seen).transpose() {
+            Ok(seen) => seen,
+            // It says so itself, and they stay queued.
+            Err(_) => return Ok(0),
+        };
         let mut most = self.config.batch.min(self.places.available_permits());
         let mut taken: Vec<(&'static str, Ready<P::Effect>, OwnedSemaphorePermit)> = Vec::new();
         for (name, target) in &mut self.targets {
@@ -249,7 +258,12 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 )
             })
             .collect();
-        let claimed = asked!(self.sessions, conn => claims::take(conn, self.worker, &next));
+        let claimed = asked!(self.sessions, conn => claims::take(conn, self.worker, &next, seen.as_ref()));
+        let claimed = claimed.and_then(|had| match (&self.history, &seen) {
+            (Some(history), Some(seen)) if !had.holds => Err(sqlx::Error::Protocol(history.doubt(seen))),
+            _ if !had.free => Err(sqlx::Error::Protocol("the database is being healed".to_owned())),
+            _ => Ok(had.claims),
+        });
         let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {

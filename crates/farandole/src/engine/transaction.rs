@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use tracing::{Instrument as _, Span};
 
 use super::idempotency::Known;
 use super::plan::{Ground, Plan, guarded};
+use super::writes::{BEGIN, begin};
 use super::{Error, LIMIT, Processor, Sessions, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::record::{Record, Said};
+use crate::relay::History;
+use crate::relay::history::Seen;
 use crate::table::{Keys, Tables};
 use crate::{agenda, outbox, parking, trace};
 
@@ -26,6 +29,7 @@ pub struct Engine<P: Participant> {
     topic: String,
     relay: Wake,
     agenda: Wake,
+    history: Option<History>,
 }
 
 impl<P: Participant> std::fmt::Debug for Engine<P> {
@@ -45,7 +49,19 @@ impl<P: Participant> Engine<P> {
         relay: Wake,
         agenda: Wake,
     ) -> Self {
-        Self { participant, codec, sessions: sessions.into(), topic, relay, agenda }
+        Self { participant, codec, sessions: sessions.into(), topic, relay, agenda, history: None }
+    }
+
+    /// Decides only while `history` says that the topics continue what the database knows.
+    #[must_use]
+    pub fn rests_on(mut self, history: History) -> Self {
+        self.history = Some(history);
+        self
+    }
+
+    /// What deciding rests on, if on anything.
+    pub fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     /// The codec, for who decodes inputs.
@@ -83,11 +99,15 @@ impl<P: Participant> Engine<P> {
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
     pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
+        let seen = self.history.as_ref().map(History::seen).transpose().map_err(Error::Parted)?;
         let mut session = self.sessions.hold().await.map_err(Error::database(super::CONNECT, n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
-        let transact = self.transact(&mut session.conn, works, source).instrument(span);
-        let done = tokio::time::timeout(LIMIT, transact).await;
-        let result = session.after(done, || given_up(n)).await;
+        let transact = self.transact(&mut session.conn, works, source, seen).instrument(span);
+        let result = match tokio::time::timeout(LIMIT, transact).await {
+            // Nobody knows where it is, or it isn't where it should be: the connection goes.
+            Ok(Err(error @ (Error::Parted(_) | Error::Database { doing: BEGIN, .. }))) => Err(error),
+            done => session.after(done, || given_up(n)).await,
+        };
         self.sessions.ran(&result);
         result
     }
@@ -97,10 +117,11 @@ impl<P: Participant> Engine<P> {
         conn: &mut PgConnection,
         works: &mut [Work<P>],
         source: &mut S,
+        seen: Option<Seen>,
     ) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let at = |doing| Error::database(doing, n);
-        let mut tx = conn.begin().await.map_err(at("begin"))?;
+        let mut tx = begin(conn).await.map_err(at(BEGIN))?;
         let conn = &mut *tx;
 
         let mut known = Known::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
@@ -125,8 +146,11 @@ impl<P: Participant> Engine<P> {
             names.sort_unstable();
             names.dedup();
         }
-        let (now, mut parked) =
-            parking::among(conn, P::NAME, &names).await.map_err(at("reading the clock and what is parked"))?;
+        let ground = parking::among(conn, P::NAME, &names, seen.as_ref()).await;
+        let parking::Ground { now, mut parked, holds } = ground.map_err(at("reading the clock and what is parked"))?;
+        if let (false, Some(history), Some(seen)) = (holds, &self.history, &seen) {
+            return Err(Error::Parted(history.doubt(seen)));
+        }
         for work in works.iter_mut() {
             work.input.at = now;
         }

@@ -3,17 +3,23 @@
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::open::Open;
 use super::rows::{self, Scope};
 use super::survey::{Found, Part, Survey, Surveyor, counts};
-use super::walk::Open;
 use super::{Error, Fold, Missing, Report, tasks};
+use crate::engine::writes;
+use crate::relay::History;
 use crate::relay::log::{self, Log, Look, Purpose, Taken};
+use crate::relay::read;
 use crate::relay::state::{Head, State};
 
 /// Records that wait for the rest of an input's events. Events of one input lie closely together; this bounds memory.
 const WAITING: usize = 2_000;
 /// A lease that was left without a word is waited for; it lapses a little after it says.
 const MARGIN: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// SQLSTATE of a lock that was waited for in vain.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// A heal under way.
 struct Healer<'a, F> {
@@ -36,6 +42,7 @@ pub(super) async fn act<F: Fold>(
     mut report: Report,
 ) -> Result<Report, Error> {
     let service = &surveyor.config.service;
+    alone(&mut conn, service).await?;
     idle(&mut conn, service).await?;
     let me = Uuid::now_v7();
     let (log, state) = lease(surveyor, pool, me, &look.state).await?;
@@ -45,13 +52,42 @@ pub(super) async fn act<F: Fold>(
     }
     report.effects = Some(healer.end(&look, survey, me).await?);
     report.applied = Some(healer.applied);
-    let Healer { log, mut state, .. } = healer;
+    let Healer { log, mut state, conn, .. } = healer;
     log.release(&mut state).await?;
+    // The lock goes with the session; how that ends is of no use to anybody.
+    let _ = conn.close().await;
     report.done = true;
     Ok(report)
 }
 
-/// Refuses while the service decides somewhere. The sessions looked for are those that only a service beyond its start has.
+/// Takes the lock that every transaction shares which decides or starts something, until this session ends. Those that wait for it
+/// are as bounded as this is (`lock_timeout`).
+async fn alone(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
+    let doing = "waiting until nothing is being decided";
+    let locked = sqlx::query(concat!("select pg_advisory_lock(", writes::key!(), ")")).execute(&mut *conn).await;
+    match locked {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(LOCK_NOT_AVAILABLE)) => {
+            let holders: Option<String> = sqlx::query_scalar(concat!(
+                "select string_agg(format('%s (pid %s)', nullif(application_name, ''), pid), ', ') from pg_stat_activity
+                 where pid in (select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+                   and database = (select oid from pg_database where datname = current_database())
+                   and (classid::bigint << 32) + objid::bigint = ",
+                writes::key!(),
+                ")"
+            ))
+            .fetch_one(conn)
+            .await
+            .map_err(Error::database(doing))?;
+            let holders = holders.unwrap_or_else(|| "it has just ended".to_owned());
+            Err(Error::Writing { service: service.to_owned(), holders })
+        }
+        Err(error) => Err(Error::database(doing)(error)),
+    }
+}
+
+/// Refuses while the service decides somewhere. The sessions looked for are those that only a service beyond its start has: one
+/// that waits now would go on afterwards, with what it remembers from before.
 async fn idle(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
     let sessions: i64 = sqlx::query_scalar(
         "select count(*) from pg_stat_activity
@@ -69,7 +105,7 @@ async fn lease<F: Fold>(surveyor: &Surveyor<'_, F>, pool: &PgPool, me: Uuid, loo
     let config = surveyor.config;
     let mut waited = false;
     loop {
-        match log::take(pool, &config.service, me, config.lease, Purpose::Heal).await? {
+        match log::take(pool, &config.service, me, config.lease, Purpose::Heal, &History::default()).await? {
             Taken::Mine(log, mut state) => {
                 let (owner, lease_until, healing) = (state.owner, state.lease_until, state.healing);
                 if (State { owner, lease_until, healing, ..looked.clone() }) == state {
@@ -79,12 +115,12 @@ async fn lease<F: Fold>(surveyor: &Surveyor<'_, F>, pool: &PgPool, me: Uuid, loo
                 log.release(&mut state).await?;
                 return Err(Error::Changed);
             }
-            Taken::Other(left) if !waited => {
+            Taken::Other(left, ..) if !waited => {
                 tracing::info!(milliseconds = left.as_millis(), "waiting for the lease of a relay that may still be alive");
                 tokio::time::sleep(left + MARGIN).await;
                 waited = true;
             }
-            Taken::Other(_) => return Err(Error::Alive { service: config.service.clone() }),
+            Taken::Other(..) => return Err(Error::Alive { service: config.service.clone() }),
         }
     }
 }
@@ -144,7 +180,7 @@ impl<F: Fold> Healer<'_, F> {
 
     /// The end, in one transaction: what isn't out goes out, under a new lineage. Gives how many effects may have been started.
     async fn end(&mut self, look: &Look, survey: Survey, me: Uuid) -> Result<u64, Error> {
-        let a = rows::snapshot(&mut self.conn).await?;
+        let a = read::now(&mut self.conn).await?;
         let mut state = self.state.clone();
         let extents: Vec<_> = survey.parts.iter().map(|p| p.extent.clone()).collect();
         state.partitions.extend(counts(&extents));

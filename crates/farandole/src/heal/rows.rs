@@ -116,12 +116,6 @@ pub(super) async fn absent_of(conn: &mut PgConnection, topic: &str) -> Result<i6
         .map_err(Error::database("counting the rows that are in no topic"))
 }
 
-/// The present snapshot. Asked for outside any transaction, so that what is written from now on isn't visible in it, by whomever.
-pub(super) async fn snapshot(conn: &mut PgConnection) -> Result<Snapshot, Error> {
-    let now = sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(conn).await;
-    now.map(Snapshot).map_err(Error::database("reading the present snapshot"))
-}
-
 /// Makes `a` tell the rows that are out from the others, which get this transaction's number: the relay finds them as if they
 /// had just been appended, in their order. Sets the counts by which the relay drops whole partitions.
 pub(super) async fn rest_on(conn: &mut PgConnection, state: &mut State, a: Snapshot, scope: Scope) -> Result<(), Error> {

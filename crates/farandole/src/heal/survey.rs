@@ -1,28 +1,23 @@
 //! The look at both sides, before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::ClientConfig;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-use super::read::{self, Extent};
+use super::open::Open;
 use super::rows::{self, Scope};
-use super::walk::{Beyond, Is, Open, Walk};
-use super::{Error, Fold, Missing, Partition, Report, place};
+use super::{Error, Fold, Missing, Partition, Report, place, read};
+use crate::extent::Extent;
 use crate::record::Record;
 use crate::relay::continuity;
+use crate::relay::ends::{REPEATED, TELL, source};
 use crate::relay::log::Look;
 use crate::relay::state::{Head, State};
+use crate::relay::walk::{Beyond, Is, Walk};
 use crate::{intake, relay};
-
-/// A relay that crashed, or was paused, sends no more than two pages and a head again: so much lower than those before it may
-/// the numbers along a partition be.
-const REPEATED: i64 = 50_000;
-/// Between two words about how far a walk is.
-const TELL: Duration = Duration::from_secs(5);
 
 /// What was found.
 #[derive(Debug)]
@@ -108,7 +103,7 @@ impl<F: Fold> Surveyor<'_, F> {
         let head = state.heads.get(&extent.topic).and_then(|h| h.get(&extent.partition)).copied();
         let from = match (scope, head) {
             (Scope::Unsent, Some(head)) => {
-                read::before(self.kafka.clone(), extent.clone(), self.source(), head.n - REPEATED).await?
+                read::before(self.kafka.clone(), extent.clone(), source(&self.config.service), head.n - REPEATED).await?
             }
             _ => extent.low,
         };
@@ -139,8 +134,8 @@ impl<F: Fold> Surveyor<'_, F> {
                 self.fold.check(&missing).await?;
             }
         }
-        let Extent { low, high, .. } = part.extent;
-        let expired = low == high && low > 0;
+        // As the relay sees it: nothing of ours is left, and the partition's beginning is gone.
+        let expired = part.extent.low > 0 && walking.walk.last.is_none();
         part.shorter = !walking.walk.has_met_head() && !expired;
         part.end = if expired { head } else { walking.walk.last };
         (part.end_known, part.records) = (walking.end_known, walking.walk.records);
@@ -150,13 +145,9 @@ impl<F: Fold> Surveyor<'_, F> {
 
     /// A walk along a partition, from offset `from`.
     pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
-        let walk = Walk::new(self.source(), head, from > 0);
+        let walk = Walk::new(source(&self.config.service), head, from > 0);
         let records = read::records(self.kafka.clone(), extent.clone(), from);
         Walking { walk, records, extent, told: Instant::now(), end_known: false }
-    }
-
-    fn source(&self) -> String {
-        format!("/farandole/{}", self.config.service)
     }
 }
 
@@ -199,36 +190,6 @@ impl Walking {
         self.end_known =
             self.walk.last.is_some_and(|last| met.contains_key(&last.id) || self.end_known && !ids.contains(&last.id));
         Ok(Some(beyond.into_iter().map(|missing| Found { row: met.get(&missing.id).copied(), missing }).collect()))
-    }
-}
-
-/// The id of the last record of `service`'s chain in a partition, repetitions left aside; none when `head` isn't in it or what
-/// follows that doesn't hang together.
-pub(crate) async fn chain_end(
-    kafka: &ClientConfig,
-    service: &str,
-    topic: &str,
-    partition: i32,
-    head: Head,
-) -> Result<Option<Uuid>, relay::Error> {
-    let end = async {
-        let extents = read::extents(kafka.clone(), vec![topic.to_owned()]).await?;
-        let Some(extent) = extents.into_iter().find(|e| e.partition == partition) else { return Ok(None) };
-        let source = format!("/farandole/{service}");
-        let from = read::before(kafka.clone(), extent.clone(), source.clone(), head.n - REPEATED).await?;
-        let mut walk = Walk::new(source, Some(head), from > 0);
-        let mut records = read::records(kafka.clone(), extent, from);
-        while let Some(batch) = records.recv().await {
-            for record in batch? {
-                walk.next(&record).map_err(|reason| Error::Broken { place: place(&record), reason })?;
-            }
-        }
-        Ok(walk.last.filter(|_| walk.has_met_head()).map(|last| last.id))
-    };
-    match end.await {
-        Ok(end) => Ok(end),
-        Err(Error::Relay(error)) => Err(error),
-        Err(_) => Ok(None),
     }
 }
 

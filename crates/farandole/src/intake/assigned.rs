@@ -54,6 +54,8 @@ pub(super) struct Assigned {
     pub topic_id: Option<String>,
     /// The offset after the last record that the client gave.
     pub handed: i64,
+    /// The client has said since then that there are no more.
+    pub ended: bool,
     /// A record that found the channel full; its partition is paused.
     pub spill: Option<Record>,
 }
@@ -102,8 +104,20 @@ impl<P: Processor> ClientContext for Context<P> {
     }
 
     fn stats(&self, statistics: Statistics) {
+        let mut assigned = self.lock();
+        for ((topic, partition), assigned) in assigned.iter_mut() {
+            let known = statistics.topics.get(topic).and_then(|t| t.partitions.get(partition));
+            let (next, end) = (&assigned.next, known.and_then(lag::end));
+            // What lies between the last record and the end that the client has reached is nothing to apply.
+            if let Some(end) = end.filter(|end| assigned.ended && *end > assigned.handed)
+                && next.compare_exchange(assigned.handed, end, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
+                assigned.handed = end;
+            }
+        }
         let next = |a: &Assigned| a.next.load(Ordering::Relaxed);
-        let at = self.lock().iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
+        let at = assigned.iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
+        drop(assigned);
         lag::report(&self.config.topics, at, &statistics);
         self.watch(&statistics);
     }
@@ -132,7 +146,7 @@ impl<P: Processor> Context<P> {
         let assigned = self.lock();
         let seen = assigned.iter().map(|(at, assigned)| {
             let known = statistics.topics.get(&at.0).and_then(|t| t.partitions.get(&at.1));
-            let more = known.is_some_and(|p| p.hi_offset > assigned.handed || p.fetch_state != "active");
+            let more = known.is_some_and(|known| lag::more(known, assigned.handed, assigned.ended));
             let expected = more && assigned.spill.is_none() && !self.troubles.has(&at.0, at.1);
             Seen { at: at.clone(), handed: assigned.handed, expected }
         });
@@ -254,7 +268,19 @@ impl<P: Processor> Context<P> {
         let worker = self.runtime.spawn(worker.run(waiting));
         self.lock().insert(
             at.clone(),
-            Assigned { records, bytes, worker, stop, next, applied, told: offset, topic_id, handed: offset, spill: None },
+            Assigned {
+                records,
+                bytes,
+                worker,
+                stop,
+                next,
+                applied,
+                told: offset,
+                topic_id,
+                handed: offset,
+                ended: false,
+                spill: None,
+            },
         );
         Some(offset)
     }

@@ -52,6 +52,8 @@ pub(super) fn run<P: Processor>(
         .set("client.id", &config.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        // What is behind the last record may be a transaction's marker, which is no record: see `lag`.
+        .set("enable.partition.eof", "true")
         // Never skip or start over by itself: the position says where to read, and a position that the topic no longer has is
         // an error that somebody must look at.
         .set("auto.offset.reset", "error")
@@ -116,6 +118,7 @@ pub(super) fn run<P: Processor>(
                 };
                 full += hand_over(&consumer, record);
             }
+            Some(Err(KafkaError::PartitionEOF(partition))) => ended(&consumer, partition),
             Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => gone(&consumer),
             Some(Err(error)) => tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do"),
             None => {}
@@ -143,7 +146,7 @@ fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) 
     let at = (record.topic.clone(), record.partition);
     let mut assigned = consumer.context().lock();
     let Some(partition) = assigned.get_mut(&at) else { return 0 };
-    partition.handed = record.offset + 1;
+    (partition.handed, partition.ended) = (record.offset + 1, false);
     if partition.spill.is_some() {
         // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
         return 0;
@@ -163,6 +166,12 @@ fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) 
             1
         }
     }
+}
+
+/// The client has given all that a partition of this number holds. It doesn't say of which topic; its statistics do.
+fn ended<P: Processor>(consumer: &BaseConsumer<Context<P>>, partition: i32) {
+    let mut assigned = consumer.context().lock();
+    assigned.iter_mut().filter(|(at, _)| at.1 == partition).for_each(|(_, assigned)| assigned.ended = true);
 }
 
 /// Resumes partitions whose channel has room again; says how many are still full.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 
 use crate::record::Record;
 use crate::time::Timestamp;
@@ -22,6 +22,22 @@ impl Applied {
         let time = record.header("ce_time").and_then(Timestamp::parse);
         self.0.store(time.map_or(0, Timestamp::micros), Ordering::Relaxed);
     }
+}
+
+/// Whether the client ought to give more than the records before `handed`. It need not when it has said that they were the last
+/// (`ended`) and knows of no later end: a marker may lie behind them, or a transaction that is open, of which it gives nothing.
+pub(super) fn more(known: &Partition, handed: i64, ended: bool) -> bool {
+    known.fetch_state != "active" || readable(known) > handed && !(ended && end(known).is_some())
+}
+
+/// Up to where the client may give records: to the first transaction that is open, if one is.
+fn readable(known: &Partition) -> i64 {
+    if known.ls_offset >= 0 { known.hi_offset.min(known.ls_offset) } else { known.hi_offset }
+}
+
+/// The end that the client has reached, if it has, and knows of no later one: offsets aren't dense, so what it gave last doesn't tell.
+pub(super) fn end(known: &Partition) -> Option<i64> {
+    Some(known.eof_offset).filter(|end| *end >= 0 && *end >= readable(known))
 }
 
 /// Reports the lag of each of `topics`. `at` is this replica's partitions: topic, partition, next offset to apply, last applied.
@@ -53,7 +69,7 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::statistics::{Partition, Topic};
+    use rdkafka::statistics::Topic;
 
     use super::*;
     use crate::record::Header;
@@ -63,6 +79,24 @@ mod tests {
         let text = crate::telemetry::render();
         let value = text.lines().find_map(|l| l.strip_prefix(&line)).unwrap_or_else(|| panic!("{line} is missing in {text}"));
         value.parse().unwrap()
+    }
+
+    #[test]
+    fn an_end_is_what_the_client_has_reached_and_nothing_else() {
+        let known = |eof_offset, ls_offset, hi_offset| Partition { eof_offset, ls_offset, hi_offset, ..Partition::default() };
+        // A marker at 7, and the client has read past it.
+        assert_eq!(end(&known(8, 8, 8)), Some(8));
+        // It has not, or more has come since, or nothing is known.
+        assert_eq!((end(&known(-1001, 8, 8)), end(&known(8, 9, 9)), end(&known(-1001, -1001, -1001))), (None, None, None));
+        // A transaction that began at 8 is open: more is there, and none of it can be read.
+        assert_eq!((end(&known(8, 8, 12)), readable(&known(8, 8, 12))), (Some(8), 8));
+        assert_eq!(readable(&known(8, -1001, 12)), 12);
+        let more = |eof, stable, high, handed, ended| {
+            more(&Partition { fetch_state: "active".to_owned(), ..known(eof, stable, high) }, handed, ended)
+        };
+        assert!(!more(8, 8, 8, 7, true) && !more(-1001, 8, 12, 8, false), "a marker, and what no consumer is given yet");
+        assert!(more(8, 8, 8, 7, false), "fetched, and not given");
+        assert!(more(8, 9, 9, 7, true) && more(-1001, 8, 8, 7, true), "more has come, or it wasn't fetched");
     }
 
     #[test]

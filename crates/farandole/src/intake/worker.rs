@@ -107,9 +107,14 @@ impl<P: Processor> Worker<P> {
                 bytes += record.size();
                 batch.push(record);
             }
-            let (items, broken) = self.in_chain(batch);
+            let (items, passed, broken) = self.in_chain(batch);
             if let Err(end) = self.apply(items).await {
                 return end;
+            }
+            if passed > self.position.next_offset {
+                // The last were repetitions: nothing comes of them either.
+                self.position.next_offset = passed;
+                self.unwritten.get_or_insert_with(Instant::now);
             }
             if self.unwritten.is_some_and(|since| since.elapsed() > WRITE_WITHIN)
                 && let Err(end) = self.write().await
@@ -130,9 +135,11 @@ impl<P: Processor> Worker<P> {
         End::Stopped
     }
 
-    /// Drops what was applied before; gives the rest with the positions that they lead to, up to a broken link.
-    fn in_chain(&self, batch: Vec<Record>) -> (Vec<Item>, Option<String>) {
+    /// Drops what was applied before; gives the rest with the positions that they lead to, up to a broken link, and the offset
+    /// after all of them.
+    fn in_chain(&self, batch: Vec<Record>) -> (Vec<Item>, i64, Option<String>) {
         let mut after = self.position.clone();
+        let mut passed = after.next_offset;
         let mut items = Vec::with_capacity(batch.len());
         for record in batch {
             if record.offset < after.next_offset {
@@ -150,24 +157,26 @@ impl<P: Processor> Worker<P> {
                                 "{}/{}@{} is of {source}, and {SOURCES} sources are known here already: check who writes to the topic",
                                 record.topic, record.partition, record.offset
                             );
-                            return (items, Some(why));
+                            return (items, passed, Some(why));
                         }
                         next = Some(Head { place: link.place, previous: link.previous });
                     }
                     Verdict::Drop => {
                         metrics::counter!("farandole_intake_duplicates_total").increment(1);
+                        passed = record.offset + 1;
                         continue;
                     }
                     verdict => {
                         let why = broken(&record, verdict, head, link.place, link.previous);
-                        return (items, Some(why));
+                        return (items, passed, Some(why));
                     }
                 }
             }
             after.pass(&record, next);
+            passed = after.next_offset;
             items.push(Item { record, head: next });
         }
-        (items, None)
+        (items, passed, None)
     }
 
     /// Applies the items in order, in as few runs as it takes. Comes back early only with how the worker ends.

@@ -1,10 +1,11 @@
 //! What an operator does about parked inputs: look, have them tried at once, drop one with a reason.
 
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection, PgExecutor};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::journal::{Entry, Happened, Journal, Place};
 use crate::engine::Error;
+use crate::engine::writes::{BEGIN, begin};
 use crate::time::Timestamp;
 
 /// Queues that are listed; who has more wants to count, not to read.
@@ -93,7 +94,7 @@ pub async fn drop(
     by: &str,
 ) -> Result<Vec<Place>, Error> {
     let at = |doing| Error::database(doing, 1);
-    let mut tx = conn.begin().await.map_err(at("begin"))?;
+    let mut tx = begin(conn).await.map_err(at(BEGIN))?;
     // A release that is under way has them locked, and is waited for: what it processes is not dropped.
     let rows: Vec<(i64, String, i32, i64, i64)> = sqlx::query_as(
         "select seq, topic, partition, record_offset, (extract(epoch from clock_timestamp()) * 1000000)::bigint

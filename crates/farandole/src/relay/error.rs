@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::step;
+use crate::{extent, step};
 
 /// Why the relay stopped or waits.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,8 @@ pub enum Error {
     /// A partition ends in a record that this database doesn't know as its last: the database is older than the topic (a
     /// restored backup), or the topic lost its end (a lossy fail-over).
     #[error(
-        "{topic}/{partition} ends in event {found}, this database's last one there is {expected}: publishing would fork the \
-         log. Run `{service} heal`, which says what it would do: fold what the topic has more and open a new lineage"
+        "the last event of {service} in {topic}/{partition} is {found}, this database's last one there is {expected}: publishing \
+         would fork the log. Run `{service} heal`, which says what it would do: fold what the topic has more and open a new lineage"
     )]
     Continuity {
         /// Whose database and topic.
@@ -34,7 +34,7 @@ pub enum Error {
         topic: String,
         /// Which partition.
         partition: i32,
-        /// The id of the partition's last record, `none` when it has none.
+        /// The id of the service's last record there, `none` when it has none.
         found: String,
         /// The id of the last record by the relay's state, `none` when there is none.
         expected: String,
@@ -97,7 +97,7 @@ pub enum Error {
     /// The database didn't answer in time.
     #[error("{doing}: no answer from the database within {seconds} s")]
     Silent {
-        /// What the relay was doing.
+        /// What the relay was asking it.
         doing: &'static str,
         /// How long it waited.
         seconds: u64,
@@ -114,6 +114,12 @@ pub enum Error {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// A topic can't be read.
+    #[error("comparing the topics with the database")]
+    Reading(#[from] extent::Error),
+    /// Somebody of this process found another database than the one that was compared with the topics.
+    #[error("the database was restarted, replaced or set back since it was compared with the topics: comparing again")]
+    Doubted,
     /// A topic that the outbox names isn't there.
     #[error("topic {topic} doesn't exist: run migrate, or correct the rows that name it")]
     NoTopic {

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::error::Error;
+use super::history::{History, holds_sql};
 use super::owner;
 use super::state::{SCOPE, State};
 use crate::step;
@@ -24,8 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Taken {
     /// It is ours: the log at our own step, and the state to go on from.
     Mine(Log, State),
-    /// Another's, for this long at least.
-    Other(Duration),
+    /// Another's, for this long at least; what was looked at, and on which connection.
+    Other(Duration, Look, PgConnection),
 }
 
 /// An owner's log.
@@ -37,6 +38,10 @@ pub(crate) struct Log {
     /// The database's clock, in microseconds, and when it was read.
     clock: (i64, Instant),
     renewed: Instant,
+    /// The server's start and the database, for [`Log::hold`]; the last durable step, and when it was taken.
+    at: (i64, i64),
+    durable: (i64, i64),
+    history: History,
 }
 
 /// Waits for the database, but not for ever.
@@ -68,19 +73,23 @@ const PLANS: &str =
 
 /// The newest state, and the server that it was read from.
 pub(crate) struct Look {
-    /// None when the log hasn't begun.
-    pub step: Option<i64>,
+    /// None when the log hasn't begun; and when it was taken.
+    pub step: Option<(i64, i64)>,
     pub state: State,
     /// Of the server.
     pub system: String,
+    /// When the server started, in microseconds, and the database's oid.
+    pub at: (i64, i64),
     /// The database's clock in microseconds.
     pub now: i64,
 }
 
 /// Looks at the newest state.
 pub(crate) async fn look(conn: &mut PgConnection) -> Result<Look, Error> {
-    let (standby, system, now): (bool, String, i64) = sqlx::query_as(
+    let (standby, system, server, database, now): (bool, String, i64, i64, i64) = sqlx::query_as(
         "select pg_is_in_recovery(), (select system_identifier::text from pg_control_system()),
+                (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint,
+                (select oid::bigint from pg_database where datname = current_database()),
                 (extract(epoch from clock_timestamp()) * 1000000)::bigint",
     )
     .fetch_one(&mut *conn)
@@ -89,11 +98,19 @@ pub(crate) async fn look(conn: &mut PgConnection) -> Result<Look, Error> {
     if standby {
         return Err(Error::Standby);
     }
-    let (step, state) = match step::latest::<State>(conn, SCOPE).await? {
+    let (step, state) = match step::latest_at::<State>(conn, SCOPE).await? {
         Some((step, state)) => (Some(step), state),
         None => (None, State::first(system.clone())),
     };
-    Ok(Look { step, state, system, now })
+    Ok(Look { step, state, system, at: (server, database), now })
+}
+
+/// Whether the database is still the one that `history` was compared in, and the relay's log goes on from there.
+pub(crate) async fn holds(conn: &mut PgConnection, history: &History) -> Result<bool, Error> {
+    let Ok(seen) = history.seen() else { return Ok(false) };
+    let doing = "looking whether the database is the one that was compared";
+    let asked = sqlx::query_scalar(concat!("select ", holds_sql!("$1", "$2"))).bind(SCOPE).bind(seen.values());
+    within(doing, async { asked.fetch_one(conn).await.map_err(Error::database(doing)) }).await
 }
 
 /// What a lease is taken for.
@@ -105,31 +122,45 @@ pub(crate) enum Purpose {
     Heal,
 }
 
-/// Takes the lease when it is free, lapsed or already `me`'s.
-pub(crate) async fn take(pool: &PgPool, service: &str, me: Uuid, lease: Duration, purpose: Purpose) -> Result<Taken, Error> {
+/// Takes the lease when it is free, lapsed or already `me`'s. Durable steps are told to `history`.
+pub(crate) async fn take(
+    pool: &PgPool,
+    service: &str,
+    me: Uuid,
+    lease: Duration,
+    purpose: Purpose,
+    history: &History,
+) -> Result<Taken, Error> {
     let mut conn = connect(pool, SETTINGS).await?;
     execute(&mut conn, "preparing a session", PLANS.to_owned()).await?;
     within("taking the lease", async {
         let asked = Instant::now();
-        let Look { step, mut state, system, now } = look(&mut conn).await?;
-        owner::claim(&mut conn, service, step.is_none()).await?;
+        let mut look = look(&mut conn).await?;
+        owner::claim(&mut conn, service, look.step.is_none()).await?;
+        let Look { step, state, system, at, now } = &mut look;
+        let (step, at, now) = (*step, *at, *now);
         match purpose {
             Purpose::Heal => state.healing = true,
-            Purpose::Publish if state.system != system => {
-                return Err(Error::SystemIdentifier { service: service.to_owned(), stored: state.system, found: system });
+            Purpose::Publish if state.system != *system => {
+                let (stored, found) = (state.system.clone(), system.clone());
+                return Err(Error::SystemIdentifier { service: service.to_owned(), stored, found });
             }
             Purpose::Publish if state.healing => return Err(Error::Healing { service: service.to_owned() }),
             Purpose::Publish => {}
         }
         if state.owner.is_some_and(|owner| owner != me) && state.lease_until > now {
             let left = Duration::from_micros(u64::try_from(state.lease_until - now).unwrap_or(0));
-            return Ok(Taken::Other(left.min(lease)));
+            return Ok(Taken::Other(left.min(lease), look, conn));
         }
         let clock = (now, asked);
+        let step = step.map(|(step, _)| step);
         // The number is right for a log that hasn't begun as well: `append` sets it.
-        let mut log = Log { conn, me, step: step.unwrap_or(0), lease, clock, renewed: asked };
+        let (durable, history) = ((0, 0), history.clone());
+        let mut log = Log { conn, me, step: step.unwrap_or(0), lease, clock, renewed: asked, at, durable, history };
+        let mut state = look.state;
         log.sign(&mut state);
-        log.step = step::append(&mut log.conn, SCOPE, step, &state).await?;
+        log.durable = step::append_at(&mut log.conn, SCOPE, step, &state).await?;
+        log.step = log.durable.0;
         Ok(Taken::Mine(log, state))
     })
     .await
@@ -139,9 +170,17 @@ impl Log {
     /// Takes a step, durably.
     pub(crate) async fn append(&mut self, state: &mut State) -> Result<(), Error> {
         self.sign(state);
-        self.step = within("taking a step", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        self.durable = within("taking a step", step::append_at(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        self.step = self.durable.0;
+        // Not notes: one that a crash of the database loses would look as if it had been set back.
+        self.history.advance(self.durable);
         self.renewed = Instant::now();
         Ok(())
+    }
+
+    /// The topics continue what the database knows, as of the last durable step.
+    pub(crate) fn hold(&self) {
+        self.history.hold(self.at.0, self.at.1, self.durable);
     }
 
     /// Takes a step on `conn`, whose commits may be lost in a crash.

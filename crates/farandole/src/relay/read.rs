@@ -107,6 +107,12 @@ pub fn page<'c>(
     sqlx::query(PAGE).bind(batch.after).bind(a.0.clone()).bind(batch.b.0.clone()).bind(rows).fetch(conn)
 }
 
+/// The current snapshot.
+pub async fn now(conn: &mut PgConnection) -> Result<Snapshot, Error> {
+    let now = sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(conn).await;
+    now.map(Snapshot).map_err(Error::database("reading the current snapshot"))
+}
+
 /// Which of `ids` are rows of (a, b).
 pub async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
     sqlx::query_scalar(AMONG)

@@ -9,9 +9,9 @@ use super::state::State;
 /// What the relay is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// It hasn't looked yet.
+    /// It looks whether the topics continue what the database knows.
     Starting,
-    /// Another relay of this service publishes.
+    /// Another relay of this service publishes, and the topics continue what the database knows.
     Standby,
     /// It holds the lease and the topics continue what the database knows: it publishes, and intake, HTTP and agenda may start.
     Active,

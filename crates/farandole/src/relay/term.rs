@@ -24,6 +24,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
+use super::continuity::Beyond;
 use super::error::Error;
 use super::log::{self, Log, PATIENCE, within};
 use super::produce::{Producer, client_config};
@@ -57,7 +58,7 @@ impl Term {
         pool: &sqlx::PgPool,
         config: Arc<Config>,
         status: Arc<Status>,
-        log: Log,
+        mut log: Log,
         mut state: State,
     ) -> Result<Self, Error> {
         let prepared = async {
@@ -70,8 +71,10 @@ impl Term {
             Ok(parts) => parts,
             Err(e) => return give_up(log, state, None, e).await,
         };
-        if let Err(e) = compare(&mut reader, &config, &kafka, &producer, &mut state).await {
-            return give_up(log, state, Some(producer), e).await;
+        let compared = compare(&mut reader, &config, &kafka, &producer, &mut log, &mut state).await;
+        match compared {
+            Ok(counts) => state.partitions.extend(counts),
+            Err(e) => return give_up(log, state, Some(producer), e).await,
         }
         if let Err(e) = within("looking whose database this is", owner::record(&mut reader, &config.service)).await {
             return give_up(log, state, Some(producer), e).await;
@@ -80,6 +83,7 @@ impl Term {
         let mut term = Self { config, status, reader, out, unnoted: false, compared: Instant::now() };
         // Declared topics and their counts may be new to the state.
         term.out.step().await?;
+        term.out.log.hold();
         Ok(term)
     }
 
@@ -226,22 +230,32 @@ impl Term {
     }
 }
 
-/// Compares counts and ends of every topic that the state or the configuration names.
+/// Compares counts and ends of every topic that the state or the configuration names; gives the counts. The lease is kept
+/// meanwhile, for a look behind many records of others takes its time.
 async fn compare(
     reader: &mut PgConnection,
     config: &Config,
     kafka: &rdkafka::ClientConfig,
     producer: &Producer,
+    log: &mut Log,
     state: &mut State,
-) -> Result<(), Error> {
-    let declared = config.topics.iter().filter(|t| !state.partitions.contains_key(*t));
-    let topics = state.partitions.keys().chain(declared).cloned().collect();
-    let Some(client) = producer.client() else { return Ok(()) };
-    let counts = continuity::counts(client, topics).await?;
-    continuity::compare_counts(state, &counts)?;
-    continuity::check(reader, kafka, &config.service, state, counts.clone()).await?;
-    state.partitions.extend(counts);
-    Ok(())
+) -> Result<Vec<(String, i32)>, Error> {
+    let Some(client) = producer.client() else { return Ok(Vec::new()) };
+    let looked = state.clone();
+    let compared = async {
+        let topics = continuity::topics(config, &looked);
+        let counts = continuity::counts(client, topics.clone()).await?;
+        continuity::compare_counts(&looked, &counts)?;
+        continuity::check(reader, kafka, &config.service, &looked, topics, Beyond::InFlight).await?;
+        Ok(counts)
+    };
+    tokio::pin!(compared);
+    loop {
+        tokio::select! {
+            done = &mut compared => return done,
+            () = tokio::time::sleep(log.renew_every()) => log.append(state).await?,
+        }
+    }
 }
 
 /// Meets a topic for the first time: it must be there, and hold no records of an earlier life of this service.
@@ -249,7 +263,7 @@ async fn learn(config: &Config, out: &mut Publisher, topic: &str) -> Result<(), 
     let Some(client) = out.producer.client() else { return Ok(()) };
     let counts = continuity::counts(client, vec![topic.to_owned()]).await?;
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
-    continuity::check_unused(&kafka, &config.service, counts.clone()).await?;
+    continuity::check_unused(&kafka, &config.service, topic).await?;
     for (topic, count) in counts {
         out.learn(&topic, count);
     }

@@ -123,13 +123,15 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     mappings: &Mappings,
     pools: &Pools,
     relay: &relay::Poke,
+    history: &relay::History,
 ) -> Deciders<P, E> {
     let poke = agenda::Poke::default();
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let engine = |sessions: &Sessions| {
         let (relay, agenda) = (relay.clone(), poke.clone());
         let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
-        Arc::new(Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1))
+        let engine = Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1);
+        Arc::new(engine.rests_on(history.clone()))
     };
     let (commands, runner) = Commands::new(engine(&pools.commands));
     let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config, mappings));

@@ -25,7 +25,7 @@ use crate::{parking, telemetry, topics};
 /// How often recorded histograms are put in their buckets; what waits for it is held in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The checks of `/readyz`.
-const CHECKS: [&str; 7] = ["database", "migrated", "topics", "schemas", "relay", "agenda", "intake"];
+const CHECKS: [&str; 8] = ["database", "migrated", "topics", "schemas", "relay", "history", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
 const STAGES: [&[&str]; 3] = [&["http", "intake", "parking", "agenda"], &["commands"], &["relay", "upkeep", "database"]];
 
@@ -200,19 +200,21 @@ async fn start<P: Participant, E: Effects<P>>(
     });
 
     let (relay, poke) = parts::relay::<P>(config, pools);
-    let status = relay.status();
+    let (status, history) = (relay.status(), relay.history());
     let probed = Arc::clone(&status);
     checks.ask("relay", true, move || trouble(&probed.role()));
     tasks.spawn("relay", async move |stop| relay.run(stop).await.map_err(Error::Relay));
     if !publishing(status.watch()).await {
         return Ok(());
     }
-    // From here on the relay's trouble delays what is published, and no caller.
+    // From here on the relay's trouble delays what is published, and no caller. But on a database that was set back nothing is decided.
     checks.ask("relay", false, move || trouble(&status.role()));
+    let probed = history.clone();
+    checks.ask("history", true, move || probed.trouble());
 
     let Service { participant, effects, routes: business, mappings, .. } = service;
     let parts::Deciders { commands, runner, intake, agenda, releases } =
-        parts::deciders(&participant, effects, &codec, config, &mappings, pools, &poke);
+        parts::deciders(&participant, effects, &codec, config, &mappings, pools, &poke, &history);
     tasks.spawn("commands", async move |stop| {
         runner.run(stop).await;
         Ok(())
@@ -244,7 +246,7 @@ fn trouble(role: &Role) -> Option<String> {
     }
 }
 
-/// Waits until this relay or another of the service publishes; false when it never will.
+/// Waits until the database was compared with the topics and this relay or another of the service publishes; false when it never will.
 async fn publishing(mut role: watch::Receiver<Role>) -> bool {
     let settled = |role: &Role| !matches!(role, Role::Starting | Role::Waiting(_));
     match role.wait_for(settled).await {

@@ -7,6 +7,7 @@ mod closing;
 mod deadlines;
 mod effects;
 mod handlers;
+mod healing;
 mod members;
 mod parked;
 mod readers;

@@ -268,3 +268,88 @@ async fn a_live_relay_is_left_alone() {
     let refused = heal(&world.pool, &config, &Ids::of(&topic), Mode::Execute).await.unwrap_err();
     assert!(matches!(&refused, Error::Alive { service } if service == "orders"), "{refused}");
 }
+
+/// Appends beside the heal that folds, as a service's transaction would; remembers how that ended.
+struct Beside<'a> {
+    ids: Ids,
+    url: &'a str,
+    ended: std::sync::Mutex<Vec<String>>,
+}
+
+impl Fold for Beside<'_> {
+    fn topic(&self) -> Option<&str> {
+        self.ids.topic()
+    }
+    async fn check(&self, records: &[Missing]) -> Result<(), Error> {
+        self.ids.check(records).await
+    }
+    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+        let pool = crate::world::pool(self.url, 1).await;
+        let mut tx = pool.begin().await.unwrap();
+        tx.execute("set local lock_timeout = '100ms'").await.unwrap();
+        let ended = append(&mut tx, &self.ids.topic).await.map_err(|e| farandole::engine::chain_of(&e)).err().unwrap_or_default();
+        self.ended.lock().unwrap().push(ended);
+        self.ids.fold(conn, records).await
+    }
+}
+
+async fn append(tx: &mut farandole::Tx<'_>, topic: &str) -> Result<Uuid, farandole::outbox::Error> {
+    let event = farandole::outbox::Event::new(topic, "orders", "k", "test.E", "application/json", b"{}".to_vec());
+    farandole::outbox::append(tx, &event).await
+}
+
+/// F3 of the faults found from outside. A heal looked once whether somebody writes. Guard: the lock that deciding transactions share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heal_and_who_writes_wait_for_each_other() {
+    let (world, topic) = world(1, 10).await;
+    back_up(&world).await;
+    world.fill(&topic, 5).await;
+    publish(&world, 5).await;
+    restore(&world).await;
+    let mut open = world.pool.begin().await.unwrap();
+    open.execute("set local application_name = 'a writer'").await.unwrap();
+    append(&mut open, &topic).await.unwrap();
+    let fold = Beside { ids: Ids::of(&topic), url: &world.url, ended: std::sync::Mutex::default() };
+    let refused = healed(&world, &fold, Mode::Execute).await.unwrap_err();
+    assert!(matches!(&refused, Error::Writing { holders, .. } if holders.contains("a writer")), "{refused}");
+    open.rollback().await.unwrap();
+    assert!(healed(&world, &fold, Mode::Execute).await.unwrap().done);
+    let ended = fold.ended.lock().unwrap().clone();
+    assert!(!ended.is_empty() && ended.iter().all(|e| e.contains("lock timeout")), "{ended:?}");
+    // Afterwards everybody goes on.
+    let mut after = world.pool.begin().await.unwrap();
+    append(&mut after, &topic).await.unwrap();
+    after.commit().await.unwrap();
+    publish(&world, 1).await;
+    assert_eq!(whole(&world, &topic).await.len(), 16);
+}
+
+/// F3. A backup holds a lease of an hour: a relay on it looks for itself, and never stands by. Guard: the stand-by's comparison.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_within_its_lease_is_refused_at_once() {
+    let (world, topic) = world(2, 10).await;
+    let mut config = world.config();
+    config.lease = Duration::from_secs(3_600);
+    let owner = world.relay(config.clone()).await;
+    owner.is_active().await;
+    // Beside a live owner, before and after records that are out and not noted, a stand-by is well.
+    let second = world.relay(config.clone()).await;
+    eventually("the second to stand by", Duration::from_secs(20), async || second.status.role() == Role::Standby).await;
+    back_up(&world).await;
+    world.fill(&topic, 500).await;
+    let third = world.relay(config.clone()).await;
+    eventually("the third to stand by", Duration::from_secs(20), async || third.status.role() == Role::Standby).await;
+    owner.published(500).await;
+    owner.kill().await;
+    second.kill().await;
+    third.kill().await;
+    restore(&world).await;
+    let late = world.relay(config).await;
+    let mut roles = late.status.watch();
+    let never = roles.wait_for(|role| *role == Role::Standby);
+    let error = tokio::select! {
+        ended = tokio::time::timeout(Duration::from_secs(30), late.task) => ended.expect("it refuses in time").unwrap().unwrap_err(),
+        Ok(_) = never => panic!("it stands by"),
+    };
+    assert!(error.to_string().contains("`orders heal`"), "{error}");
+}

@@ -1,5 +1,8 @@
 //! A whole service on a database that is set back while its topic, its inputs and its consumers go on.
 
+mod history;
+mod markers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,6 +80,13 @@ impl Shop {
 
     /// Sells over the topic that the service hears.
     async fn sell(&mut self, key: &str, article: &str, n: i64) {
+        let (headers, payload) = self.sale(key, article, n).await;
+        let record = FutureRecord::to(&self.sales).partition(0).key(key).payload(&payload).headers(headers);
+        self.producer.send(record, PATIENCE).await.unwrap();
+    }
+
+    /// A sale as a record, the next of its chain, which is counted from here on.
+    async fn sale(&mut self, key: &str, article: &str, n: i64) -> (OwnedHeaders, Vec<u8>) {
         if self.sold == 0 {
             self.codec.register(&self.sales, Heard::TYPES).await.unwrap();
         }
@@ -92,9 +102,8 @@ impl Shop {
         {
             headers = headers.insert(Header { key, value: Some(value) });
         }
-        let record = FutureRecord::to(&self.sales).partition(0).key(key).payload(&payload).headers(headers);
-        self.producer.send(record, PATIENCE).await.unwrap();
         self.counts(key, article, n);
+        (headers, payload)
     }
 
     fn counts(&mut self, key: &str, article: &str, n: i64) {
@@ -142,13 +151,20 @@ impl Shop {
         consume(&crate::world::read(&self.config.kafka.bootstrap, &format!("{}till", self.config.topics.prefix)).await)
     }
 
-    /// As the server's administrator: a copy of the database is made, or put in its place.
+    /// As the server's administrator: a copy of the database is made, or put in its place. Who is connected is sent away, and stays
+    /// away meanwhile.
     async fn copy(&self, from: &str, to: &str) {
         let mut admin = PgConnection::connect(Stage::shared().postgres()).await.unwrap();
+        let there = "select datname::text from pg_database where datname = any($1)";
+        let there: Vec<String> = sqlx::query_scalar(there).bind([from, to]).fetch_all(&mut admin).await.unwrap();
+        for name in &there {
+            admin.execute(AssertSqlSafe(format!("alter database \"{name}\" allow_connections false"))).await.unwrap();
+        }
         for sql in [
-            format!("select pg_terminate_backend(pid) from pg_stat_activity where datname in ('{from}', '{to}')"),
+            format!("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname in ('{from}', '{to}')"),
             format!("drop database if exists \"{to}\""),
             format!("create database \"{to}\" template \"{from}\" owner \"{}\"", self.database.role),
+            format!("alter database \"{from}\" allow_connections true"),
         ] {
             admin.execute(AssertSqlSafe(sql)).await.unwrap();
         }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use farandole::chain::{Head, Link, Place, Verdict, judge};
+use farandole::extent::{Client, View};
 use farandole::relay::{Config, Error, Relay, Role, Status};
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool};
 use stage::Stage;
@@ -143,7 +145,7 @@ impl World {
         sqlx::query_scalar("select id from farandole.outbox").fetch_all(&self.pool).await.unwrap()
     }
 
-    /// How many records `topic` holds.
+    /// How far `topic` is filled: how many records it holds when it was written to by relays alone.
     pub async fn written(&self, topic: &str) -> i64 {
         let (config, topic) = (self.client(), topic.to_owned());
         tokio::task::spawn_blocking(move || {
@@ -162,51 +164,53 @@ impl World {
     }
 }
 
-/// Everything in `topic`, partition by partition, in the order of offsets.
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Commit,
+    Abort,
+    /// It doesn't, as long as the test runs.
+    Open,
+}
+
+/// Sends a record within a transaction, which leaves a marker behind it when it ends.
+pub async fn transact(kafka: &str, topic: &str, partition: i32, headers: OwnedHeaders, payload: Vec<u8>, fate: Fate) {
+    let (kafka, topic) = (kafka.to_owned(), topic.to_owned());
+    let send = move || {
+        let wait = Duration::from_secs(30);
+        let id = Uuid::new_v4().to_string();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &kafka).set("transactional.id", &id).create().unwrap();
+        producer.init_transactions(wait).unwrap();
+        producer.begin_transaction().unwrap();
+        let record = BaseRecord::to(&topic).partition(partition).key("k").payload(&payload).headers(headers);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(wait).unwrap();
+        match fate {
+            Fate::Commit => producer.commit_transaction(wait).unwrap(),
+            Fate::Abort => producer.abort_transaction(wait).unwrap(),
+            Fate::Open => {}
+        }
+    };
+    tokio::task::spawn_blocking(send).await.unwrap();
+}
+
+/// Everything of ours in `topic`, partition by partition, in the order of offsets.
 pub async fn read(kafka: &str, topic: &str) -> Vec<Record> {
-    let (mut config, topic) = (ClientConfig::new(), topic.to_owned());
-    config.set("bootstrap.servers", kafka);
-    tokio::task::spawn_blocking(move || {
-        config.set("group.id", "audit").set("enable.auto.commit", "false").set("check.crcs", "true");
-        let consumer: BaseConsumer = config.create().unwrap();
-        let wait = Duration::from_secs(20);
-        let metadata = consumer.fetch_metadata(Some(&topic), wait).unwrap();
-        let mut left = HashMap::new();
-        let mut list = TopicPartitionList::new();
-        for partition in metadata.topics()[0].partitions() {
-            let (low, high) = consumer.fetch_watermarks(&topic, partition.id(), wait).unwrap();
-            if high > low {
-                left.insert(partition.id(), high);
-                list.add_partition_offset(&topic, partition.id(), Offset::Offset(low)).unwrap();
-            }
-        }
-        consumer.assign(&list).unwrap();
-        let mut records = Vec::new();
-        let until = Instant::now() + Duration::from_secs(60);
-        while !left.is_empty() {
-            assert!(Instant::now() < until, "the topic can't be read to its end");
-            let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
-            let message = message.unwrap();
-            if left.get(&message.partition()).is_some_and(|high| message.offset() + 1 >= *high) {
-                left.remove(&message.partition());
-            }
-            let headers = message.headers().unwrap();
-            let value = |name: &str| {
-                let header = headers.iter().find(|h| h.key == name).unwrap_or_else(|| panic!("no header {name}"));
-                String::from_utf8(header.value.unwrap().to_vec()).unwrap()
-            };
-            records.push(Record {
-                partition: message.partition(),
-                key: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
-                id: value("ce_id").parse().unwrap(),
-                link: Link::parse(&value("farandole")).unwrap(),
-                payload: message.payload().unwrap().to_vec(),
-            });
-        }
-        records
-    })
-    .await
-    .unwrap()
+    let (kafka, topic) = (ClientConfig::new().set("bootstrap.servers", kafka).clone(), topic.to_owned());
+    let read = move || Client::new(&kafka, View::Everything).unwrap().records(&topic).unwrap();
+    let records = tokio::task::spawn_blocking(read).await.unwrap();
+    let ours = records.into_iter().filter_map(|record| {
+        let (_, link) = record.link().ok().flatten()?;
+        Some(Record {
+            partition: record.partition,
+            key: String::from_utf8(record.key.clone().unwrap()).unwrap(),
+            id: record.header("ce_id")?.parse().ok()?,
+            link,
+            payload: record.value.unwrap(),
+        })
+    });
+    ours.collect()
 }
 
 /// What an honest consumer applies of `records`, by the chain rule; panics where it would stop. Also holds the numbers up:

@@ -4,17 +4,15 @@
 //! a walk that began in the middle may meet repetitions whose first occurrence it hasn't seen, so nothing is refused there.
 //! Beyond it the chain rule holds as it does for every consumer.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 
+use super::state::Head;
 use crate::chain::{self, Link, Verdict, judge};
 use crate::record::Record;
-use crate::relay::state::Head;
 
 /// What a record is.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Is {
+pub(crate) enum Is {
     /// Somebody else's.
     Foreign,
     /// Up to the head, or a repetition, with its id.
@@ -25,14 +23,14 @@ pub(super) enum Is {
 
 /// A record after the head.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Beyond {
+pub(crate) struct Beyond {
     pub id: Uuid,
     pub link: Link,
 }
 
 /// A walk along one partition.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(crate) struct Walk {
     source: String,
     head: Option<Head>,
     /// The first record read may name one before it: the walk begins in the middle, or the topic's beginning has expired.
@@ -61,16 +59,7 @@ impl Walk {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn next(&mut self, record: &Record) -> Result<Is, String> {
-        let (source, link) = match record.link() {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(Is::Foreign),
-            Err(_) if record.header("ce_source").is_some_and(|source| source != self.source) => return Ok(Is::Foreign),
-            Err(why) => return Err(why),
-        };
-        if source != self.source {
-            return Ok(Is::Foreign);
-        }
-        let id = record.header("ce_id").and_then(|id| Uuid::parse_str(id).ok()).ok_or("header `ce_id` is no uuid")?;
+        let Some((id, link)) = record.ours(&self.source) else { return Ok(Is::Foreign) };
         let verdict = judge(self.seen, link.place, link.previous);
         let first = self.seen.is_none();
         if let (false, Some(head)) = (self.past, self.head) {
@@ -104,33 +93,6 @@ impl Walk {
         self.seen = Some(chain::Head { place: link.place, previous: link.previous });
         self.last = Some(Head { l: link.place.lineage, n: link.place.number, id });
         self.records += 1;
-    }
-}
-
-/// Inputs whose events aren't all there yet. The events of one input follow one another for their key, so a key has one at most.
-#[derive(Debug, Default)]
-pub(super) struct Open(BTreeMap<Vec<u8>, String>);
-
-impl Open {
-    /// Takes an event of `key`.
-    pub fn next(&mut self, key: Option<&[u8]>, link: &Link) {
-        let (key, (i, n)) = (key.unwrap_or_default(), link.of);
-        if i < n {
-            let text = format!("{} of {n} event(s) of {} for {}", i, link.cause, String::from_utf8_lossy(key));
-            self.0.insert(key.to_vec(), text);
-        } else {
-            self.0.remove(key);
-        }
-    }
-
-    /// Whether every input so far is whole.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Those that aren't.
-    pub fn into_texts(self) -> impl Iterator<Item = String> {
-        self.0.into_values()
     }
 }
 
@@ -212,21 +174,12 @@ mod tests {
         let mut foreign = record(SOURCE, 1, None);
         foreign.headers.clear();
         assert_eq!(walk.next(&foreign), Ok(Is::Foreign));
+        // Forged under our name, and badly: no relay of ours writes such headers.
+        for (damaged, value) in [("farandole", "l=1"), ("ce_id", "7")] {
+            let mut forged = record(SOURCE, 1, None);
+            forged.headers.iter_mut().filter(|h| h.name == damaged).for_each(|h| h.value = value.to_owned());
+            assert_eq!(walk.next(&forged), Ok(Is::Foreign), "{damaged}");
+        }
         assert_eq!(walk.records, 0);
-    }
-
-    #[test]
-    fn an_input_is_open_until_its_last_event() {
-        let link = |text: &str| Link::parse(&format!("l=1;n=1;p=-;c=x/0/7;k={};i={text}", Uuid::nil())).unwrap();
-        let mut open = Open::default();
-        open.next(Some(b"a"), &link("1/3"));
-        // Another key's lie in between.
-        open.next(Some(b"b"), &link("1/1"));
-        open.next(Some(b"a"), &link("2/3"));
-        assert!(!open.is_empty());
-        open.next(Some(b"a"), &link("3/3"));
-        assert!(open.is_empty());
-        open.next(Some(b"c"), &link("1/2"));
-        assert_eq!(open.into_texts().collect::<Vec<_>>(), ["1 of 2 event(s) of x/0/7 for c"]);
     }
 }
