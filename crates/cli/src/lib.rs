@@ -1,3 +1,4 @@
 //! The operator's tool: what it does, apart from its command line.
 
+pub mod operate;
 pub mod verify;

@@ -4,17 +4,31 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use farandole::cli::{Output, Parked, Positions, operator, print, print_moved, print_parked, print_positions};
+use farandole::heal::Mode;
+use farandole::parking::operate::Which;
+use farandole_cli::operate::{self, Database};
 use farandole_cli::verify::{self, Report};
 
 const EXAMPLES: &str = "\
 Examples:
   farandole verify orders                                 walk the topic, exit 1 if a chain is broken
-  farandole verify orders --json | jq .violations
-  farandole verify orders -b broker:9093 -X security.protocol=SSL
+  farandole verify orders -b broker:9093 -X security.protocol=SSL --json | jq .violations
 
-Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage, 3 the topic could not be read";
+Of a reader or an outbox beside code of your own; a service's own program has the same verbs. The database is named by
+FARANDOLE_DATABASE_URL (or an address without its password, which then comes from PGPASSWORD or ~/.pgpass):
+  farandole parked                                        list what can't be processed
+  farandole parked drop order-17 --reason 'sent by a test'
+  farandole position                                      list where topics are read next
+  farandole position set --topic billing --partition 3 --to earliest
+  farandole heal --service billing                        after a restored backup: say what would be done; --execute does it
 
-/// Sees, verifies and repairs what Farandole's services publish.
+Exit codes: 0 nothing is wrong, or done; 1 something is, or it was refused; 2 wrong usage; 3 the topic could not be read";
+
+const WHOSE: &str = "The database is named by FARANDOLE_DATABASE_URL; what is given as an argument shows in the list of processes, so leave the \
+                     password to that variable, PGPASSWORD or ~/.pgpass.";
+
+/// Sees, verifies and repairs what Farandole's services, readers and outboxes read and publish.
 #[derive(Debug, Parser)]
 #[command(name = "farandole", version, after_help = EXAMPLES)]
 struct Cli {
@@ -28,7 +42,6 @@ enum Verb {
     ///
     /// Duplicates and late ghosts (records of an older lineage) are counted and harmless: consumers drop them. Gaps, forks and
     /// damaged headers are violations: there, consumers stop. Foreign records carry no `farandole` header.
-    #[command(after_help = EXAMPLES)]
     Verify {
         /// The topic, with its prefix
         topic: String,
@@ -40,6 +53,58 @@ enum Verb {
         /// No progress bar
         #[arg(long)]
         quiet: bool,
+    },
+    /// Look at inputs that a reader can't process; have them tried at once, or drop one. The reader may run.
+    #[command(after_help = WHOSE)]
+    Parked {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(subcommand)]
+        what: Option<Parked>,
+        /// How to list
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Look where a reader reads topics next, or set that by hand when a partition stands and says so. The reader may run.
+    #[command(after_help = WHOSE)]
+    Position {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        kafka: Kafka,
+        #[command(subcommand)]
+        what: Option<Positions>,
+        /// How to list
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// After a restored backup or a lossy fail-over, when a relay refuses to publish: say where outbox and topics differ and what
+    /// would be done about it; with --execute, do it. Stop the program with the relay first.
+    ///
+    /// What the topics have more than the database was published by transactions that the backup lacks. Only the program whose
+    /// tables they changed can bring them back there. Read these records, put right what has to be, and say --skip-missing: then
+    /// the relay goes on behind them.
+    #[command(after_help = WHOSE)]
+    Heal {
+        #[command(flatten)]
+        database: DatabaseUrl,
+        #[command(flatten)]
+        kafka: Kafka,
+        /// The name that the relay publishes under
+        #[arg(long)]
+        service: String,
+        /// A topic that it publishes to, with its prefix, which its state may not know yet; may be given several times
+        #[arg(long = "topic")]
+        topics: Vec<String>,
+        /// Go on behind records that the database lacks; they stay in the topics
+        #[arg(long)]
+        skip_missing: bool,
+        /// Do it
+        #[arg(long)]
+        execute: bool,
+        /// How to report
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
 }
 
@@ -53,20 +118,96 @@ struct Kafka {
     properties: Vec<(String, String)>,
 }
 
+#[derive(Debug, clap::Args)]
+struct DatabaseUrl {
+    /// The database with the kit's tables, postgres://user@host:5432/database
+    #[arg(long, env = "FARANDOLE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Whose {
+    #[command(flatten)]
+    database: DatabaseUrl,
+    /// The reader: its consumer group, or the name that it gave; not needed when there is one
+    #[arg(long)]
+    reader: Option<String>,
+}
+
+impl From<Kafka> for farandole::config::Kafka {
+    fn from(Kafka { bootstrap, properties }: Kafka) -> Self {
+        Self { bootstrap, properties: properties.into_iter().collect(), ..Self::default() }
+    }
+}
+
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
-    let Verb::Verify { topic, kafka, json, quiet } = Cli::parse().verb;
+    match Cli::parse().verb {
+        Verb::Verify { topic, kafka, json, quiet } => verified(&topic, &kafka, json, quiet),
+        Verb::Parked { whose, what, output } => on_runtime(async {
+            let (database, reader) = whose.split();
+            match what.unwrap_or(Parked::List) {
+                Parked::List => print_parked(&operate::list_parked(&database, reader.as_deref()).await?, output),
+                Parked::Retry { aggregate } => operate::retry_parked(&database, reader.as_deref(), &aggregate).await?,
+                Parked::Drop { aggregate, reason, all } => {
+                    let which = if all { Which::All } else { Which::First };
+                    let dropped =
+                        operate::drop_parked(&database, reader.as_deref(), &aggregate, which, &reason, &operator()).await?;
+                    dropped.iter().for_each(|place| println!("{place}"));
+                }
+            }
+            Ok(())
+        }),
+        Verb::Position { whose, kafka, what, output } => on_runtime(async {
+            let (database, reader) = whose.split();
+            match what.unwrap_or(Positions::List) {
+                Positions::List => print_positions(&operate::list_positions(&database, reader.as_deref()).await?, output),
+                Positions::Set { topic, partition, to } => {
+                    let kafka = kafka.into();
+                    let moved = operate::set_position(&database, reader.as_deref(), &kafka, &topic, partition, to).await?;
+                    print_moved(&moved, output);
+                }
+            }
+            Ok(())
+        }),
+        Verb::Heal { database, kafka, service, topics, skip_missing, execute, output } => on_runtime(async {
+            let mode = if execute { Mode::Execute } else { Mode::DryRun };
+            let database = Database::at(database.database_url);
+            print(&operate::heal(&database, &kafka.into(), &service, topics, mode, skip_missing).await?, output);
+            Ok(())
+        }),
+    }
+}
+
+impl Whose {
+    fn split(self) -> (Database, Option<String>) {
+        (Database::at(self.database.database_url), self.reader)
+    }
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("farandole: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn verified(topic: &str, kafka: &Kafka, json: bool, quiet: bool) -> ExitCode {
     let progress = !quiet && std::io::stderr().is_terminal();
-    match verify::topic(&kafka.bootstrap, &kafka.properties, &topic, progress) {
+    match verify::topic(&kafka.bootstrap, &kafka.properties, topic, progress) {
         Ok(report) => {
             if json {
                 println!("{}", serde_json::json!(report));
             } else {
-                print(&report);
+                tell(&report);
             }
             if report.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -77,7 +218,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(report: &Report) {
+fn tell(report: &Report) {
     println!("{}: {} records in {} partitions", report.topic, report.records, report.partitions);
     println!(
         "{:<40} {:>8} {:>12} {:>11} {:>6} {:>6} {:>7}",

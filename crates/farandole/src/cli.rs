@@ -3,23 +3,26 @@
 //! Data go to standard output, words and logs to standard error. Exit codes: 0 done or stopped as told, 1 failed, 2 wrong
 //! usage or configuration.
 
+mod verbs;
+
 use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::agenda::Effects;
 use crate::config::Config;
 use crate::engine::chain_of;
 use crate::heal;
-use crate::parking::operate::{Queue, Which};
+use crate::parking::operate::Which;
 use crate::participant::Participant;
+use crate::running::Signals;
 use crate::service::{Bound, Error, Missing, Service};
 use crate::telemetry;
+pub use verbs::{Output, Parked, Positions, operator, print, print_moved, print_parked, print_positions};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -35,6 +38,9 @@ Examples:
   See what is parked, and give up an input that will never be of use:
     NAME parked
     NAME parked drop order-17 --reason \"sent by a test\"
+  See where topics are read next, and have a partition that stands go on from what there is:
+    NAME position
+    NAME position set --topic orders --partition 3 --to earliest
 
 Every setting `field` of `[section]` is also the variable FARANDOLE_SECTION_FIELD, which wins over the file.
 
@@ -89,34 +95,14 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Parked {
-    /// List what is parked, a line an aggregate. What is told when nothing else is.
-    List,
-    /// Have an aggregate's inputs tried within a second.
-    Retry {
-        /// Under what they are parked.
-        aggregate: String,
+    /// Look where heard topics are read next, or set that by hand, when a partition stands and says so.
+    Position {
+        #[command(subcommand)]
+        what: Option<Positions>,
+        /// How to list.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
-    /// Give up the input that holds an aggregate up: it never takes effect. What waits behind it is tried next.
-    Drop {
-        /// Under what it is parked.
-        aggregate: String,
-        /// Why, for the journal.
-        #[arg(long)]
-        reason: String,
-        /// Give up all that are parked under it now.
-        #[arg(long)]
-        all: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 /// What a service's `main` consists of: command line, configuration, logging, runtime, signals. `build` makes the service from
@@ -144,7 +130,8 @@ where
         return ExitCode::SUCCESS;
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
-    let works = matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. } | Verb::Heal { .. });
+    let works =
+        matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. } | Verb::Position { .. } | Verb::Heal { .. });
     if works && let Err(error) = loaded.config.check() {
         return usage(&error);
     }
@@ -163,7 +150,7 @@ where
         Verb::Migrate => on_runtime(loaded.config, async |config| service.migrate(&config).await),
         Verb::Parked { what, output } => on_runtime(loaded.config, async |config| match what.unwrap_or(Parked::List) {
             Parked::List => {
-                list(&service.parked(&config).await?, output);
+                print_parked(&service.parked(&config).await?, output);
                 Ok(())
             }
             Parked::Retry { aggregate } => service.retry_parked(&config, &aggregate).await,
@@ -172,6 +159,16 @@ where
                 for place in service.drop_parked(&config, &aggregate, which, &reason, &operator()).await? {
                     println!("{place}");
                 }
+                Ok(())
+            }
+        }),
+        Verb::Position { what, output } => on_runtime(loaded.config, async |config| match what.unwrap_or(Positions::List) {
+            Positions::List => {
+                print_positions(&service.positions(&config).await?, output);
+                Ok(())
+            }
+            Positions::Set { topic, partition, to } => {
+                print_moved(&service.set_position(&config, &topic, partition, to).await?, output);
                 Ok(())
             }
         }),
@@ -220,36 +217,9 @@ fn usage(error: &(dyn StdError + 'static)) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Who acts, as the shell knows them.
-fn operator() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    name.unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn list(queues: &[Queue], output: Output) {
-    match output {
-        // Text and numbers always are JSON.
-        Output::Json => println!("{}", serde_json::to_string_pretty(queues).unwrap_or_default()),
-        Output::Text if queues.is_empty() => eprintln!("nothing is parked"),
-        Output::Text => {
-            for Queue { aggregate, inputs, since, attempts, next_try, first, reason } in queues {
-                println!("{aggregate}: {inputs} since {since}, first {first}, tried {attempts} times, next {next_try}: {reason}");
-            }
-        }
-    }
-}
-
 fn describe<P: Participant, E>(service: &Service<P, E>, config: &Config, output: Output) -> ExitCode {
     print(&service.description(config), output);
     ExitCode::SUCCESS
-}
-
-fn print(what: &(impl Serialize + std::fmt::Display), output: Output) {
-    match output {
-        Output::Text => print!("{what}"),
-        // Text, numbers, lists and maps with text keys always are JSON.
-        Output::Json => println!("{}", serde_json::to_string_pretty(what).unwrap_or_default()),
-    }
 }
 
 fn on_runtime(
@@ -280,20 +250,67 @@ async fn serve<P: Participant, E: Effects<P>>(service: Service<P, E>, config: Co
 
 /// The first SIGTERM or SIGINT stops in order, the second at once.
 async fn signals(shutdown: CancellationToken) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let Ok(mut signals) = Signals::catch() else {
         tracing::warn!("signals can't be caught; SIGTERM will end the service at once");
         return;
     };
-    let mut next = async || {
-        tokio::select! {
-            _ = term.recv() => "SIGTERM",
-            _ = int.recv() => "SIGINT",
-        }
-    };
-    let first = next().await;
+    let first = signals.next().await;
     tracing::info!(signal = first, "stopping; a second signal ends at once");
     shutdown.cancel();
-    let second = next().await;
+    let second = signals.next().await;
     tracing::warn!(signal = second, "ended by a second signal");
     std::process::exit(i32::from(FAILED));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// What stands between backticks in the code's texts, over the ends of lines too.
+    fn quoted(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                quoted(&entry, found);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&entry).unwrap();
+                let texts = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let text = texts.collect::<Vec<_>>().join(" ");
+                found.extend(text.split('`').skip(1).step_by(2).map(str::to_owned));
+            }
+        }
+    }
+
+    /// A message that tells an operator to run something names a verb that is there.
+    #[test]
+    fn commands_that_messages_name_can_be_run() {
+        let mut found = BTreeSet::new();
+        quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        let command = Cli::command();
+        let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
+        assert_eq!(verbs, ["serve", "migrate", "heal", "describe", "openapi", "parked", "position"]);
+        let mut seen = 0;
+        for text in &found {
+            // Of a service's own program: `{service} heal`, or the verb alone.
+            let rest = ["{service} ", "{tool} ", "{} "].iter().find_map(|whose| text.strip_prefix(whose)).unwrap_or(text);
+            let mut words = rest.split_whitespace();
+            let Some(verb) = words.next().filter(|word| verbs.contains(word)) else {
+                assert!(rest == text, "`{text}` names no verb of a service");
+                continue;
+            };
+            let options: Vec<String> = command
+                .find_subcommand(verb)
+                .into_iter()
+                .flat_map(|verb| std::iter::once(verb).chain(verb.get_subcommands()))
+                .flat_map(|verb| verb.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")))
+                .collect();
+            for option in words.filter(|word| word.starts_with("--")) {
+                assert!(options.iter().any(|known| known == option), "`{text}`: {verb} has no {option}");
+            }
+            seen += 1;
+        }
+        assert!(seen >= 4, "{seen} of {found:?}");
+    }
 }

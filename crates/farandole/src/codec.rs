@@ -43,7 +43,7 @@ pub use self::{avro::Avro, error::Error, json::Json};
 use self::{
     frame::split,
     registry::{Found, Registry},
-    schema::{Parsed, fingerprint, intern},
+    schema::{Parsed, fingerprint, guarded, intern},
     state::{Slot, State},
 };
 use crate::RecordType;
@@ -258,10 +258,12 @@ impl Codec {
     /// # Errors
     /// [`Error::UnknownType`] when the type isn't registered, [`Error::Encode`] when the value doesn't fit its schema.
     pub fn encode<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, Error> {
-        match self.written {
+        // A type's own code runs in it, and may panic: that is this value's fault, and no thread's end.
+        let encoded = guarded(|| match self.written {
             Written::Avro => self.avro.encode(name, value),
             Written::Json => Json.encode(name, value),
-        }
+        });
+        encoded.unwrap_or_else(|| Err(Error::Broke { doing: "writing", name: name.into() }))
     }
 
     /// The schema id in front of an Avro value.
@@ -277,10 +279,11 @@ impl Codec {
     /// # Errors
     /// None of them passes; see [`Error`]. [`Codec::prepare`] comes first.
     pub fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
-        match self.written {
+        let decoded = guarded(|| match self.written {
             Written::Avro => self.avro.decode(name, bytes),
             Written::Json => Json.decode(name, bytes),
-        }
+        });
+        decoded.unwrap_or_else(|| Err(Error::Broke { doing: "reading", name: name.into() }))
     }
 
     /// What header `content-type` of its values says.

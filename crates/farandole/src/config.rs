@@ -10,6 +10,7 @@
 mod error;
 mod fields;
 mod layers;
+mod per_topic;
 mod print;
 pub mod units;
 
@@ -22,6 +23,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use error::Error;
+pub use per_topic::{PerTopic, Start, Unknown};
 
 /// Everything that the kit can be told. [`Config::default`] is the one place of the defaults.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -179,6 +181,12 @@ section! {
         /// Static member id, one a replica: then a restart moves no partition.
         #[serde(skip_serializing_if = "Option::is_none")]
         instance: Option<String> = None,
+        /// Where a partition is read from that has no position yet: `earliest`, `latest`, or a time (RFC 3339). One for all topics,
+        /// or a table by the names that the service calls them.
+        start: PerTopic<Start> = PerTopic::default(),
+        /// What becomes of events whose type the service neither handles nor skips: `park` holds up their key until a build knows
+        /// them, `ignore` passes them over. One for all topics, or a table.
+        unknown: PerTopic<Unknown> = PerTopic::default(),
         /// Transactions at once, each over what waits of its share of the partitions. With one, no two ever wait for the same
         /// rows; more are faster where decisions share no rows.
         lanes: usize = 1,

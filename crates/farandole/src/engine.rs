@@ -154,6 +154,11 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Verdict>, Error>> + Send;
 }
 
+/// What a record says to `processor`. Its code is the service's, and may panic: that is the record's fault.
+pub(crate) fn read<P: Processor>(processor: &P, record: &Record) -> Said<P::Work> {
+    guarded(|| processor.read(record)).unwrap_or_else(|e| Said::Fault(Fault { reason: e.to_string(), passing: false }))
+}
+
 /// Why a batch was not committed. Nothing of it has happened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -32,6 +32,7 @@ use crate::intake::{self, Intake, Troubles};
 use crate::locks::lock_all;
 use crate::parking::{self, journal::Journal};
 use crate::record::{Record, Said};
+use crate::running::{Health, Running};
 use crate::trace;
 
 /// A batch's transaction.
@@ -98,10 +99,19 @@ impl<H: Handler> Reader<H> {
         self.intake.troubles()
     }
 
-    /// Reads until `shutdown`; then finishes the batches in flight and leaves the group.
+    /// Reads until it is told to stop; then finishes the batches in flight and leaves the group. Trouble that ends by itself is
+    /// waited out, and shows in its [health](Running::health), as does what isn't there: a topic, a place in the group. It ends with
+    /// an error when the client can't be made or gives up for good.
+    pub fn start(self) -> Running<intake::Error> {
+        let troubles = self.troubles();
+        Running::start("the reader", Health::new(move || troubles.list()), |stop| self.run(stop))
+    }
+
+    /// As [`Reader::start`], for who owns the task: its result must be looked at.
     ///
     /// # Errors
-    /// When the client can't be made. Trouble at run time is waited out.
+    /// When the client can't be made or gives up for good.
+    #[doc(hidden)]
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), intake::Error> {
         let ended = shutdown.child_token();
         let releases = parking::run(self.handling, ended.clone());
@@ -209,7 +219,7 @@ impl<H: Handler> Handling<H> {
             return Ok(());
         }
         let inputs = records.len();
-        guarded_async(self.handler.handle(tx, records)).await?.map_err(|error| match error {
+        guarded_async(async { self.handler.handle(tx, records).await }).await?.map_err(|error| match error {
             Error::Refused(reason) => engine::Error::Refused(reason),
             Error::NotYet(reason) => engine::Error::NotYet(reason),
             Error::Database(source) => engine::Error::Database { doing: "the handler", inputs, source },

@@ -39,7 +39,7 @@ mod rows;
 mod survey;
 mod tasks;
 
-pub use fold::{Fold, Folding, NoFold};
+pub use fold::{Fold, Folding, NoFold, Skip};
 pub use report::{Partition, Report};
 
 use sqlx::PgPool;
@@ -146,7 +146,11 @@ pub enum Error {
         reason: String,
     },
     /// Beside the outbox alone there is nothing to fold with.
-    #[error("the topics hold {missing} record(s) that this database lacks, and nothing here can fold them into it")]
+    #[error(
+        "the topics hold {missing} record(s) that this database lacks: transactions after the backup published them, and only the program \
+         whose tables they changed can bring them back there. `farandole verify` shows where; once that is done, or isn't wanted, \
+         `farandole heal --skip-missing` goes on behind them"
+    )]
     NothingFolds {
         /// How many.
         missing: u64,

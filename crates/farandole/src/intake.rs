@@ -21,30 +21,42 @@
 
 mod applied;
 mod assigned;
+mod begin;
 mod consumer;
 mod identity;
+mod ignored;
 mod lag;
 mod lane;
+mod look;
+pub mod operate;
 mod position;
+mod queue;
 mod readers;
 mod strangers;
+mod troubles;
 mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{PerTopic, Start};
 use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::mapping::Mapping;
 use crate::parking::Limits;
+use troubles::Of;
 
 pub use position::{Position, positions};
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};
+pub use troubles::Troubles;
+
+/// The program with the verbs of readers that have none of their own.
+const TOOL: &str = "farandole";
 
 /// How the intake reads.
 #[derive(Debug, Clone)]
@@ -62,6 +74,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// Topics with their prefixes.
     pub topics: Vec<String>,
+    /// Where a partition is read from that has no position yet, by topic.
+    pub start: PerTopic<Start>,
     /// Transactions at once.
     pub lanes: usize,
     /// How much may be parked.
@@ -70,11 +84,19 @@ pub struct Config {
     pub max_records: usize,
     /// Bytes a batch at most.
     pub max_bytes: usize,
+    /// The program with the verbs `position` and `parked` for this reader, as messages name it to the operator.
+    pub tool: String,
     /// How records of foreign topics are read, by the topics' names in Kafka.
     pub mappings: BTreeMap<String, Mapping>,
 }
 
 impl Config {
+    /// How the operator calls `position set` for this reader.
+    pub(crate) fn set_position(&self, reader: &str, topic: &str, partition: i32, to: impl std::fmt::Display) -> String {
+        let whose = if self.tool == TOOL { format!(" --reader {reader}") } else { String::new() };
+        format!("`{} position set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
+    }
+
     /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.
     pub fn new(group: impl Into<String>, bootstrap: impl Into<String>, topics: Vec<String>) -> Self {
         let defaults = crate::config::Intake::default();
@@ -86,10 +108,12 @@ impl Config {
             group,
             instance: None,
             topics,
+            start: PerTopic::default(),
             lanes: defaults.lanes,
             parked: Limits::from(&defaults),
             max_records: defaults.max_records,
             max_bytes: defaults.max_bytes,
+            tool: TOOL.to_owned(),
             mappings: BTreeMap::new(),
         }
     }
@@ -112,30 +136,12 @@ pub enum Error {
     /// The consumer's thread ended.
     #[error("the consumer's thread ended: {0}")]
     Thread(String),
-}
-
-/// What troubles each partition now; empty when all is well.
-#[derive(Debug, Clone, Default)]
-pub struct Troubles(Arc<Mutex<BTreeMap<(String, i32), String>>>);
-
-impl Troubles {
-    fn set(&self, topic: &str, partition: i32, trouble: Option<String>) {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble {
-            Some(trouble) => troubles.insert((topic.to_owned(), partition), trouble),
-            None => troubles.remove(&(topic.to_owned(), partition)),
-        };
-    }
-
-    fn has(&self, topic: &str, partition: i32) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(topic.to_owned(), partition))
-    }
-
-    /// `topic/partition: trouble`, one each.
-    pub fn list(&self) -> Vec<String> {
-        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.iter().map(|((topic, partition), trouble)| format!("{topic}/{partition}: {trouble}")).collect()
-    }
+    /// The client has given up for good: what is wrong won't end by waiting.
+    #[error("{why}")]
+    Fatal {
+        /// What it says, and what to do about it.
+        why: String,
+    },
 }
 
 /// Reads topics into an engine or a handler.
@@ -149,7 +155,11 @@ pub struct Intake<P: Processor> {
 impl<P: Processor> Intake<P> {
     /// An intake; nothing is read before [`Intake::run`].
     pub fn new(engine: Arc<P>, config: Config) -> Self {
-        Self { engine, config, troubles: Troubles::default() }
+        let troubles = Troubles::default();
+        if !config.topics.is_empty() {
+            troubles.say(Of::Group, Some(format!("consumer group {} isn't joined yet", config.group)));
+        }
+        Self { engine, config, troubles }
     }
 
     /// What troubles its partitions.
@@ -160,7 +170,8 @@ impl<P: Processor> Intake<P> {
     /// Reads until `shutdown`; then finishes the batches in flight and leaves the group.
     ///
     /// # Errors
-    /// When the client can't be made. Trouble at run time is waited out.
+    /// When the client can't be made, or gives up for good. Trouble that ends by itself is waited out, and shows in
+    /// [`Intake::troubles`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         if self.config.topics.is_empty() {
             shutdown.cancelled().await;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::chain::Link;
 use crate::codec::{Codec, Written};
+use crate::config::Unknown;
 use crate::engine::{Fault, Origin, Work};
 use crate::message::Message as _;
 use crate::parking;
@@ -60,6 +61,8 @@ pub enum Said<W> {
     Input(Box<W>),
     /// A type that the service knows and leaves alone.
     Nothing,
+    /// A type that it doesn't know, and that `intake.unknown` has it pass over.
+    Ignored,
     /// It can't be read.
     Fault(Fault),
 }
@@ -150,24 +153,25 @@ impl Record {
     }
 
     /// As [`Record::read`], unless its `farandole` header is damaged: then nobody knows whether it is the next.
-    pub fn read_in_chain<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
+    pub fn read_in_chain<P: Participant>(&self, codec: &Codec, unknown: Unknown) -> Said<Work<P>> {
         match self.link() {
-            Ok(link) => self.read_as(codec, link.map(|(_, link)| link.correlation)),
+            Ok(link) => self.read_as(codec, unknown, link.map(|(_, link)| link.correlation)),
             Err(reason) => Said::Fault(Fault { reason, passing: false }),
         }
     }
 
     /// Reads the record for participant `P`. The writer's schema must have been prepared.
     pub fn read<P: Participant>(&self, codec: &Codec) -> Said<Work<P>> {
-        self.read_as(codec, self.link().ok().flatten().map(|(_, link)| link.correlation))
+        self.read_as(codec, Unknown::Park, self.link().ok().flatten().map(|(_, link)| link.correlation))
     }
 
-    fn read_as<P: Participant>(&self, codec: &Codec, correlation: Option<Uuid>) -> Said<Work<P>> {
+    fn read_as<P: Participant>(&self, codec: &Codec, unknown: Unknown, correlation: Option<Uuid>) -> Said<Work<P>> {
         let fault = |reason: String, passing| Said::Fault(Fault { reason, passing });
         let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned(), false) };
         let index = match P::Heard::find(kind) {
             Some(index) => index,
             None if P::SKIPS.contains(&kind) => return Said::Nothing,
+            None if unknown == Unknown::Ignore => return Said::Ignored,
             None => return fault(format!("type {kind} is newer than this service"), true),
         };
         if self.key.as_ref().is_none_or(Vec::is_empty) {

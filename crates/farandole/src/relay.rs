@@ -57,6 +57,7 @@ pub use error::Error;
 pub use history::History;
 pub use status::{Role, Status};
 
+use crate::running::{Health, Running};
 use continuity::Beyond;
 use log::{Look, Purpose, Taken};
 use produce::client_config;
@@ -156,11 +157,20 @@ impl Relay {
         self.status.clone()
     }
 
-    /// Publishes, or stands by, until `shutdown`; then finishes what is in flight and hands the lease back. Trouble with
-    /// Kafka or PostgreSQL is waited out.
+    /// Publishes, or stands by, until it is told to stop; then finishes what is in flight and hands the lease back. Trouble with
+    /// Kafka or PostgreSQL is waited out, and shows in its [health](Running::health). It ends with an error when somebody must act
+    /// first: [`Error::is_fatal`].
+    pub fn start(self) -> Running<Error> {
+        let status = self.status();
+        let health = Health::new(move || status.role().trouble().into_iter().collect());
+        Running::start("the relay", health, |stop| self.run(stop))
+    }
+
+    /// As [`Relay::start`], for who owns the task: its result must be looked at.
     ///
     /// # Errors
     /// When somebody must act first: [`Error::is_fatal`].
+    #[doc(hidden)]
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let upkeep = upkeep::run(self.pool.clone(), self.status.clone());
         tokio::select! {

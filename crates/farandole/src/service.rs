@@ -19,6 +19,7 @@ mod migrate;
 mod own;
 mod parked;
 mod parts;
+mod positions;
 mod run;
 mod wait;
 

@@ -68,8 +68,8 @@ pub enum Error {
     },
     /// The topic isn't what is declared.
     #[error(
-        "topic {topic} has {found} partition(s) and `topics.partitions` says {declared}; set that to {found}, or move to a new topic: \
-         the number can't be changed without moving keys"
+        "topic {topic} has {found} partition(s) and `topics.partitions` says {declared}; set that to {found} if the topic was made so. If \
+         partitions were added to it later, its keys have moved: nothing takes them away again, and the service needs a new topic"
     )]
     Partitions {
         /// Its name.
@@ -78,6 +78,21 @@ pub enum Error {
         found: usize,
         /// In the configuration.
         declared: i32,
+    },
+    /// The service's two topics differ, so no number is right for both.
+    #[error(
+        "topic {topic} has {found} partition(s), but {beside} has {other}: they are made alike, so partitions were added to one of them, \
+         which moves its keys. Nothing takes them away again: if nothing was published to it yet, delete it and `migrate` makes it anew"
+    )]
+    Unlike {
+        /// The own topic.
+        topic: String,
+        /// Its partitions.
+        found: usize,
+        /// The journal.
+        beside: String,
+        /// Its partitions.
+        other: usize,
     },
     /// New partitions without a leader.
     #[error("topic {topic} is made, but not each of its partitions has a leader yet")]
@@ -102,7 +117,8 @@ impl Troubled for Error {
         match self {
             Self::Ask { .. } | Self::Leaderless { .. } => Trouble::Dependency,
             Self::Make { code, .. } => trouble::kafka(*code),
-            Self::Client(_) | Self::Missing { .. } | Self::Partitions { .. } | Self::Broken(_) => Trouble::Person,
+            Self::Client(_) | Self::Missing { .. } | Self::Broken(_) => Trouble::Person,
+            Self::Partitions { .. } | Self::Unlike { .. } => Trouble::Person,
         }
     }
 }
@@ -125,6 +141,12 @@ pub async fn ensure(kafka: &Kafka, topics: &Topics, service: &str, make: bool) -
     let missing: Vec<&String> = wanted.iter().filter(|t| cluster.find(t).is_none()).collect();
     if let (Some(topic), false) = (missing.first(), make) {
         return Err(Error::Missing { topic: (*topic).clone() });
+    }
+    if let [Some(one), Some(two)] = [0, 1].map(|n| cluster.find(&wanted[n]).map(|t| t.partitions))
+        && one != two
+    {
+        let [topic, beside] = wanted;
+        return Err(Error::Unlike { topic, found: one, beside, other: two });
     }
     for topic in &wanted {
         let found = cluster.find(topic).map(|t| t.partitions);

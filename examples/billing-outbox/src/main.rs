@@ -1,12 +1,12 @@
 //! Billing at the command line: `issue CUSTOMER CENTS` and `pay INVOICE CENTS`, a line each, on standard input. At its end the
-//! relay goes on publishing until SIGINT.
+//! relay goes on publishing until SIGINT or SIGTERM. It ends with an error when the relay does.
 use anyhow::Context as _;
 use billing_outbox::{NAME, issue, pay};
 use farandole::config::{Kafka, Topics};
 use farandole::relay::{self, Relay};
-use farandole::topics;
+use farandole::{Signals, topics};
 use sqlx::postgres::PgPoolOptions;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -20,13 +20,20 @@ async fn main() -> anyhow::Result<()> {
     topics::ensure(&kafka, &Topics { prefix: prefix.clone(), ..Topics::default() }, NAME, true).await?;
     let topic = topics::own(&prefix, NAME);
 
-    let stop = CancellationToken::new();
     let config = relay::Config { topics: vec![topic.clone()], ..relay::Config::new(NAME, &kafka.bootstrap) };
     let (relay, poke) = Relay::new(pool.clone(), config);
-    let relay = tokio::spawn(relay.run(stop.clone()));
+    let (mut relay, mut signals) = (relay.start(), Signals::catch()?);
 
-    for line in std::io::stdin().lines() {
-        let line = line?; // this thread waits for lines; the relay runs on others
+    let (lines, mut waiting) = mpsc::channel(1);
+    // Reading lines takes a thread of its own. It ends with the input, which closes the channel, or with the process.
+    std::thread::spawn(move || std::io::stdin().lines().try_for_each(|line| lines.blocking_send(line)));
+    loop {
+        let line = tokio::select! {
+            biased;
+            ended = relay.ended() => return ended.context("nothing is published any more"), // somebody must act first
+            _ = signals.next() => break,
+            Some(line) = waiting.recv() => line?,
+        };
         let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["issue", customer, cents] => issue(&pool, &topic, customer, cents.parse()?).await.map(|id| format!("invoice {id}")),
             ["pay", invoice, cents] => pay(&pool, &topic, invoice.parse()?, cents.parse()?).await.map(|()| "paid".to_owned()),
@@ -35,7 +42,5 @@ async fn main() -> anyhow::Result<()> {
         poke.poke(); // or the relay looks for itself, within 50 ms
         done.map_or_else(|error| eprintln!("{line}: {error:#}"), |words| println!("{words}"));
     }
-    tokio::signal::ctrl_c().await?;
-    stop.cancel();
-    Ok(relay.await??)
+    Ok(relay.stop().await?)
 }

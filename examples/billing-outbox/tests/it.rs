@@ -37,15 +37,18 @@ impl World {
         format!("{}billing", self.prefix)
     }
 
-    /// The process, with `lines` as its input.
-    fn spawn(&self, lines: &str) -> Child {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_billing-outbox"))
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_billing-outbox"));
+        command
             .env("FARANDOLE_DATABASE_URL", &self.url)
             .env("FARANDOLE_KAFKA_BOOTSTRAP", &self.kafka)
-            .env("FARANDOLE_TOPICS_PREFIX", &self.prefix)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .env("FARANDOLE_TOPICS_PREFIX", &self.prefix);
+        command
+    }
+
+    /// The process, with `lines` as its input.
+    fn spawn(&self, lines: &str) -> Child {
+        let mut child = self.command().stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         child
     }
@@ -144,6 +147,43 @@ async fn payments_at_once_come_in_the_order_of_their_commits_although_the_relay_
     let told: Vec<i64> = of(&records, "1").into_iter().skip(1).map(|(_, cents)| cents).collect();
     assert_eq!(told, paid);
     assert_eq!(of(&records, &second.to_string()), [("billing.InvoiceIssued", 1)]);
+}
+
+/// Waits until `child` has ended.
+fn ended(child: &mut Child) -> std::process::ExitStatus {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < until, "it doesn't end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A database that was restored. Guard: the relay's end is the program's. Without, it takes invoices as ever, publishes none of
+/// them, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_refuses_ends_the_program_with_its_reason() {
+    let world = World::new().await;
+    let mut child = world.spawn("issue anna 1200\n");
+    world.read(|records| records.len() == 1).await;
+    let asked = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(asked.success());
+    assert!(ended(&mut child).success(), "SIGTERM stops it in order");
+
+    let pool = PgPool::connect(&world.url).await.unwrap();
+    sqlx::query("delete from farandole.steps where scope = 'relay'").execute(&pool).await.unwrap();
+    let mut child = world.command().stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its input stays open: nothing but the relay can end it.
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"issue ben 700\n").unwrap();
+    let status = ended(&mut child);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(!status.success(), "{said}");
+    assert!(said.contains("nothing is published any more") && said.contains("farandole heal --service billing"), "{said}");
+    drop(input);
 }
 
 async fn count(url: &str, sql: &'static str) -> i64 {

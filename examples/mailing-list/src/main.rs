@@ -1,9 +1,8 @@
-//! The mailing list: listens to billing until SIGINT.
+//! The mailing list: listens to billing until SIGINT or SIGTERM.
 use anyhow::Context as _;
-use farandole::{Codec, Reader, intake, topics};
+use farandole::{Codec, Reader, Signals, intake, topics};
 use mailing_list::MailingList;
 use sqlx::postgres::PgPoolOptions;
-use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,8 +16,11 @@ async fn main() -> anyhow::Result<()> {
     let codec = Codec::json(); // or `Codec::new(registry, …)`, which reads Avro as well
     let group = format!("{prefix}mailing-list");
     let config = intake::Config::new(group, env("FARANDOLE_KAFKA_BOOTSTRAP")?, vec![topics::own(&prefix, "billing")]);
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move { tokio::signal::ctrl_c().await.map(|()| told.cancel()) });
-    Ok(Reader::new(MailingList::new(codec.clone()), codec, pool, config).run(stop).await?)
+    let mut reader = Reader::new(MailingList::new(codec.clone()), codec, pool, config).start();
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        ended = reader.ended() => ended.context("nothing is read any more")?, // by an error: nobody told it to stop
+        _ = signals.next() => {}
+    }
+    Ok(reader.stop().await?)
 }

@@ -185,6 +185,24 @@ async fn killed_again_and_again_it_writes_each_mail_once_and_in_order() {
     world.stop.cancel();
 }
 
+/// Whoever stops a container sends SIGTERM.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_stops_it_in_order() {
+    let world = World::new().await;
+    world.invoices(&[("1", invoice(1, "anna", 100))]).await;
+    let mut child = world.spawn();
+    eventually("the first mail", async || world.subjects().await.len() == 1).await;
+    assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+    let mut status = None;
+    eventually("its end", async || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert!(status.unwrap().success(), "{status:?}");
+    world.stop.cancel();
+}
+
 /// Somebody else's topic: another name, other headers, the key inside the value.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_topic_is_read_as_mapped() {
@@ -201,8 +219,7 @@ async fn a_foreign_topic_is_read_as_mapped() {
     let mut config = intake::Config::new(format!("{}list", world.prefix), &world.kafka, vec![topic.clone()]);
     config.mappings.insert(topic.clone(), mapping);
     let codec = Codec::json();
-    let reader = Reader::new(MailingList::new(codec.clone()), codec, world.list.clone(), config);
-    let reading = tokio::spawn(reader.run(world.stop.clone()));
+    let reader = Reader::new(MailingList::new(codec.clone()), codec, world.list.clone(), config).start();
 
     let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &world.kafka).create().unwrap();
     let send = async |value: Value| {
@@ -222,6 +239,7 @@ async fn a_foreign_topic_is_read_as_mapped() {
     eventually("the last", async || world.subjects().await.len() >= 3 && world.parked().await.len() == 2).await;
     assert_eq!(world.subjects().await, ["anna: invoice 1 of 1.00", "anna: invoice 3 of 3.00", "anna: invoice 5 of 5.00"]);
     assert!(world.parked().await.iter().all(|(key, ..)| key == "ben"), "what parks does so under the mapped key");
+    assert!(reader.health().is_well(), "{:?}", reader.health());
     world.stop.cancel();
-    reading.await.unwrap().unwrap();
+    reader.stop().await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::scan::Scanner;
 use super::target::{Ready, Target};
 use super::{Config, Effects, Kind};
 use crate::engine::sessions::asked;
-use crate::engine::{Sessions, chain_of};
+use crate::engine::{Sessions, chain_of, guarded};
 use crate::participant::Participant;
 use crate::relay::History;
 
@@ -43,6 +43,8 @@ pub(super) struct Dispatcher<P: Participant, E> {
     calls: JoinSet<()>,
     stall: Stall,
     history: Option<History>,
+    /// What could not be used since the last look; the next one puts it off.
+    unusable: Vec<(Id, Claim)>,
 }
 
 /// Reading goes no further while a queue is full, or what has no room would wait for the next sweep. But not for long, since
@@ -86,6 +88,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             calls: JoinSet::new(),
             config: Arc::new(config),
             stall: Stall::No,
+            unusable: Vec::new(),
         }
     }
 
@@ -94,7 +97,9 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         let mut poll = BUSY;
         let mut look_at = Instant::now();
         while !shutdown.is_cancelled() {
-            while self.calls.try_join_next().is_some() {}
+            while let Some(ended) = self.calls.try_join_next() {
+                whole(ended);
+            }
             self.settle();
             self.ripen();
             if self.may_look() && Instant::now() >= look_at {
@@ -127,7 +132,11 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             }
         }
         // A second more than any call may take: after that there is nothing to wait for.
-        let all = async { while self.calls.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.calls.join_next().await {
+                whole(ended);
+            }
+        };
         if tokio::time::timeout(self.config.timeout + Duration::from_secs(1), all).await.is_err() {
             tracing::warn!("stopping although effects run; they are made again, under their keys, when their leases are over");
         }
@@ -160,7 +169,13 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
 
     /// Whether it was queued, or will be found by the next sweep anyway.
     fn queue(&mut self, ready: Ready<P::Effect>) -> bool {
-        let name = self.effects.target(&ready.effect);
+        let name = match guarded(|| self.effects.target(&ready.effect)) {
+            Ok(name) => name,
+            Err(error) => {
+                self.unusable(ready.id, ready.claim, &error);
+                return true;
+            }
+        };
         let target = self.targets.entry(name).or_insert_with(|| Target::new(name, &self.config, Instant::now()));
         let Err(id) = target.push(ready) else { return true };
         self.known.remove(&id);
@@ -183,7 +198,6 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     /// Reads a page; says whether something new was there, and whether there may be more.
     async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
         let page = self.scanner.page(&self.sessions).await?;
-        let mut unreadable = Vec::new();
         let (mut found, mut all) = (false, true);
         for Task { id, claim, effect, idempotency_key, correlation, traceparent, .. } in page.tasks {
             if !self.known.insert(id.clone()) {
@@ -192,17 +206,14 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             found = true;
             // An attempt whose lease ran out may have happened.
             let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
-            match serde_json::from_value(effect.unwrap_or_default()) {
-                Ok(effect) => all &= self.queue(Ready { id, claim, effect, idempotency_key, correlation, traceparent }),
-                Err(error) => {
-                    tracing::error!(name = id.name, key = id.key, %error,
-                        "a stored effect can't be read; it is kept and tried again later, and needs a build that knows it");
-                    self.known.remove(&id);
-                    unreadable.push((id, claim));
-                }
+            match guarded(|| serde_json::from_value(effect.unwrap_or_default())) {
+                Ok(Ok(effect)) => all &= self.queue(Ready { id, claim, effect, idempotency_key, correlation, traceparent }),
+                Ok(Err(error)) => self.unusable(id, claim, &error),
+                Err(error) => self.unusable(id, claim, &error),
             }
         }
-        self.put_off(&unreadable).await?;
+        let unusable = std::mem::take(&mut self.unusable);
+        self.put_off(&unusable).await?;
         if !all && matches!(self.stall, Stall::No) {
             self.scanner.again();
             self.stall = Stall::Until(Instant::now() + STALL);
@@ -212,6 +223,18 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             self.stall = Stall::No;
         }
         Ok((found, page.full))
+    }
+
+    /// An effect that this build can't do anything with. The others go on.
+    fn unusable(&mut self, id: Id, claim: Claim, error: &dyn std::error::Error) {
+        tracing::error!(
+            name = id.name,
+            key = id.key,
+            %error,
+            "a stored effect can't be used; it is kept and tried again later, and needs a build that knows it"
+        );
+        self.known.remove(&id);
+        self.unusable.push((id, claim));
     }
 
     async fn put_off(&self, unreadable: &[(Id, Claim)]) -> sqlx::Result<()> {
@@ -307,5 +330,15 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         let retry = self.later.keys().next().map(|(at, _)| *at);
         let targets = self.targets.values_mut().filter_map(|t| t.next(now));
         targets.chain(retry).fold(look_at, Instant::min)
+    }
+}
+
+/// What a call's code does is guarded; whatever else panicked around it has left an effect that nobody comes back to, so the agenda
+/// ends, and the service with it.
+fn whole(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

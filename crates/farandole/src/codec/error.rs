@@ -105,6 +105,14 @@ pub enum Error {
         /// The id in the bytes.
         id: i32,
     },
+    /// The type's own code panicked, which was caught; the panic itself was logged.
+    #[error("{doing} a {name}: its code panicked")]
+    Broke {
+        /// `reading` or `writing`.
+        doing: &'static str,
+        /// The type's full name.
+        name: String,
+    },
     /// Bytes left over behind the value.
     #[error("{extra} bytes follow a {name} written with schema {id}")]
     Trailing {
@@ -178,7 +186,7 @@ impl Troubled for Error {
             Self::UnknownType { .. } | Self::Encode { .. } | Self::EncodeJson { .. } | Self::NoObject { .. } => Trouble::Input,
             Self::Json { .. } | Self::NotFramed { .. } | Self::UnknownSchema { .. } | Self::Withheld { .. } => Trouble::Input,
             Self::UnusableSchema { .. } | Self::OtherRecord { .. } | Self::Corrupt { .. } => Trouble::Input,
-            Self::Panicked { .. } | Self::Trailing { .. } => Trouble::Input,
+            Self::Panicked { .. } | Self::Broke { .. } | Self::Trailing { .. } => Trouble::Input,
         }
     }
 }

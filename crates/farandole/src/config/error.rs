@@ -2,7 +2,7 @@
 
 /// Wrong or unknown keys, one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(pub(super) Vec<String>);
+pub struct Error(pub(crate) Vec<String>);
 
 impl Error {
     /// What is wrong, one key each.

@@ -6,10 +6,11 @@ use sqlx::PgConnection;
 use tracing::{Instrument as _, Span};
 
 use super::idempotency::Known;
-use super::plan::{Ground, Plan, guarded};
+use super::plan::{Ground, Plan, guarded, guarded_async};
 use super::writes::{BEGIN, begin};
 use super::{Error, LIMIT, Processor, Sessions, Source, Verdict, Work};
 use crate::codec::Codec;
+use crate::config::{PerTopic, Unknown};
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::record::{Record, Said};
@@ -27,6 +28,7 @@ pub struct Engine<P: Participant> {
     codec: Codec,
     sessions: Sessions,
     topic: String,
+    unknown: PerTopic<Unknown>,
     relay: Wake,
     agenda: Wake,
     history: Option<History>,
@@ -49,7 +51,7 @@ impl<P: Participant> Engine<P> {
         relay: Wake,
         agenda: Wake,
     ) -> Self {
-        Self { participant, codec, sessions: sessions.into(), topic, relay, agenda, history: None }
+        Self { participant, codec, sessions: sessions.into(), topic, unknown: PerTopic::default(), relay, agenda, history: None }
     }
 
     /// Decides only while `history` says that the topics continue what the database knows.
@@ -62,6 +64,13 @@ impl<P: Participant> Engine<P> {
     /// What deciding rests on, if on anything.
     pub fn history(&self) -> Option<&History> {
         self.history.as_ref()
+    }
+
+    /// What becomes of records of types that the participant doesn't know, by their topics' names in Kafka.
+    #[must_use]
+    pub fn unknown(mut self, unknown: PerTopic<Unknown>) -> Self {
+        self.unknown = unknown;
+        self
     }
 
     /// The codec, for who decodes inputs.
@@ -103,10 +112,14 @@ impl<P: Participant> Engine<P> {
         let mut session = self.sessions.hold().await.map_err(Error::database(super::CONNECT, n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
         let transact = self.transact(&mut session.conn, works, source, seen).instrument(span);
-        let result = match tokio::time::timeout(LIMIT, transact).await {
+        let result = match tokio::time::timeout(LIMIT, guarded_async(transact)).await {
+            // Outside of what is guarded one by one: a value's own code, while it is stored. Nobody knows what the connection was in
+            // the middle of, so it goes.
+            Ok(Err(panicked)) => Err(panicked),
             // Nobody knows where it is, or it isn't where it should be: the connection goes.
-            Ok(Err(error @ (Error::Parted(_) | Error::Database { doing: BEGIN, .. }))) => Err(error),
-            done => session.after(done, || given_up(n)).await,
+            Ok(Ok(Err(error @ (Error::Parted(_) | Error::Database { doing: BEGIN, .. })))) => Err(error),
+            Ok(Ok(done)) => session.after(Ok(done), || given_up(n)).await,
+            Err(late) => session.after(Err(late), || given_up(n)).await,
         };
         self.sessions.ran(&result);
         result
@@ -206,7 +219,7 @@ impl<P: Participant> Processor for Engine<P> {
     }
 
     fn read(&self, record: &Record) -> Said<Work<P>> {
-        record.read_in_chain::<P>(&self.codec)
+        record.read_in_chain::<P>(&self.codec, self.unknown.of(&record.topic))
     }
 
     fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {

@@ -24,6 +24,10 @@ use crate::time::Timestamp;
 pub trait Fold: Send + Sync {
     /// The topic that is the log of the state, with its prefix; records of others are left alone.
     fn topic(&self) -> Option<&str>;
+    /// Whether records that nothing folds are passed over knowingly.
+    fn skips(&self) -> bool {
+        false
+    }
     /// Says whether these can be folded, before anything is changed.
     ///
     /// # Errors
@@ -43,6 +47,26 @@ pub struct NoFold;
 impl Fold for NoFold {
     fn topic(&self) -> Option<&str> {
         None
+    }
+    async fn check(&self, _records: &[Missing]) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn fold(&self, _conn: &mut PgConnection, _records: &[Missing]) -> Result<u64, Error> {
+        Ok(0)
+    }
+}
+
+/// Nothing folds, and that is known: the heads move behind what a topic has more. Whoever's tables those events belong to has put
+/// them right.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Skip;
+
+impl Fold for Skip {
+    fn topic(&self) -> Option<&str> {
+        None
+    }
+    fn skips(&self) -> bool {
+        true
     }
     async fn check(&self, _records: &[Missing]) -> Result<(), Error> {
         Ok(())

@@ -109,7 +109,12 @@ impl fmt::Display for Report {
             writeln!(f, "  consumers that had read what the topic lost will stop at a fork, since it gets new numbers")?;
         }
         if !self.done {
-            writeln!(f, "nothing was changed; `{} heal --execute` does it", self.service)?;
+            let service = &self.service;
+            writeln!(
+                f,
+                "nothing was changed; `{service} heal --execute` does it, or beside code of your own \
+                 `farandole heal --service {service} --execute`"
+            )?;
         }
         Ok(())
     }

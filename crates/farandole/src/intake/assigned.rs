@@ -1,7 +1,7 @@
 //! What happens when partitions come and go: workers start where the database says, and end with their batches.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,17 +21,17 @@ use super::identity::{self, Ids};
 use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
+use super::queue::{Queue, queue};
+use super::troubles::Of;
 use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
-use super::{Config, Troubles};
+use super::{Config, Troubles, begin, look};
+use crate::config::Start;
 use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::record::Record;
 use crate::step;
 
-/// Records that wait for a worker, within twice the bytes of a batch: a full channel costs a pause and a new fetch, so it should
-/// hold several batches.
-pub(super) const WAITING: usize = 4_096;
 /// How long a broker may take to say what a topic is; it is asked at an assignment, which has the session's time.
 const METADATA: Duration = Duration::from_secs(3);
 /// How long a partition's batch in flight may take to end when the partition goes: well within the session.
@@ -42,9 +41,7 @@ pub(super) type At = (String, i32);
 
 /// A partition that this member has.
 pub(super) struct Assigned {
-    pub records: mpsc::Sender<Record>,
-    /// Bytes that wait in the channel.
-    pub bytes: Arc<AtomicUsize>,
+    pub queue: Queue,
     pub worker: JoinHandle<End>,
     pub stop: CancellationToken,
     pub next: Arc<AtomicI64>,
@@ -58,19 +55,8 @@ pub(super) struct Assigned {
     pub ended: bool,
     /// A record that found the channel full; its partition is paused.
     pub spill: Option<Record>,
-}
-
-impl Assigned {
-    /// Queues a record for the worker, unless two batches' worth wait already. An empty queue takes a record of any size.
-    pub(super) fn take(&self, record: Record, max_bytes: usize) -> Result<(), TrySendError<Record>> {
-        let (waiting, size) = (self.bytes.load(Ordering::Relaxed), record.size());
-        if waiting > 0 && waiting + size > 2 * max_bytes {
-            return Err(TrySendError::Full(record));
-        }
-        self.records.try_send(record)?;
-        self.bytes.fetch_add(size, Ordering::Relaxed);
-        Ok(())
-    }
+    /// It had no position when it began.
+    pub fresh: bool,
 }
 
 /// What the consumer's callbacks know.
@@ -87,11 +73,16 @@ pub(super) struct Context<P: Processor> {
     pub ids: Ids,
     /// The watchdog has found a partition quiet.
     pub quiet: AtomicBool,
+    /// At the last report this member had no place in its group.
+    pub unjoined: AtomicBool,
+    /// The client has complained since the last report.
+    pub complained: AtomicBool,
 }
 
 impl<P: Processor> ClientContext for Context<P> {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(error = %error, reason, "Kafka consumer");
+        self.complain(format!("{error}: {reason}"));
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -118,7 +109,9 @@ impl<P: Processor> ClientContext for Context<P> {
         let next = |a: &Assigned| a.next.load(Ordering::Relaxed);
         let at = assigned.iter().map(|((t, p), a)| (t.clone(), *p, next(a), a.applied.clone())).collect();
         drop(assigned);
-        lag::report(&self.config.topics, at, &statistics);
+        self.stand(&statistics);
+        let topics = self.config.topics.iter().map(|topic| (topic.as_str(), !self.troubles.lacks(topic)));
+        lag::report(topics, at, &statistics);
         self.watch(&statistics);
     }
 }
@@ -142,6 +135,25 @@ impl<P: Processor> ConsumerContext for Context<P> {
 }
 
 impl<P: Processor> Context<P> {
+    /// The client's last complaint, until a report says that it has its place again and there was no other.
+    pub(super) fn complain(&self, why: String) {
+        self.complained.store(true, Ordering::Relaxed);
+        self.troubles.say(Of::Client, Some(why));
+    }
+
+    /// Says so when this member has no place in its group.
+    fn stand(&self, statistics: &Statistics) {
+        let trouble = look::standing(&self.config.group, statistics.cgrp.as_ref());
+        if trouble.is_none() && !self.complained.swap(false, Ordering::Relaxed) {
+            self.troubles.say(Of::Client, None);
+        }
+        // A rebalance is over in a moment: two reports in a row tell.
+        let again = self.unjoined.swap(trouble.is_some(), Ordering::Relaxed);
+        if trouble.is_none() || again {
+            self.troubles.say(Of::Group, trouble);
+        }
+    }
+
     fn watch(&self, statistics: &Statistics) {
         let assigned = self.lock();
         let seen = assigned.iter().map(|(at, assigned)| {
@@ -154,7 +166,8 @@ impl<P: Processor> Context<P> {
         drop(assigned);
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((topic, partition)) = watch.quiet(Instant::now(), seen) {
-            tracing::error!(topic, partition, "the Kafka client gives nothing though there is more; making a new one");
+            tracing::error!(topic, partition, "watchdog: the Kafka client gives nothing though there is more; making a new one");
+            self.troubles.fired();
             self.quiet.store(true, Ordering::Relaxed);
         }
     }
@@ -164,10 +177,11 @@ impl<P: Processor> Context<P> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
         for at in partitions {
             self.learn(consumer, &at.0);
-            let Some(offset) = self.start(&at) else { continue };
+            let Some(offset) = self.start(consumer, &at) else { continue };
             list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
         }
         tracing::info!(partitions = list.count(), "partitions assigned");
+        self.troubles.say(Of::Group, None);
         consumer.incremental_assign(list)
     }
 
@@ -205,36 +219,28 @@ impl<P: Processor> Context<P> {
         }
     }
 
-    /// Reads the position, waiting for the database if need be, and starts a worker there. `None` at shutdown.
-    pub(super) fn start(&self, at: &At) -> Option<i64> {
+    /// Where the partition is, waiting for database and brokers if need be, and starts a worker there. `None` at shutdown.
+    pub(super) fn start(&self, consumer: &BaseConsumer<Self>, at: &At) -> Option<i64> {
         let scope = scope(self.engine.reader(), &at.0, at.1);
-        let (step, position) = self.runtime.block_on(async {
-            let mut pause = Duration::from_millis(50);
-            loop {
-                let read =
-                    async |conn: &mut PgConnection| step::latest::<Position>(conn, &scope).await.map_err(sqlx::Error::decode);
-                match asked!(self.engine.sessions(), conn => read(conn)) {
-                    Ok(Some((step, position))) => return Some((Some(step), position)),
-                    Ok(None) => return Some((None, Position::default())),
-                    Err(error) => {
-                        let why = chain_of(&error);
-                        tracing::warn!(topic = at.0, partition = at.1, why, "reading the position; trying again");
-                        self.troubles.set(&at.0, at.1, Some(why));
-                    }
-                }
-                tokio::select! {
-                    () = self.shutdown.cancelled() => return None,
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(3)),
-                }
-            }
-        })?;
+        let mut pause = Duration::from_millis(50);
+        let (step, position) = loop {
+            let why = match self.position(consumer, at, &scope) {
+                Ok(found) => break found,
+                Err(why) => why,
+            };
+            tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
+            self.troubles.set(&at.0, at.1, Some(why));
+            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await })?;
+            pause = (pause * 2).min(Duration::from_secs(3));
+        };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
         let (topic_id, mut position) = (self.ids.of(&at.0), position);
         let (mut broken, mut unwritten) = (None, None);
         match (&position.topic_id, &topic_id) {
             (Some(known), Some(found)) if known != found => {
-                broken = Some(identity::another(&at.0, at.1, offset, known, found));
+                let how = self.config.set_position(self.engine.reader(), &at.0, at.1, "earliest");
+                broken = Some(identity::another(&at.0, at.1, offset, known, found, &how));
             }
             (None, Some(_)) => {
                 position.topic_id.clone_from(&topic_id);
@@ -243,8 +249,8 @@ impl<P: Processor> Context<P> {
             }
             _ => {}
         }
-        let (records, waiting) = mpsc::channel(WAITING);
-        let (next, bytes, stop) = (Arc::new(AtomicI64::new(offset)), Arc::default(), CancellationToken::new());
+        let (queue, waiting) = queue(self.config.max_bytes);
+        let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
         let applied = Applied::default();
         let worker = Worker {
             engine: self.engine.clone(),
@@ -259,7 +265,6 @@ impl<P: Processor> Context<P> {
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
             applied: applied.clone(),
-            bytes: Arc::clone(&bytes),
             troubles: self.troubles.clone(),
             stop: stop.clone(),
             batches: 0,
@@ -269,8 +274,7 @@ impl<P: Processor> Context<P> {
         self.lock().insert(
             at.clone(),
             Assigned {
-                records,
-                bytes,
+                queue,
                 worker,
                 stop,
                 next,
@@ -280,9 +284,31 @@ impl<P: Processor> Context<P> {
                 handed: offset,
                 ended: false,
                 spill: None,
+                fresh: step.is_none(),
             },
         );
         Some(offset)
+    }
+
+    /// The position, or why there is none. One that is made here is written at once: asked again after a restart, the brokers
+    /// would name a later offset, and what came in between would be lost.
+    fn position(&self, consumer: &BaseConsumer<Self>, at: &At, scope: &str) -> Result<(Option<i64>, Position), String> {
+        let latest = async |conn: &mut PgConnection| step::latest::<Position>(conn, scope).await.map_err(sqlx::Error::decode);
+        let latest = async { asked!(self.engine.sessions(), conn => latest(conn)) };
+        if let Some((step, position)) = self.runtime.block_on(latest).map_err(|error| chain_of(&error))? {
+            return Ok((Some(step), position));
+        }
+        let start = self.config.start.of(&at.0);
+        if start == Start::Earliest {
+            return Ok((None, Position::default()));
+        }
+        let offset = begin::offset(consumer, &at.0, at.1, start).map_err(|error| error.to_string())?;
+        let position = Position { next_offset: offset, midway: offset > 0, ..Position::default() };
+        let write = async |conn: &mut PgConnection| step::append(conn, scope, None, &position).await.map_err(sqlx::Error::decode);
+        let write = async { asked!(self.engine.sessions(), conn => write(conn)) };
+        let step = self.runtime.block_on(write).map_err(|error| chain_of(&error))?;
+        tracing::info!(topic = at.0, partition = at.1, offset, %start, "begins here");
+        Ok((Some(step), position))
     }
 
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<At, Assigned>> {

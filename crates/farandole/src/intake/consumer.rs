@@ -4,19 +4,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, error::TrySendError};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::assigned::{At, Context, WAITING};
+use super::assigned::{Assigned, At, Context};
 use super::identity::{self, Ids};
 use super::lag;
 use super::lane::Lane;
+use super::look;
+use super::queue::queue;
+use super::worker::End;
 use super::{Config, Error, Troubles};
 use crate::engine::Processor;
 use crate::record::Record;
@@ -66,7 +70,8 @@ pub(super) fn run<P: Processor>(
         // After that much is queued, fetching pauses: at its own measure of a second, a full queue would be empty for most of it.
         .set("fetch.queue.backoff.ms", "20")
         // How long a topic that was just made, or a broker that came back, may stay unnoticed.
-        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("allow.auto.create.topics", "false")
         .set("reconnect.backoff.max.ms", "2000")
         .set("statistics.interval.ms", lag::EVERY_MS)
         .set("session.timeout.ms", "10000")
@@ -96,49 +101,93 @@ pub(super) fn run<P: Processor>(
         watch: Mutex::default(),
         ids: Ids::default(),
         quiet: AtomicBool::new(false),
+        unjoined: AtomicBool::new(false),
+        complained: AtomicBool::new(false),
     };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = || look::run(&consumer, || over.load(Ordering::Relaxed));
+        let looker = std::thread::Builder::new().name("intake-look".to_owned()).spawn_scoped(scope, looking);
+        let looker = looker.map_err(|e| Error::Thread(e.to_string()))?;
+        let read = poll(&consumer, shutdown, || looker.is_finished());
+        over.store(true, Ordering::Relaxed);
+        tell(&consumer, CommitMode::Sync);
+        let gone = consumer.context().lock().drain().collect::<Vec<_>>();
+        consumer.context().end(gone);
+        read
+    })
+}
+
+/// Polls until it is told to stop, goes quiet, or somebody who has to work beside it doesn't any more.
+fn poll<P: Processor>(
+    consumer: &BaseConsumer<Context<P>>,
+    shutdown: &CancellationToken,
+    blind: impl Fn() -> bool,
+) -> Result<Ended, Error> {
+    let context = consumer.context();
     let mut told = Instant::now();
     let mut full = 0;
-    while !shutdown.is_cancelled() && !consumer.context().quiet.load(Ordering::Relaxed) {
+    // Partitions have lost what their position wants, and the brokers haven't said which.
+    let mut lost = false;
+    while !shutdown.is_cancelled() && !context.quiet.load(Ordering::Relaxed) {
         let polled = consumer.poll(if full > 0 { POLL_FULL } else { POLL });
         // Before the record is handed on: it may be the first of another topic of that name.
-        if consumer.context().ids.have_changed() {
-            end_changed(consumer.context());
+        if context.ids.have_changed() {
+            end_changed(context);
         }
         match polled {
             Some(Ok(message)) => {
                 let record = Record::copy(&message);
-                let mapping = consumer.context().config.mappings.get(&record.topic);
+                let mapping = context.config.mappings.get(&record.topic);
                 let record = match mapping {
                     Some(mapping) => mapping.apply(record),
                     None => record,
                 };
-                full += hand_over(&consumer, record);
+                full += hand_over(consumer, record);
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => ended(&consumer, partition),
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => gone(&consumer),
-            Some(Err(error)) => tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do"),
+            Some(Err(KafkaError::PartitionEOF(partition))) => ended(consumer, partition),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => lost = !gone(consumer),
+            Some(Err(error)) => {
+                if let Some((code, words)) = consumer.client().fatal_error() {
+                    return Err(Error::Fatal { why: fatal(&context.config, code, &words) });
+                }
+                tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do");
+                context.complain(error.to_string());
+            }
             None => {}
         }
         if full > 0 {
-            full = room(&consumer);
+            full = room(consumer);
         }
-        if consumer.context().running.iter().any(JoinHandle::is_finished) {
+        if context.running.iter().any(JoinHandle::is_finished) {
             return Err(Error::Thread("a lane ended".to_owned()));
         }
+        if blind() {
+            return Err(Error::Thread("the look at what is missing ended".to_owned()));
+        }
         if told.elapsed() > TELL {
-            restart_ended(&consumer);
-            tell(&consumer, CommitMode::Async);
+            restart_ended(consumer);
+            lost = lost && !gone(consumer);
+            tell(consumer, CommitMode::Async);
             told = Instant::now();
         }
     }
-    tell(&consumer, CommitMode::Sync);
-    let gone = consumer.context().lock().drain().collect::<Vec<_>>();
-    consumer.context().end(gone);
     Ok(if shutdown.is_cancelled() { Ended::Stopped } else { Ended::Quiet })
+}
+
+/// What to say of an error from which the client doesn't recover.
+fn fatal(config: &Config, code: RDKafkaErrorCode, words: &str) -> String {
+    match (code, &config.instance) {
+        (RDKafkaErrorCode::FencedInstanceId, Some(instance)) => format!(
+            "another process has joined consumer group {} as `intake.instance` = \"{instance}\", so this one has lost its place: give each \
+             replica an instance of its own, or none",
+            config.group
+        ),
+        _ => format!("the Kafka client gives up: {code}: {words}"),
+    }
 }
 
 /// Gives a record to its worker; 1 if its partition had to be paused.
@@ -151,7 +200,7 @@ fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) 
         // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
         return 0;
     }
-    match partition.take(record, consumer.context().config.max_bytes) {
+    match partition.queue.take(record) {
         Ok(()) => 0,
         // The worker has ended; it is started again from its position.
         Err(TrySendError::Closed(_)) => 0,
@@ -178,19 +227,22 @@ fn ended<P: Processor>(consumer: &BaseConsumer<Context<P>>, partition: i32) {
 fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
     let mut resume = Vec::new();
     let mut full = 0;
-    let max_bytes = consumer.context().config.max_bytes;
     for (at, partition) in consumer.context().lock().iter_mut() {
         let Some(record) = partition.spill.take() else { continue };
-        // Half empty: a pause costs a fetch, so it should not follow at once.
-        let roomy = partition.records.capacity() >= WAITING / 2 && partition.bytes.load(Ordering::Relaxed) <= max_bytes;
-        if !roomy && !partition.records.is_closed() {
+        if !partition.queue.goes_on(&record) {
             partition.spill = Some(record);
             full += 1;
             continue;
         }
         let next = record.offset + 1;
-        if partition.take(record, max_bytes).is_ok() {
-            resume.push((at.clone(), next));
+        match partition.queue.take(record) {
+            Ok(()) => resume.push((at.clone(), next)),
+            // The worker has ended; it is started again from its position, which ends the pause.
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(record)) => {
+                partition.spill = Some(record);
+                full += 1;
+            }
         }
     }
     for ((topic, partition), next) in resume {
@@ -214,7 +266,7 @@ fn end_changed<P: Processor>(context: &Context<P>) {
     for ((topic, _), partition) in context.lock().iter_mut() {
         if partition.topic_id != context.ids.of(topic) {
             partition.stop.cancel();
-            partition.records = mpsc::channel(1).0;
+            partition.queue = queue(0).0;
         }
     }
 }
@@ -224,12 +276,20 @@ fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
     let context = consumer.context();
     let ended: Vec<At> = context.lock().iter().filter(|(_, a)| a.worker.is_finished()).map(|(at, _)| at.clone()).collect();
     for at in ended {
-        context.lock().remove(&at);
-        let Some(offset) = context.start(&at) else { return };
+        let Some(assigned) = context.lock().remove(&at) else { continue };
+        let trouble = how_ended(&at, assigned.worker.now_or_never());
+        let Some(offset) = context.start(consumer, &at) else { return };
+        // Until something is applied: a worker that ends again and again isn't well in between.
+        if trouble.is_some() {
+            context.troubles.set(&at.0, at.1, trouble);
+        }
         let mut list = TopicPartitionList::new();
         list.add_partition(&at.0, at.1);
-        let back =
-            consumer.seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        let back = consumer
+            .seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5))
+            // Of a partition that has nothing at its position the client has let go.
+            .or_else(|_| assign_again(consumer, &at, offset))
+            .and_then(|()| consumer.resume(&list));
         if let Err(error) = back {
             tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back; trying again");
             if let Some(assigned) = context.lock().get(&at) {
@@ -239,21 +299,57 @@ fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
     }
 }
 
-/// Says which partitions no longer hold what their position wants: the client reads nothing of them any more.
-fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
+fn assign_again<P: Processor>(consumer: &BaseConsumer<Context<P>>, at: &At, offset: i64) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&at.0, at.1);
+    consumer.incremental_unassign(&list)?;
+    list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
+    consumer.incremental_assign(&list)
+}
+
+/// Counts a worker's end, and says what there is to say of it.
+fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
+    let (why, trouble) = match ended {
+        Some(Ok(End::Fenced)) => ("fenced", None),
+        Some(Err(error)) if error.is_panic() => {
+            let why = "its worker panicked, and began again from the position".to_owned();
+            tracing::error!(topic = at.0, partition = at.1, why);
+            ("panic", Some(why))
+        }
+        Some(Ok(End::Stopped) | Err(_)) | None => ("stopped", None),
+    };
+    metrics::counter!("farandole_intake_restarts_total", "why" => why).increment(1);
+    trouble
+}
+
+/// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be
+/// told of all.
+fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
     let context = consumer.context();
-    let at: Vec<(At, i64)> = context.lock().iter().map(|(at, a)| (at.clone(), a.next.load(Ordering::Relaxed))).collect();
-    for ((topic, partition), next) in at {
-        let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, WATERMARKS) else { continue };
+    let seen = |(at, a): (&At, &Assigned)| (at.clone(), a.next.load(Ordering::Relaxed), a.fresh);
+    let mut told = true;
+    let at: Vec<(At, i64, bool)> = context.lock().iter().map(seen).collect();
+    for ((topic, partition), next, fresh) in at {
+        let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, WATERMARKS) else {
+            told = false;
+            continue;
+        };
         if next < low || next > high {
-            let why = format!(
-                "the position is {next}, but the topic holds {low} to {high}: it was cut or made anew; to go on from what there is, \
-                 set this partition's position by hand"
-            );
+            let what = if fresh && next == 0 {
+                format!(
+                    "it has no position yet and `start` is `earliest`, but the topic's beginning has expired, it holds {low} to {high}; \
+                     set `start` to `latest` or to a time, or"
+                )
+            } else {
+                format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+            };
+            let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
+            let why = format!("{what} to go on from what there is: {how}");
             tracing::error!(topic, partition, why, "this partition stops here");
             context.troubles.set(&topic, partition, Some(why));
         }
     }
+    told
 }
 
 /// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.

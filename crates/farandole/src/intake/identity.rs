@@ -54,11 +54,10 @@ fn said(line: &str) -> Option<(&str, &str)> {
 }
 
 /// What is wrong with going on in a topic with `found` as its id after reading one with `known`.
-pub(super) fn another(topic: &str, partition: i32, next: i64, known: &str, found: &str) -> String {
+pub(super) fn another(topic: &str, partition: i32, next: i64, known: &str, found: &str, how: &str) -> String {
     format!(
         "{topic} was deleted and made again since {topic}/{partition} was read up to offset {next}: its id was {known}, now it is {found}. \
-         What it holds may be other records or the same again, so nothing of it is read. To read all that it holds, stop this reader, \
-         forget where it was (`farandole::intake::forget_topic`), and start it again"
+         What it holds may be other records or the same again, so nothing of it is read. To read all that it holds: {how}"
     )
 }
 

@@ -40,23 +40,35 @@ pub(super) fn end(known: &Partition) -> Option<i64> {
     Some(known.eof_offset).filter(|end| *end >= 0 && *end >= readable(known))
 }
 
-/// Reports the lag of each of `topics`. `at` is this replica's partitions: topic, partition, next offset to apply, last applied.
-pub(super) fn report(topics: &[String], at: Vec<(String, i32, i64, Applied)>, statistics: &Statistics) {
+/// Reports the lag of each of `topics`: a name, and whether it is heard as it should be. `at` is this replica's partitions: topic,
+/// partition, next offset to apply, last applied. What isn't known is no number: 0 would say that all is applied.
+pub(super) fn report<'a>(
+    topics: impl IntoIterator<Item = (&'a str, bool)>,
+    at: Vec<(String, i32, i64, Applied)>,
+    statistics: &Statistics,
+) {
     // Also those of which no partition is left here: else the last figures would stand.
-    let mut lags: BTreeMap<&str, (i64, f64)> = topics.iter().map(|topic| (topic.as_str(), (0, 0.0))).collect();
+    let zero = |heard| if heard { (0.0, 0.0, 0) } else { (f64::NAN, f64::NAN, 0) };
+    let mut lags: BTreeMap<&str, (f64, f64, u32)> = topics.into_iter().map(|(topic, heard)| (topic, zero(heard))).collect();
     let now = now();
     for (topic, partition, next, applied) in &at {
-        let known = statistics.topics.get(topic).and_then(|t| t.partitions.get(partition));
-        let (Some(known), Some(lag)) = (known, lags.get_mut(topic.as_str())) else { continue };
-        let behind = (known.hi_offset - next).max(0);
-        lag.0 += behind;
+        let Some(lag) = lags.get_mut(topic.as_str()) else { continue };
+        lag.2 += 1;
+        let known = statistics.topics.get(topic).and_then(|t| t.partitions.get(partition)).map_or(-1, |p| p.hi_offset);
+        if known < 0 {
+            (lag.0, lag.1) = (f64::NAN, f64::NAN);
+            continue;
+        }
+        let behind = (known - next).max(0);
+        lag.0 += behind as f64;
         let time = applied.0.load(Ordering::Relaxed);
-        if behind > 0 && time > 0 {
+        if behind > 0 && time > 0 && !lag.1.is_nan() {
             lag.1 = lag.1.max((now - time) as f64 / 1e6);
         }
     }
-    for (topic, (records, seconds)) in lags {
-        metrics::gauge!("farandole_intake_lag_records", "topic" => topic.to_owned()).set(records as f64);
+    for (topic, (records, seconds, partitions)) in lags {
+        metrics::gauge!("farandole_intake_partitions", "topic" => topic.to_owned()).set(f64::from(partitions));
+        metrics::gauge!("farandole_intake_lag_records", "topic" => topic.to_owned()).set(records);
         metrics::gauge!("farandole_intake_lag_seconds", "topic" => topic.to_owned()).set(seconds);
     }
 }
@@ -102,7 +114,7 @@ mod tests {
     #[test]
     fn records_add_up_and_the_partition_furthest_behind_tells_the_seconds() {
         crate::telemetry::recorder();
-        let topics = ["lag.a".to_owned(), "lag.b".to_owned()];
+        let topics = [("lag.a", true), ("lag.b", true)];
         let mut statistics = Statistics::default();
         let partition = |hi_offset| Partition { hi_offset, ..Partition::default() };
         let known = [(0, partition(10)), (1, partition(25)), (2, partition(-1001))];
@@ -116,12 +128,19 @@ mod tests {
             applied
         };
         let at = |partition, next, applied| ("lag.a".to_owned(), partition, next, applied);
-        report(&topics, vec![at(0, 10, applied(1_000)), at(1, 20, applied(60)), at(2, 7, applied(500))], &statistics);
-        assert_eq!((gauge("farandole_intake_lag_records", "lag.a"), gauge("farandole_intake_lag_records", "lag.b")), (5.0, 0.0));
-        let seconds = gauge("farandole_intake_lag_seconds", "lag.a");
-        assert!((59.0..500.0).contains(&seconds), "{seconds}: a partition with nothing to do, or unknown, doesn't count");
+        let told = |name: &str| gauge(&format!("farandole_intake_{name}"), "lag.a");
+        report(topics, vec![at(0, 10, applied(1_000)), at(1, 20, applied(60))], &statistics);
+        assert_eq!((told("lag_records"), told("partitions"), gauge("farandole_intake_lag_records", "lag.b")), (5.0, 2.0, 0.0));
+        let seconds = told("lag_seconds");
+        assert!((59.0..500.0).contains(&seconds), "{seconds}: a partition with nothing to do doesn't count");
+        // Of one of them nobody knows where it ends.
+        report(topics, vec![at(0, 10, applied(1_000)), at(1, 20, applied(60)), at(2, 7, applied(500))], &statistics);
+        assert!(told("lag_records").is_nan() && told("lag_seconds").is_nan(), "0 would say that all is applied");
         // The partitions have gone to another replica.
-        report(&topics, Vec::new(), &statistics);
-        assert_eq!((gauge("farandole_intake_lag_records", "lag.a"), gauge("farandole_intake_lag_seconds", "lag.a")), (0.0, 0.0));
+        report(topics, Vec::new(), &statistics);
+        assert_eq!((told("lag_records"), told("lag_seconds"), told("partitions")), (0.0, 0.0, 0.0));
+        // The topic isn't there, or this member isn't in its group.
+        report([("lag.a", false)], Vec::new(), &statistics);
+        assert!(told("lag_records").is_nan() && told("lag_seconds").is_nan(), "nobody knows how far behind it is");
     }
 }

@@ -3,16 +3,17 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
-use super::{Config, Troubles};
+use super::queue::Waiting;
+use super::{Config, Troubles, ignored};
 use crate::chain::{self, Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
@@ -35,6 +36,9 @@ const TRIM_EVERY: u64 = 200;
 const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// The same for a partition on which only such records come: bounds what is read again after a crash.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often a partition that stands looks whether its position was set by hand.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position.
 const SOURCES: usize = 64;
@@ -64,8 +68,6 @@ pub(super) struct Worker<P: Processor> {
     pub next: Arc<AtomicI64>,
     /// The last record applied, for our own gauge.
     pub applied: Applied,
-    /// Bytes that wait in the channel.
-    pub bytes: Arc<AtomicUsize>,
     pub troubles: Troubles,
     pub stop: CancellationToken,
     pub batches: u64,
@@ -81,7 +83,7 @@ pub(super) struct Item {
 }
 
 impl<P: Processor> Worker<P> {
-    pub(super) async fn run(mut self, mut records: mpsc::Receiver<Record>) -> End {
+    pub(super) async fn run(mut self, mut waiting: Waiting) -> End {
         let stop = self.stop.clone();
         if let Some(why) = self.broken.take() {
             return self.stand(why).await;
@@ -90,7 +92,14 @@ impl<P: Processor> Worker<P> {
             let first = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
-                record = records.recv() => match record { Some(record) => record, None => return End::Stopped },
+                record = waiting.next() => match record { Some(record) => record, None => return End::Stopped },
+                () = tokio::time::sleep(LOOK), if self.unwritten.is_none() => {
+                    // What the topic doesn't have any more brings nothing that would be fenced.
+                    if self.troubles.has(&self.topic, self.partition) && self.is_moved().await {
+                        return End::Fenced;
+                    }
+                    continue;
+                }
                 () = tokio::time::sleep(WRITE_AFTER), if self.unwritten.is_some() => {
                     if let Err(end) = self.write().await {
                         return end;
@@ -99,11 +108,9 @@ impl<P: Processor> Worker<P> {
                 }
             };
             let mut bytes = first.size();
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             let mut batch = vec![first];
             while batch.len() < self.config.max_records && bytes < self.config.max_bytes {
-                let Ok(record) = records.try_recv() else { break };
-                self.bytes.fetch_sub(record.size(), Ordering::Relaxed);
+                let Some(record) = waiting.ready() else { break };
                 bytes += record.size();
                 batch.push(record);
             }
@@ -127,12 +134,27 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Says why nothing more of this partition is read, and waits for the end.
+    /// Says why nothing more of this partition is read, and waits until it is told to stop, or somebody has set the position.
     async fn stand(&self, why: String) -> End {
         tracing::error!(topic = self.topic, partition = self.partition, why, "this partition stops here");
         self.troubles.set(&self.topic, self.partition, Some(why));
-        self.stop.cancelled().await;
-        End::Stopped
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return End::Stopped,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.is_moved().await {
+                return End::Fenced;
+            }
+        }
+    }
+
+    /// Whether the position is another than this worker has written.
+    async fn is_moved(&self) -> bool {
+        let latest =
+            async |conn: &mut PgConnection| step::latest::<Position>(conn, &self.scope).await.map_err(sqlx::Error::decode);
+        let latest = asked!(self.engine.sessions(), conn => latest(conn));
+        latest.is_ok_and(|latest| latest.map(|(step, _)| step) != self.step)
     }
 
     /// Drops what was applied before; gives the rest with the positions that they lead to, up to a broken link, and the offset
@@ -150,7 +172,11 @@ impl<P: Processor> Worker<P> {
             // at the next record whether something is missing.
             if let Ok(Some((source, link))) = record.link() {
                 let head = after.heads.get(source).copied();
-                match chain::judge(head, link.place, link.previous) {
+                let verdict = match head {
+                    None if after.midway => Verdict::Apply,
+                    _ => chain::judge(head, link.place, link.previous),
+                };
+                match verdict {
                     Verdict::Apply => {
                         if head.is_none() && after.heads.len() >= SOURCES {
                             let why = format!(
@@ -167,7 +193,8 @@ impl<P: Processor> Worker<P> {
                         continue;
                     }
                     verdict => {
-                        let why = broken(&record, verdict, head, link.place, link.previous);
+                        let how = self.config.set_position(self.engine.reader(), &record.topic, record.partition, record.offset);
+                        let why = broken(&how, &record, verdict, head, link.place, link.previous);
                         return (items, passed, Some(why));
                     }
                 }
@@ -232,11 +259,16 @@ impl<P: Processor> Worker<P> {
         passed: u64,
     ) -> Result<Done, End> {
         let (mut works, mut records, mut unreadable, mut end) = (Vec::new(), Vec::new(), None, range.start);
+        let mut ignored = Vec::new();
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let fault = match self.engine.read(record) {
+            let fault = match engine::read(&*self.engine, record) {
                 Said::Nothing => continue,
+                Said::Ignored => {
+                    ignored.push(i);
+                    continue;
+                }
                 Said::Fault(fault) => (record.aggregate(), fault),
                 Said::Input(work) => match (self.engine.aggregate(&work), &doomed) {
                     (Ok(aggregate), None) => {
@@ -256,6 +288,7 @@ impl<P: Processor> Worker<P> {
         items[range.start..end].iter().for_each(|item| after.pass(&item.record, item.head));
         if works.is_empty() && unreadable.is_none() {
             // Nothing to do: the position is written with the next batch, or after a while.
+            ignored.iter().for_each(|i| ignored::count(&items[*i].record));
             self.applied.set(&last.record);
             self.position = after;
             self.unwritten.get_or_insert_with(Instant::now);
@@ -308,6 +341,7 @@ impl<P: Processor> Worker<P> {
                 (error, _) => self.wait(&mut pause, chain_of(error)).await?,
             }
         }
+        ignored.iter().for_each(|i| ignored::count(&items[*i].record));
         self.applied.set(&last.record);
         self.moved(batch.after).await;
         Ok(if end == range.end { Done::All } else { Done::UpTo(end) })
@@ -365,20 +399,26 @@ impl Done {
     }
 }
 
-fn broken(record: &Record, verdict: Verdict, head: Option<Head>, place: chain::Place, previous: Option<chain::Place>) -> String {
+fn broken(
+    how: &str,
+    record: &Record,
+    verdict: Verdict,
+    head: Option<Head>,
+    place: chain::Place,
+    previous: Option<chain::Place>,
+) -> String {
     let what = match verdict {
         Verdict::Ahead => "the record before it is missing",
         Verdict::Fork => "it begins a second history",
         _ => "the topic's beginning is missing",
     };
+    let Record { topic, partition, offset, .. } = record;
     let show = |place: Option<chain::Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
     format!(
-        "{}/{}@{} has number {place} after {}, but the last applied is {}: {what}. Check the topic for deleted or foreign records; \
-         to go on from here on purpose, set this partition's position by hand",
-        record.topic,
-        record.partition,
-        record.offset,
+        "{topic}/{partition}@{offset} has number {place} after {}, but the last applied is {}: {what}. `farandole verify {topic}` \
+         shows the topic's chains; to go on from here on purpose: {}",
         show(previous),
         show(head.map(|head| head.place)),
+        how,
     )
 }

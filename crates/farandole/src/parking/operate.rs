@@ -82,12 +82,14 @@ pub enum Which {
 
 /// Gives inputs up that `reader` has parked, for a reason, and says which. What waited behind them is tried within a second.
 ///
+/// `journal` is told, where there is one.
+///
 /// # Errors
 /// The database's, and the journal's.
 pub async fn drop(
     conn: &mut PgConnection,
     reader: &str,
-    journal: &Journal,
+    journal: Option<&Journal>,
     aggregate: &str,
     which: Which,
     reason: &str,
@@ -121,7 +123,12 @@ pub async fn drop(
     let dropped = || Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
     let entries: Vec<Entry> =
         places.iter().map(|place| Entry { aggregate: aggregate.to_owned(), place: place.clone(), what: dropped() }).collect();
-    journal.append(&mut tx, now, &entries).await?;
+    if let Some(journal) = journal {
+        journal.append(&mut tx, now, &entries).await?;
+    }
+    for place in &places {
+        tracing::warn!(reader, aggregate, %place, reason, by, "dropped");
+    }
     tx.commit().await.map_err(at("commit"))?;
     Ok(places)
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::journal::{Entry, Happened, Journal, Place};
 use super::short;
 use crate::engine::sessions::asked;
-use crate::engine::{Error, Processor, Sessions, Source, Verdict, chain_of};
+use crate::engine::{Error, Processor, Sessions, Source, Verdict, chain_of, read};
 use crate::record::{Header, Record, Said};
 use crate::time::Timestamp;
 use crate::trouble::Troubled as _;
@@ -98,12 +98,12 @@ async fn release<P: Processor>(engine: &P, aggregate: &str) -> Result<(), Error>
     let (mut works, mut waiting, mut done, mut fault) = (Vec::new(), Vec::new(), Vec::new(), None);
     for row in rows {
         let one = (row.seq, Place::from(&row.record));
-        match engine.read(&row.record) {
+        match read(engine, &row.record) {
             Said::Input(work) => {
                 works.push(*work);
                 waiting.push(one);
             }
-            Said::Nothing => done.push(one),
+            Said::Nothing | Said::Ignored => done.push(one),
             Said::Fault(f) => {
                 fault = Some(f);
                 break;

@@ -11,7 +11,7 @@ pub enum Error {
     /// A topic's partition count isn't the one that its events were published with; keys would move.
     #[error(
         "topic {topic} has {broker} partitions, its events were published to {fixed}: keys would move. \
-         Make a new topic and migrate, or restore the old count"
+         Partitions can't be taken away again, so nothing here brings this topic back; the service needs a new one"
     )]
     PartitionCount {
         /// Which topic.
@@ -25,7 +25,8 @@ pub enum Error {
     /// restored backup), or the topic lost its end (a lossy fail-over).
     #[error(
         "the last event of {service} in {topic}/{partition} is {found}, this database's last one there is {expected}: publishing \
-         would fork the log. Run `{service} heal`, which says what it would do: fold what the topic has more and open a new lineage"
+         would fork the log. Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it \
+         would do: fold what the topic has more and open a new lineage"
     )]
     Continuity {
         /// Whose database and topic.
@@ -42,7 +43,8 @@ pub enum Error {
     /// The relay's snapshots come from another cluster and mean nothing here.
     #[error(
         "the relay's state was written in cluster {stored}, this is {found} (a restored dump?): its snapshots mean nothing here. \
-         Run `{service} heal`, which says what it would do: compare the outbox with the topics and send what isn't there"
+         Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it would do: \
+         compare the outbox with the topics and send what isn't there"
     )]
     SystemIdentifier {
         /// Whose database it is.
@@ -77,7 +79,10 @@ pub enum Error {
         topic: String,
     },
     /// A heal has begun and not ended.
-    #[error("the database is being healed, or that was broken off: `{service} heal --execute` ends it")]
+    #[error(
+        "the database is being healed, or that was broken off: `{service} heal --execute`, or beside code of \
+         your own `farandole heal --service {service} --execute`, ends it"
+    )]
     Healing {
         /// Whose database.
         service: String,
@@ -121,7 +126,9 @@ pub enum Error {
     #[error("the database was restarted, replaced or set back since it was compared with the topics: comparing again")]
     Doubted,
     /// A topic that the outbox names isn't there.
-    #[error("topic {topic} doesn't exist: run migrate, or correct the rows that name it")]
+    #[error(
+        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, others have to be made; or correct the rows that name it"
+    )]
     NoTopic {
         /// Which topic.
         topic: String,

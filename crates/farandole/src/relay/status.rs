@@ -23,6 +23,18 @@ pub enum Role {
     Stopped,
 }
 
+impl Role {
+    /// What keeps it from publishing; none also while it stands by.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Active | Self::Standby => None,
+            Self::Starting => Some("it is comparing the topics with the database".to_owned()),
+            Self::Waiting(why) | Self::Refused(why) => Some(why.clone()),
+            Self::Stopped => Some("it has stopped".to_owned()),
+        }
+    }
+}
+
 /// Figures of a running relay. All of them may be read at any time.
 #[derive(Debug)]
 pub struct Status {

@@ -1,5 +1,7 @@
 //! What a service is, for people and programs.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 
@@ -26,6 +28,8 @@ pub struct Description {
     pub reacts_to: Vec<&'static str>,
     /// Types of events of those topics that it leaves alone.
     pub skips: Vec<&'static str>,
+    /// What becomes of types of those topics that it neither reacts to nor skips, by topic: `park` or `ignore`.
+    pub unknown: BTreeMap<String, String>,
     /// Type of its commands.
     pub commands: &'static str,
     /// Type of its effects.
@@ -45,6 +49,10 @@ impl Description {
             hears: P::HEARS.iter().map(|t| parts::heard(prefix, mappings, t)).collect(),
             reacts_to: P::Heard::TYPES.iter().map(|t| t.name).collect(),
             skips: P::SKIPS.to_vec(),
+            unknown: P::HEARS
+                .iter()
+                .map(|t| (parts::heard(prefix, mappings, t), config.intake.unknown.of(t).to_string()))
+                .collect(),
             commands: std::any::type_name::<P::Command>(),
             effects: std::any::type_name::<P::Effect>(),
             migrations: migrations.iter().map(|m| format!("{} {}", m.version, m.description)).collect(),
@@ -62,6 +70,8 @@ impl std::fmt::Display for Description {
         writeln!(f, "hears         {}", owned(&self.hears))?;
         writeln!(f, "reacts to     {}", list(&self.reacts_to))?;
         writeln!(f, "leaves alone  {}", list(&self.skips))?;
+        let unknown: Vec<String> = self.unknown.iter().map(|(topic, what)| format!("{topic}: {what}")).collect();
+        writeln!(f, "unknown types {}", owned(&unknown))?;
         writeln!(f, "commands      {}", self.commands)?;
         writeln!(f, "effects       {}", self.effects)?;
         writeln!(f, "migrations    {}", owned(&self.migrations))

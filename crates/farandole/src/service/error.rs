@@ -95,6 +95,17 @@ pub enum Error {
         /// What was named.
         aggregate: String,
     },
+    /// A topic that isn't this service's to read.
+    #[error("{topic} isn't heard here; what is: {}", heard.join(", "))]
+    NotHeard {
+        /// What was named.
+        topic: String,
+        /// What is heard, by its names in Kafka.
+        heard: Vec<String>,
+    },
+    /// A position could not be set.
+    #[error("setting positions")]
+    Position(#[source] intake::operate::Error),
     /// Parked inputs could not be dropped.
     #[error("dropping parked inputs")]
     Parked(#[source] engine::Error),

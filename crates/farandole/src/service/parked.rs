@@ -1,6 +1,6 @@
 //! An operator's view of what a service has parked; the service itself may run meanwhile.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 use super::{Error, Service, parts};
 use crate::codec::Codec;
@@ -16,7 +16,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
-        let mut conn = connect(config).await?;
+        let mut conn = parts::connect(config).await?;
         let queues =
             operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
         let _ = conn.close().await; // only read
@@ -28,7 +28,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        let mut conn = connect(config).await?;
+        let mut conn = parts::connect(config).await?;
         let found = operate::retry(&mut conn, P::NAME, aggregate).await;
         match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
             true => Ok(()),
@@ -52,17 +52,12 @@ impl<P: Participant, E> Service<P, E> {
         let pools = parts::Pools::new(P::NAME, &config.database)?;
         let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
         codec.register(&topics::journal("", &own), journal::TYPES).await.map_err(Error::Schemas)?;
-        let mut conn = connect(config).await?;
-        let dropped = operate::drop(&mut conn, P::NAME, &Journal::beside(&own, codec), aggregate, which, reason, by).await;
+        let mut conn = parts::connect(config).await?;
+        let dropped = operate::drop(&mut conn, P::NAME, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
         pools.close().await;
         match dropped.map_err(Error::Parked)? {
             places if places.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
             places => Ok(places),
         }
     }
-}
-
-async fn connect(config: &Config) -> Result<PgConnection, Error> {
-    let conn = PgConnection::connect_with(&parts::connect_options(&config.database)?).await;
-    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
 }

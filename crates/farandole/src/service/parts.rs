@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::Error;
 use crate::agenda::{self, Agenda, Effects};
 use crate::codec::Codec;
 use crate::commands::{Commands, Runner};
-use crate::config::{Config, Database};
+use crate::config::{self, Config, Database};
 use crate::engine::{Engine, Sessions, session};
 use crate::intake::{self, Intake};
 use crate::mapping::Mapping;
@@ -87,6 +87,12 @@ pub(super) fn connect_options(config: &Database) -> Result<PgConnectOptions, Err
     PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)
 }
 
+/// A connection of its own.
+pub(super) async fn connect(config: &Config) -> Result<PgConnection, Error> {
+    let conn = PgConnection::connect_with(&connect_options(&config.database)?).await;
+    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
+}
+
 /// How the relay works.
 pub(super) fn relay_config<P: Participant>(config: &Config) -> relay::Config {
     let prefix = &config.topics.prefix;
@@ -131,7 +137,11 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         let (relay, agenda) = (relay.clone(), poke.clone());
         let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
         let engine = Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1);
-        Arc::new(engine.rests_on(history.clone()))
+        Arc::new(
+            engine
+                .rests_on(history.clone())
+                .unknown(config.intake.unknown.renamed(|topic| heard(&config.topics.prefix, mappings, topic))),
+        )
     };
     let (commands, runner) = Commands::new(engine(&pools.commands));
     let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config, mappings));
@@ -156,6 +166,20 @@ pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
     mapped.map_or_else(|| format!("{prefix}{topic}"), str::to_owned)
 }
 
+/// That what is set topic by topic names topics that are heard: a name that is misspelt would be a setting that isn't there.
+///
+/// # Errors
+/// Names each that isn't.
+pub(super) fn check_topics<P: Participant>(config: &Config) -> Result<(), Error> {
+    let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
+    let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
+    let wrong = named.filter(|(_, topic)| !P::HEARS.contains(topic));
+    let heard = if P::HEARS.is_empty() { "nothing".to_owned() } else { P::HEARS.join(", ") };
+    let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", P::NAME));
+    let wrong: Vec<String> = wrong.collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Config(config::Error(wrong))) }
+}
+
 fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake::Config {
     let prefix = &config.topics.prefix;
     let name = |topic: &str| heard(prefix, mappings, topic);
@@ -165,11 +189,13 @@ fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake
         group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
         reader: P::NAME.to_owned(),
         instance: config.intake.instance.clone(),
+        start: config.intake.start.renamed(name),
         topics: P::HEARS.iter().map(|topic| name(topic)).collect(),
         lanes: config.intake.lanes,
         parked: parking::Limits::from(&config.intake),
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
+        tool: P::NAME.to_owned(),
         mappings: mappings.iter().map(|(topic, mapping)| (name(topic), mapping.clone())).collect(),
     }
 }

@@ -125,6 +125,7 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     config.check().map_err(Error::Config)?;
+    parts::check_topics::<P>(&config)?;
     // An error means that the caller has chosen one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::recorder();
@@ -202,13 +203,13 @@ async fn start<P: Participant, E: Effects<P>>(
     let (relay, poke) = parts::relay::<P>(config, pools);
     let (status, history) = (relay.status(), relay.history());
     let probed = Arc::clone(&status);
-    checks.ask("relay", true, move || trouble(&probed.role()));
+    checks.ask("relay", true, move || probed.role().trouble());
     tasks.spawn("relay", async move |stop| relay.run(stop).await.map_err(Error::Relay));
     if !publishing(status.watch()).await {
         return Ok(());
     }
     // From here on the relay's trouble delays what is published, and no caller. But on a database that was set back nothing is decided.
-    checks.ask("relay", false, move || trouble(&status.role()));
+    checks.ask("relay", false, move || status.role().trouble());
     let probed = history.clone();
     checks.ask("history", true, move || probed.trouble());
 
@@ -235,15 +236,6 @@ async fn start<P: Participant, E: Effects<P>>(
     let _ = routes.set(http::around(business().with_state(api), &config.http)); // set here only
     tracing::info!(service = P::NAME, topic = topics::own(&config.topics.prefix, P::NAME), "ready");
     Ok(())
-}
-
-fn trouble(role: &Role) -> Option<String> {
-    match role {
-        Role::Active | Role::Standby => None,
-        Role::Starting => Some("it is comparing the topics with the database".to_owned()),
-        Role::Waiting(why) | Role::Refused(why) => Some(why.clone()),
-        Role::Stopped => Some("it has stopped".to_owned()),
-    }
 }
 
 /// Waits until the database was compared with the topics and this relay or another of the service publishes; false when it never will.

@@ -1,6 +1,7 @@
 //! The agenda on a real PostgreSQL: who claims, what closing does, what commits. And what is parked, with a real topic.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
+mod absent;
 mod apart;
 mod batches;
 mod closing;
@@ -10,7 +11,9 @@ mod handlers;
 mod healing;
 mod members;
 mod parked;
+mod positions;
 mod readers;
 mod sessions;
+mod strange;
 mod trouble;
 mod world;

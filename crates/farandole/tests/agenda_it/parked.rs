@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use farandole::config::Kafka;
+use farandole::engine::Engine;
 use farandole::intake::{self, Intake};
 use farandole::{Codec, Message as _, parking};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Event, Happened, World};
+use crate::world::{Chronicle, Event, Happened, World};
 use farandole::agenda::Poke;
 
 const KEYS: usize = 9;
@@ -31,35 +34,38 @@ fn stories(random: &mut impl FnMut(usize) -> usize) -> Vec<(usize, String)> {
 }
 
 pub struct Topic {
-    name: String,
+    pub name: String,
     client: ClientConfig,
 }
 
 impl Topic {
     pub async fn new(partitions: i32) -> Self {
-        let stage = stage::Stage::shared();
-        let name = format!("{}happened", stage.sandbox().await.unwrap().prefix);
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", stage.kafka());
-        let topic = Self { name, client };
+        let topic = Self::planned().await;
         topic.make(partitions).await;
         topic
     }
 
-    async fn make(&self, partitions: i32) {
-        let admin: AdminClient<_> = self.client.create().unwrap();
+    /// A name that no topic has yet.
+    pub async fn planned() -> Self {
+        let stage = stage::Stage::shared();
+        let name = format!("{}happened", stage.sandbox().await.unwrap().prefix);
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", stage.kafka());
+        Self { name, client }
+    }
+
+    pub async fn make(&self, partitions: i32) {
         let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
         // One that was just deleted may be there for a moment.
         until("the topic to be made", async || {
-            admin.create_topics([&new], &AdminOptions::new()).await.unwrap().into_iter().all(|made| made.is_ok())
+            self.admin().create_topics([&new], &AdminOptions::new()).await.unwrap().into_iter().all(|made| made.is_ok())
         })
         .await;
     }
 
     /// Deletes it, and makes another of its name.
     pub async fn make_anew(&self, partitions: i32) {
-        let admin: AdminClient<_> = self.client.create().unwrap();
-        admin.delete_topics(&[&self.name], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+        self.admin().delete_topics(&[&self.name], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
         self.make(partitions).await;
     }
 
@@ -69,6 +75,25 @@ impl Topic {
 
     pub fn client(&self) -> &ClientConfig {
         &self.client
+    }
+
+    pub fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client.create().unwrap()
+    }
+
+    /// Settings of a client of the brokers.
+    pub fn kafka(&self) -> Kafka {
+        Kafka { bootstrap: self.client.get("bootstrap.servers").unwrap().to_owned(), ..Kafka::default() }
+    }
+
+    /// Sends one record, with what else its headers say.
+    pub async fn send_one(&self, key: usize, value: &[u8], headers: &[(&str, &str)]) {
+        let producer: FutureProducer = self.client.create().unwrap();
+        let add = |all: OwnedHeaders, (key, value): &(&str, &str)| all.insert(Header { key, value: Some(*value) });
+        let headers = headers.iter().fold(OwnedHeaders::new(), add);
+        let name = format!("k{key}");
+        let record = FutureRecord::to(&self.name).partition((key % 2) as i32).key(&name).payload(value).headers(headers);
+        producer.send(record, Duration::from_secs(10)).await.unwrap();
     }
 
     /// As a foreign producer does it: `ce_source` and `ce_id`, no chain.
@@ -97,10 +122,19 @@ impl Topic {
 
     /// Starts a service's intake; batches of `records` at most.
     pub fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
-        let (intake, stop) = (Intake::new(world.engine(&Poke::default()), self.config(records)), CancellationToken::new());
-        let stopped = stop.clone();
-        (tokio::spawn(async move { intake.run(stopped).await.unwrap() }), stop)
+        read(Intake::new(world.engine(&Poke::default()), self.config(records)))
     }
+}
+
+/// Runs it until it is told to stop. No watchdog may have had to act: what it mends is a fault.
+pub fn read(intake: Intake<Engine<Chronicle>>) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+    let (stop, troubles) = (CancellationToken::new(), intake.troubles());
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        intake.run(stopped).await.unwrap();
+        assert_eq!(troubles.watchdogs(), 0, "a Kafka client went quiet");
+    });
+    (task, stop)
 }
 
 /// Guards: a batch asks what is parked once its rows are locked; what fails holds up the rest of its batch; a release runs

@@ -19,7 +19,15 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
     pub key: String,
+    #[serde(deserialize_with = "unless_it_explodes")]
     pub what: String,
+}
+
+/// Code of a type's own, which panics at `explode`.
+fn unless_it_explodes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let what = String::deserialize(deserializer)?;
+    assert!(what != "explode", "it exploded");
+    Ok(what)
 }
 
 impl Happened {
@@ -139,7 +147,8 @@ impl Bank {
 }
 
 impl Effects<Chronicle> for Bank {
-    fn target(&self, _effect: &Pay) -> &'static str {
+    fn target(&self, effect: &Pay) -> &'static str {
+        assert!(effect.of != "nobody", "who is that?");
         "bank"
     }
     async fn run(&self, call: &Call, _effect: &Pay) -> Result<String, EffectError> {
@@ -186,10 +195,14 @@ impl World {
     }
 
     pub fn engine(&self, poke: &Poke) -> Arc<Engine<Chronicle>> {
+        Arc::new(self.new_engine(poke))
+    }
+
+    pub fn new_engine(&self, poke: &Poke) -> Engine<Chronicle> {
         let codec = Codec::offline(&[Event::TYPES, farandole::parking::journal::TYPES].concat());
         let poke = poke.clone();
         let wake = Box::new(move || poke.wake());
-        Arc::new(Engine::new(Arc::new(Chronicle), codec, self.pool.clone(), "chronicle".to_owned(), Box::new(|| {}), wake))
+        Engine::new(Arc::new(Chronicle), codec, self.pool.clone(), "chronicle".to_owned(), Box::new(|| {}), wake)
     }
 
     /// Starts an agenda with an engine of its own, as a process has.

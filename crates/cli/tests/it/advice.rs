@@ -1,0 +1,41 @@
+//! What the kit's messages tell an operator to run is there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+fn quoted(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            quoted(&entry, found);
+        } else if entry.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let text = text.lines().map(|line| line.trim().trim_end_matches('\\').trim()).collect::<Vec<_>>().join(" ");
+            found.extend(text.split('`').filter(|part| part.starts_with("farandole ")).map(str::to_owned));
+        }
+    }
+}
+
+/// Guard: a verb that messages name is one of the tool's, with the options that they name.
+#[test]
+fn commands_of_the_tool_that_messages_name_can_be_run() {
+    let mut found = BTreeSet::new();
+    quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../farandole/src"), &mut found);
+    let mut seen = BTreeSet::new();
+    for text in &found {
+        let words: Vec<&str> = text.split_whitespace().skip(1).collect();
+        let verb = words[0];
+        let asked = Command::new(env!("CARGO_BIN_EXE_farandole")).args([verb, "--help"]).output().unwrap();
+        let help = String::from_utf8(asked.stdout).unwrap();
+        assert!(asked.status.success(), "`{text}` names no verb of the tool");
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option), "`{text}`: {verb} has no {option}");
+        }
+        seen.insert(verb.to_owned());
+    }
+    assert!(["heal", "verify"].iter().all(|verb| seen.contains(*verb)), "{seen:?}");
+    // The command that intake messages are put together from.
+    let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["position", "set", "--help"]).output().unwrap();
+    let help = String::from_utf8(set.stdout).unwrap();
+    assert!(["--topic", "--partition", "--to"].iter().all(|option| help.contains(option)), "{help}");
+}

@@ -1,0 +1,150 @@
+//! The verbs for readers and outboxes beside code of one's own.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use farandole::config::{Kafka, Topics};
+use farandole::handler::{Error, Handler, Tx};
+use farandole::outbox::{self, Event};
+use farandole::relay::{self, Relay};
+use farandole::{Codec, Reader, Record, intake, topics};
+use sqlx::PgPool;
+use stage::Stage;
+
+/// Only bounds failures.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    kafka: String,
+    topic: String,
+    url: String,
+    pool: PgPool,
+}
+
+impl World {
+    async fn new() -> Self {
+        let stage = Stage::shared();
+        let sandbox = stage.sandbox().await.unwrap();
+        let url = sandbox.database("tool").await.unwrap().url;
+        let pool = PgPool::connect(&url).await.unwrap();
+        farandole::migrate(&pool).await.unwrap();
+        let kafka = Kafka { bootstrap: stage.kafka().to_owned(), ..Kafka::default() };
+        let own = Topics { prefix: sandbox.prefix.clone(), ..Topics::default() };
+        topics::ensure(&kafka, &own, "billing", true).await.unwrap();
+        Self { topic: topics::own(&sandbox.prefix, "billing"), kafka: kafka.bootstrap, url, pool }
+    }
+
+    fn tool(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_farandole"))
+            .args(args)
+            .env("FARANDOLE_DATABASE_URL", &self.url)
+            .env("FARANDOLE_KAFKA_BOOTSTRAP", &self.kafka)
+            .env("USER", "ann")
+            .output()
+            .unwrap()
+    }
+
+    async fn publish(&self, keys: &[&str]) {
+        let (relay, _) = Relay::new(self.pool.clone(), relay::Config::new("billing", &self.kafka));
+        let status = relay.status();
+        let relay = relay.start();
+        let mut tx = self.pool.begin().await.unwrap();
+        for key in keys {
+            let event = Event::new(&self.topic, "billing", *key, "billing.Paid", "application/json", b"{}".to_vec());
+            outbox::append(&mut tx, &event).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        eventually("the relay to publish", async || status.published() >= keys.len() as u64).await;
+        relay.stop().await.unwrap();
+    }
+}
+
+async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !ask().await {
+        assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn said(output: &Output) -> (bool, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Refuses what is about `bad`.
+struct Picky;
+
+impl Handler for Picky {
+    async fn handle(&self, _: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
+        match records.iter().any(|record| record.key.as_deref() == Some(b"bad")) {
+            true => Err(Error::Refused("it is bad".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Layer b: what a handler refused is listed, tried, dropped; positions are listed and set.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
+    let world = World::new().await;
+    world.publish(&["good", "bad", "bad"]).await;
+    let config = intake::Config::new(format!("{}-readers", world.topic), &world.kafka, vec![world.topic.clone()]);
+    let reader = Reader::new(Picky, Codec::json(), world.pool.clone(), config.clone()).start();
+    let parked =
+        async || sqlx::query_scalar("select count(*) from farandole.parked").fetch_one(&world.pool).await.unwrap_or(0_i64);
+    eventually("two to be parked", async || parked().await == 2).await;
+    let (ok, listed, err) = said(&world.tool(&["parked"]));
+    assert!(ok && listed.starts_with("bad: 2 since") && listed.contains("it is bad"), "{listed}{err}");
+    assert!(world.tool(&["parked", "retry", "bad"]).status.success());
+    let (ok, _, err) = said(&world.tool(&["parked", "drop", "good", "--reason", "a test"]));
+    assert!(!ok && err.contains("nothing parked under good"), "{err}");
+    let (ok, _, err) = said(&world.tool(&["parked", "--reader", "nobody"]));
+    assert!(!ok && err.contains(&config.reader), "names those that there are: {err}");
+    let (ok, dropped, err) = said(&world.tool(&["parked", "drop", "bad", "--all", "--reason", "a test"]));
+    assert!(ok && dropped.lines().count() == 2 && parked().await == 0, "{dropped}{err}");
+
+    let (ok, listed, err) = said(&world.tool(&["position"]));
+    assert!(ok && listed.contains(&format!("{}/", world.topic)), "{listed}{err}");
+    let set = ["position", "set", "--topic", &world.topic, "--to", "earliest"];
+    let (ok, moved, err) = said(&world.tool(&set));
+    assert!(ok && moved.lines().count() == 6, "{moved}{err}");
+    // Read again from there: what was given up comes again.
+    world.publish(&["good", "bad", "a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l"]).await;
+    eventually("all to be parked again", async || parked().await == 3).await;
+    reader.stop().await.unwrap();
+}
+
+/// Layer a, after a restored backup. Guards: the message names the tool, which says what is missing; nothing goes on behind it
+/// before somebody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_is_healed_after_a_restored_backup() {
+    let world = World::new().await;
+    world.publish(&["a", "b"]).await;
+    let copy = "create table steps as table farandole.steps; create table rows as table farandole.outbox";
+    sqlx::raw_sql(copy).execute(&world.pool).await.unwrap();
+    world.publish(&["a", "b", "c"]).await;
+    let restore = "truncate farandole.steps, farandole.outbox; insert into farandole.steps table steps;
+                   insert into farandole.outbox overriding system value table rows";
+    sqlx::raw_sql(restore).execute(&world.pool).await.unwrap();
+    let (relay, _) = Relay::new(world.pool.clone(), relay::Config::new("billing", &world.kafka));
+    let mut relay = relay.start();
+    let refused = tokio::time::timeout(PATIENCE, relay.ended()).await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("`farandole heal --service billing`"), "{refused}");
+
+    let heal = ["heal", "--service", "billing"];
+    let (ok, _, err) = said(&world.tool(&heal));
+    assert!(!ok && err.contains("3 record(s) that this database lacks") && err.contains("--skip-missing"), "{err}");
+    let skip = [&heal[..], &["--skip-missing"]].concat();
+    let (ok, found, err) = said(&world.tool(&skip));
+    assert!(ok && found.contains("nothing was changed"), "{found}{err}");
+    let (ok, done, err) = said(&world.tool(&[&skip[..], &["--execute"]].concat()));
+    assert!(ok, "{done}{err}");
+    world.publish(&["a", "z"]).await;
+    let (kafka, topic) = (world.kafka.clone(), world.topic.clone());
+    let walk = move || farandole_cli::verify::topic(&kafka, &[], &topic, false);
+    let report = tokio::task::spawn_blocking(walk).await.unwrap().unwrap();
+    assert_eq!((report.violations, report.records), (0, 7), "{:?}", report.examples);
+    let (ok, whole, err) = said(&world.tool(&heal));
+    assert!(ok && whole.contains("nothing to do"), "{whole}{err}");
+}

@@ -1,0 +1,118 @@
+//! What an operator's verbs have in common, whoever's program has them: a service's own, or `farandole` for readers and outboxes
+//! beside code of one's own.
+
+use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::intake::Position;
+use crate::intake::operate::{Moved, To};
+use crate::parking::operate::Queue;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What to do about parked inputs.
+#[derive(Debug, Subcommand)]
+pub enum Parked {
+    /// List what is parked, a line an aggregate. What is told when nothing else is.
+    List,
+    /// Have an aggregate's inputs tried within a second.
+    Retry {
+        /// Under what they are parked.
+        aggregate: String,
+    },
+    /// Give up the input that holds an aggregate up: it never takes effect. What waits behind it is tried next.
+    Drop {
+        /// Under what it is parked.
+        aggregate: String,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: String,
+        /// Give up all that are parked under it now.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// What to do about positions.
+#[derive(Debug, Subcommand)]
+pub enum Positions {
+    /// List where each partition is read next. What is told when nothing else is.
+    List,
+    /// Set where a partition is read next. The reader may run: it goes on from there within seconds. Records in between are read
+    /// again, or never; of each source the next record is taken for the first of its chain.
+    Set {
+        /// The topic.
+        #[arg(long)]
+        topic: String,
+        /// The partition; all of them when not given.
+        #[arg(long)]
+        partition: Option<i32>,
+        /// An offset, `earliest` (the first that is still there), `latest`, or a time (2026-01-31T12:00:00Z).
+        #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
+        to: To,
+    },
+}
+
+/// Who acts, as the shell knows them.
+pub fn operator() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    name.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Prints what is parked.
+pub fn print_parked(queues: &[Queue], output: Output) {
+    match output {
+        Output::Json => json(queues),
+        Output::Text if queues.is_empty() => eprintln!("nothing is parked"),
+        Output::Text => {
+            for Queue { aggregate, inputs, since, attempts, next_try, first, reason } in queues {
+                println!("{aggregate}: {inputs} since {since}, first {first}, tried {attempts} times, next {next_try}: {reason}");
+            }
+        }
+    }
+}
+
+/// Prints where partitions are read next.
+pub fn print_positions(positions: &[(String, Position)], output: Output) {
+    match output {
+        Output::Json => {
+            let all: serde_json::Map<_, _> = positions.iter().map(|(at, p)| (at.clone(), p.next_offset.into())).collect();
+            json(&all);
+        }
+        Output::Text if positions.is_empty() => eprintln!("there are no positions: nothing was read yet"),
+        Output::Text => positions.iter().for_each(|(at, position)| println!("{at}: {}", position.next_offset)),
+    }
+}
+
+/// Prints what was set.
+pub fn print_moved(moved: &[Moved], output: Output) {
+    match output {
+        Output::Json => json(moved),
+        Output::Text => {
+            for Moved { topic, partition, from, to } in moved {
+                let from = from.map_or_else(|| "none".to_owned(), |from| from.to_string());
+                println!("{topic}/{partition}: {from} -> {to}");
+            }
+        }
+    }
+}
+
+/// Prints something that says itself how.
+pub fn print(what: &(impl Serialize + std::fmt::Display), output: Output) {
+    match output {
+        Output::Text => print!("{what}"),
+        Output::Json => json(what),
+    }
+}
+
+fn json(what: &(impl Serialize + ?Sized)) {
+    // Text, numbers, lists and maps with text keys always are JSON.
+    println!("{}", serde_json::to_string_pretty(what).unwrap_or_default());
+}

@@ -1,0 +1,66 @@
+//! What isn't there: a topic, a place in the group. It shows, and ends by itself when it can.
+
+use std::time::{Duration, Instant};
+
+use farandole::agenda::Poke;
+use farandole::intake::{Error, Intake};
+use tokio_util::sync::CancellationToken;
+
+use crate::parked::{Topic, read, until};
+use crate::world::World;
+
+fn lag(topic: &str) -> Option<String> {
+    let line = format!("farandole_intake_lag_records{{topic=\"{topic}\"}} ");
+    farandole::telemetry::render().lines().find_map(|l| l.strip_prefix(&line).map(str::to_owned))
+}
+
+/// Guards: absence shows; a topic is heard soon after it was made. Without, a reader of a topic that isn't there has no lag and no
+/// trouble, and hears the topic half a minute late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_there_shows_and_is_heard_once_it_is() {
+    farandole::telemetry::recorder();
+    let (world, topic) = (World::new().await, Topic::planned().await);
+    let intake = Intake::new(world.engine(&Poke::default()), topic.config(500));
+    let troubles = intake.troubles();
+    assert!(troubles.list()[0].contains("isn't joined yet"), "from the beginning: {:?}", troubles.list());
+    let (task, stop) = read(intake);
+    until("its absence to show", async || {
+        troubles.list().iter().any(|trouble| trouble.starts_with(&format!("{}: this topic isn't there", topic.name)))
+    })
+    .await;
+    until("the lag to be unknown", async || lag(&topic.name).is_some_and(|lag| lag == "NaN")).await;
+    topic.make(2).await;
+    topic.send(&[(0, "n0".to_owned())]).await;
+    let made = Instant::now();
+    until("the topic to be heard", async || world.story("k0").await == "n0").await;
+    assert!(made.elapsed() < Duration::from_secs(20), "{:?}", made.elapsed());
+    until("all to be well", async || troubles.list().is_empty()).await;
+    until("the lag to be known", async || lag(&topic.name).is_some_and(|lag| lag == "0")).await;
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// Guard: an error from which the client doesn't recover ends the reader, with words. Without, each of the two sits idle for a
+/// minute until the watchdog makes it a new client, which throws the other out.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_twice_ends_with_words() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    let start = |stop: &CancellationToken| {
+        let mut config = topic.config(500);
+        config.instance = Some("one".to_owned());
+        let intake = Intake::new(world.engine(&Poke::default()), config);
+        (intake.troubles(), tokio::spawn(intake.run(stop.clone())))
+    };
+    let stop = CancellationToken::new();
+    let (troubles, first) = start(&stop);
+    until("the first to have its place", async || troubles.list().is_empty()).await;
+    let (_, second) = start(&stop);
+    topic.send(&[(0, "n0".to_owned()), (1, "n1".to_owned())]).await;
+    until("one to end", async || first.is_finished() || second.is_finished()).await;
+    until("the other to read", async || world.story("k0").await == "n0" && world.story("k1").await == "n1").await;
+    stop.cancel();
+    let ended = [first.await.unwrap(), second.await.unwrap()];
+    let fatal = ended.iter().find_map(|ended| if let Err(Error::Fatal { why }) = ended { Some(why) } else { None });
+    assert!(fatal.is_some_and(|why| why.contains("`intake.instance` = \"one\"")), "{ended:?}");
+    assert!(ended.iter().any(Result::is_ok), "{ended:?}");
+}

@@ -1,0 +1,97 @@
+//! Where a reader starts, and positions set by hand.
+
+use std::time::Duration;
+
+use farandole::agenda::Poke;
+use farandole::config::{PerTopic, Start};
+use farandole::intake::operate::{self, To};
+use farandole::intake::{Intake, positions};
+use farandole::{Participant as _, Timestamp};
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::parked::{Topic, read, until};
+use crate::world::{Chronicle, World};
+
+fn config(topic: &Topic, start: Start) -> farandole::intake::Config {
+    let mut config = topic.config(500);
+    config.start = PerTopic::all(start);
+    config
+}
+
+async fn set(world: &World, topic: &Topic, partition: Option<i32>, to: &str) -> Result<Vec<operate::Moved>, operate::Error> {
+    let mut conn = world.pool.acquire().await.unwrap();
+    operate::set(&mut conn, &topic.kafka(), Chronicle::NAME, &topic.name, partition, to.parse::<To>().unwrap()).await
+}
+
+/// Guards: `start`, and that what it came to is written at once. Without the second, what comes between a first start and the next
+/// is never read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_starts_where_it_is_told_and_stays_there() {
+    let topic = Topic::new(2).await;
+    topic.send(&[(0, "old".to_owned())]).await;
+    tokio::time::sleep(Duration::from_millis(20)).await; // Kafka's times are milliseconds
+    let world = World::new().await;
+    let noon = Timestamp::from_micros(world.now().await);
+    topic.send(&[(0, "new".to_owned())]).await;
+    let starts = [
+        (Start::Earliest, "old, new", "old, new, after 0"),
+        (Start::At(noon), "new, after 0", "new, after 0, after 1"),
+        (Start::Latest, "", "after 2"),
+    ];
+    for (n, (start, first, then)) in starts.into_iter().enumerate() {
+        let world = World::new().await;
+        let mut reading = config(&topic, start);
+        reading.group = format!("{}-{n}", reading.group);
+        let intake = || read(Intake::new(world.engine(&Poke::default()), reading.clone()));
+        let begun = async || {
+            let mut conn = world.pool.acquire().await.unwrap();
+            start == Start::Earliest || positions(&mut conn, Chronicle::NAME).await.unwrap().len() == 2
+        };
+        let (task, stop) = intake();
+        until("both partitions to begin", async || begun().await && world.story("k0").await == first).await;
+        stop.cancel();
+        task.await.unwrap();
+        // While nobody reads.
+        topic.send(&[(0, format!("after {n}"))]).await;
+        let (task, stop) = intake();
+        until(then, async || world.story("k0").await == then).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
+/// A topic with retention. Guards: what has expired is said; the command that is named does what it says, while the reader runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    let records: Vec<(usize, String)> = (0..4).map(|n| (0, format!("n{n}"))).collect();
+    topic.send(&records).await;
+    let mut expired = TopicPartitionList::new();
+    expired.add_partition_offset(&topic.name, 0, Offset::Offset(2)).unwrap();
+    topic.admin().delete_records(&expired, &AdminOptions::new()).await.unwrap();
+
+    let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+    let troubles = intake.troubles();
+    let (task, stop) = read(intake);
+    let advice = format!("farandole position set --reader chronicle --topic {} --partition 0 --to earliest", topic.name);
+    until("it to be said", async || troubles.list().iter().any(|t| t.contains("beginning has expired") && t.contains(&advice)))
+        .await;
+    let moved = set(&world, &topic, Some(0), "earliest").await.unwrap();
+    assert_eq!((moved.len(), moved[0].from, moved[0].to), (1, None, 2));
+    until("what is left to be read", async || world.story("k0").await == "n2, n3").await;
+    until("all to be well", async || troubles.list().is_empty()).await;
+
+    // Back and forth, while it reads.
+    set(&world, &topic, Some(0), "3").await.unwrap();
+    topic.send(&[(0, "n4".to_owned())]).await;
+    until("one to be read again", async || world.story("k0").await == "n2, n3, n4").await;
+    for (to, words) in [("1", "holds offsets from 2 to 5"), ("6", "holds offsets from 2 to 5")] {
+        let refused = set(&world, &topic, Some(0), to).await.unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert!(set(&world, &topic, Some(2), "latest").await.unwrap_err().to_string().contains("no number 2"));
+    assert_eq!(set(&world, &topic, None, "latest").await.unwrap().len(), 2);
+    stop.cancel();
+    task.await.unwrap();
+}
