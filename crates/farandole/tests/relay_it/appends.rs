@@ -75,7 +75,8 @@ async fn a_transaction_that_appends_for_many_keys_takes_few_locks() {
         append(&mut many, &event(format!("k{n}"))).await.unwrap();
     }
     let taken = locks(&mut many).await;
-    assert!(taken <= 1_001, "{taken} locks");
+    // Those of 1,000 keys, their kind's in two modes, and the one that keeps heals out.
+    assert!(taken <= 1_003, "{taken} locks");
     // It still waits its turn, and others theirs: of its first keys and of its last.
     for key in ["k0", "k1199"] {
         let mut second = world.pool.begin().await.unwrap();
@@ -85,5 +86,5 @@ async fn a_transaction_that_appends_for_many_keys_takes_few_locks() {
     many.commit().await.unwrap();
     let mut after = world.pool.begin().await.unwrap();
     append(&mut after, &event("k1199".to_owned())).await.unwrap();
-    assert_eq!(locks(&mut after).await, 2, "the count is of a transaction, not of a session");
+    assert_eq!(locks(&mut after).await, 3, "the count is of a transaction, not of a session");
 }
