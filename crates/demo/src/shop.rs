@@ -45,6 +45,9 @@ pub struct Shop {
     client: reqwest::Client,
 }
 
+/// What the kit logs when a watchdog has acted.
+const ALARM: &str = "watchdog: ";
+
 /// The shipped sample.
 pub fn sample() -> anyhow::Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../importer/sample/online-retail-sample.csv.gz");
@@ -249,6 +252,22 @@ impl Shop {
     /// The orders service's database.
     pub async fn orders_pool(&self) -> anyhow::Result<sqlx::PgPool> {
         self.pool("orders").await
+    }
+
+    /// Lines of the services' logs that tell of a watchdog that acted: log and line.
+    pub fn alarms(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let mut alarms = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).with_context(|| format!("reading {}", self.folder.display()))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|end| end != "log") {
+                continue;
+            }
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            let text = String::from_utf8_lossy(&text);
+            alarms.extend(text.lines().filter(|line| line.contains(ALARM)).map(|line| (name.clone(), line.to_owned())));
+        }
+        Ok(alarms)
     }
 
     /// Asks every service to stop, waits, then the stage.

@@ -23,7 +23,9 @@ pub struct Own {
 /// What a failed test leaves: the last that its services said.
 impl Drop for Own {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !std::thread::panicking() {
+            assert!(self.shop.alarms().unwrap().is_empty(), "a watchdog acted: {:?}", self.shop.alarms());
+        } else {
             for service in SERVICES {
                 let log = self.said(service);
                 let lines: Vec<&str> = log.lines().collect();

@@ -267,6 +267,8 @@ fn typed(default: Option<&Value>, text: &str) -> Result<Value, String> {
         Some(d @ Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|_| wrong("whole number", d)),
         Some(d @ Value::Float(_)) => text.trim().parse().map(Value::Float).map_err(|_| wrong("number", d)),
         Some(d @ Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).map_err(|_| wrong("`true` or `false`", d)),
+        // A table by topic's name, over which one word for all may be set.
+        Some(Value::Table(_)) => Ok(inline(text).unwrap_or_else(|_| Value::String(text.to_owned()))),
         Some(d) => inline(text).map_err(|_| wrong("TOML value", d)),
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -81,6 +81,10 @@ pub(super) struct Context<P: Processor> {
 
 impl<P: Processor> ClientContext for Context<P> {
     fn error(&self, error: KafkaError, reason: &str) {
+        // No error: what the client gives tells the same.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(error = %error, reason, "Kafka consumer");
         self.complain(format!("{error}: {reason}"));
     }

@@ -129,3 +129,29 @@ fn what_has_no_default_is_asked_for() {
     let long = load::<NoSettings>("[database]\nurl = \"postgres://h/db\"\n[agenda]\ntimeout = \"40s\"", &[]).unwrap();
     assert!(long.config.check().unwrap_err().to_string().contains("agenda.lease"));
 }
+
+#[test]
+fn a_setting_may_differ_from_topic_to_topic() {
+    use farandole::config::{Start, Unknown};
+    let file = "[intake]\nunknown = \"ignore\"\n[intake.start]\norders = \"latest\"\n\"*\" = \"2026-01-31T12:00:00Z\"";
+    let intake = load::<NoSettings>(file, &[]).unwrap().config.intake;
+    assert_eq!((intake.unknown.of("orders"), intake.unknown.of("any")), (Unknown::Ignore, Unknown::Ignore));
+    assert!(intake.start.of("orders") == Start::Latest && matches!(intake.start.of("any"), Start::At(_)));
+    let env = [("FARANDOLE_INTAKE_UNKNOWN", "{ orders = \"ignore\" }"), ("FARANDOLE_INTAKE_START", "latest")];
+    let loaded = load::<NoSettings>(file, &env).unwrap();
+    let intake = &loaded.config.intake;
+    assert_eq!((intake.unknown.of("orders"), intake.unknown.of("any")), (Unknown::Ignore, Unknown::Park));
+    assert_eq!((intake.start.of("orders"), intake.start.of("any")), (Start::Latest, Start::Latest));
+    assert!(loaded.printed.contains("orders = \"ignore\""), "{}", loaded.printed);
+    let defaults = load::<NoSettings>("", &[]).unwrap().config.intake;
+    assert_eq!((defaults.unknown.of("any"), defaults.start.of("any")), (Unknown::Park, Start::Earliest));
+    for (file, words) in [
+        ("[intake]\nunknown = \"drop\"", "`drop` is neither `park` nor `ignore`"),
+        ("[intake.unknown]\norders = \"drop\"", "`drop` is neither"),
+        ("[intake]\nstart = \"newest\"", "`newest` is neither `earliest` nor `latest` nor a time"),
+        ("[agenda]\nbulkhead = 0", "no effect ever starts"),
+    ] {
+        let why = refusal(file, &[]);
+        assert!(why.contains(words), "{words} is missing in {why}");
+    }
+}

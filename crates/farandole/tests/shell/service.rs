@@ -119,3 +119,15 @@ fn a_service_describes_itself() {
     assert_eq!(description.hears, ["test-orders"]);
     assert!(description.to_string().contains("hears         test-orders"));
 }
+
+/// A setting for a topic that isn't heard would be one that silently isn't there.
+#[tokio::test]
+async fn settings_of_topics_that_are_not_heard_are_refused() {
+    use farandole::config::{PerTopic, Unknown};
+    let mut config = Config::default();
+    config.database.url = "postgres://127.0.0.1:9/none".into();
+    config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.intake.unknown = PerTopic::default().with("orderz", Unknown::Ignore);
+    let refused = greeter::service().run(config, tokio_util::sync::CancellationToken::new()).await.unwrap_err().to_string();
+    assert!(refused.contains("`intake.unknown` names `orderz`, but greeter hears orders"), "{refused}");
+}
