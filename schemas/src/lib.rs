@@ -6,6 +6,7 @@
 //! **Invariant:** every current schema reads and is read by every released version of itself (`released/`, checked by
 //! a test); README.md says how to change one. The crate knows neither Kafka nor the kit, and encodes nothing itself.
 
+pub mod sku;
 mod uuid_text;
 
 include!(concat!(env!("OUT_DIR"), "/events.rs"));

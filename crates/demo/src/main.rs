@@ -106,6 +106,7 @@ async fn demonstrate(args: &Args) -> anyhow::Result<bool> {
         concurrency: 32,
         rate: Some(args.rate).filter(|rate| *rate > 0),
         scripted_cancels: SCRIPTED_CANCELS,
+        refused: None,
         progress: std::io::stderr().is_terminal(),
         placed: Some(placed),
     };

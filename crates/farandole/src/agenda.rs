@@ -235,7 +235,7 @@ impl<P: Participant, E: Effects<P>> Agenda<P, E> {
         };
         let grace = async {
             shutdown.cancelled().await;
-            tokio::time::sleep(config.timeout + config.grace).await;
+            tokio::time::sleep(config.timeout.saturating_add(config.grace)).await;
             give_up.cancel();
             std::future::pending::<()>().await;
         };

@@ -58,6 +58,10 @@ pub struct Malformed {
     header: String,
 }
 
+/// The greatest lineage and number that are taken: beyond it there would be no room to count on, and who continues a chain that
+/// a stranger has begun counts on.
+const FURTHEST: i64 = i64::MAX - (1 << 40);
+
 impl Link {
     /// Reads the header.
     ///
@@ -82,7 +86,7 @@ impl Link {
         let malformed = |field, fault| Malformed { field, fault, header: header.chars().take(200).collect() };
         let there = |name, field: Option<&'a str>| field.ok_or_else(|| malformed(name, "missing"));
         let number = |name, text: &str| match text.parse::<i64>() {
-            Ok(n) if n >= 0 => Ok(n),
+            Ok(n) if (0..=FURTHEST).contains(&n) => Ok(n),
             _ => Err(malformed(name, "no number")),
         };
         let place = Place { lineage: number("l", there("l", l)?)?, number: number("n", there("n", n)?)? };

@@ -131,6 +131,19 @@ section! {
         /// A request that takes longer is answered with 503.
         #[serde(with = "units::duration")]
         request_timeout: Duration = Duration::from_secs(10),
+        /// How long the head of a request may take: callers write it at once, and a connection without one is of no use.
+        #[serde(with = "units::duration")]
+        head_timeout: Duration = Duration::from_secs(10),
+        /// How long a body may take, which is answered with 408 then.
+        #[serde(with = "units::duration")]
+        body_timeout: Duration = Duration::from_secs(10),
+        /// How long a connection may do nothing between two requests: longer than what load balancers keep theirs for (60 s), so that
+        /// they close it and no request meets a connection that is being closed.
+        #[serde(with = "units::duration")]
+        idle_timeout: Duration = Duration::from_secs(75),
+        /// Connections, and at most three quarters of the descriptors that the process may have. When there are as many, a new one
+        /// takes the place of that which has waited longest without a request.
+        max_connections: usize = 2_000,
         /// Requests under way at a time; further ones are answered with 503 at once. As many as one batch after the next can
         /// answer within the timeout, and memory for their bodies is there.
         max_in_flight: usize = 1024,
@@ -229,6 +242,9 @@ section! {
         /// How long an attempt may take.
         #[serde(with = "units::duration")]
         timeout: Duration = Duration::from_secs(10),
+        /// The longest wait that the other side may ask for (`Retry-After`); what is beyond is cut to it.
+        #[serde(with = "units::duration")]
+        longest_wait: Duration = Duration::from_secs(300),
         /// Calls to one target at a time.
         bulkhead: usize = 64,
         /// Between looks when nothing is going on.

@@ -22,6 +22,11 @@ pub const MAX_RECORD: usize = 1024 * 1024;
 /// Room for the headers whose length is bounded (names, ids, numbers, times, trace context) and for the broker's framing.
 const FRAME: usize = 1024;
 
+/// Bytes of a cause: a place in a topic or the name of a request. Consumers read a header of bounded length.
+const MAX_CAUSE: usize = 1024;
+/// Further headers of an event, of the 256 that consumers read of a record.
+const MAX_HEADERS: usize = 200;
+
 /// One event to publish.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -166,6 +171,22 @@ pub enum Error {
         /// The event's type.
         kind: &'static str,
     },
+    /// Consumers would refuse it.
+    #[error("a {kind} with {headers} further headers; the limit is {MAX_HEADERS}")]
+    Headers {
+        /// The event's type.
+        kind: &'static str,
+        /// Further ones.
+        headers: usize,
+    },
+    /// Consumers would refuse it.
+    #[error("a {kind} with a cause of {bytes} bytes; the limit is {MAX_CAUSE}")]
+    Cause {
+        /// The event's type.
+        kind: &'static str,
+        /// Of the cause.
+        bytes: usize,
+    },
     /// A broker would refuse it.
     #[error("a {kind} would be {bytes} bytes with its headers; the limit is {MAX_RECORD}")]
     TooLarge {
@@ -195,6 +216,13 @@ pub async fn append(tx: &mut Tx<'_>, event: &Event) -> Result<Uuid, Error> {
     let kind = row.kind;
     if row.aggregate.is_empty() {
         return Err(Error::NoKey { kind });
+    }
+    let headers = row.headers.as_ref().and_then(serde_json::Value::as_object).map_or(0, serde_json::Map::len);
+    if headers > MAX_HEADERS {
+        return Err(Error::Headers { kind, headers });
+    }
+    if row.cause.len() > MAX_CAUSE {
+        return Err(Error::Cause { kind, bytes: row.cause.len() });
     }
     if row.size() > MAX_RECORD {
         return Err(Error::TooLarge { kind, bytes: row.size() });

@@ -49,8 +49,8 @@ use journal::{Entry, Happened, Journal};
 
 pub use release::run;
 
-/// Bytes of a name; an index takes some 2,700.
-const NAME: usize = 512;
+/// Bytes of a name; an index takes some 2,700, and a position holds as many sources as it may.
+pub(crate) const NAME: usize = 512;
 /// Bytes that are written in full when they are no text.
 const HEX: usize = 250;
 /// Characters of a reason that are kept.

@@ -12,8 +12,25 @@ use crate::codec::{Codec, Written};
 use crate::config::Unknown;
 use crate::engine::{Fault, Origin, Work};
 use crate::message::Message as _;
-use crate::parking;
+use crate::parking::{self, NAME};
 use crate::participant::{Body, Participant};
+
+/// Headers of a record. We write nine, tracing and tenants add a few.
+const HEADERS: usize = 256;
+/// Bytes of the headers that are looked at, by name. The `farandole` header holds a cause and a command, both bounded where they come in,
+/// escaped.
+const LONGEST: [(&str, usize); 5] =
+    [("ce_source", NAME), ("ce_id", NAME), ("ce_type", NAME), ("content-type", NAME), ("farandole", 16 * 1024)];
+/// What a header costs in memory beside its text.
+const HEADER: usize = 64;
+
+/// The beginning of a stranger's text, for a message.
+pub(crate) fn brief(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len())),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// A record as it was read, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +111,11 @@ impl Record {
     /// The source and place that the headers name; `None` when the record has no `farandole` header.
     ///
     /// # Errors
-    /// When the header is there and damaged, or names no source.
+    /// When the header is there and damaged, or names no source; and when the record has more headers, or longer ones, than are read.
     pub fn link(&self) -> Result<Option<(&str, Link)>, String> {
+        if let Some(what) = self.excess() {
+            return Err(what);
+        }
         let Some(header) = self.header("farandole") else { return Ok(None) };
         let link = Link::parse(header).map_err(|e| e.to_string())?;
         match self.header("ce_source") {
@@ -114,15 +134,26 @@ impl Record {
         Some((Uuid::parse_str(self.header("ce_id")?).ok()?, link))
     }
 
+    /// What of its headers is more than is read. What a stranger writes would otherwise be kept at any length: sources in every position.
+    fn excess(&self) -> Option<String> {
+        if self.headers.len() > HEADERS {
+            return Some(format!("the record has {} headers; the limit is {HEADERS}", self.headers.len()));
+        }
+        LONGEST.iter().find_map(|(name, longest)| {
+            let length = self.header(name).map_or(0, str::len);
+            (length > *longest).then(|| format!("header `{name}` is {length} bytes; the limit is {longest}"))
+        })
+    }
+
     /// The id of the schema that the value was written with, if it is framed.
     pub fn schema_id(&self) -> Option<i32> {
         let is_json = self.header("content-type").and_then(Written::of) == Some(Written::Json);
         if is_json { None } else { Codec::schema_id(self.value.as_deref()?).ok() }
     }
 
-    /// Bytes, for limits on batches.
+    /// Bytes in memory, for limits on batches.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|h| h.name.len() + h.value.len()).sum();
+        let headers: usize = self.headers.iter().map(|h| HEADER + h.name.len() + h.value.len()).sum();
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 
@@ -172,7 +203,7 @@ impl Record {
             Some(index) => index,
             None if P::SKIPS.contains(&kind) => return Said::Nothing,
             None if unknown == Unknown::Ignore => return Said::Ignored,
-            None => return fault(format!("type {kind} is newer than this service"), true),
+            None => return fault(format!("type {} is newer than this service", brief(kind)), true),
         };
         if self.key.as_ref().is_none_or(Vec::is_empty) {
             return fault("the record has no key".to_owned(), false);

@@ -23,6 +23,11 @@ pub struct Invoice {
 pub type Digest = [u8; 16];
 
 impl Invoice {
+    /// Where its lines are in the file.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.lines.iter().map(|line| line.number).collect()
+    }
+
     /// The digest by which a cancellation finds the invoice that it undoes.
     pub fn digest(&self) -> Digest {
         let mut lines: Vec<String> =
@@ -39,65 +44,63 @@ impl Invoice {
     }
 }
 
-/// Rows read, and what became of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// All.
-    pub read: u64,
-    /// Became part of an order or a cancel request.
-    pub taken: u64,
-    /// The others, by reason.
-    pub turned_away: BTreeMap<&'static str, u64>,
+/// What rows become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Rows that belong together.
+    Invoice(Invoice),
+    /// Lines of the file that are turned away, and why.
+    TurnedAway(&'static str, Vec<u64>),
 }
 
-impl Tally {
-    /// Counts `n` rows that are turned away.
-    pub fn turn_away(&mut self, reason: &'static str, n: usize) {
-        *self.turned_away.entry(reason).or_default() += n as u64;
-    }
-}
+/// Lines of an order at most, as the shop takes them.
+const MAX_LINES: usize = 5_000;
 
 /// Puts rows together that follow each other and have the same invoice number.
 #[derive(Debug, Default)]
 pub struct Assembler {
+    /// Rows so far.
+    pub read: u64,
     open: Option<Invoice>,
     seen: HashSet<u64>,
     last: Option<(String, bool)>,
-    skip: bool,
+    /// Why what is left of this invoice is turned away.
+    skip: Option<&'static str>,
 }
 
 impl Assembler {
-    /// Takes a row; gives the invoice before it when this row begins another.
-    pub fn push(&mut self, row: Row, tally: &mut Tally) -> Option<Invoice> {
-        tally.read += 1;
+    /// Takes a row; gives the invoice before it when this row begins another, and what is turned away.
+    pub fn push(&mut self, row: Row, pieces: &mut Vec<Piece>) {
+        self.read += 1;
         let at = (row.invoice.clone(), row.cancels);
-        let mut done = None;
-        if self.last.as_ref() != Some(&at) {
-            done = self.open.take();
-            self.skip = !self.seen.insert(number(&at));
+        // A line that can't be read says nothing of its invoice, and ends none.
+        if self.last.as_ref() != Some(&at) && !row.invoice.is_empty() {
+            pieces.extend(self.finish());
+            // Its first part is an order already: the same number can't be a second one.
+            self.skip = (!self.seen.insert(number(&at))).then_some("invoice_in_two_parts");
             self.last = Some(at);
         }
-        match row.line {
-            Err(reason) => tally.turn_away(reason, 1),
-            // Its first part is an order already: the same number can't be a second one.
-            Ok(_) if self.skip => tally.turn_away("invoice_in_two_parts", 1),
-            Ok(line) => {
-                let customer = row.customer.unwrap_or_else(|| format!("guest-{}", row.invoice));
-                let open = self.open.get_or_insert_with(|| Invoice {
-                    number: row.invoice,
-                    cancels: row.cancels,
-                    customer,
-                    lines: Vec::new(),
-                });
-                open.lines.push(line);
-            }
+        let line = match (row.line, self.skip) {
+            (Ok(line), None) => line,
+            (Err(reason), _) | (Ok(_), Some(reason)) => return pieces.push(Piece::TurnedAway(reason, vec![row.number])),
+        };
+        let customer = row.customer.unwrap_or_else(|| format!("guest-{}", row.invoice));
+        let new = || Invoice { number: row.invoice, cancels: row.cancels, customer, lines: Vec::new() };
+        let open = self.open.get_or_insert_with(new);
+        open.lines.push(line);
+        // An order without some of its lines would be another order.
+        if open.lines.len() > MAX_LINES
+            && let Some(invoice) = self.open.take()
+        {
+            let reason = "invoice_has_more_than_5000_lines";
+            self.skip = Some(reason);
+            pieces.push(Piece::TurnedAway(reason, invoice.numbers()));
         }
-        done
     }
 
     /// The last invoice.
-    pub fn finish(&mut self) -> Option<Invoice> {
-        self.open.take()
+    pub fn finish(&mut self) -> Option<Piece> {
+        self.open.take().map(Piece::Invoice)
     }
 }
 
@@ -151,7 +154,7 @@ impl Demand {
         self.0
             .iter()
             .enumerate()
-            .map(|(i, (sku, &demand))| (sku.as_str(), if i % 10 == 9 { (demand * 9 / 10).max(1) } else { demand }))
+            .map(|(i, (sku, &demand))| (sku.as_str(), if i % 10 == 9 { (demand - demand / 10).max(1) } else { demand }))
     }
 }
 
@@ -159,35 +162,52 @@ impl Demand {
 mod tests {
     use super::*;
 
-    fn row(invoice: &str, cancels: bool, sku: &str, quantity: i64) -> Row {
-        let line = Ok(Line { sku: sku.to_owned(), quantity, unit_price: 100 });
-        Row { invoice: invoice.to_owned(), cancels, customer: Some("1".to_owned()), line }
+    fn row(number: u64, invoice: &str, cancels: bool, sku: &str, quantity: i64) -> Row {
+        let line = Ok(Line { number, sku: sku.to_owned(), quantity, unit_price: 100 });
+        Row { number, invoice: invoice.to_owned(), cancels, customer: Some("1".to_owned()), line }
+    }
+
+    fn assembled(rows: impl IntoIterator<Item = Row>) -> (Vec<(String, bool, usize)>, Vec<(&'static str, Vec<u64>)>, u64) {
+        let (mut assembler, mut pieces) = (Assembler::default(), Vec::new());
+        rows.into_iter().for_each(|row| assembler.push(row, &mut pieces));
+        pieces.extend(assembler.finish());
+        let (mut invoices, mut turned_away) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Invoice(i) => invoices.push((i.number, i.cancels, i.lines.len())),
+                Piece::TurnedAway(reason, lines) => turned_away.push((reason, lines)),
+            }
+        }
+        (invoices, turned_away, assembler.read)
     }
 
     #[test]
     fn rows_become_invoices_and_add_up() {
-        let mut tally = Tally::default();
-        let mut assembler = Assembler::default();
-        let mut invoices = Vec::new();
-        let mut bad = row("1", false, "x", 1);
-        bad.line = Err("price_is_not_in_pence");
-        for row in [
-            row("1", false, "a", 1),
+        let bad = Row { line: Err("price_is_not_in_pence"), ..row(3, "1", false, "x", 1) };
+        let unreadable = Row { line: Err("columns_missing"), ..row(4, "", false, "x", 1) };
+        let rows = [
+            row(2, "1", false, "a", 1),
             bad,
-            row("1", false, "b", 2),
-            row("2", false, "a", 1),
-            row("1", false, "c", 1),
-            row("1", true, "c", 1),
-        ] {
-            invoices.extend(assembler.push(row, &mut tally));
-        }
-        invoices.extend(assembler.finish());
-        assert_eq!(
-            invoices.iter().map(|i| (i.number.as_str(), i.cancels, i.lines.len())).collect::<Vec<_>>(),
-            [("1", false, 2), ("2", false, 1), ("1", true, 1)]
-        );
-        assert_eq!(tally.read, 6);
-        assert_eq!(tally.turned_away, BTreeMap::from([("invoice_in_two_parts", 1), ("price_is_not_in_pence", 1)]));
+            unreadable,
+            row(5, "1", false, "b", 2),
+            row(6, "2", false, "a", 1),
+            row(7, "1", false, "c", 1),
+            row(8, "1", true, "c", 1),
+        ];
+        let (invoices, turned_away, read) = assembled(rows);
+        assert_eq!(invoices, [("1".to_owned(), false, 2), ("2".to_owned(), false, 1), ("1".to_owned(), true, 1)]);
+        let expected = [("price_is_not_in_pence", vec![3]), ("columns_missing", vec![4]), ("invoice_in_two_parts", vec![7])];
+        assert_eq!((turned_away, read), (expected.to_vec(), 7));
+    }
+
+    #[test]
+    fn an_invoice_of_too_many_lines_is_turned_away_whole_and_alone() {
+        let many = (0..6_000).map(|n| row(n, "1", false, "a", 1));
+        let (invoices, turned_away, read) = assembled(many.chain([row(6_000, "2", false, "a", 1)]));
+        assert_eq!(invoices, [("2".to_owned(), false, 1)]);
+        assert_eq!(turned_away.iter().map(|(_, lines)| lines.len()).sum::<usize>(), 6_000);
+        assert!(turned_away.iter().all(|(reason, _)| *reason == "invoice_has_more_than_5000_lines"));
+        assert_eq!(read, 6_001);
     }
 
     #[test]
@@ -198,7 +218,7 @@ mod tests {
             customer: "1".to_owned(),
             lines: lines
                 .iter()
-                .map(|(sku, quantity)| Line { sku: (*sku).to_owned(), quantity: *quantity, unit_price: 100 })
+                .map(|(sku, quantity)| Line { number: 2, sku: (*sku).to_owned(), quantity: *quantity, unit_price: 100 })
                 .collect(),
         };
         let mut earlier = Earlier::default();
@@ -214,7 +234,7 @@ mod tests {
     #[test]
     fn every_tenth_sku_is_short() {
         let mut demand = Demand::default();
-        let lines = (0..20).map(|i| Line { sku: format!("{i:05}"), quantity: 10, unit_price: 1 }).collect();
+        let lines = (0..20).map(|i| Line { number: 2, sku: format!("{i:05}"), quantity: 10, unit_price: 1 }).collect();
         demand.add(&Invoice { number: "1".to_owned(), cancels: false, customer: "1".to_owned(), lines });
         let short: Vec<_> = demand.receipts().filter(|(_, n)| *n != 10).collect();
         assert_eq!(short, [("00009", 9), ("00019", 9)]);

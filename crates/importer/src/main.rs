@@ -7,11 +7,12 @@ use clap::Parser;
 
 /// Imports the "Online Retail" data set, or a file of the same columns, into a running shop.
 ///
-/// Ends with an account: rows read = rows taken + rows turned away, by reason. A second run places nothing twice.
+/// Ends with an account: lines of the file = rows read = rows taken + rows turned away, by reason, with the first lines of each. A
+/// second run places nothing twice; of two files each brings its own stock.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Example:\n  importer --orders http://127.0.0.1:8081 --inventory http://127.0.0.1:8082 online-retail.csv.gz\n\nExit codes: 0 imported, 1 failed, 2 wrong usage"
+    after_help = "Example:\n  importer --orders http://127.0.0.1:8081 --inventory http://127.0.0.1:8082 online-retail.csv.gz\n\nExit codes: 0 imported, 1 failed, 2 wrong usage,\n  3 imported, but the file is damaged in places (columns, quotes) or the shop refused something: the account says what"
 )]
 struct Args {
     /// The file, plain or gzip
@@ -31,6 +32,9 @@ struct Args {
     /// Further orders to cancel
     #[arg(long, default_value_t = 0)]
     cancels: u32,
+    /// Write every line that is turned away to this file: its number, the reason, and what the shop said if it was the shop
+    #[arg(long, value_name = "FILE")]
+    refused: Option<PathBuf>,
     /// No progress bar
     #[arg(long)]
     quiet: bool,
@@ -46,13 +50,18 @@ async fn main() -> ExitCode {
         concurrency: usize::from(args.concurrency),
         rate: args.rate,
         scripted_cancels: args.cancels,
+        refused: args.refused,
         progress: !args.quiet,
         placed: None,
     };
     match importer::run(options).await {
         Ok(account) => {
             println!("{}", serde_json::json!(account));
-            ExitCode::SUCCESS
+            if account.is_whole() {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("importer: not all of the file could be imported; see `examples` and `receipts_refused`");
+            ExitCode::from(3)
         }
         Err(error) => {
             eprintln!("importer: {error:#}");

@@ -3,7 +3,8 @@
 //! It authorises, captures, voids and refunds card payments, remembers idempotency keys for a stated time, and can be told to be
 //! slow, to fail, or to do the work and never say so. It is used by whoever calls an acquirer, by fault tests and by audits.
 //!
-//! **Invariant:** it knows nothing of its callers: no broker, no event, no crate in common with the shop.
+//! **Invariant:** it knows nothing of its callers: no broker, no event, no crate in common with the shop but for
+//! the one that minds the socket and knows neither.
 //!
 //! # What a card token does
 //!

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::serve::ListenerExt;
 use jiff::{SignedDuration, Timestamp};
+use listener::Limits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +40,8 @@ pub fn open(options: &Options) -> anyhow::Result<Arc<Acquirer>> {
 pub async fn run(listener: TcpListener, acquirer: Arc<Acquirer>, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let closing = acquirer.closing.clone();
     let stop = closing.clone();
-    // An answer is small and complete: nothing is gained by holding it back for more. A failure costs only time.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let serve = axum::serve(listener, app(Arc::clone(&acquirer)))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .into_future();
+    let routes = app(Arc::clone(&acquirer));
+    let serve = listener::serve(listener, routes, Limits::default(), async move { stop.cancelled().await });
     tokio::pin!(serve);
     tokio::select! {
         ended = &mut serve => return ended.context("serving"),

@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use farandole::table::Row as _;
 use farandole::{Answer, Api, FieldError, Problem, http};
+use schemas::sku;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{OpenApi, ToSchema};
@@ -20,8 +21,6 @@ const PAGE: i64 = 100;
 const MAX_PAGE: i64 = 1_000;
 /// Pieces of one receipt.
 const MAX_QUANTITY: i64 = 1_000_000_000;
-/// Characters of an article's name.
-const MAX_SKU: usize = 64;
 
 /// The routes, apart from any socket.
 pub fn routes() -> Router<Api<Inventory>> {
@@ -75,6 +74,7 @@ struct StockPage {
 
 /// Which articles to list.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     after: Option<String>,
     limit: Option<i64>,
@@ -144,14 +144,17 @@ impl StockView {
 /// Reads a receipt, or names every wrong field.
 fn read(body: &Value) -> Result<Command, Problem> {
     let sku = body.get("sku").and_then(Value::as_str);
-    let sku = sku.filter(|sku| (1..=MAX_SKU).contains(&sku.chars().count()) && !sku.chars().any(char::is_control));
+    let sku = sku.filter(|text| sku::is_one(text));
     let quantity = body.get("quantity").and_then(Value::as_i64).filter(|n| (1..=MAX_QUANTITY).contains(n));
-    if let (Some(sku), Some(quantity)) = (sku, quantity) {
+    let names = body.as_object().into_iter().flat_map(|fields| fields.keys());
+    let unknown = names.filter(|name| !["sku", "quantity"].contains(&name.as_str())).take(2);
+    let mut errors: Vec<FieldError> =
+        unknown.map(|name| wrong(&name.chars().take(64).collect::<String>(), "is unknown".to_owned())).collect();
+    if let (Some(sku), Some(quantity), true) = (sku, quantity, errors.is_empty()) {
         return Ok(Command::Receive { sku: sku.to_owned(), quantity });
     }
-    let mut errors = Vec::new();
     if sku.is_none() {
-        errors.push(wrong("sku", format!("must be a text of 1 to {MAX_SKU} characters, none of them a control character")));
+        errors.push(wrong("sku", format!("must be a text of {}", sku::RULE)));
     }
     if quantity.is_none() {
         errors.push(wrong("quantity", format!("must be an integer from 1 to {MAX_QUANTITY}")));
@@ -171,6 +174,8 @@ mod tests {
     fn a_receipt_names_every_wrong_field() {
         let fields = |body| read(&body).map(|_| vec![]).unwrap_or_else(|p| p.errors.into_iter().map(|e| e.field).collect());
         assert_eq!(fields(json!({"sku": "tea", "quantity": MAX_QUANTITY})), Vec::<String>::new());
+        assert_eq!(fields(json!({"sku": "tea", "quantity": 1, "note": "x"})), ["note"]);
+        assert_eq!(fields(json!({"sku": "te\u{200b}a", "quantity": 1})), ["sku"]);
         for body in [json!({}), json!([]), json!({"sku": "", "quantity": 0}), json!({"sku": "a\nb", "quantity": 1.5})] {
             assert_eq!(fields(body), ["sku", "quantity"]);
         }

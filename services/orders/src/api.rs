@@ -83,6 +83,7 @@ async fn show(State(api): State<Api<Orders>>, Path(id): Path<String>) -> Result<
 
 /// Which orders to list.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     customer: String,
     limit: Option<i64>,

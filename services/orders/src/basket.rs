@@ -2,6 +2,7 @@
 
 use farandole::{FieldError, Problem};
 use schemas::orders::OrderLine;
+use schemas::sku;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,6 +12,10 @@ pub const MAX_LINES: usize = 5_000;
 const MAX_QUANTITY: i64 = 1_000_000;
 /// Minor units a piece: a thousand million in most currencies.
 const MAX_PRICE: i64 = 100_000_000_000;
+
+/// Minor units of an order: what a card acquirer holds at most, with eight digits. More would be taken here and declined there, as if
+/// it were the card's fault.
+pub const MAX_TOTAL: i64 = 99_999_999;
 
 /// A checked request for an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,7 @@ impl Basket {
             return Err(Problem::new(422, "invalid-request", "the body must be a JSON object"));
         };
         let mut wrong = Wrong::default();
+        wrong.known(fields, "", &["customer", "card_token", "currency", "lines"]);
         let basket = Self {
             customer: wrong.text(fields, "customer", 64),
             card_token: wrong.token(fields),
@@ -50,14 +56,18 @@ impl Basket {
     /// Quantity times price over all lines, in minor units.
     ///
     /// # Errors
-    /// Names the line at which the sum leaves 64 bits, or `lines` when nothing is to be paid.
+    /// Names the line with which the sum is more than can be paid by card, or `lines` when nothing is to be paid.
     pub fn total(&self) -> Result<i64, FieldError> {
         let mut total = 0_i64;
         for (i, line) in self.lines.iter().enumerate() {
             total = i64::from(line.quantity)
                 .checked_mul(line.unit_price)
                 .and_then(|amount| total.checked_add(amount))
-                .ok_or_else(|| error(format!("lines[{i}]"), "with this line the total exceeds what an amount can hold"))?;
+                .filter(|total| *total <= MAX_TOTAL)
+                .ok_or_else(|| {
+                    let reason = format!("with this line the total is above {MAX_TOTAL}, the most that a card is asked for");
+                    error(format!("lines[{i}]"), reason)
+                })?;
         }
         if total > 0 { Ok(total) } else { Err(error("lines", "the total must be more than 0")) }
     }
@@ -72,6 +82,13 @@ fn error(field: impl Into<String>, reason: impl Into<String>) -> FieldError {
 struct Wrong(Vec<FieldError>);
 
 impl Wrong {
+    /// A field that nobody reads is a caller's slip, and what it was to say would be lost.
+    fn known(&mut self, of: &Map<String, Value>, before: &str, known: &[&str]) {
+        let unknown = of.keys().filter(|name| !known.contains(&name.as_str()));
+        let shown = |name: &String| name.chars().take(64).collect::<String>();
+        self.0.extend(unknown.take(known.len()).map(|name| error(format!("{before}{}", shown(name)), "is unknown")));
+    }
+
     fn text(&mut self, fields: &Map<String, Value>, name: &str, longest: usize) -> String {
         self.checked(fields, name, name, &format!("1 to {longest} characters, none of them a control character"), |text| {
             (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
@@ -124,10 +141,8 @@ impl Wrong {
             self.0.push(error(format!("lines[{i}]"), "must be an object of sku, quantity and unit_price"));
             return None;
         };
-        let must = "1 to 64 characters, none of them a control character";
-        let sku = self.checked(line, "sku", &format!("lines[{i}].sku"), must, |text| {
-            (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-        });
+        self.known(line, &format!("lines[{i}]."), &["sku", "quantity", "unit_price"]);
+        let sku = self.checked(line, "sku", &format!("lines[{i}].sku"), sku::RULE, sku::is_one);
         let quantity = self.integer(line, "quantity", format!("lines[{i}].quantity"), 1, MAX_QUANTITY);
         let unit_price = self.integer(line, "unit_price", format!("lines[{i}].unit_price"), 0, MAX_PRICE);
         Some(OrderLine { sku, quantity: i32::try_from(quantity).ok()?, unit_price })
@@ -169,16 +184,21 @@ mod tests {
             "lines[2].unit_price",
         ];
         assert_eq!(wrong(body), fields);
+        let more = json!([{"sku": "te\u{200b}a", "quantity": 1, "unit_price": 1, "colour": "red"}]);
+        let body = json!({"customer": "a", "card_token": "t", "currency": "EUR", "lines": more, "coupon": 7});
+        assert_eq!(wrong(body), ["coupon", "lines[0].colour", "lines[0].sku"]);
         assert_eq!(wrong(json!({})), ["customer", "card_token", "currency", "lines"]);
     }
 
     #[test]
     fn the_bounds_hold() {
-        let line = json!({"sku": "x".repeat(64), "quantity": 1_000_000, "unit_price": 100_000_000_000_i64});
-        let table = [(1, vec![]), (92, vec![]), (93, vec!["lines[92]"]), (MAX_LINES + 1, vec!["lines"]), (0, vec!["lines"])];
+        let line = json!({"sku": "x".repeat(64), "quantity": 3, "unit_price": 11_111_111});
+        let table = [(1, vec![]), (3, vec![]), (4, vec!["lines[3]"]), (MAX_LINES + 1, vec!["lines"]), (0, vec!["lines"])];
         for (n, fields) in table {
             assert_eq!(wrong(with_lines(Value::Array(vec![line.clone(); n]))), fields, "{n} lines");
         }
+        let most = json!([{"sku": "x", "quantity": 1_000_000, "unit_price": 100_000_000_000_i64}]);
+        assert_eq!(wrong(with_lines(most)), ["lines[0]"]);
         assert_eq!(wrong(with_lines(json!([{"sku": "x".repeat(65), "quantity": 1, "unit_price": 1}]))), ["lines[0].sku"]);
         assert_eq!(wrong(with_lines(json!([{"sku": "free", "quantity": 1, "unit_price": 0}]))), ["lines"]);
     }

@@ -191,7 +191,7 @@ async fn send(call: &Call, mut request: RequestBuilder) -> Result<Answer, Effect
         false => unknown(chain(&error)),
     })?;
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let retry_after = header(header::RETRY_AFTER).parse().ok().map(Duration::from_secs);
+    let retry_after = farandole::http::retry_after(response.headers());
     let content_type = header(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let mut answer = Answer { status: response.status(), content_type, retry_after, body: Vec::new() };
     while let Some(chunk) = response.chunk().await.map_err(|error| unknown(format!("reading the answer: {}", chain(&error))))? {

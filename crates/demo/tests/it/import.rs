@@ -26,6 +26,7 @@ async fn an_import_may_be_started_again() {
             concurrency: 4,
             rate: None,
             scripted_cancels: 0,
+            refused: None,
             progress: false,
             placed: None,
         };

@@ -10,6 +10,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::time::LONGEST;
+
 /// When it opens and closes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
@@ -131,7 +133,7 @@ impl Breaker {
         self.opened = self.opened.saturating_add(1);
         self.seconds.clear();
         self.failing.clear();
-        self.state = State::Open { until: now + pause };
+        self.state = State::Open { until: now + pause.min(LONGEST) };
     }
 
     fn count(&mut self, now: Instant, well: bool) -> (u32, u32) {

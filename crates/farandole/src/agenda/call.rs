@@ -61,7 +61,19 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
         Err(_) => ("panic", "the effect's code panicked".to_owned(), None, true),
     };
     told(target, breaker, result, who);
-    let wait = config.backoff.wait(claim.attempt, draw()).max(after.unwrap_or_default());
+    let asked = after.unwrap_or_default();
+    if asked > config.longest_wait {
+        metrics::counter!("farandole_agenda_waits_cut_total", "target" => target).increment(1);
+        if breaker.is_news() {
+            tracing::warn!(
+                target_name = target,
+                asked_seconds = asked.as_secs(),
+                longest_seconds = config.longest_wait.as_secs(),
+                "the other side asks for a longer wait than is kept; it is asked again after the longest. Further such answers are counted only"
+            );
+        }
+    }
+    let wait = config.backoff.wait(claim.attempt, draw()).max(asked.min(config.longest_wait));
     if is_alarming(claim.attempt) {
         tracing::warn!(
             target_name = target,

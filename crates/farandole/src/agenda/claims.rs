@@ -14,7 +14,7 @@ use crate::engine::writes;
 use crate::relay::history::{Seen, holds_sql};
 use crate::relay::state::SCOPE;
 use crate::step;
-use crate::time::Timestamp;
+use crate::time::{LONGEST, Timestamp};
 
 /// Which task. The order is that of the locks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,7 +152,7 @@ async fn append(
     }
     let ids = tasks.iter().map(|t| t.0);
     let scopes: Vec<String> = ids.clone().map(Id::scope).collect();
-    let micros = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX / 4);
+    let micros = |d: Duration| i64::try_from(d.min(LONGEST).as_micros()).unwrap_or(i64::MAX / 4);
     let rows = sqlx::query(sql)
         .bind(ids.clone().map(|id| id.name.as_str()).collect::<Vec<_>>())
         .bind(ids.clone().map(|id| id.key.as_str()).collect::<Vec<_>>())

@@ -14,6 +14,9 @@ pub struct Config {
     pub lease: Duration,
     /// How long an attempt may take.
     pub timeout: Duration,
+    /// The longest wait that the other side may ask for before the next attempt; what is beyond is cut to it and counted. An answer
+    /// of a moment's trouble shall not put a payment off for hours: asked again too early, the other side says so once more.
+    pub longest_wait: Duration,
     /// Calls to one target at a time.
     pub bulkhead: usize,
     /// Claims held at a time: running, or ended and not yet committed.
@@ -45,6 +48,7 @@ impl Default for Config {
             batch: 500,
             lease: secs(30),
             timeout: secs(10),
+            longest_wait: secs(300),
             bulkhead: 64,
             held: 2_000,
             queue: 2_000,

@@ -19,6 +19,7 @@ use crate::engine::sessions::asked;
 use crate::engine::{Sessions, chain_of, guarded};
 use crate::participant::Participant;
 use crate::relay::History;
+use crate::time::later;
 
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);
@@ -105,12 +106,12 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             if self.may_look() && Instant::now() >= look_at {
                 match self.look().await {
                     Ok((found, full)) => {
-                        poll = if found { BUSY } else { (poll * 2).min(self.config.idle) };
-                        look_at = Instant::now() + if full { Duration::ZERO } else { poll };
+                        poll = if found { BUSY } else { poll.saturating_mul(2).min(self.config.idle) };
+                        look_at = later(if full { Duration::ZERO } else { poll });
                     }
                     Err(error) => {
                         tracing::warn!(error = chain_of(&error), "effects can't be read; trying again");
-                        look_at = Instant::now() + self.config.idle;
+                        look_at = later(self.config.idle);
                     }
                 }
             }
@@ -119,7 +120,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(error = chain_of(&error), "effects can't be claimed; trying again");
-                    look_at = Instant::now() + self.config.idle;
+                    look_at = later(self.config.idle);
                 }
             }
             let look = if self.may_look() { look_at } else { Instant::now() + BUSY };
@@ -137,7 +138,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 whole(ended);
             }
         };
-        if tokio::time::timeout(self.config.timeout + Duration::from_secs(1), all).await.is_err() {
+        if tokio::time::timeout(self.config.timeout.saturating_add(Duration::from_secs(1)), all).await.is_err() {
             tracing::warn!("stopping although effects run; they are made again, under their keys, when their leases are over");
         }
     }
@@ -153,7 +154,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 }
                 Settled::Again(ready, after) => {
                     self.retries += 1;
-                    self.later.insert((Instant::now() + after, self.retries), ready);
+                    self.later.insert((later(after), self.retries), ready);
                 }
             }
         }

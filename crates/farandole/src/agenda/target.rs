@@ -1,6 +1,7 @@
 //! What stands between the agenda and one target: a queue, a bulkhead, a breaker, a retry budget.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,12 +29,25 @@ pub(super) struct Ready<F> {
 
 /// A breaker that the running calls share.
 #[derive(Debug, Clone)]
-pub(super) struct Shared(Arc<Mutex<Breaker>>);
+pub(super) struct Shared {
+    breaker: Arc<Mutex<Breaker>>,
+    /// It has asked for a longer wait than is kept, and that was logged.
+    told: Arc<AtomicBool>,
+}
 
 impl Shared {
+    fn new(breaker: Breaker) -> Self {
+        Self { breaker: Arc::new(Mutex::new(breaker)), told: Arc::default() }
+    }
+
+    /// Whether this is the first time.
+    pub fn is_news(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
+
     pub fn get(&self) -> MutexGuard<'_, Breaker> {
         // A breaker is whole between its calls, none of which can panic half way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +73,7 @@ impl<F> Target<F> {
             limit: config.queue,
             bulkhead: Arc::new(Semaphore::new(config.bulkhead)),
             size: config.bulkhead,
-            breaker: Shared(Arc::new(Mutex::new(Breaker::new(config.breaker, now)))),
+            breaker: Shared::new(Breaker::new(config.breaker, now)),
             budget: Budget::new(config.budget, now),
         }
     }

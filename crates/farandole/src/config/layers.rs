@@ -189,6 +189,7 @@ impl Layers {
         );
         self.range("intake", "lanes", (1..=64).contains(&config.intake.lanes), "from 1 to 64");
         self.range("agenda", "bulkhead", config.agenda.bulkhead >= 1, "at least 1: with none no effect ever starts");
+        self.range("http", "max_connections", config.http.max_connections >= 1, "at least 1");
         self.range("http", "max_in_flight", config.http.max_in_flight >= 1, "at least 1");
         self.range("process", "worker_threads", config.process.worker_threads >= 1, "at least 1");
         self.range(

@@ -9,6 +9,9 @@ pub mod duration {
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
+    /// The longest that is taken: ten years, which is for ever here, and adds to any date and clock.
+    const LONGEST: Duration = crate::time::LONGEST;
+
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
     /// Reads one.
@@ -20,7 +23,13 @@ pub mod duration {
             || format!("`{text}` is no duration; write a whole number and its unit: \"250ms\", \"10s\", \"5m\", \"2h\", \"7d\"");
         let (number, unit) = super::split(text);
         let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        number.parse::<u64>().ok().and_then(|n| n.checked_mul(*millis)).map(Duration::from_millis).ok_or_else(wrong)
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        // Digits that make no u64 are too many.
+        let duration = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*millis)).map(Duration::from_millis);
+        let fits = duration.filter(|duration| *duration <= LONGEST);
+        fits.ok_or_else(|| format!("`{text}` is too long; the longest is \"3650d\""))
     }
 
     /// For serde.
@@ -48,6 +57,9 @@ pub mod duration {
 pub mod size {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
+    /// The largest that is taken: more than there is memory, and sums of it hold.
+    const LARGEST: usize = 1 << 40;
+
     const UNITS: [(&str, usize); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
     /// Reads one.
@@ -58,7 +70,11 @@ pub mod size {
         let wrong = || format!("`{text}` is no size; write a whole number and its unit: \"512B\", \"64KiB\", \"1MiB\", \"1GiB\"");
         let (number, unit) = super::split(text);
         let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        number.parse::<usize>().ok().and_then(|n| n.checked_mul(*bytes)).ok_or_else(wrong)
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        let size = number.parse::<usize>().ok().and_then(|n| n.checked_mul(*bytes)).filter(|size| *size <= LARGEST);
+        size.ok_or_else(|| format!("`{text}` is too large; the largest is \"1024GiB\""))
     }
 
     /// For serde.
@@ -113,4 +129,33 @@ fn split(text: &str) -> (&str, &str) {
 /// The serializer's.
 pub fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { super::print::MASK })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_bounded_value_or_says_what_would_be_right(text in "[0-9]{0,25}(ms|s|m|h|d|B|KiB|MiB|GiB|x)? ?|.{0,20}") {
+            match super::duration::parse(&text) {
+                Ok(duration) => {
+                    prop_assert!(std::time::Instant::now().checked_add(duration).is_some());
+                    let written = toml::Value::try_from(Of { duration }).unwrap()["duration"].as_str().unwrap_or_default().to_owned();
+                    prop_assert_eq!(super::duration::parse(&written), Ok(duration));
+                }
+                Err(why) => prop_assert!(why.contains("\"10s\"") || why.contains("3650d"), "{}", why),
+            }
+            match super::size::parse(&text) {
+                Ok(size) => prop_assert!(size <= 1 << 40),
+                Err(why) => prop_assert!(why.contains("\"1MiB\"") || why.contains("1024GiB"), "{}", why),
+            }
+        }
+    }
+
+    #[derive(serde::Serialize)]
+    struct Of {
+        #[serde(with = "super::duration")]
+        duration: std::time::Duration,
+    }
 }

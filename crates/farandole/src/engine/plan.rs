@@ -18,6 +18,15 @@ use crate::participant::{Body, Participant, Refusal, Task};
 use crate::problem::Problem;
 use crate::table::Tables;
 
+/// Events of one decision: an order of the most lines that fits a record, an event a line, twice over. Their number is told in each
+/// record's header, in 15 bits; what is beyond would be cut off.
+const MAX_EVENTS: usize = 10_000;
+/// Bytes of one decision's records: sixteen of the largest. All of them are in memory, in one statement and in one transaction, beside
+/// those of the batch's other inputs.
+const MAX_BYTES: usize = 16 * outbox::MAX_RECORD;
+/// Deadlines and effects that one decision opens or closes: as many as it has events at most.
+const MAX_TASKS: usize = MAX_EVENTS;
+
 /// What a batch will write beside its rows.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -97,7 +106,12 @@ impl<P: Participant> Ground<'_, P> {
         if decision.events.is_empty() {
             return Ok(Verdict::Done(decision.answer));
         }
-        let mut rows = self.rows(work, aggregate, &decision.events)?;
+        let too_large = |kind, detail| Ok(refused(Refusal::Answer(Problem::new(413, kind, detail)), is_command));
+        let Some(of) = i16::try_from(decision.events.len()).ok().filter(|_| decision.events.len() <= MAX_EVENTS) else {
+            let detail = format!("this would be {} events; the limit is {MAX_EVENTS}", decision.events.len());
+            return too_large("decision-too-large", detail);
+        };
+        let mut rows = self.rows(work, aggregate, &decision.events, of)?;
         let mut ops = Vec::new();
         for (event, row) in decision.events.iter().zip(&mut rows) {
             match follow(self.participant.follow_up(event), row) {
@@ -105,10 +119,19 @@ impl<P: Participant> Ground<'_, P> {
                 Err(reason) => return Ok(refused(Refusal::Park(reason), is_command)),
             }
         }
+        if ops.len() > MAX_TASKS {
+            let detail = format!("this would open or close {} deadlines and effects; the limit is {MAX_TASKS}", ops.len());
+            return too_large("decision-too-large", detail);
+        }
         if let Some(row) = rows.iter().find(|r| r.size() > outbox::MAX_RECORD) {
             let detail =
                 format!("{} would be {} bytes with its headers; the limit is {}", row.kind, row.size(), outbox::MAX_RECORD);
-            return Ok(refused(Refusal::Answer(Problem::new(413, "event-too-large", detail)), is_command));
+            return too_large("event-too-large", detail);
+        }
+        let bytes: usize = rows.iter().map(outbox::Row::size).sum();
+        if bytes > MAX_BYTES {
+            let detail = format!("{of} events would be {bytes} bytes with their headers; the limit is {MAX_BYTES}");
+            return too_large("decision-too-large", detail);
         }
         decision.events.iter().for_each(|event| self.participant.evolve(tables, event));
         plan.tasks.extend(ops);
@@ -120,8 +143,7 @@ impl<P: Participant> Ground<'_, P> {
         Ok(Verdict::Done(answer))
     }
 
-    fn rows(&self, work: &Work<P>, aggregate: &str, events: &[P::Event]) -> Result<Vec<outbox::Row>, Error> {
-        let n = i16::try_from(events.len()).unwrap_or(i16::MAX);
+    fn rows(&self, work: &Work<P>, aggregate: &str, events: &[P::Event], n: i16) -> Result<Vec<outbox::Row>, Error> {
         let command = work.origin.idempotency.as_ref().map(|asked| {
             let hash: String = asked.body_hash.iter().map(|b| format!("{b:02x}")).collect();
             format!("{},{},{hash}", escape(&asked.scope), escape(&asked.key))

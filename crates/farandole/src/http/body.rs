@@ -5,15 +5,17 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::plain;
 use crate::problem::{FieldError, Problem};
 
 /// The body as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
 ///
-/// Problems: 415 without a JSON content type, 413 when too large, 400 when it isn't JSON, 422 with the field's path when it
-/// is JSON but no `T`.
+/// Problems: 415 without a JSON content type, 413 when too large, 400 when it isn't JSON or names a field twice, 422 with the field's path
+/// when it is JSON but no `T`, or holds a NUL, which no database takes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Body<T>(pub T);
 
@@ -29,6 +31,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
+        plain::check(&bytes)?;
         read(&bytes).map(Self)
     }
 }
@@ -39,10 +42,50 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
+/// Refuses what isn't sent as it is: a body that we don't unpack would be judged by its packing.
+pub(super) fn encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(Problem::new(415, "unsupported-content-encoding", "the body has to be sent as it is, without a Content-Encoding"))
+}
+
+/// A body of `longest` bytes at most.
+pub(super) async fn whole(body: axum::body::Body, longest: usize) -> Result<Bytes, Problem> {
+    let mut pieces = body.into_data_stream();
+    let (mut first, mut rest) = (Bytes::new(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        let piece =
+            piece.map_err(|error| match std::error::Error::source(&error).is_some_and(|e| e.is::<listener::SlowBody>()) {
+                true => Problem::new(408, "slow-body", "the body was too long in coming"),
+                false => incomplete(),
+            })?;
+        if first.len() + rest.len() + piece.len() > longest {
+            return Err(too_large());
+        }
+        // Nearly always it is one piece.
+        match first.is_empty() && rest.is_empty() {
+            true => first = piece,
+            false => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(&std::mem::take(&mut first));
+                }
+                rest.extend_from_slice(&piece);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.into() })
+}
+
+fn incomplete() -> Problem {
+    Problem::new(400, "incomplete-body", "the body ended before it was whole")
+}
+
 fn unread(rejection: &BytesRejection) -> Problem {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => Problem::new(400, "incomplete-body", "the body ended before it was whole"),
+        _ => incomplete(),
     }
 }
 
@@ -64,7 +107,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-fn no_json(error: &serde_json::Error) -> Problem {
+pub(super) fn no_json(error: &serde_json::Error) -> Problem {
     Problem::new(400, "malformed-json", format!("the body is no JSON document: {error}"))
 }
 

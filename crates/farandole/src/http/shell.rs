@@ -5,17 +5,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures_util::FutureExt as _;
+use listener::Seen;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span};
 
-use super::{Checks, body};
+use super::{Checks, address, body};
 use crate::config::Http;
 use crate::problem::Problem;
 use crate::telemetry;
@@ -27,14 +29,16 @@ pub struct Traceparent(pub String);
 #[derive(Clone)]
 struct Limits {
     slots: Arc<Semaphore>,
+    /// Bodies that are coming: apart from the slots, so that who sends slowly takes none of them.
+    coming: Arc<Semaphore>,
     body: usize,
     time: Duration,
 }
 
 /// `routes` with the limits, problems and metrics of the module's description.
 pub fn around(routes: Router, http: &Http) -> Router {
-    let limits =
-        Limits { slots: Arc::new(Semaphore::new(http.max_in_flight)), body: http.body_limit, time: http.request_timeout };
+    let semaphore = || Arc::new(Semaphore::new(http.max_in_flight.min(Semaphore::MAX_PERMITS)));
+    let limits = Limits { slots: semaphore(), coming: semaphore(), body: http.body_limit, time: http.request_timeout };
     routes
         .method_not_allowed_fallback(async || {
             Problem::new(405, "method-not-allowed", "this address knows other methods; see Allow")
@@ -90,16 +94,17 @@ async fn pass(State(limits): State<Limits>, mut request: Request, next: Next) ->
 }
 
 async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
-    let Ok(_slot) = limits.slots.try_acquire() else {
-        metrics::counter!("farandole_http_requests_shed_total").increment(1);
-        return Problem::unavailable("more requests are under way than can be served soon; try again", 1).into_response();
-    };
-    // A size that is announced is judged before anything is read; one that isn't, while reading.
-    let announced =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
-    if announced.is_some_and(|size| size > limits.body) {
-        return body::too_large().into_response();
+    if let Err(problem) = address::check(request.uri()) {
+        return problem.into_response();
     }
+    if limits.slots.available_permits() == 0 {
+        return shed().into_response();
+    }
+    let request = match whole(limits, request).await {
+        Ok(request) => request,
+        Err(problem) => return problem.into_response(),
+    };
+    let Ok(_slot) = limits.slots.try_acquire() else { return shed().into_response() };
     match tokio::time::timeout(limits.time, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
         Ok(Ok(response)) => response,
         // The panic hook has logged it.
@@ -111,6 +116,56 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
             );
             Problem::unavailable(detail, 1).into_response()
         }
+    }
+}
+
+fn shed() -> Problem {
+    metrics::counter!("farandole_http_requests_shed_total").increment(1);
+    Problem::unavailable("more requests are under way than can be served soon; try again", 1)
+}
+
+/// The request with its body read.
+async fn whole(limits: &Limits, request: Request) -> Result<Request, Problem> {
+    body::encoding(request.headers())?;
+    // A size that is announced is judged before anything is read; one that isn't, while reading.
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if announced.is_some_and(|size| size > limits.body) {
+        return Err(body::too_large());
+    }
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let Ok(_coming) = limits.coming.try_acquire() else { return Err(shed()) };
+    let (parts, body) = request.into_parts();
+    Ok(Request::from_parts(parts, body::whole(body, limits.body).await?.into()))
+}
+
+/// How long callers may take, as `http` says.
+pub(crate) fn limits(http: &Http) -> listener::Limits {
+    listener::Limits {
+        head: http.head_timeout,
+        body: http.body_timeout,
+        idle: http.idle_timeout,
+        connections: http.max_connections,
+        seen,
+        ..listener::Limits::default()
+    }
+}
+
+fn seen(what: Seen) {
+    let closed = match what {
+        Seen::Opened => return metrics::gauge!("farandole_http_connections").increment(1),
+        Seen::Ended => None,
+        Seen::Slow => Some("slow"),
+        Seen::Crowded => Some("crowded"),
+        Seen::Refused => Some("refused"),
+    };
+    if what != Seen::Refused {
+        metrics::gauge!("farandole_http_connections").decrement(1);
+    }
+    if let Some(why) = closed {
+        metrics::counter!("farandole_http_connections_closed_total", "why" => why).increment(1);
     }
 }
 

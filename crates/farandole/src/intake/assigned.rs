@@ -300,7 +300,7 @@ impl<P: Processor> Context<P> {
         let latest = async |conn: &mut PgConnection| step::latest::<Position>(conn, scope).await.map_err(sqlx::Error::decode);
         let latest = async { asked!(self.engine.sessions(), conn => latest(conn)) };
         if let Some((step, position)) = self.runtime.block_on(latest).map_err(|error| chain_of(&error))? {
-            return Ok((Some(step), position));
+            return Ok((Some(step), position.bounded()));
         }
         let start = self.config.start.of(&at.0);
         if start == Start::Earliest {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::chain::Head;
+use crate::parking::NAME;
 use crate::record::Record;
 use crate::step;
 
@@ -27,6 +28,12 @@ pub struct Position {
 }
 
 impl Position {
+    /// Without the heads of sources whose records aren't read any more: earlier builds kept names of any length.
+    pub(super) fn bounded(mut self) -> Self {
+        self.heads.retain(|source, _| source.len() <= NAME);
+        self
+    }
+
     /// Moves behind `record`, which is the head of its source's chain then, if it is in one.
     pub(super) fn pass(&mut self, record: &Record, head: Option<Head>) {
         self.next_offset = record.offset + 1;

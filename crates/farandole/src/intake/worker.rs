@@ -17,7 +17,7 @@ use super::{Config, Troubles, ignored};
 use crate::chain::{self, Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
-use crate::record::{Record, Said};
+use crate::record::{Record, Said, brief};
 use crate::step;
 use crate::trouble::{Trouble, Troubled as _};
 
@@ -40,7 +40,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How often a partition that stands looks whether its position was set by hand.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position.
+/// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position. Records of further ones park, so
+/// that who writes under forged names stops nobody: the service that the topic is named after always has a place.
 const SOURCES: usize = 64;
 
 /// How a worker ended.
@@ -80,6 +81,8 @@ pub(super) struct Item {
     pub record: Record,
     /// The head of its source's chain once it is applied, if it is in one.
     pub head: Option<Head>,
+    /// Why it parks, whatever it says.
+    pub fault: Option<Fault>,
 }
 
 impl<P: Processor> Worker<P> {
@@ -167,7 +170,7 @@ impl<P: Processor> Worker<P> {
             if record.offset < after.next_offset {
                 continue;
             }
-            let mut next = None;
+            let (mut next, mut fault) = (None, None);
             // A damaged header says nothing of its place: the record is taken as one that can't be read, and the chain shows
             // at the next record whether something is missing.
             if let Ok(Some((source, link))) = record.link() {
@@ -177,16 +180,14 @@ impl<P: Processor> Worker<P> {
                     _ => chain::judge(head, link.place, link.previous),
                 };
                 match verdict {
-                    Verdict::Apply => {
-                        if head.is_none() && after.heads.len() >= SOURCES {
-                            let why = format!(
-                                "{}/{}@{} is of {source}, and {SOURCES} sources are known here already: check who writes to the topic",
-                                record.topic, record.partition, record.offset
-                            );
-                            return (items, passed, Some(why));
-                        }
-                        next = Some(Head { place: link.place, previous: link.previous });
+                    Verdict::Apply if head.is_none() && after.heads.len() >= SOURCES && !names(&self.topic, source) => {
+                        let reason = format!(
+                            "it is of {}, and {SOURCES} sources are known in this partition: check who writes to the topic",
+                            brief(source)
+                        );
+                        fault = Some(Fault { reason, passing: false });
                     }
+                    Verdict::Apply => next = Some(Head { place: link.place, previous: link.previous }),
                     Verdict::Drop => {
                         metrics::counter!("farandole_intake_duplicates_total").increment(1);
                         passed = record.offset + 1;
@@ -201,7 +202,7 @@ impl<P: Processor> Worker<P> {
             }
             after.pass(&record, next);
             passed = after.next_offset;
-            items.push(Item { record, head: next });
+            items.push(Item { record, head: next, fault });
         }
         (items, passed, None)
     }
@@ -263,7 +264,8 @@ impl<P: Processor> Worker<P> {
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let fault = match engine::read(&*self.engine, record) {
+            let said = items[i].fault.clone().map_or_else(|| engine::read(&*self.engine, record), Said::Fault);
+            let fault = match said {
                 Said::Nothing => continue,
                 Said::Ignored => {
                     ignored.push(i);
@@ -383,6 +385,11 @@ impl<P: Processor> Worker<P> {
 /// Randomness enough for jitter: a byte of a fresh id.
 fn fresh_byte() -> u8 {
     uuid::Uuid::new_v4().as_bytes()[0]
+}
+
+/// Whether `topic`, which may have a prefix, is that of the service that publishes as `source`.
+fn names(topic: &str, source: &str) -> bool {
+    source.strip_prefix("/farandole/").is_some_and(|service| !service.is_empty() && topic.ends_with(service))
 }
 
 enum Done {

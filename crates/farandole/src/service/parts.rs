@@ -148,6 +148,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     let agenda_config = agenda::Config {
         lease: config.agenda.lease,
         timeout: config.agenda.timeout,
+        longest_wait: config.agenda.longest_wait,
         bulkhead: config.agenda.bulkhead,
         idle: config.agenda.idle,
         ..agenda::Config::default()

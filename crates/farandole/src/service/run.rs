@@ -133,7 +133,7 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
     let pools = parts::Pools::new(P::NAME, &config.database)?;
     let mut tasks = Tasks::default();
     let routes = Arc::new(OnceLock::new());
-    listen(&mut tasks, bound, http::service(checks.clone(), service.openapi_json(), Arc::clone(&routes)));
+    listen(&mut tasks, bound, &config.http, http::service(checks.clone(), service.openapi_json(), Arc::clone(&routes)));
     tasks.spawn("upkeep", async |stop: CancellationToken| {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
             telemetry::recorder().run_upkeep();
@@ -169,9 +169,10 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
     result
 }
 
-fn listen(tasks: &mut Tasks, bound: Bound, router: Router) {
+fn listen(tasks: &mut Tasks, bound: Bound, http: &Http, router: Router) {
+    let limits = http::limits(http);
     tasks.spawn("http", async move |stop: CancellationToken| {
-        axum::serve(bound.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(Error::Http)
+        listener::serve(bound.listener, router, limits, stop.cancelled_owned()).await.map_err(Error::Http)
     });
 }
 

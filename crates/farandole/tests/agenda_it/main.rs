@@ -4,6 +4,7 @@
 mod absent;
 mod apart;
 mod batches;
+mod bounds;
 mod closing;
 mod deadlines;
 mod effects;
@@ -15,5 +16,6 @@ mod positions;
 mod readers;
 mod sessions;
 mod strange;
+mod strangers;
 mod trouble;
 mod world;

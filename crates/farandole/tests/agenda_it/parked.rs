@@ -35,7 +35,7 @@ fn stories(random: &mut impl FnMut(usize) -> usize) -> Vec<(usize, String)> {
 
 pub struct Topic {
     pub name: String,
-    client: ClientConfig,
+    pub client: ClientConfig,
 }
 
 impl Topic {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Something happened: `pay`, `pay-two`, `pay-twice`, `pay-slashed`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`. Nothing but
+/// Something happened: `pay`, `pay-two`, `pay-twice`, `pay-slashed`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`, `many <events> <bytes>`. Nothing but
 /// commands gets by a `stick` before a `free`, and a `balk` that is heard needs a `free` of its own before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
@@ -84,6 +84,12 @@ impl Participant for Chronicle {
         }
         if what.starts_with("balk") && story.matches("free").count() <= story.matches("balk").count() {
             return Err(Refusal::Park("balks".to_owned()));
+        }
+        // `many <events> <bytes>`.
+        if let Some((events, bytes)) = what.strip_prefix("many ").and_then(|rest| rest.split_once(' ')) {
+            let (events, bytes): (usize, usize) = (events.parse().expect("a number"), bytes.parse().expect("a number"));
+            let one = || Event::from(Happened { key: key.clone(), what: "x".repeat(bytes) });
+            return Ok(Decision::events(std::iter::repeat_with(one).take(events)));
         }
         Ok(Decision::events([Happened { key, what }.into()]))
     }
@@ -230,6 +236,10 @@ impl World {
     }
 
     pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn count_or_none(&self, sql: &'static str) -> Option<i64> {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 

@@ -83,6 +83,12 @@ fn a_wrong_value_names_its_key_its_source_and_what_is_right() {
             Some(("FARANDOLE_HTTP_REQUEST_TIMEOUT", "10")),
             ["`http.request_timeout`", "FARANDOLE_HTTP_REQUEST_TIMEOUT", "\"10s\""],
         ),
+        ("[agenda]\nlease = \"100000000d\"", None, ["`agenda.lease`", "file", "\"3650d\""]),
+        ("[agenda]\nlease = \"99999999999999999999999s\"", None, ["`agenda.lease`", "too long", "\"3650d\""]),
+        ("[agenda]\nlongest_wait = \"-5s\"", None, ["`agenda.longest_wait`", "no duration", "\"10s\""]),
+        ("", Some(("FARANDOLE_RELAY_LEASE", "s")), ["`relay.lease`", "no duration", "\"10s\""]),
+        ("[http]\nbody_limit = \"99999999GiB\"", None, ["`http.body_limit`", "too large", "\"1024GiB\""]),
+        ("", Some(("FARANDOLE_HTTP_MAX_CONNECTIONS", "0")), ["`http.max_connections`", "environment", "at least 1"]),
         ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1MB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
         (
             "",

@@ -12,6 +12,7 @@ use farandole::http::{self, Checks};
 use farandole::{Problem, config};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +119,59 @@ async fn a_body_too_large_is_413_announced_or_not() {
         let pieces = futures_util::stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(" ".repeat(10))));
         problem(&app, a_post(path, JSON, Body::from_stream(pieces)), 413).await;
     }
+}
+
+/// What a caller writes twice, packs, or could not be stored is told at the edge, with its place.
+#[tokio::test]
+async fn what_can_be_read_in_two_ways_or_not_be_stored_is_refused_with_its_place() {
+    let app = app(&config::Http::default());
+    for (body, status, kind, place) in [
+        (r#"{"lines":[{"sku":"a","quantity":1,"quantity":2}]}"#, 400, "duplicate-field", "lines[0].quantity"),
+        ("{\"lines\":[{\"sku\":\"a\\u0000\",\"quantity\":1}]}", 422, "invalid-request", "lines[0].sku"),
+    ] {
+        let (problem, _) = problem(&app, a_post("/orders", JSON, body), status).await;
+        assert_eq!((problem.kind, problem.errors[0].field.as_str()), (format!("/problems/{kind}"), place));
+    }
+    let marked = problem(&app, a_post("/orders", JSON, "\u{feff}{}"), 400).await.0;
+    assert!(marked.detail.contains("byte-order mark"), "{marked:?}");
+    let packed = Request::post("/orders").header("content-type", JSON).header("content-encoding", "gzip");
+    problem(&app, packed.body(Body::from("\u{1f}")).unwrap(), 415).await;
+    let (address, _) = problem(&app, a_get("/number/1%00?q=%ff"), 400).await;
+    assert_eq!(address.errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["(part 2 of the path)", "q"]);
+    problem(&app, a_get(&format!("/number/{}", "1".repeat(9_000))), 414).await;
+    problem(&app, a_get("/number/99999999999999999999"), 400).await;
+}
+
+/// Guard: a body is read before its request takes a place, and within a limit. Without that as many slow ones as there are places shut
+/// all others out.
+#[tokio::test]
+async fn slow_bodies_take_no_places() {
+    let routes = app(&config::Http { max_in_flight: 2, ..config::Http::default() });
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let limits = listener::Limits { body: Duration::from_secs(2), ..listener::Limits::default() };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let server = tokio::spawn(listener::serve(socket, routes, limits, stop.clone().cancelled_owned()));
+    let sent = async |bytes: &'static str| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    };
+    let half = "POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let mut slow = [sent(half).await, sent(half).await];
+    let told = async |stream: &mut tokio::net::TcpStream| {
+        let mut answer = vec![0; 4_096];
+        let n = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer[..n]).into_owned()
+    };
+    let other = told(&mut sent("GET /trace HTTP/1.1\r\nHost: h\r\n\r\n").await).await;
+    assert!(other.starts_with("HTTP/1.1 200 "), "{other}");
+    for stream in &mut slow {
+        let answer = told(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("/problems/slow-body"), "{answer}");
+    }
+    stop.cancel();
+    server.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
@@ -28,18 +29,23 @@ pub struct Fields {
 impl Fields {
     /// The fields of a JSON object.
     pub fn of_json(body: &[u8]) -> Result<Self, Problem> {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(left)) => Ok(Self { left, wrong: Vec::new() }),
-            Ok(_) => Err(Problem::malformed("the body must be a JSON object".to_owned())),
+        match serde_json::from_slice::<Pairs>(body) {
+            Ok(Pairs(pairs)) => Ok(Self::of(pairs)),
+            Err(error) if error.is_data() => Err(Problem::malformed("the body must be a JSON object".to_owned())),
             Err(error) => Err(Problem::malformed(format!("the body is not JSON: {error}"))),
         }
     }
 
-    /// The pairs of a query; a name given twice is a complaint.
+    /// The pairs of a query.
     pub fn of_query(pairs: Vec<(String, String)>) -> Self {
+        Self::of(pairs.into_iter().map(|(name, value)| (name, Value::String(value))))
+    }
+
+    /// A name given twice is a complaint: which of the two is meant, nobody can tell.
+    fn of(pairs: impl IntoIterator<Item = (String, Value)>) -> Self {
         let mut fields = Self { left: Map::new(), wrong: Vec::new() };
         for (name, value) in pairs {
-            if fields.left.insert(name.clone(), Value::String(value)).is_some() {
+            if fields.left.insert(name.clone(), value).is_some() {
                 fields.complain(&name, "must be given once");
             }
         }
@@ -145,6 +151,29 @@ impl Fields {
                 *range.start()
             }
         }
+    }
+}
+
+/// An object's fields as they stand there: a map would keep one of two that have a name in common.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Pairs;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Fields)
     }
 }
 
