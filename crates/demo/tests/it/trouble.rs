@@ -122,7 +122,8 @@ async fn a_database_that_is_read_only_for_a_while() {
     own.receive("11111", 5).await;
     let database = &own.shop.parts.databases["orders"];
     // Its own role may say so of its database; whoever connects from now on can't write.
-    let owner = sqlx::PgPool::connect(&database.url).await.unwrap();
+    // One connection, from before: who can't write can't take it back either.
+    let owner = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&database.url).await.unwrap();
     let set = async |what: &str| {
         let sql = format!("alter database \"{}\" {what}", database.name);
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&owner).await.unwrap();
