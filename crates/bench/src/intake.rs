@@ -10,7 +10,7 @@ use farandole::intake::{self, Intake};
 use farandole::{Codec, Participant as _, Service};
 use loyalty::Loyalty;
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use stage::{Sandbox, Stage};
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +50,7 @@ impl Place {
         service().migrate(&config).await.context("migrating")?;
         let topic = format!("{}orders", sandbox.prefix);
         farandole::topics::ensure(&config.kafka, &config.topics, "orders", true).await.context("making the topic")?;
-        let options = engine::session::deciding(database.url.parse::<PgConnectOptions>()?);
-        let pool = PgPoolOptions::new().max_connections(8).connect_with(options).await?;
+        let pool = PgPoolOptions::new().max_connections(8).connect(&database.url).await?;
         // A service's relay makes them; here there is none.
         farandole::relay::partitions::ensure(&pool).await.context("making the outbox's partitions")?;
         let codec = Codec::new(stage.registry(), pool.clone());
@@ -114,7 +113,14 @@ pub async fn measure(
 async fn ours(place: &Place) -> anyhow::Result<Side> {
     let own = format!("{}loyalty", place.sandbox.prefix);
     let nothing = || Box::new(|| {}) as engine::Wake;
-    let engine = Engine::new(Arc::new(Loyalty), place.codec.clone(), place.pool.clone(), own, nothing(), nothing());
+    let engine = Engine::new(
+        Arc::new(Loyalty),
+        place.codec.clone(),
+        engine::Sessions::deciding(place.pool.clone()),
+        own,
+        nothing(),
+        nothing(),
+    );
     let group = format!("{}ours", place.sandbox.prefix);
     let mut config = intake::Config::new(group, &place.kafka, vec![place.topic.clone()]);
     config.lanes = LANES;

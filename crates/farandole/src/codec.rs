@@ -6,9 +6,13 @@
 //! with [`outbox::Event::new`](crate::outbox::Event::new) and in a [`Handler`](crate::Handler).
 //!
 //! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::know).
-//! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE: every version reads every other, so producers
-//! and consumers are released in any order. Ids once seen are kept in the service's database. A registry that is down
-//! stops nobody who has started before with the same schemas: then no call is made at all.
+//! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE, unless [configured](crate::config::Registry) otherwise:
+//! every version reads every other, so producers and consumers are released in any order. Ids once seen are kept in the service's
+//! database. A registry that is down or refuses stops nobody who has started before with the same schemas.
+//!
+//! **What was once true is asked again**, at each start and every few minutes ([`Codec::refresh`]): a registry that has lost its
+//! contents gets back what is written here, and if it numbers schemas anew, that is said. An id that has come to mean another
+//! schema is no longer read: what was written before and after can't be told apart by it.
 //!
 //! **While running**, encoding and decoding are pure and synchronous. The schemas behind the ids of a batch are loaded
 //! before it, with [`Codec::prepare`]: from memory, the database, the registry, in this order. So what decoding can
@@ -16,7 +20,8 @@
 //! alone has no answer for, while it answers for others, counts as the former: its values park and are tried again.
 //!
 //! **Two ways to decode.** A value whose schema is ours, but for docs and defaults, is read straight from the bytes; one
-//! written by an older or newer release goes through Avro's resolution. Which one is decided once an id.
+//! written by an older or newer release goes through Avro's resolution. Which one is decided once an id. The straight way wants more
+//! of a Rust type than writing did, such as the record's name; a value that it refuses goes through Avro's generic value as well.
 //!
 //! **Invariant:** no bytes, whoever wrote them, make decoding panic, run without end, or allocate more than a few tens
 //! of megabytes; bytes that are cut short or followed by others are errors, never a value.
@@ -33,22 +38,28 @@ mod store;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
 
 pub use self::{avro::Avro, error::Error, json::Json};
 use self::{
     frame::split,
     registry::{Found, Registry},
-    schema::{Parsed, fingerprint, guarded, intern},
+    schema::{Parsed, fingerprint, guarded, intern, same},
     state::{Slot, State},
 };
 use crate::RecordType;
+use crate::config::{self, Subjects};
 use crate::engine::{Sessions, chain_of};
 
+/// How often the registry is asked for what was once true: what it has lost is missed by who is new, which nobody is every minute.
+const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// Schema look-ups at the registry at the same time.
 const LOOKUPS: usize = 8;
 /// An id that no registry has given out. That it says so is an answer.
@@ -61,6 +72,25 @@ pub struct Codec {
     /// None: offline.
     remote: Option<Arc<Remote>>,
     written: Written,
+}
+
+/// How many values of a type have been read back by [`Codec::encode_proving`], by format.
+#[derive(Debug, Default)]
+pub struct Proofs([AtomicU32; 2]);
+
+impl Proofs {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self([AtomicU32::new(0), AtomicU32::new(0)])
+    }
+
+    /// Values of one type differ in which optional parts they have; so many show most of that, and cost nothing later.
+    const MOST: u32 = 64;
+
+    fn are_due(&self, written: Written) -> bool {
+        let done = &self.0[usize::from(written == Written::Json)];
+        done.load(Relaxed) < Self::MOST && done.fetch_add(1, Relaxed) < Self::MOST
+    }
 }
 
 /// A way to write values as bytes. Which one it was says header `content-type`.
@@ -113,6 +143,27 @@ impl Written {
 struct Remote {
     registry: Registry,
     sessions: Sessions,
+    subjects: Subjects,
+    /// What this process has registered, by topic, to be asked for again.
+    registered: Mutex<BTreeMap<String, (Vec<RecordType>, Subjects)>>,
+    /// What the registry said last that isn't as it should be, by subject or id.
+    troubles: Mutex<BTreeMap<String, String>>,
+}
+
+impl Remote {
+    fn trouble(&self, about: &str, is: Option<String>) {
+        let mut troubles = whole(self.troubles.lock());
+        match is {
+            Some(why) if troubles.get(about) == Some(&why) => {}
+            Some(why) => {
+                tracing::warn!(about, why, "schemas");
+                troubles.insert(about.to_owned(), why);
+            }
+            None => {
+                troubles.remove(about);
+            }
+        }
+    }
 }
 
 impl Codec {
@@ -121,8 +172,19 @@ impl Codec {
     /// `registry_url` is the base of the registry's Confluent interface; a user and password in it are sent along.
     /// `pool` is the database with the kit's tables.
     pub fn new(registry_url: &str, sessions: impl Into<Sessions>) -> Self {
-        let remote = Some(Arc::new(Remote { registry: Registry::new(registry_url), sessions: sessions.into() }));
-        Self { avro: Avro::default(), remote, written: Written::Avro }
+        Self::with(&config::Registry { url: registry_url.to_owned(), ..config::Registry::default() }, sessions)
+    }
+
+    /// [`Codec::new`], for a registry that isn't used as by default.
+    pub fn with(registry: &config::Registry, sessions: impl Into<Sessions>) -> Self {
+        let remote = Remote {
+            registry: Registry::new(registry),
+            sessions: sessions.into(),
+            subjects: registry.subjects,
+            registered: Mutex::default(),
+            troubles: Mutex::default(),
+        };
+        Self { avro: Avro::default(), remote: Some(Arc::new(remote)), written: Written::Avro }
     }
 
     /// A codec of JSON alone, without a registry. Nothing needs to be registered with it.
@@ -152,10 +214,18 @@ impl Codec {
 
     /// Registers the types that a service publishes to `topic`, and gives each its id.
     ///
+    /// What is kept from before serves when the registry can't be reached or refuses; see [`Codec::troubles`].
+    ///
     /// # Errors
     /// Passing ([`Error::is_passing`]) when the registry or the database can't be reached and something isn't known
-    /// yet: try again later. [`Error::Incompatible`], [`Error::Refused`] and [`Error::Schema`] don't end by waiting.
+    /// yet: try again later. [`Error::Incompatible`], [`Error::Refused`], [`Error::Reused`] and [`Error::Schema`] don't end by waiting.
     pub async fn register(&self, topic: &str, types: &[RecordType]) -> Result<(), Error> {
+        let subjects = self.remote.as_ref().map_or(Subjects::TopicRecord, |remote| remote.subjects);
+        self.register_under(topic, types, subjects).await
+    }
+
+    /// [`Codec::register`], with subjects named so whatever the configuration says: for the kit's own types.
+    pub(crate) async fn register_under(&self, topic: &str, types: &[RecordType], named: Subjects) -> Result<(), Error> {
         if self.written == Written::Json {
             // It has no schema.
             return Ok(());
@@ -164,22 +234,115 @@ impl Codec {
         let Some(remote) = &self.remote else {
             return types.iter().try_for_each(|t| self.know_as(t, Some(made_up_id(t.schema))));
         };
-        let subjects: Vec<String> = types.iter().map(|t| format!("{topic}-{}", t.name)).collect();
-        let mut kept = store::subjects(&remote.sessions, &subjects).await?;
+        if named == Subjects::Topic && types.len() > 1 {
+            return Err(Error::OneSubject { topic: topic.into(), types: types.len() });
+        }
+        let subject = |t: &RecordType| match named {
+            Subjects::TopicRecord => format!("{topic}-{}", t.name),
+            Subjects::Record => t.name.to_owned(),
+            Subjects::Topic => format!("{topic}-value"),
+        };
+        let subjects: Vec<String> = types.iter().map(subject).collect();
+        let kept = store::subjects(&remote.sessions, &subjects).await?;
+        let mut away = false;
         for (t, subject) in types.iter().zip(subjects) {
             let key = (subject, fingerprint(t.schema).to_vec());
-            let id = match kept.remove(&key) {
-                Some(id) => id,
-                None => {
-                    let id = remote.registry.register(&key.0, t.schema).await?;
+            let kept = kept.get(&key).copied();
+            let asked = match kept {
+                // Its silence was waited for once.
+                Some(id) if away => Ok(id),
+                _ => remote.registry.id(&key.0, t.schema).await,
+            };
+            let id = match (asked, kept) {
+                (Ok(id), Some(was)) if id == was => id,
+                (Ok(id), was) => {
                     store::keep_subject(&remote.sessions, &key.0, &key.1, id, t.schema).await?;
                     tracing::debug!(subject = key.0, id, "schema registered");
+                    moved(&key.0, was, id);
                     id
                 }
+                (Err(error), Some(id)) => {
+                    away |= matches!(error, Error::Registry { .. });
+                    remote.trouble(&key.0, Some(chain_of(&error)));
+                    self.know_as(t, Some(id))?;
+                    continue;
+                }
+                (Err(error), None) => return Err(error),
             };
+            remote.trouble(&key.0, None);
             self.know_as(t, Some(id))?;
         }
+        whole(remote.registered.lock()).insert(topic.to_owned(), (types.to_vec(), named));
         Ok(())
+    }
+
+    /// Asks the registry again for what was once true: that it holds what is written here under the same ids, and that the ids kept of
+    /// what is read mean what they meant. See [`Codec::troubles`]. To be called at the start and then every few minutes.
+    ///
+    /// # Errors
+    /// The database's. What the registry says is no error here.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        let registered = whole(remote.registered.lock()).clone();
+        for (topic, (types, named)) in registered {
+            match self.register_under(&topic, &types, named).await {
+                Ok(()) => remote.trouble(&topic, None),
+                Err(error @ Error::Database { .. }) => return Err(error),
+                // Written on under the ids of before; the next start refuses.
+                Err(error) => remote.trouble(&topic, Some(chain_of(&error))),
+            }
+        }
+        let names = self.read().names();
+        let kept = store::of_records(&remote.sessions, &names).await?;
+        let lookups = kept.into_iter().map(async |(id, text)| (id, text, remote.registry.schema(id).await));
+        let answers: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS).collect().await;
+        for (id, kept, answer) in answers {
+            let about = format!("schema {id}");
+            match answer {
+                Ok(Found::Avro(text)) if same(&kept, &text) => {
+                    self.write().allow(id);
+                    remote.trouble(&about, None);
+                }
+                Ok(Found::Avro(_) | Found::Foreign(_)) => {
+                    let why = Error::Reused { id, what: "it is asked for again from time to time".into() }.to_string();
+                    self.write().forbid(id, &why);
+                    remote.trouble(&about, Some(why));
+                }
+                Ok(Found::Nothing) => remote.trouble(
+                    &about,
+                    Some(
+                        "the registry no longer knows this id: who hasn't read it before can't read records written with it"
+                            .into(),
+                    ),
+                ),
+                Err(error) => remote.trouble(&about, Some(chain_of(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls [`Codec::refresh`] at once and every few minutes, until told to stop.
+    pub async fn keep_fresh(&self, stop: &CancellationToken) {
+        if self.remote.is_none() {
+            return;
+        }
+        loop {
+            match stop.run_until_cancelled(self.refresh()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::warn!(error = chain_of(&error), "the registry couldn't be asked again"),
+                None => return,
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(REFRESH)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// What isn't as it should be at the registry, though what is kept serves.
+    pub fn troubles(&self) -> Vec<String> {
+        let troubles =
+            |remote: &Arc<Remote>| whole(remote.troubles.lock()).iter().map(|(of, is)| format!("{of}: {is}")).collect();
+        self.remote.as_ref().map(troubles).unwrap_or_default()
     }
 
     /// Adds the types that a service hears: values of these names are read as these schemas.
@@ -248,6 +411,7 @@ impl Codec {
             }
         }
         if !found.is_empty() {
+            // None of them was there; what somebody else has kept meanwhile is the registry's word as well.
             store::keep_schemas(&remote.sessions, &found).await?;
         }
         Ok((failed, why))
@@ -264,6 +428,27 @@ impl Codec {
             Written::Json => Json.encode(name, value),
         });
         encoded.unwrap_or_else(|| Err(Error::Broke { doing: "writing", name: name.into() }))
+    }
+
+    /// [`Codec::encode`], reading the first values of a type back: a Rust type that writes what it can't read is found out where the
+    /// value is made, and not by every reader of a record that is out.
+    ///
+    /// # Errors
+    /// [`Error::OneWay`] too.
+    pub fn encode_proving<T>(&self, name: &str, value: &T, proofs: &Proofs) -> Result<Vec<u8>, Error>
+    where
+        T: Serialize + DeserializeOwned + PartialEq,
+    {
+        let bytes = self.encode(name, value)?;
+        if proofs.are_due(self.written) {
+            let failed = |reason| Error::OneWay { name: name.into(), reason };
+            let back: T = self.decode(name, &bytes).map_err(|error| failed(chain_of(&error)))?;
+            // What isn't equal to itself (NaN) or isn't written at all shows in the bytes only.
+            if back != *value && self.encode(name, &back)? != bytes {
+                return Err(failed("it comes back as another value".into()));
+            }
+        }
+        Ok(bytes)
     }
 
     /// The schema id in front of an Avro value.
@@ -329,6 +514,19 @@ impl Codec {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         whole(self.avro.0.write())
+    }
+}
+
+/// Says that the registry has numbered a schema anew.
+fn moved(subject: &str, was: Option<i32>, id: i32) {
+    if let Some(was) = was {
+        tracing::error!(
+            subject,
+            was,
+            id,
+            "the registry has numbered this schema anew, as after it lost its contents: records already written carry the old id, which only \
+             services that have met it before can read; restore the registry's contents for others to do so"
+        );
     }
 }
 

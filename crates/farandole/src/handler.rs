@@ -20,8 +20,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::{PgConnection, Postgres};
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -33,7 +34,10 @@ use crate::locks::lock_all;
 use crate::parking::{self, journal::Journal};
 use crate::record::{Record, Said};
 use crate::running::{Health, Running};
-use crate::trace;
+use crate::{surroundings, trace};
+
+/// How long after a look at a database that isn't as it must be comes the next.
+const UNFIT: Duration = Duration::from_secs(3);
 
 /// A batch's transaction.
 pub type Tx<'a> = sqlx::Transaction<'a, Postgres>;
@@ -87,7 +91,7 @@ pub struct Reader<H: Handler> {
 
 impl<H: Handler> Reader<H> {
     /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
-    /// needs a connection a lane and one more, with [bounded](engine::session::bounded) sessions. `codec` loads the schemas that the
+    /// needs a connection a lane and one more, whose [settings](session) the kit sees to. `codec` loads the schemas that the
     /// handler will read with.
     pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
         let handling = Arc::new(Handling { handler, codec, sessions: sessions.into(), reader: config.reader.clone() });
@@ -114,13 +118,40 @@ impl<H: Handler> Reader<H> {
     #[doc(hidden)]
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), intake::Error> {
         let ended = shutdown.child_token();
+        let pool = self.handling.sessions.opener().clone();
+        if !fit(&pool, &self.intake.troubles(), &shutdown).await {
+            return Ok(());
+        }
+        let codec = self.handling.codec.clone();
         let releases = parking::run(self.handling, ended.clone());
+        let refreshes = codec.keep_fresh(&ended);
         let intake = async {
             let result = self.intake.run(shutdown).await;
             ended.cancel();
             result
         };
-        tokio::join!(intake, releases).0
+        tokio::join!(intake, releases, refreshes).0
+    }
+}
+
+/// Waits until the database is as it must be; false when told to stop.
+async fn fit(pool: &PgPool, troubles: &Troubles, shutdown: &CancellationToken) -> bool {
+    let mut told = String::new();
+    loop {
+        let Some(checked) = shutdown.run_until_cancelled(surroundings::check(pool, &[])).await else { return false };
+        let Err(error) = checked else {
+            troubles.database(None);
+            return true;
+        };
+        let why = chain_of(&error);
+        if why != told {
+            tracing::warn!(why, "nothing is read");
+            told.clone_from(&why);
+        }
+        troubles.database(Some(why));
+        if shutdown.run_until_cancelled(tokio::time::sleep(UNFIT)).await.is_none() {
+            return false;
+        }
     }
 }
 

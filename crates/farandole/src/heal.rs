@@ -214,7 +214,8 @@ impl From<step::Error> for Error {
 /// # Errors
 /// See [`Error`].
 pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode: Mode) -> Result<Report, Error> {
-    let mut conn = log::connect(pool, log::SETTINGS).await?;
+    // It reads as much as there is, and folds into the service's own tables.
+    let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
     let look = log::look(&mut conn).await?;
     relay::owner::claim(&mut conn, &config.service, false).await?;
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);

@@ -29,6 +29,7 @@ pub mod relay;
 pub mod running;
 pub mod service;
 pub mod step;
+pub mod surroundings;
 pub mod table;
 pub mod telemetry;
 pub mod testing;

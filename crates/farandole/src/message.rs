@@ -66,7 +66,10 @@ macro_rules! messages {
                 i
             }
             fn encode(&self, codec: &$crate::Codec) -> Result<Vec<u8>, $crate::codec::Error> {
-                match *self { $(Self::$variant(ref value) => codec.encode(<$ty>::NAME, value)),* }
+                match *self { $(Self::$variant(ref value) => {
+                    static PROOFS: $crate::codec::Proofs = $crate::codec::Proofs::new();
+                    codec.encode_proving(<$ty>::NAME, value, &PROOFS)
+                }),* }
             }
             fn decode(index: usize, codec: &$crate::Codec, bytes: &[u8]) -> Result<Self, $crate::codec::Error> {
                 let mut i = 0;

@@ -58,6 +58,7 @@ pub use history::History;
 pub use status::{Role, Status};
 
 use crate::running::{Health, Running};
+use crate::surroundings;
 use continuity::Beyond;
 use log::{Look, Purpose, Taken};
 use produce::client_config;
@@ -180,9 +181,17 @@ impl Relay {
     }
 
     async fn terms(&self, shutdown: &CancellationToken) -> Result<(), Error> {
-        let mut trouble = Trouble::default();
+        let (mut trouble, mut fit) = (Trouble::default(), false);
         while !shutdown.is_cancelled() {
-            match self.term(shutdown, &mut trouble).await {
+            let term = async {
+                if !fit {
+                    let check = async { surroundings::check(&self.pool, &[]).await.map_err(Error::Surroundings) };
+                    log::within("looking at the database's surroundings", check).await?;
+                    fit = true;
+                }
+                self.term(shutdown, &mut trouble).await
+            };
+            match term.await {
                 Ok(()) => {}
                 Err(e) if e.is_fatal() => {
                     tracing::error!(reason = e.chain(), "relay refuses to publish");

@@ -168,9 +168,9 @@ impl<P: Participant, E> Service<P, E> {
         config.check().map_err(Error::Config)?;
         let checks = http::Checks::default();
         let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
-        migrate::tables(&patience, &self.migrations, config, Missing::Refuse).await?;
+        migrate::tables::<P>(&patience, &self.migrations, config, Missing::Refuse).await?;
         let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
+        let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
         codec.know(P::Event::TYPES).map_err(Error::Schemas)?;
         let prefix = &config.topics.prefix;
         let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.mappings, topic)).collect();

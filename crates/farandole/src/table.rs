@@ -238,6 +238,10 @@ pub trait Tables: Default + Send + 'static {
     fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// Stores what changed.
     fn store(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// The tables' names.
+    fn names() -> &'static [&'static str] {
+        &[]
+    }
     /// A row that was read without having been loaded.
     fn take_missed(&mut self) -> Option<String>;
     /// All of them, as keys to load.
@@ -293,6 +297,9 @@ macro_rules! tables {
             async fn store(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<()> {
                 $(self.$field.store(&mut *conn).await?;)*
                 Ok(())
+            }
+            fn names() -> &'static [&'static str] {
+                &[$($table),*]
             }
             fn take_missed(&mut self) -> Option<String> {
                 None$(.or_else(|| self.$field.take_missed()))*

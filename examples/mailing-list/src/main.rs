@@ -8,8 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 async fn main() -> anyhow::Result<()> {
     let env = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let prefix = std::env::var("FARANDOLE_TOPICS_PREFIX").unwrap_or_default();
-    let options = farandole::engine::session::bounded(env("FARANDOLE_DATABASE_URL")?.parse()?);
-    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await?;
+    let pool = PgPoolOptions::new().max_connections(4).connect(&env("FARANDOLE_DATABASE_URL")?).await?;
 
     farandole::migrate(&pool).await?; // positions and what is parked, in schema `farandole`; its own tables are there already
 

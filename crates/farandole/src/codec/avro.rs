@@ -1,11 +1,13 @@
 //! Avro in Confluent's wire format.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, RwLock};
 
+use apache_avro::reader::datum::GenericDatumReader;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::frame::{Frame, split};
-use super::schema::guarded;
+use super::frame::{Datum, Frame, split};
+use super::schema::{Parsed, guarded};
 use super::state::{Slot, State, Way};
 use super::{Error, Format, whole};
 
@@ -22,6 +24,33 @@ impl std::fmt::Debug for Avro {
 impl Avro {
     /// As [`Format::CONTENT_TYPE`].
     pub const CONTENT_TYPE: &'static str = "application/avro";
+}
+
+/// What a reader made of a datum; none when it panicked.
+type Read<T> = Option<Result<T, apache_avro::Error>>;
+
+/// Straight from the bytes, if the Rust type lets it: that it is called as the record is, say, is asked when reading and not when
+/// writing. A type that doesn't is remembered, for the attempt costs more than the other way.
+fn direct<T: DeserializeOwned>(writer: &'static Parsed, datum: &mut Datum<'_>) -> Read<T> {
+    if writer.is_read_by_value.load(Relaxed) {
+        return by_value(&writer.reader, datum);
+    }
+    let mut again = *datum;
+    let read = guarded(|| writer.reader.read_deser::<T>(datum));
+    if let Some(Err(_)) = &read
+        && let whole @ Some(Ok(_)) = by_value(&writer.reader, &mut again)
+        && again.left() == 0
+    {
+        writer.is_read_by_value.store(true, Relaxed);
+        *datum = again;
+        return whole;
+    }
+    read
+}
+
+/// Through apache-avro's `Value`.
+fn by_value<T: DeserializeOwned>(reader: &GenericDatumReader<'static>, datum: &mut Datum<'_>) -> Read<T> {
+    guarded(|| reader.read_value(datum).and_then(|value| apache_avro::from_value::<T>(&value)))
 }
 
 impl Format for Avro {
@@ -61,10 +90,8 @@ impl Format for Avro {
         }
         let read = match way {
             Way::None => return Err(Error::UnknownType { name: name.into() }),
-            Way::Direct => guarded(|| writer.reader.read_deser::<T>(&mut datum)),
-            Way::Resolve(reader) => {
-                guarded(|| reader.read_value(&mut datum).and_then(|value| apache_avro::from_value::<T>(&value)))
-            }
+            Way::Direct => direct(writer, &mut datum),
+            Way::Resolve(reader) => by_value(&reader, &mut datum),
         };
         match read {
             None => Err(Error::Panicked { name: name.into(), id }),

@@ -22,6 +22,14 @@ pub enum Error {
         #[source]
         source: Box<apache_avro::Error>,
     },
+    /// A value that was written and can't be read back. A mistake in the program.
+    #[error("a {name} can't be read back once it is written: {reason}")]
+    OneWay {
+        /// The type's full name.
+        name: String,
+        /// What reading said.
+        reason: String,
+    },
     /// A value that can't be written as JSON. A mistake in the program.
     #[error("encoding a {name} as JSON")]
     EncodeJson {
@@ -131,13 +139,45 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The registry refuses a schema because earlier ones of its subject can't be read with it, or it with them.
+    /// The registry refuses a schema because of what its subject demands of versions.
     #[error("the schema for {subject} isn't compatible with those before it: {message}")]
     Incompatible {
-        /// `<topic>-<record full name>`.
+        /// As `registry.subjects` names it.
         subject: String,
         /// The registry's words.
         message: String,
+    },
+    /// It isn't registered, and this service registers nothing.
+    #[error(
+        "the registry doesn't hold this build's schema under {subject}, and `registry.register = \"lookup\"`: whoever registers schemas has \
+         to do so, or set it to true"
+    )]
+    NotRegistered {
+        /// The subject.
+        subject: String,
+    },
+    /// An id that means one schema in the registry and another in what was read and written before.
+    #[error(
+        "the registry holds another schema under id {id} than before ({what}): it lost its contents and numbers anew, and records can't \
+         be told apart by it. Restore the registry; or, once every record written before is read everywhere, \
+         `delete from farandole.schemas where id = {id}` takes the new meaning"
+    )]
+    Reused {
+        /// The id.
+        id: i32,
+        /// What it was met for.
+        what: String,
+    },
+    /// One subject a topic, and several types.
+    #[error(
+        "`registry.subjects = \"topic\"` has one subject a topic, and {topic} has {types} types of event: \
+         set it to \"topic-record\" or \"record\""
+    )]
+    OneSubject {
+        /// The topic.
+        topic: String,
+        /// How many.
+        types: usize,
     },
     /// The registry answers, and refuses: rights, a read-only registry, a wrong address.
     #[error("the registry refuses {what} with status {status}: {message}")]
@@ -180,13 +220,14 @@ impl Troubled for Error {
     fn trouble(&self) -> Trouble {
         match self {
             // Whatever the two say, no value is the cause: none is asked about.
-            Self::Registry { .. } | Self::Database { .. } => Trouble::Dependency,
+            Self::Registry { .. } | Self::Database { .. } | Self::NotRegistered { .. } => Trouble::Dependency,
             Self::Refused { status, .. } => trouble::http(*status, true),
             Self::Schema { .. } | Self::Incompatible { .. } => Trouble::Person,
+            Self::Reused { .. } | Self::OneSubject { .. } => Trouble::Person,
             Self::UnknownType { .. } | Self::Encode { .. } | Self::EncodeJson { .. } | Self::NoObject { .. } => Trouble::Input,
             Self::Json { .. } | Self::NotFramed { .. } | Self::UnknownSchema { .. } | Self::Withheld { .. } => Trouble::Input,
             Self::UnusableSchema { .. } | Self::OtherRecord { .. } | Self::Corrupt { .. } => Trouble::Input,
-            Self::Panicked { .. } | Self::Broke { .. } | Self::Trailing { .. } => Trouble::Input,
+            Self::Panicked { .. } | Self::Broke { .. } | Self::Trailing { .. } | Self::OneWay { .. } => Trouble::Input,
         }
     }
 }

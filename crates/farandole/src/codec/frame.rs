@@ -58,6 +58,7 @@ pub(super) fn split(bytes: &[u8]) -> Result<(i32, Datum<'_>), Error> {
 /// apache-avro's `Value` decoder takes the end of its input (`UnexpectedEof`) inside strings, booleans and unions for
 /// null: a value cut short before an optional last field would decode, with the field missing. So the end is reported
 /// as another kind of error, which it passes on.
+#[derive(Clone, Copy)]
 pub(super) struct Datum<'a>(&'a [u8]);
 
 impl Datum<'_> {

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use apache_avro::{
@@ -35,11 +35,17 @@ const LARGEST_ALLOCATION: usize = 16 << 20;
 pub(super) struct Parsed {
     /// The record's full name.
     pub(super) name: String,
-    pub(super) schema: Schema,
+    /// As values are resolved with: decimals are the bytes that they are written as, for apache-avro's resolution refuses one that is
+    /// written with fewer bytes than its precision may need.
+    pub(super) plain: &'static Schema,
     pub(super) writer: GenericDatumWriter<'static>,
     pub(super) reader: GenericDatumReader<'static>,
     /// What the bytes depend on: no docs, aliases or defaults. Values of the same shape are the same bytes.
     pub(super) shape: Value,
+    /// Whether UUIDs and their like are written as text: as they are unless a UUID of the schema has 16 bytes.
+    pub(super) as_text: bool,
+    /// Whether our Rust type has turned out not to be readable straight from the bytes.
+    pub(super) is_read_by_value: AtomicBool,
 }
 
 /// The schema in `text`, parsed or remembered.
@@ -65,14 +71,37 @@ pub(super) fn intern(text: &str) -> Result<&'static Parsed, String> {
     weigh(&schema, &mut HashMap::new())?;
     let mut shape = serde_json::to_value(&schema).map_err(|e| e.to_string())?;
     strip(&mut shape);
+    let as_text = !has_uuid_bytes(&shape);
     // Proven usable, as far as it goes, before anything is leaked.
     GenericDatumReader::builder(&schema).build().map_err(|e| e.to_string())?;
-    let leaked: &'static Schema = Box::leak(Box::new(schema.clone()));
-    let writer = GenericDatumWriter::builder(leaked).build().map_err(|e| e.to_string())?;
-    let reader = GenericDatumReader::builder(leaked).build().map_err(|e| e.to_string())?;
-    let parsed: &'static Parsed = Box::leak(Box::new(Parsed { name, schema, writer, reader, shape }));
+    let mut plain = serde_json::to_value(&schema).map_err(|e| e.to_string())?;
+    let plain = if strip_decimals(&mut plain) { Schema::parse(&plain).map_err(|e| e.to_string())? } else { schema.clone() };
+    let plain: &'static Schema = Box::leak(Box::new(plain));
+    let leaked: &'static Schema = Box::leak(Box::new(schema));
+    let writer = GenericDatumWriter::builder(leaked).human_readable(as_text).build().map_err(|e| e.to_string())?;
+    let reader = GenericDatumReader::builder(leaked).human_readable(as_text).build().map_err(|e| e.to_string())?;
+    let is_read_by_value = AtomicBool::new(false);
+    let parsed: &'static Parsed = Box::leak(Box::new(Parsed { name, plain, writer, reader, shape, as_text, is_read_by_value }));
     schemas.insert(text.to_owned(), parsed);
     Ok(parsed)
+}
+
+/// Whether two schemas' values are the same bytes, read as the same record. Registries give back what they were given in words of their own.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    match (intern(a), intern(b)) {
+        (Ok(a), Ok(b)) => a.name == b.name && a.shape == b.shape,
+        _ => fingerprint(a) == fingerprint(b),
+    }
+}
+
+/// The full name of the record in a schema's text, without more than a look.
+pub(super) fn name(text: &str) -> Option<String> {
+    let schema: Value = serde_json::from_str(text).ok()?;
+    let name = schema.get("name")?.as_str()?;
+    match schema.get("namespace").and_then(Value::as_str) {
+        Some(space) if !name.contains('.') && !space.is_empty() => Some(format!("{space}.{name}")),
+        _ => Some(name.to_owned()),
+    }
 }
 
 /// SHA-256 of a schema's text, however its JSON is laid out.
@@ -85,6 +114,33 @@ pub(super) fn fingerprint(text: &str) -> [u8; 32] {
 pub(super) fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
     // Readers and writers keep no state between calls, and what a panic leaves half made is dropped.
     catch_unwind(AssertUnwindSafe(read)).ok()
+}
+
+/// Whether a UUID in it is written as bytes.
+fn has_uuid_bytes(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => {
+            let is = |key: &str, text: &str| map.get(key).and_then(Value::as_str) == Some(text);
+            is("logicalType", "uuid") && !is("type", "string") || map.values().any(has_uuid_bytes)
+        }
+        Value::Array(all) => all.iter().any(has_uuid_bytes),
+        _ => false,
+    }
+}
+
+/// Makes decimals bytes; says whether there were any.
+fn strip_decimals(schema: &mut Value) -> bool {
+    match schema {
+        Value::Object(map) => {
+            let is = map.get("logicalType").and_then(Value::as_str) == Some("decimal");
+            if is {
+                map.retain(|key, _| !matches!(key.as_str(), "logicalType" | "precision" | "scale"));
+            }
+            map.values_mut().fold(is, |any, value| strip_decimals(value) | any)
+        }
+        Value::Array(all) => all.iter_mut().fold(false, |any, value| strip_decimals(value) | any),
+        _ => false,
+    }
 }
 
 /// Removes what doesn't show in the bytes.

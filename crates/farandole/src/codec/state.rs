@@ -1,7 +1,7 @@
 //! What a codec holds in memory: our types by name, and the schemas of others by id with how each is read.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,6 +60,8 @@ pub(super) struct State {
     types: HashMap<&'static str, Known>,
     ids: HashMap<i32, Slot>,
     doubts: HashMap<i32, Doubt>,
+    /// Of `ids`, those that have come to mean another schema.
+    forbidden: HashSet<i32>,
 }
 
 impl State {
@@ -111,6 +113,24 @@ impl State {
         self.doubts.remove(&id);
     }
 
+    /// No longer reads what carries this id.
+    pub(super) fn forbid(&mut self, id: i32, reason: &str) {
+        self.ids.insert(id, Slot::Unusable(reason.into()));
+        self.forbidden.insert(id);
+    }
+
+    /// Takes back what [`State::forbid`] did: the id is loaded again when it is met.
+    pub(super) fn allow(&mut self, id: i32) {
+        if self.forbidden.remove(&id) {
+            self.ids.remove(&id);
+        }
+    }
+
+    /// The full names of our types.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.types.keys().map(|name| (*name).to_owned()).collect()
+    }
+
     /// Remembers for a while that the registry has nothing usable under this id.
     pub(super) fn doubt(&mut self, id: i32, slot: Option<Slot>) {
         let now = Instant::now();
@@ -129,10 +149,12 @@ fn behind(writer: &'static Parsed, ours: Option<&'static Parsed>) -> Slot {
     let way = match ours {
         None => Way::None,
         Some(ours) if ours.shape == writer.shape => Way::Direct,
-        Some(ours) => match GenericDatumReader::builder(&writer.schema).reader_schema(&ours.schema).build() {
-            Ok(reader) => Way::Resolve(Arc::new(reader)),
-            Err(reason) => return Slot::Unusable(reason.to_string().into()),
-        },
+        Some(ours) => {
+            match GenericDatumReader::builder(writer.plain).reader_schema(ours.plain).human_readable(writer.as_text).build() {
+                Ok(reader) => Way::Resolve(Arc::new(reader)),
+                Err(reason) => return Slot::Unusable(reason.to_string().into()),
+            }
+        }
     };
     Slot::Schema { writer, way }
 }

@@ -1,11 +1,12 @@
 //! What a service keeps of the registry, in its own database: a registry that is down stops nobody who has started before.
 //!
-//! Both tables only gain rows. `subjects` holds every version of a schema that ever ran here, so that the old and the
-//! new build of a service both start while the registry is away.
+//! `subjects` holds every version of a schema that ever ran here, so that the old and the new build of a service both start while
+//! the registry is away. `schemas` only gains rows: **an id means one schema here**, whatever a registry that numbers anew says.
 
 use std::collections::HashMap;
 
 use super::Error;
+use super::schema::same;
 use crate::engine::Sessions;
 use crate::engine::sessions::asked;
 
@@ -24,7 +25,19 @@ pub(super) async fn schemas(sessions: &Sessions, ids: &[i32]) -> Result<Vec<(i32
         .map_err(|source| Error::Database { what: "reading farandole.schemas", source })
 }
 
+/// The schemas of records with these full names, which are few: a version each.
+pub(super) async fn of_records(sessions: &Sessions, names: &[String]) -> Result<Vec<(i32, String)>, Error> {
+    let all = sqlx::query_as("select id, schema from farandole.schemas order by id");
+    let all: Vec<(i32, String)> = asked!(sessions, conn => all.fetch_all(conn))
+        .map_err(|source| Error::Database { what: "reading farandole.schemas", source })?;
+    let ours = |text: &str| super::schema::name(text).is_some_and(|name| names.contains(&name));
+    Ok(all.into_iter().filter(|(_, text)| ours(text)).collect())
+}
+
 /// Keeps what the registry said of a subject.
+///
+/// # Errors
+/// [`Error::Reused`] when the id means another schema here.
 pub(super) async fn keep_subject(
     sessions: &Sessions,
     subject: &str,
@@ -33,17 +46,22 @@ pub(super) async fn keep_subject(
     schema: &str,
 ) -> Result<(), Error> {
     keep_schemas(sessions, &[(id, schema.to_owned())]).await?;
-    let keep =
-        sqlx::query("insert into farandole.subjects (subject, fingerprint, id) values ($1, $2, $3) on conflict do nothing")
-            .bind(subject)
-            .bind(fingerprint)
-            .bind(id);
+    if schemas(sessions, &[id]).await?.iter().any(|(_, kept)| !same(kept, schema)) {
+        return Err(Error::Reused { id, what: subject.into() });
+    }
+    let keep = sqlx::query(
+        "insert into farandole.subjects (subject, fingerprint, id) values ($1, $2, $3)
+         on conflict (subject, fingerprint) do update set id = excluded.id",
+    )
+    .bind(subject)
+    .bind(fingerprint)
+    .bind(id);
     asked!(sessions, conn => keep.execute(conn))
         .map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
     Ok(())
 }
 
-/// Keeps schemas by their ids. A schema once seen under an id stays: registries never reuse them.
+/// Keeps schemas by their ids; what is there already stays.
 pub(super) async fn keep_schemas(sessions: &Sessions, schemas: &[(i32, String)]) -> Result<(), Error> {
     let (ids, texts): (Vec<i32>, Vec<&str>) = schemas.iter().map(|(id, text)| (*id, text.as_str())).unzip();
     let keep = sqlx::query(

@@ -1,11 +1,12 @@
 //! Pure tests: framing, both ways of decoding, and bytes that nobody should have sent.
 //!
-//! Rust names are the schemas' names, by `rename` here: apache-avro's direct way compares them.
+//! Rust names are the schemas' names, by `rename` here, since that is the quicker way; `whole` has types called otherwise.
 
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
 mod json;
+mod whole;
 
 use std::{fmt::Debug, hint::black_box, time::Instant};
 

@@ -1,6 +1,6 @@
 //! Connections that the kit works on, kept between two uses.
 //!
-//! **Guarantees.** A connection whose other end is gone without a word, as after a firewall forgot it, costs one use, and its place
+//! **Guarantees.** Each runs under the kit's [settings](super::session). A connection whose other end is gone without a word, as after a firewall forgot it, costs one use, and its place
 //! is free again at once. One that answers but can't do its work is replaced: what its last use failed of says so
 //! ([`Trouble::Session`]). None is handed out that is too old, or that leads to a server which takes no writes; who waits for one is
 //! told why, and so is `/readyz`.
@@ -20,7 +20,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 
-use super::session::{IDLE, lives};
+use super::session::{IDLE, Purpose, lives, prepare};
 use super::{Error, Verdict, chain_of};
 use crate::trouble::{Trouble, Troubled};
 
@@ -37,6 +37,7 @@ pub struct Sessions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     opener: PgPool,
+    purpose: Purpose,
     room: Arc<Semaphore>,
     kept: Mutex<Vec<Kept>>,
     /// Why no connection is to be had, since the last that was.
@@ -64,9 +65,7 @@ impl Kept {
 
 impl From<PgPool> for Sessions {
     fn from(opener: PgPool) -> Self {
-        let room = Arc::new(Semaphore::new(opener.options().get_max_connections() as usize));
-        let (away, failing, passed) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        Self(Arc::new(Inner { opener, room, kept: Mutex::default(), away, failing, passed }))
+        Self::new(opener, Purpose::Any)
     }
 }
 
@@ -77,6 +76,22 @@ impl From<&PgPool> for Sessions {
 }
 
 impl Sessions {
+    /// Sessions that an [`Engine`](super::Engine) decides on.
+    pub fn deciding(opener: PgPool) -> Self {
+        Self::new(opener, Purpose::Lookups)
+    }
+
+    fn new(opener: PgPool, purpose: Purpose) -> Self {
+        let room = Arc::new(Semaphore::new(opener.options().get_max_connections() as usize));
+        let (away, failing, passed) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        Self(Arc::new(Inner { opener, purpose, room, kept: Mutex::default(), away, failing, passed }))
+    }
+
+    /// Where they connect to.
+    pub(crate) fn opener(&self) -> &PgPool {
+        &self.0.opener
+    }
+
     /// A connection, waiting as long as the pool would.
     pub(crate) async fn hold(&self) -> sqlx::Result<Session> {
         let limit = Instant::now() + self.0.opener.options().get_acquire_timeout();
@@ -98,6 +113,7 @@ impl Sessions {
             self.kept().clear();
         }
         let mut conn = self.0.opener.acquire().await?.detach();
+        prepare(&mut conn, self.0.purpose).await?;
         let read_only: Option<String> = sqlx::raw_sql(READ_ONLY).fetch_one(&mut conn).await?.try_get(0)?;
         match read_only {
             Some(why) => Err(sqlx::Error::Io(std::io::Error::other(format!("the database is read-only: {why}")))),

@@ -7,7 +7,7 @@ use super::open::Open;
 use super::rows::{self, Scope};
 use super::survey::{Found, Part, Survey, Surveyor, counts};
 use super::{Error, Fold, Missing, Report, tasks};
-use crate::engine::writes;
+use crate::engine::{session, writes};
 use crate::relay::History;
 use crate::relay::log::{self, Log, Look, Purpose, Taken};
 use crate::relay::read;
@@ -165,7 +165,7 @@ impl<F: Fold> Healer<'_, F> {
         state.heads.entry(part.extent.topic.clone()).or_default().insert(part.extent.partition, last);
         state.next = state.next.max(last.n + 1);
 
-        let mut tx = self.conn.begin().await.map_err(Error::database("begin"))?;
+        let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::are_out(&mut tx, &out).await?;
         let mut applied = 0;
         if self.surveyor.fold.topic() == Some(part.extent.topic.as_str()) {
@@ -194,7 +194,7 @@ impl<F: Fold> Healer<'_, F> {
         (state.next, state.lineage, state.system) = (survey.next, state.lineage + 1, look.system.clone());
         state.healing = false;
 
-        let mut tx = self.conn.begin().await.map_err(Error::database("begin"))?;
+        let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;
         let effects = tasks::may_have_happened(&mut tx, me).await.map_err(Error::database("marking effects"))?;
         self.log.note(&mut tx, &mut state).await?;

@@ -8,11 +8,12 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use super::begin;
 use super::position::{Position, scope};
 use crate::config::{Kafka, Start};
+use crate::engine::session;
 use crate::step::{self, Append};
 
 /// How long brokers may take to say how many partitions a topic has.
@@ -129,7 +130,7 @@ async fn write(
     offsets: &BTreeMap<i32, i64>,
 ) -> Result<Vec<Moved>, step::Error> {
     let begun = |source| step::Error::Database { scope: scope(reader, topic, 0), source };
-    let mut tx = conn.begin().await.map_err(begun)?;
+    let mut tx = session::begin(conn).await.map_err(begun)?;
     let mut steps = Vec::new();
     for (partition, to) in offsets {
         let scope = scope(reader, topic, *partition);

@@ -9,9 +9,10 @@
 //!
 //! **How it would fail without** that end: the old replica would find no position and begin again at the topic's beginning.
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use super::position::all_of;
+use crate::engine::session;
 
 /// Bytes of a reader's name: what Kafka takes as a topic's, and an index beside an aggregate's.
 const LONGEST: usize = 249;
@@ -53,7 +54,7 @@ pub(super) fn check(reader: &str) -> Result<(), super::Error> {
 /// # Errors
 /// The database's.
 pub(crate) async fn enter(conn: &mut PgConnection, reader: &str, topics: &[String]) -> sqlx::Result<()> {
-    let mut tx = conn.begin().await?;
+    let mut tx = session::begin(conn).await?;
     lock(&mut tx).await?;
     let new = sqlx::query("insert into farandole.readers (reader) values ($1) on conflict do nothing")
         .bind(reader)
@@ -99,7 +100,7 @@ pub(crate) async fn enter(conn: &mut PgConnection, reader: &str, topics: &[Strin
 /// # Errors
 /// The database's.
 pub async fn rename(conn: &mut PgConnection, from: &str, to: &str) -> sqlx::Result<bool> {
-    let mut tx = conn.begin().await?;
+    let mut tx = session::begin(conn).await?;
     lock(&mut tx).await?;
     let renamed = "update farandole.readers set reader = $2 where reader = $1 and not exists (select from farandole.readers where reader = $2)";
     if sqlx::query(renamed).bind(from).bind(to).execute(&mut *tx).await?.rows_affected() == 0 {
@@ -133,7 +134,7 @@ async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
 /// # Errors
 /// The database's.
 pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx::Result<u64> {
-    let mut tx = conn.begin().await?;
+    let mut tx = session::begin(conn).await?;
     let gone = sqlx::query(
         "delete from farandole.steps where scope >= $1 and scope < 'position0' and starts_with(scope, $1)
            and split_part(scope, '/', 4) <> ''",

@@ -56,6 +56,11 @@ impl Troubles {
         }
     }
 
+    /// What keeps all of them from being read: the database isn't as it must be.
+    pub(crate) fn database(&self, trouble: Option<String>) {
+        self.say(Of::Topic("the database".to_owned()), trouble);
+    }
+
     pub(super) fn set(&self, topic: &str, partition: i32, trouble: Option<String>) {
         self.say(Of::Partition(topic.to_owned(), partition), trouble);
     }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{extent, step};
+use crate::{extent, step, surroundings};
 
 /// Why the relay stopped or waits.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,9 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Server, database or role aren't as they must be.
+    #[error("the database")]
+    Surroundings(#[source] surroundings::Error),
     /// The database didn't answer in time.
     #[error("{doing}: no answer from the database within {seconds} s")]
     Silent {
@@ -162,14 +165,15 @@ pub enum Error {
 impl Error {
     /// Whether waiting can't help: somebody must act first.
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Surroundings(e) => !e.is_passing(),
             Self::PartitionCount { .. }
-                | Self::Continuity { .. }
-                | Self::SystemIdentifier { .. }
-                | Self::Owner { .. }
-                | Self::OwnTopic { .. }
-        )
+            | Self::Continuity { .. }
+            | Self::SystemIdentifier { .. }
+            | Self::Owner { .. }
+            | Self::OwnTopic { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether another relay took over.

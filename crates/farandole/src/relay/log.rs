@@ -15,6 +15,7 @@ use super::error::Error;
 use super::history::{History, holds_sql};
 use super::owner;
 use super::state::{SCOPE, State};
+use crate::engine::session;
 use crate::step;
 
 /// No question to the database takes longer than this, or the connection is given up.
@@ -56,16 +57,24 @@ pub(crate) async fn within<T, E: Into<Error>>(doing: &'static str, work: impl Fu
 pub(crate) async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgConnection, Error> {
     within("connecting to the database", async {
         let mut conn = pool.acquire().await.map_err(Error::database("connecting to the database"))?.detach();
+        session::prepare(&mut conn, session::Purpose::Any).await.map_err(Error::database("preparing a session"))?;
         conn.execute(settings).await.map_err(Error::database("preparing a session"))?;
         Ok::<_, Error>(conn)
     })
     .await
 }
 
+/// [`connect`], for statements of the kit alone: nothing but PostgreSQL's and the kit's is looked for, and a policy on the kit's rows,
+/// which would hide some, is an error.
+pub(crate) async fn alone(pool: &PgPool, settings: &'static str) -> Result<PgConnection, Error> {
+    let mut conn = connect(pool, settings).await?;
+    execute(&mut conn, "preparing a session", "set search_path = pg_catalog; set row_security = off".to_owned()).await?;
+    Ok(conn)
+}
+
 /// Settings of the connection that takes steps. A step's flush comes after the commit records of every row in its batch, so
 /// once it is durable, so are they: nothing is published that a crash of the database could take back.
-pub(crate) const SETTINGS: &str =
-    "set synchronous_commit = on; set default_transaction_isolation = 'read committed'; set lock_timeout = '10s'";
+const SETTINGS: &str = "set synchronous_commit = on";
 
 /// And its plans: made once, and for a log that has grown. While the table is small the planner would read it whole, and go on so.
 const PLANS: &str =
@@ -131,7 +140,7 @@ pub(crate) async fn take(
     purpose: Purpose,
     history: &History,
 ) -> Result<Taken, Error> {
-    let mut conn = connect(pool, SETTINGS).await?;
+    let mut conn = alone(pool, SETTINGS).await?;
     execute(&mut conn, "preparing a session", PLANS.to_owned()).await?;
     within("taking the lease", async {
         let asked = Instant::now();

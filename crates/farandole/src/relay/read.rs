@@ -62,7 +62,7 @@ where pg_visible_in_snapshot(xid, (select $3::pg_snapshot)) and id = any($4)";
 /// Notes of progress are written here, too; losing one to a crash costs a repetition under the same numbers.
 pub const SETTINGS: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_sort = off; \
      set enable_bitmapscan = off; set max_parallel_workers_per_gather = 0; set jit = off; \
-     set synchronous_commit = off; set default_transaction_isolation = 'read committed'";
+     set enable_indexscan = on; set enable_indexonlyscan = on; set synchronous_commit = off";
 
 /// What is unsent.
 pub enum Unsent {

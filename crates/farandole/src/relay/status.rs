@@ -1,6 +1,7 @@
 //! What the relay is doing, for those who ask.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
@@ -44,6 +45,8 @@ pub struct Status {
     next: AtomicI64,
     unsent: AtomicI64,
     oldest_unsent_micros: AtomicI64,
+    room: AtomicI64,
+    upkeep: Mutex<Option<String>>,
 }
 
 impl Status {
@@ -55,6 +58,8 @@ impl Status {
             next: AtomicI64::new(0),
             unsent: AtomicI64::new(0),
             oldest_unsent_micros: AtomicI64::new(0),
+            room: AtomicI64::new(i64::MAX),
+            upkeep: Mutex::new(None),
         }
     }
 
@@ -86,6 +91,27 @@ impl Status {
     /// Seconds since the oldest unsent row happened, sampled every few seconds.
     pub fn oldest_unsent_seconds(&self) -> f64 {
         self.oldest_unsent_micros.load(Relaxed) as f64 / 1e6
+    }
+
+    /// How many rows may be appended before another partition must have been made, sampled every few seconds; with none left every
+    /// transaction that appends fails.
+    pub fn room(&self) -> i64 {
+        self.room.load(Relaxed)
+    }
+
+    /// What keeps the upkeep of the outbox's tables from its work, and how long that can go on.
+    pub fn upkeep(&self) -> Option<String> {
+        let why = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(format!("{why}; {} rows more may be appended before that stops every transaction", self.room()))
+    }
+
+    pub(crate) fn sample_room(&self, room: i64) {
+        self.room.store(room, Relaxed);
+        metrics::gauge!("farandole_outbox_room_rows").set(room as f64);
+    }
+
+    pub(crate) fn upkeep_is(&self, trouble: Option<String>) {
+        *self.upkeep.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn set_role(&self, role: Role) {

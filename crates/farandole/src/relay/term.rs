@@ -62,7 +62,7 @@ impl Term {
         mut state: State,
     ) -> Result<Self, Error> {
         let prepared = async {
-            let reader = log::connect(pool, read::SETTINGS).await?;
+            let reader = log::alone(pool, read::SETTINGS).await?;
             let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
             let producer = Producer::new(&kafka, config.delivery_timeout)?;
             Ok((reader, kafka, producer))

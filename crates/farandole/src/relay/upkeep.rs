@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::error::Error;
-use super::log::{connect, within};
+use super::log::{alone, within};
 use super::partitions;
 use super::state::{SCOPE, State};
 use super::status::{Role, Status};
@@ -20,11 +20,13 @@ const EVERY: Duration = Duration::from_secs(2);
 const KEEP: u32 = 100;
 /// Figures, and a look for partitions to drop.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
+/// The same trouble is told again after so long.
+const REMIND: Duration = Duration::from_secs(60);
 /// More than this isn't counted: the answer is "many".
 const COUNT_TO: i64 = 1_000_000;
 
 /// Of its connection: no table is read whole to find what an index finds, however little there was when the plan was made.
-const SETTINGS: &str = "set lock_timeout = '10s'; set enable_seqscan = off; set jit = off";
+const SETTINGS: &str = "set enable_seqscan = off; set enable_indexscan = on; set jit = off";
 
 /// Who keeps old row versions from being cleaned up, and since how many transactions. Roles without `pg_read_all_stats` see
 /// their own sessions only.
@@ -44,29 +46,41 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
     let mut sampled: Option<Instant> = None;
     let mut seen = BTreeMap::new();
     let mut first_step = 0;
-    let mut trouble = String::new();
+    let mut told: Option<(String, Instant)> = None;
     loop {
         let due = sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
         let done = async {
             let conn = match &mut kept {
                 Some(conn) => conn,
-                None => kept.insert(connect(&pool, SETTINGS).await?),
+                None => kept.insert(alone(&pool, SETTINGS).await?),
             };
-            within("making outbox partitions", partitions::make(conn)).await?;
+            // What follows doesn't rest on it, and without the right to make any it never succeeds.
+            let made = within("making outbox partitions", partitions::make(conn)).await;
+            if due || made.is_err() {
+                status.sample_room(within("looking how much room the outbox has", partitions::room(conn)).await?);
+            }
             if status.role() == Role::Active {
                 first_step = within("removing old steps", step::trim(conn, SCOPE, first_step, KEEP)).await?;
             }
-            if due { sample(conn, &pool, &status, &mut seen).await } else { Ok(()) }
+            if due {
+                sample(conn, &status).await?;
+            }
+            let last = made?;
+            if due { retire(conn, &pool, &status, last, &mut seen).await } else { Ok(()) }
         };
         match done.await {
-            Ok(()) => trouble.clear(),
+            Ok(()) => {
+                told = None;
+                status.upkeep_is(None);
+            }
             Err(e) => {
                 kept = None;
                 let reason = e.chain();
-                if reason != trouble {
-                    tracing::warn!(reason, "outbox upkeep failed; trying again");
-                    trouble = reason;
+                if told.as_ref().is_none_or(|(last, at)| *last != reason || at.elapsed() >= REMIND) {
+                    tracing::warn!(reason, room = status.room(), "outbox upkeep failed; trying again");
+                    told = Some((reason.clone(), Instant::now()));
                 }
+                status.upkeep_is(Some(reason));
             }
         }
         if due {
@@ -76,7 +90,26 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
     }
 }
 
-async fn sample(conn: &mut PgConnection, pool: &PgPool, status: &Status, seen: &mut BTreeMap<i64, i64>) -> Result<(), Error> {
+async fn retire(
+    conn: &mut PgConnection,
+    pool: &PgPool,
+    status: &Status,
+    last: i64,
+    seen: &mut BTreeMap<i64, i64>,
+) -> Result<(), Error> {
+    if status.role() != Role::Active {
+        return Ok(());
+    }
+    let latest = within("reading the relay's state", step::latest::<State>(conn, SCOPE)).await?;
+    if let Some((_, state)) = latest
+        && partitions::retire(pool, &state.a, &state.published, last, seen).await? > 0
+    {
+        seen.clear();
+    }
+    Ok(())
+}
+
+async fn sample(conn: &mut PgConnection, status: &Status) -> Result<(), Error> {
     let doing = "sampling the outbox";
     let Some((_, state)) = within(doing, step::latest::<State>(conn, SCOPE)).await? else { return Ok(()) };
     let row = within(doing, async {
@@ -91,8 +124,5 @@ async fn sample(conn: &mut PgConnection, pool: &PgPool, status: &Status, seen: &
         within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
     let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
     metrics::gauge!("farandole_xmin_age_transactions").set(f64::from(age));
-    if status.role() == Role::Active && partitions::retire(pool, &state.a, &state.published, seen).await? > 0 {
-        seen.clear();
-    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, engine, heal, intake, relay, topics};
+use crate::{codec, config, engine, heal, intake, relay, surroundings, topics};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Server, database or role aren't as they must be.
+    #[error("the database")]
+    Surroundings(#[source] surroundings::Error),
     /// A migration failed.
     #[error("migrating the {whose} tables")]
     Migrate {
@@ -144,6 +147,8 @@ impl Error {
             // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
             Self::Database { .. } => true,
             Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
+            Self::Surroundings(e) => e.is_passing(),
+            Self::Relay(relay::Error::Database { .. }) => true,
             Self::Topics(e) => e.is_passing(),
             Self::Relay(e) => !e.is_fatal(),
             Self::Schemas(e) => e.is_passing(),

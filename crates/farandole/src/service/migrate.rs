@@ -12,11 +12,14 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use super::wait::Patience;
 use super::{Error, Missing, parts};
 use crate::codec::{Codec, Written};
-use crate::config::Config;
+use crate::config::{Config, Subjects};
+use crate::engine::session;
 use crate::http::Checks;
 use crate::message::Message as _;
 use crate::participant::Participant;
-use crate::{parking, topics};
+use crate::relay::partitions;
+use crate::table::Tables as _;
+use crate::{parking, surroundings, topics};
 
 const KITS: &str = "farandole._sqlx_migrations";
 
@@ -34,13 +37,14 @@ fn kit() -> Migrator {
 /// # Errors
 /// The migration's or the database's.
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    surroundings::server(&pool.connect_options()).await.map_err(Error::Surroundings)?;
     let doing = "migrating the kit's tables";
-    let mut conn = pool.acquire().await.map_err(|source| Error::Database { doing, source })?.detach();
-    let result = one(&mut conn, "kit's", &kit(), Missing::Make).await;
+    let failed = |source| Error::Database { doing, source };
+    let mut conn = pool.acquire().await.map_err(failed)?.detach();
+    session::prepare(&mut conn, session::Purpose::Long).await.map_err(failed)?;
+    let result = kits(&mut conn, Missing::Make).await;
     let _ = conn.close().await; // what was done is committed; a migration that failed would keep its lock on a pooled connection
-    result?;
-    // Whoever appends may do so before a relay has ever run.
-    crate::relay::partitions::ensure(pool).await.map_err(Error::Relay)
+    result
 }
 
 /// Everything, with waits bounded by `process.wait`.
@@ -48,37 +52,55 @@ pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, co
     config.check().map_err(Error::Config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
-    tables(&patience, service, config, Missing::Make).await?;
+    tables::<P>(&patience, service, config, Missing::Make).await?;
     let pools = parts::Pools::new(P::NAME, &config.database)?;
-    let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(written);
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(written);
     kafka_and_registry::<P>(&patience, config, &codec, Missing::Make).await?;
     pools.close().await;
     Ok(())
 }
 
-/// The kit's tables and the service's.
-pub(super) async fn tables(patience: &Patience<'_>, service: &Migrator, config: &Config, missing: Missing) -> Result<(), Error> {
+/// The database, the kit's tables and the service's, and the rights on both.
+pub(super) async fn tables<P: Participant>(
+    patience: &Patience<'_>,
+    service: &Migrator,
+    config: &Config,
+    missing: Missing,
+) -> Result<(), Error> {
     let options = &parts::connect_options(&config.database)?;
-    patience.until("database", || async move { connect(options).await.map(drop) }).await?;
+    patience.until("database", || async move { surroundings::server(options).await.map_err(Error::Surroundings) }).await?;
     patience
         .until("migrated", || async move {
+            if missing == Missing::Refuse {
+                surroundings::rights(options, &[]).await.map_err(Error::Surroundings)?;
+            }
             // One connection, closed afterwards: a migration that fails would keep its lock on a pooled one.
             let mut conn = connect(options).await?;
             let result = both(&mut conn, service, missing).await;
             let _ = conn.close().await; // what was done is committed
             result
         })
-        .await
+        .await?;
+    let tables = P::Tables::names();
+    patience.until("rights", || async move { surroundings::rights(options, tables).await.map_err(Error::Surroundings) }).await
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let conn = PgConnection::connect_with(options).await;
-    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
+    parts::open(options, session::Purpose::Long).await
 }
 
 async fn both(conn: &mut PgConnection, service: &Migrator, missing: Missing) -> Result<(), Error> {
-    one(conn, "kit's", &kit(), missing).await?;
+    kits(conn, missing).await?;
     one(conn, "service's", service, missing).await
+}
+
+async fn kits(conn: &mut PgConnection, missing: Missing) -> Result<(), Error> {
+    one(conn, "kit's", &kit(), missing).await?;
+    match missing {
+        // Whoever appends may do so before a relay has ever run.
+        Missing::Make => partitions::make(conn).await.map(drop).map_err(Error::Relay),
+        Missing::Refuse => Ok(()),
+    }
 }
 
 async fn one(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator, missing: Missing) -> Result<(), Error> {
@@ -97,7 +119,16 @@ async fn check(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator
     let mut applied = BTreeMap::new();
     if there {
         let sql = format!("select version, checksum from {table} where success");
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await.map_err(failed)?;
+        let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await;
+        let rows: Vec<(i64, Vec<u8>)> = match rows {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42501") => {
+                let role: String =
+                    sqlx::query_scalar("select quote_ident(current_user)").fetch_one(&mut *conn).await.map_err(failed)?;
+                let lacks = format!("the role lacks rights; as the owner of the tables: `grant select on {table} to {role}`");
+                return Err(Error::Surroundings(surroundings::Error::Missing(vec![lacks])));
+            }
+            rows => rows.map_err(failed)?,
+        };
         applied.extend(rows);
     }
     let name = |m: &Migration| format!("{} {}", m.version, m.description);
@@ -131,7 +162,10 @@ pub(super) async fn kafka_and_registry<P: Participant>(
     patience
         .until("schemas", || async move {
             codec.register(topic, P::Event::TYPES).await.map_err(Error::Schemas)?;
-            codec.register(&topics::journal("", topic), parking::journal::TYPES).await.map_err(Error::Schemas)?;
+            codec
+                .register_under(&topics::journal("", topic), parking::journal::TYPES, Subjects::TopicRecord)
+                .await
+                .map_err(Error::Schemas)?;
             codec.know(P::Heard::TYPES).map_err(Error::Schemas)
         })
         .await

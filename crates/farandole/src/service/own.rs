@@ -1,10 +1,11 @@
 //! What a service makes sure of before it decides anything: that the database is its own, and which of its rows are.
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::Connection as _;
 
 use super::wait::Patience;
 use super::{Error, parts};
 use crate::config::Config;
+use crate::engine::session;
 use crate::participant::Participant;
 use crate::relay::owner;
 use crate::{intake, topics};
@@ -22,7 +23,7 @@ pub(super) async fn enter<P: Participant>(
     patience
         .until("migrated", || async move {
             let failed = |source| Error::Database { doing: "looking whose database this is", source };
-            let mut conn = PgConnection::connect_with(options).await.map_err(failed)?;
+            let mut conn = parts::open(options, session::Purpose::Any).await?;
             owner::claim_with_topic(&mut conn, P::NAME, topic).await.map_err(Error::Relay)?;
             intake::enter(&mut conn, P::NAME, heard).await.map_err(failed)?;
             let _ = conn.close().await; // what was done is committed

@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 
 use super::{Error, Service, parts};
 use crate::codec::Codec;
-use crate::config::Config;
+use crate::config::{Config, Subjects};
 use crate::parking::journal::{self, Journal, Place};
 use crate::parking::operate::{self, Queue, Which};
 use crate::participant::Participant;
@@ -50,8 +50,9 @@ impl<P: Participant, E> Service<P, E> {
     ) -> Result<Vec<Place>, Error> {
         let own = topics::own(&config.topics.prefix, P::NAME);
         let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(self.written);
-        codec.register(&topics::journal("", &own), journal::TYPES).await.map_err(Error::Schemas)?;
+        let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
+        let journals = topics::journal("", &own);
+        codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
         let mut conn = parts::connect(config).await?;
         let dropped = operate::drop(&mut conn, P::NAME, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
         pools.close().await;

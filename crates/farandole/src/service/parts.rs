@@ -14,7 +14,8 @@ use crate::agenda::{self, Agenda, Effects};
 use crate::codec::Codec;
 use crate::commands::{Commands, Runner};
 use crate::config::{self, Config, Database};
-use crate::engine::{Engine, Sessions, session};
+use crate::engine::session::{self, Purpose};
+use crate::engine::{Engine, Sessions};
 use crate::intake::{self, Intake};
 use crate::mapping::Mapping;
 use crate::parking;
@@ -37,23 +38,22 @@ impl Pools {
     /// Pools that connect when they are first used.
     pub fn new(service: &str, config: &Database) -> Result<Self, Error> {
         let options = connect_options(config)?;
-        let (bounded, deciding) = (session::bounded(options.clone()), session::deciding(options.clone()));
-        let pool = |part: &str, connections: u32, options: &PgConnectOptions| {
-            session::watched(PgPoolOptions::new())
-                .max_connections(connections)
+        let pool = |pool: PgPoolOptions, part: &str, connections: u32| {
+            pool.max_connections(connections)
                 .acquire_timeout(config.acquire_timeout)
                 .idle_timeout(config.idle_timeout)
                 .max_lifetime(Duration::from_secs(30 * 60))
                 .connect_lazy_with(options.clone().application_name(&format!("{service} {part}")))
         };
+        let deciding = |part: &str, connections: u32| Sessions::deciding(pool(PgPoolOptions::new(), part, connections));
         Ok(Self {
-            http: pool("http", config.max_connections, &bounded),
+            http: pool(session::watched(PgPoolOptions::new()), "http", config.max_connections),
             // Commands run one batch at a time.
-            commands: pool("commands", 1, &deciding).into(),
-            intake: pool("intake", config.intake_connections, &deciding).into(),
-            agenda: pool("agenda", config.agenda_connections, &deciding).into(),
+            commands: deciding("commands", 1),
+            intake: deciding("intake", config.intake_connections),
+            agenda: deciding("agenda", config.agenda_connections),
             // The relay sets what its sessions need by itself.
-            relay: pool("relay", config.relay_connections, &options),
+            relay: pool(PgPoolOptions::new(), "relay", config.relay_connections),
         })
     }
 
@@ -84,13 +84,24 @@ impl Pools {
 
 /// How to connect, as `database.url` says.
 pub(super) fn connect_options(config: &Database) -> Result<PgConnectOptions, Error> {
-    PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)
+    let options = PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)?;
+    // Set like everything else once the session is open; poolers refuse connections that ask for it.
+    Ok(options.extra_float_digits(None))
+}
+
+/// A session for a purpose.
+pub(super) async fn open(options: &PgConnectOptions, purpose: Purpose) -> Result<PgConnection, Error> {
+    let connected = async {
+        let mut conn = PgConnection::connect_with(options).await?;
+        session::prepare(&mut conn, purpose).await?;
+        Ok(conn)
+    };
+    connected.await.map_err(|source| Error::Database { doing: "connecting to the database", source })
 }
 
 /// A connection of its own.
 pub(super) async fn connect(config: &Config) -> Result<PgConnection, Error> {
-    let conn = PgConnection::connect_with(&connect_options(&config.database)?).await;
-    conn.map_err(|source| Error::Database { doing: "connecting to the database", source })
+    open(&connect_options(&config.database)?, Purpose::Any).await
 }
 
 /// How the relay works.

@@ -25,9 +25,10 @@ use crate::{parking, telemetry, topics};
 /// How often recorded histograms are put in their buckets; what waits for it is held in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The checks of `/readyz`.
-const CHECKS: [&str; 8] = ["database", "migrated", "topics", "schemas", "relay", "history", "agenda", "intake"];
+const CHECKS: [&str; 9] = ["database", "migrated", "rights", "topics", "schemas", "relay", "history", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
-const STAGES: [&[&str]; 3] = [&["http", "intake", "parking", "agenda"], &["commands"], &["relay", "upkeep", "database"]];
+const STAGES: [&[&str]; 3] =
+    [&["http", "intake", "parking", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
 
 /// A listener with its address told.
 #[derive(Debug)]
@@ -187,9 +188,9 @@ async fn start<P: Participant, E: Effects<P>>(
     routes: &OnceLock<Router>,
 ) -> Result<(), Error> {
     let patience = Patience { checks, limit: None };
-    migrate::tables(&patience, &service.migrations, config, missing).await?;
+    migrate::tables::<P>(&patience, &service.migrations, config, missing).await?;
     own::enter::<P>(&patience, config, &service.mappings).await?;
-    let codec = Codec::new(&config.registry.url, pools.intake.clone()).writing(service.written);
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(service.written);
     migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
 
     // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
@@ -200,9 +201,22 @@ async fn start<P: Participant, E: Effects<P>>(
         stop.run_until_cancelled_owned(watched.watch()).await;
         Ok(())
     });
+    let refreshed = codec.clone();
+    tasks.spawn("schemas", async move |stop: CancellationToken| {
+        refreshed.keep_fresh(&stop).await;
+        stop.cancelled().await; // a codec without a registry has nothing to ask
+        Ok(())
+    });
+    let kept = codec.clone();
+    checks.ask("schemas", false, move || Some(kept.troubles()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
 
     let (relay, poke) = parts::relay::<P>(config, pools);
     let (status, history) = (relay.status(), relay.history());
+    let (room, upkeep) = (relay.status(), relay.status());
+    checks.ask("outbox", true, move || {
+        (room.room() <= 0).then(|| "no partition of the outbox has room for another row".to_owned())
+    });
+    checks.ask("upkeep", false, move || upkeep.upkeep());
     let probed = Arc::clone(&status);
     checks.ask("relay", true, move || probed.role().trouble());
     tasks.spawn("relay", async move |stop| relay.run(stop).await.map_err(Error::Relay));

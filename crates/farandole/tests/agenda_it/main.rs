@@ -10,6 +10,7 @@ mod deadlines;
 mod effects;
 mod handlers;
 mod healing;
+mod isolation;
 mod members;
 mod parked;
 mod positions;

@@ -9,6 +9,8 @@ use farandole::{
 use serde::{Deserialize, Serialize};
 use stage::Stage;
 
+mod registry;
+
 const NAME: &str = "codec.it.Paid";
 const V1: &str = r#"{"type": "record", "name": "Paid", "namespace": "codec.it", "fields": [
     {"name": "order", "type": "string"}, {"name": "amount", "type": "long"}]}"#;

@@ -2,6 +2,7 @@
 
 mod history;
 mod markers;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

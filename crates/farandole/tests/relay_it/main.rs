@@ -10,5 +10,6 @@ mod partitions;
 mod rounds;
 mod step_histories;
 mod steps;
+mod surroundings;
 mod wire;
 mod world;
