@@ -23,7 +23,8 @@ fn name(record: &Record) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         return None;
     }
     let (source, id) = (record.header("ce_source")?, record.header("ce_id")?);
-    (!id.is_empty()).then(|| (parking::name(source.as_bytes()), parking::name(id.as_bytes())))
+    // Who names no source may be anybody, and numbers as others do.
+    (!id.is_empty() && !source.is_empty()).then(|| (parking::name(source.as_bytes()), parking::name(id.as_bytes())))
 }
 
 /// Whether each of `records` is to be applied by `reader`: no foreign one that was before. Remembers those that are.
