@@ -46,6 +46,8 @@ impl Check {
 pub struct Audit {
     pub facts: Facts,
     pub checks: Vec<Check>,
+    /// Where records are that aren't the shop's.
+    pub strays: Vec<String>,
 }
 
 impl Audit {
@@ -60,10 +62,16 @@ impl Audit {
 /// # Errors
 /// When it can't be read.
 pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
-    audit_with(shop, account, |_| {}).await
+    let mut audit = audit_with(shop, account, |_| {}).await?;
+    let mut alone = Check::new("no record is another's");
+    alone.checked = usize::try_from(audit.facts.events).unwrap_or(usize::MAX);
+    std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
+    audit.checks.push(alone);
+    Ok(audit)
 }
 
-/// As [`audit`]; `see` is shown every record that a consumer would apply, partition by partition in order.
+/// As [`audit`], but for records that aren't the shop's: those are told of. `see` is shown every record that a consumer would apply,
+/// partition by partition in order.
 ///
 /// # Errors
 /// When it can't be read.
@@ -71,13 +79,15 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
     let codec = farandole::Codec::new(&shop.parts.registry, shop.orders_pool().await?);
     codec.know(<topics::Event as farandole::Message>::TYPES)?;
     let mut facts = Facts::default();
-    let mut faults = Vec::new();
+    let (mut faults, mut strays) = (Vec::new(), Vec::new());
     for topic in SERVICES {
         let each = |record: &Record, at, event| {
             see(record);
             facts.add(at, event);
         };
-        faults.extend(topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, each).await?);
+        let wrong = topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, each).await?;
+        faults.extend(wrong.faults);
+        strays.extend(wrong.strays);
     }
     let held = tables::read(shop).await?;
     let open = tables::open_matters(shop).await?;
@@ -101,7 +111,7 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
         one_each(&cards),
         settled(&facts, &cards, &held),
     ];
-    Ok(Audit { facts, checks })
+    Ok(Audit { facts, checks, strays })
 }
 
 /// What a watchdog mends is a fault that would otherwise pass for a pause.

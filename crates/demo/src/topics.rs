@@ -34,44 +34,61 @@ pub struct At {
     pub kind: &'static str,
 }
 
-/// Gives every event of `topic` to `each`, and says what is wrong with its chains.
+/// What is wrong with a topic.
+#[derive(Debug, Default)]
+pub struct Wrong {
+    /// With its chains and its events.
+    pub faults: Vec<String>,
+    /// Records that aren't the service's, or can't be told to be.
+    pub strays: Vec<String>,
+}
+
+/// Gives every event of `topic` to `each`, and says what is wrong with it.
 pub async fn read(
     bootstrap: &str,
     prefix: &str,
     service: &'static str,
     codec: &Codec,
     mut each: impl FnMut(&Record, At, Event),
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Wrong> {
     let topic = &format!("{prefix}{service}");
     // Held at once: an audit is for a demo's thousands of orders.
     let (kafka, name) = (ClientConfig::new().set("bootstrap.servers", bootstrap).clone(), topic.clone());
     let read = move || Client::new(&kafka, View::Committed)?.records(&name);
     let records = tokio::task::spawn_blocking(read).await.context("reading ended early")??;
     let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
-    let mut faults = Vec::new();
+    let source = format!("/farandole/{service}");
+    let mut wrong = Wrong::default();
     for record in records {
         let place = format!("{topic}/{}@{}", record.partition, record.offset);
         match record.link() {
+            Ok(Some((other, _))) if other != source => {
+                wrong.strays.push(format!("{place}: {other} wrote it"));
+                continue;
+            }
             Ok(Some((_, link))) => match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
                 Verdict::Apply => {
                     heads.insert(record.partition, Head { place: link.place, previous: link.previous });
                 }
                 // The same number again is what a crashed relay leaves behind; consumers drop it, and so does the audit.
                 Verdict::Drop => continue,
-                verdict => faults.push(format!("{place}: the chain is broken ({verdict:?})")),
+                verdict => wrong.faults.push(format!("{place}: the chain is broken ({verdict:?})")),
             },
             Ok(None) => {
-                faults.push(format!("{place}: no farandole header"));
+                wrong.strays.push(format!("{place}: no farandole header"));
                 continue;
             }
-            Err(fault) => faults.push(format!("{place}: {fault}")),
+            Err(fault) => {
+                wrong.strays.push(format!("{place}: {fault}"));
+                continue;
+            }
         }
         match event(codec, &record).await {
             Ok(event) => each(&record, at(service, &record, &event), event),
-            Err(error) => faults.push(format!("{place}: {error:#}")),
+            Err(error) => wrong.faults.push(format!("{place}: {error:#}")),
         }
     }
-    Ok(faults)
+    Ok(wrong)
 }
 
 async fn event(codec: &Codec, record: &Record) -> anyhow::Result<Event> {

@@ -85,8 +85,10 @@ impl Link {
         }
         let malformed = |field, fault| Malformed { field, fault, header: header.chars().take(200).collect() };
         let there = |name, field: Option<&'a str>| field.ok_or_else(|| malformed(name, "missing"));
+        // Digits alone: `parse` takes a sign as well, which no checker that was written from the documents does.
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         let number = |name, text: &str| match text.parse::<i64>() {
-            Ok(n) if (0..=FURTHEST).contains(&n) => Ok(n),
+            Ok(n) if n <= FURTHEST && digits(text) => Ok(n),
             _ => Err(malformed(name, "no number")),
         };
         let place = Place { lineage: number("l", there("l", l)?)?, number: number("n", there("n", n)?)? };
@@ -97,10 +99,12 @@ impl Link {
                 Some(Place { lineage: number("p", lineage)?, number: number("p", n)? })
             }
         };
-        let correlation = Uuid::parse_str(there("k", k)?).map_err(|_| malformed("k", "no uuid"))?;
+        // With its hyphens, which make 36 characters; `parse_str` takes other forms too.
+        let correlation = Uuid::parse_str(there("k", k)?).ok().filter(|_| k.is_some_and(|k| k.len() == 36));
+        let correlation = correlation.ok_or_else(|| malformed("k", "no uuid"))?;
         let (i, n) = there("i", i)?.split_once('/').ok_or_else(|| malformed("i", "no fraction"))?;
         let of = match (i.parse(), n.parse()) {
-            (Ok(i), Ok(n)) if 1 <= i && i <= n => (i, n),
+            (Ok(a), Ok(b)) if 1 <= a && a <= b && digits(i) && digits(n) => (a, b),
             _ => return Err(malformed("i", "no fraction")),
         };
         Ok(Self { place, previous, cause: unescape(there("c", c)?), correlation, of, command: cmd.map(str::to_owned) })
@@ -127,7 +131,7 @@ pub fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find('%') {
         out.push_str(&rest[..at]);
-        match rest.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii) {
+        match hex(rest.get(at + 1..at + 3)).filter(u8::is_ascii) {
             Some(byte) => {
                 out.push(char::from(byte));
                 rest = &rest[at + 3..];
@@ -140,6 +144,12 @@ pub fn unescape(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Two hexadecimal digits; `from_str_radix` takes a sign too.
+fn hex(digits: Option<&str>) -> Option<u8> {
+    let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 /// What the chain rule says of a record.
@@ -246,6 +256,10 @@ mod tests {
             (String::new(), "l"),
             (format!("l=x;n=1;p=-;c=x;k={k};i=1/1"), "l"),
             (format!("l=1;n=-4;p=-;c=x;k={k};i=1/1"), "n"),
+            (format!("l=1;n=+4;p=-;c=x;k={k};i=1/1"), "n"),
+            (format!("l=1;n=1;p=1:+1;c=x;k={k};i=1/1"), "p"),
+            (format!("l=1;n=1;p=-;c=x;k={};i=1/1", k.simple()), "k"),
+            (format!("l=1;n=1;p=-;c=x;k={k};i=+1/1"), "i"),
             (format!("l=1;n=99999999999999999999;p=-;c=x;k={k};i=1/1"), "n"),
             (format!("l=1;n=1;p=7;c=x;k={k};i=1/1"), "p"),
             ("l=1;n=1;p=-;c=x;k=no;i=1/1".to_owned(), "k"),
@@ -258,8 +272,9 @@ mod tests {
 
     #[test]
     fn escapes_come_back() {
-        for text in ["", "plain", "a;b%c,d", "%", "%4", "%zz", "ü;%ü", "%25%3B"] {
+        for text in ["", "plain", "a;b%c,d", "%", "%4", "%zz", "%+1", "ü;%ü", "%25%3B"] {
             assert_eq!(unescape(&escape(text)), text);
         }
+        assert_eq!(unescape("%+1%3B"), "%+1;", "a sign is no digit");
     }
 }

@@ -12,6 +12,7 @@ mod fields;
 mod layers;
 mod per_topic;
 mod print;
+pub(crate) mod properties;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ section! {
     Kafka {
         /// Brokers to begin with, `host:port,host:port`.
         bootstrap: String = "127.0.0.1:9092".to_owned(),
-        /// Further properties of the client (librdkafka's names): TLS, SASL.
+        /// Further properties of the clients (librdkafka's names): TLS, SASL. Those that guarantees rest on are refused.
         properties: BTreeMap<String, String> = BTreeMap::new(),
     }
 }
@@ -404,6 +405,7 @@ impl Config {
                 "`database.url` is not set; set FARANDOLE_DATABASE_URL=postgres://user:password@host:5432/database".to_owned(),
             );
         }
+        wrong.extend(properties::refused(&self.kafka.properties));
         if self.agenda.lease <= self.agenda.timeout {
             wrong.push("`agenda.lease` must be longer than `agenda.timeout`, or an effect that runs is claimed twice".to_owned());
         }

@@ -63,7 +63,7 @@ const TOOL: &str = "farandole";
 pub struct Config {
     /// Brokers, `host:port,…`.
     pub bootstrap: String,
-    /// Further properties of the Kafka client: TLS, SASL.
+    /// Further properties of the Kafka client: TLS, SASL. Those that guarantees rest on are refused.
     pub properties: BTreeMap<String, String>,
     /// Consumer group.
     pub group: String,
@@ -133,6 +133,9 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A property that isn't the user's to set; says which, and why.
+    #[error("{0}")]
+    Property(String),
     /// The consumer's thread ended.
     #[error("the consumer's thread ended: {0}")]
     Thread(String),

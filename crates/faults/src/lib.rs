@@ -1,9 +1,9 @@
 //! Breaks a running system on purpose, and audits what it holds afterwards.
 //!
 //! A [plan](plan::plan) is drawn from a seed: processes killed and paused, servers taken away, connections cut, frozen, slowed, their
-//! answers lost, replicas added and removed. [`run`] puts load on the system, carries the plan out, measures after each fault how
-//! long the system takes to do a whole piece of work again, lets it come to rest and audits it. The same seed gives the same plan;
-//! what happens in between is as the machine has it.
+//! answers lost, replicas added and removed; and of what surrounds a system what its subjects know ([`Harm`]). [`run`] puts load on the
+//! system, carries the plan out, measures after each fault how long the system takes to do a whole piece of work again, lets it come to
+//! rest and audits it. The same seed gives the same plan; what happens in between is as the machine has it.
 //!
 //! The shop is one such system: [`shop::Shop`]. To break your own, implement [`System`]: the [targets](Target) are processes that are
 //! started here ([`Process`]), proxies between them and what they need ([`Door`]), parts of a stage ([`Part`]) or whatever else

@@ -21,7 +21,8 @@ The table goes to standard output, progress to standard error. The last line is 
 Exit codes: 0 nothing was violated, 1 something was or the run could not go on, 2 wrong usage, 130 stopped by a signal";
 
 /// Puts load on the shop while processes are killed and paused, connections cut, frozen and slowed, brokers, PostgreSQL, registry and
-/// acquirer taken away; then lets everything recover and audits topics, databases and the acquirer's books
+/// acquirer taken away; while strangers write into its topics, databases are set back or take no writes, the registry refuses and
+/// forgets, and the acquirer answers absurdly; then lets everything recover and audits topics, databases and the acquirer's books
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {

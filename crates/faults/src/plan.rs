@@ -3,6 +3,8 @@
 //! Faults come in **bouts**: one to three begin within seconds of each other and may overlap; then nothing happens until the system
 //! has had time to recover. Targets and harms are dealt from a shuffled deck, so that each pair comes up before any comes up again.
 //!
+//! A fault that an operator has to mend is alone in its bout.
+//!
 //! **Invariant:** of a [group](Shape::group) only one member is harmed at a time, and [`REST`] passes before the next: of three
 //! brokers, two are always there and in sync.
 
@@ -42,6 +44,21 @@ pub enum Harm {
     Join,
     /// One replica more, which is killed with -9 at the end.
     JoinAndDie,
+    /// Killed with -9; while it is away records of others are written as the last of its topics' partitions.
+    Strays,
+    /// Killed with -9; while it is away transactions end its topics' partitions, committed and aborted, with markers that take offsets.
+    Markers,
+    /// Its database is set back to a copy that is as old as this fault is long, and lies within the relay's lease: what it decided since
+    /// is in its topic and unknown to it. It must refuse; then an operator heals it.
+    SetBack,
+    /// PostgreSQL takes connections and no writes: as a standby, or by its configuration, in sessions that were open before as well.
+    ReadOnly,
+    /// The registry refuses one schema, which records name that nobody can read; all else must go on meanwhile.
+    RefuseOne,
+    /// The registry is killed and comes back without what it held; then all services are killed and start again.
+    LoseAll,
+    /// Half of the commands are answered as no provider should: with a gateway's page, somebody else's answer, nonsense, half an answer.
+    Absurd,
 }
 
 impl Harm {
@@ -54,7 +71,22 @@ impl Harm {
             Self::Forget => (0.5, 2.0),
             Self::Slow => (3.0, 10.0),
             Self::Join | Self::JoinAndDie => (6.0, 14.0),
+            Self::Strays | Self::Markers => (0.2, 2.0),
+            Self::SetBack => (1.0, 4.0),
+            Self::ReadOnly => (1.0, 8.0),
+            Self::RefuseOne | Self::Absurd => (4.0, 12.0),
+            Self::LoseAll => (0.2, 3.0),
         }
+    }
+
+    /// Whether nothing else may go wrong meanwhile: an operator is at work, who waits until the rest is well.
+    fn alone(self) -> bool {
+        matches!(self, Self::SetBack | Self::LoseAll)
+    }
+
+    /// Whether it is trouble with one thing among many, while which everything else has to go on.
+    pub(crate) fn spares_the_rest(self) -> bool {
+        self == Self::RefuseOne
     }
 }
 
@@ -72,6 +104,13 @@ impl std::fmt::Display for Harm {
             Self::Slow => "connections slow",
             Self::Join => "joins, stops",
             Self::JoinAndDie => "joins, killed",
+            Self::Strays => "killed, strays",
+            Self::Markers => "killed, markers",
+            Self::SetBack => "database set back",
+            Self::ReadOnly => "read-only",
+            Self::RefuseOne => "one schema refused",
+            Self::LoseAll => "contents lost",
+            Self::Absurd => "absurd answers",
         })
     }
 }
@@ -152,6 +191,7 @@ pub fn plan(seed: u64, duration: Duration, targets: &[Shape]) -> Vec<Fault> {
             let length = length.min(left - offset);
             faults.push(Fault { bout, target: target.name.clone(), harm, at: seconds(from + offset), length: seconds(length) });
             if let Some(spare) = spare(targets, &faults, &target.name)
+                && !harm.alone()
                 && draw.below(2) == 0
             {
                 let harm = spare.harms[draw.below(spare.harms.len() as u64) as usize % spare.harms.len()];
@@ -195,7 +235,9 @@ impl<'a> Deck<'a> {
                 cards.append(&mut self.cards);
                 self.cards = cards;
             }
-            let fits = |card: &(usize, Harm)| self.fits(card.0, under_way);
+            let with_others = !under_way.iter().any(|fault| fault.harm.alone());
+            let fits =
+                |card: &(usize, Harm)| with_others && (under_way.is_empty() || !card.1.alone()) && self.fits(card.0, under_way);
             if let Some(at) = self.cards.iter().rposition(fits) {
                 let (target, harm) = self.cards.remove(at);
                 return Some((&self.targets[target], harm));
@@ -259,7 +301,7 @@ mod tests {
     fn targets() -> Vec<Shape> {
         let broker = |name: &str| Shape::new(name, &[Harm::Kill, Harm::Stop, Harm::Pause]).group("kafka");
         vec![
-            Shape::new("orders", &[Harm::Kill, Harm::Pause]),
+            Shape::new("orders", &[Harm::Kill, Harm::Pause, Harm::SetBack]),
             Shape::new("orders-2", &[Harm::Join, Harm::JoinAndDie]).spare_of("orders"),
             broker("kafka-1"),
             broker("kafka-2"),
@@ -301,6 +343,17 @@ mod tests {
                     prop_assert!(a.target != b.target || !overlap(a, b, Duration::ZERO), "{a:?} {b:?}");
                     prop_assert!(!kafka(a) || !kafka(b) || !overlap(a, b, REST), "{a:?} {b:?}");
                 }
+            }
+        }
+
+        /// An operator who heals isn't disturbed.
+        #[test]
+        fn what_wants_an_operator_is_alone(seed: u64) {
+            let plan = of(seed, 900);
+            let alone = |fault: &&Fault| fault.harm.alone();
+            prop_assert!(plan.iter().any(|fault| fault.harm.alone()));
+            for fault in plan.iter().filter(alone) {
+                prop_assert_eq!(plan.iter().filter(|other| other.bout == fault.bout).count(), 1);
             }
         }
 

@@ -117,7 +117,12 @@ async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Durati
     if let Err(error) = apart(&target.subject, move |subject| subject.strike(harm)).await {
         trouble = Some(format!("can't be begun: {error:#}"));
     }
-    tokio::time::sleep(fault.length).await;
+    let until = tokio::time::Instant::now() + fault.length;
+    // Trouble with one thing lasts until others have shown that it doesn't stop them.
+    if harm.spares_the_rest() && tokio::time::timeout(longer + RECOVERY, system.probe()).await.is_err() {
+        trouble = Some("everything else stood while it lasted".to_owned());
+    }
+    tokio::time::sleep_until(until).await;
     let ended = Instant::now();
     let length = began.elapsed() - at;
     if let Err(error) = apart(&target.subject, move |subject| subject.mend(harm)).await {

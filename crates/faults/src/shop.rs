@@ -1,17 +1,20 @@
 //! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, and of each service one replica that runs and one
 //! that joins at times, everything connected through proxies.
-//!
-//! The registry is paused and cut off but not restarted: the stage's keeps its schemas in memory, and one that forgets them and gives
-//! their ids to others is not a fault that a system behind it can survive.
 
 mod audit;
+mod backup;
 mod ledger;
 mod load;
 mod outbox;
+mod registry;
+mod replica;
+mod servers;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -27,7 +30,10 @@ use crate::plan::{Harm, Shape};
 use crate::proxy::Door;
 use crate::run::System;
 use crate::target::{Part, Process, Subject, Target};
+use backup::Backup;
 use load::Load;
+use replica::Replica;
+use strays::Strays;
 
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
 const READY: Duration = Duration::from_secs(90);
@@ -41,10 +47,13 @@ const ACQUIRER: &str = r#"{"jitter_ms": 20, "fail_rate": 0.01, "fail_after_rate"
 const BROKERS: u8 = 3;
 
 const ON_DOORS: [Harm; 5] = [Harm::Cut, Harm::Freeze, Harm::LoseAnswers, Harm::Forget, Harm::Slow];
-const ON_SERVICES: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
+const ON_SERVICES: [Harm; 6] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Strays, Harm::Markers, Harm::SetBack];
+const ON_ACQUIRER: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Absurd];
 const ON_SPARES: [Harm; 2] = [Harm::Join, Harm::JoinAndDie];
 const ON_SERVERS: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
-const ON_POSTGRES: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Abort, Harm::Pause];
+const ON_POSTGRES: [Harm; 5] = [Harm::Kill, Harm::Stop, Harm::Abort, Harm::Pause, Harm::ReadOnly];
+/// What inventory and payments hear from orders.
+const HEARD: &str = "farandole.orders.OrderPlaced";
 
 /// The running shop. Dropping it kills everything that it started.
 pub struct Shop {
@@ -55,6 +64,10 @@ pub struct Shop {
     direct: demo::shop::Shop,
     stage: Arc<Stage>,
     folder: PathBuf,
+    strays: Arc<Strays>,
+    registry: Arc<registry::Server>,
+    /// Services whose database was set back.
+    restored: BTreeMap<&'static str, Arc<AtomicBool>>,
 }
 
 /// The proxies, before anything is behind them.
@@ -121,6 +134,28 @@ fn authority(url: &str) -> &str {
     authority.rsplit('@').next().unwrap_or(authority)
 }
 
+/// Puts a subject under its name among the targets.
+fn harm(targets: &mut Vec<Target>, name: &str, subject: Arc<dyn Subject>) {
+    let shape = Shop::shapes().into_iter().find(|shape| shape.name == name);
+    targets.extend(shape.map(|shape| Target::new(shape, subject)));
+}
+
+/// Brokers, PostgreSQL, and the ways to them and to the services.
+fn servers(targets: &mut Vec<Target>, doors: &Doors, stage: &Arc<Stage>) {
+    let postgres = servers::Postgres { stage: Arc::clone(stage), part: Part::new(stage, "postgres"), times: AtomicU32::new(0) };
+    harm(targets, "postgres", Arc::new(postgres));
+    for (n, door) in (1..).zip(&doors.kafka) {
+        harm(targets, &broker(n), Arc::new(Part::new(stage, &broker(n))));
+        harm(targets, &format!("services/{}", broker(n)), Arc::<Door>::clone(door));
+    }
+    for (service, door) in &doors.postgres {
+        harm(targets, &format!("{service}/postgres"), Arc::<Door>::clone(door));
+    }
+    harm(targets, "payments/acquirer", Arc::<Door>::clone(&doors.acquirer));
+    harm(targets, "clients/orders", Arc::<Door>::clone(&doors.orders));
+    harm(targets, "clients/inventory", Arc::<Door>::clone(&doors.inventory));
+}
+
 impl Shop {
     /// Starts a stage and the shop on it; `rate` orders a second will be placed, drawn from `seed`.
     ///
@@ -152,57 +187,81 @@ impl Shop {
         doors.acquirer.lead_to([format!("127.0.0.1:{acquirer}")]);
 
         let load = Load::new(seed, rate, &doors.orders.address(), &doors.inventory.address())?;
-        let mut shop = Self { targets: Vec::new(), processes: Vec::new(), load, direct, stage, folder };
-        shop.add_servers(&doors);
+        let shim = registry::Shim::open(authority(stage.registry()), &load.client).await?;
+        doors.registry.lead_to([shim.address.clone()]);
+        let strays = Arc::new(Strays::new(stage.kafka(), seed));
+        let way = registry::Way {
+            door: Arc::clone(&doors.registry),
+            shim,
+            strays: Arc::clone(&strays),
+            topic: "orders".to_owned(),
+            kind: HEARD,
+            next: registry::Way::first(),
+        };
+        let mut targets = Vec::new();
+        servers(&mut targets, &doors, &stage);
+        harm(&mut targets, "services/registry", Arc::new(way));
         let (command, _) = seen.acquirer_command(acquirer)?;
-        shop.add("acquirer", command.env([("ACQUIRER_FAULTS", ACQUIRER)])).start()?;
-        let mut addresses = Vec::new();
+        let mut processes = vec![Arc::new(Process::new(command.env([("ACQUIRER_FAULTS", ACQUIRER)])))];
+        processes[0].start()?;
+        let acquirer = servers::Acquirer {
+            process: Arc::clone(&processes[0]),
+            url: direct.url("acquirer"),
+            client: load.client.clone(),
+            faults: serde_json::from_str(ACQUIRER).context("reading the acquirer's usual faults")?,
+        };
+        harm(&mut targets, "acquirer", Arc::new(acquirer));
+        let (mut addresses, mut services, mut restored) = (Vec::new(), Vec::new(), BTreeMap::new());
         for service in SERVICES {
             let ports = [port(&mut taken)?, port(&mut taken)?];
             let at = ports.map(|port| format!("127.0.0.1:{port}"));
-            match service {
-                "orders" => doors.orders.lead_to(at.clone()),
-                "inventory" => doors.inventory.lead_to(at.clone()),
-                _ => {}
+            let door = match service {
+                "orders" => Some(&doors.orders),
+                "inventory" => Some(&doors.inventory),
+                _ => None,
+            };
+            if let Some(door) = door {
+                door.lead_to(at.clone());
             }
-            shop.add(service, seen.command(service, service, ports[0])?).start()?;
-            shop.add(&spare(service), seen.command(service, &spare(service), ports[1])?);
+            let process = Arc::new(Process::new(seen.command(service, service, ports[0])?));
+            let second = Arc::new(Process::new(seen.command(service, &spare(service), ports[1])?));
+            let heal = Command::new(format!("{service} heal"), direct.bin(service)).args(["heal", "--execute"]);
+            let backup = Backup {
+                service,
+                admin: stage.postgres().to_owned(),
+                database: direct.parts.databases.get(service).context("each service has a database")?.clone(),
+                brokers: stage.kafka().to_owned(),
+                topic: service.to_owned(),
+                door: door.cloned(),
+                replicas: vec![Arc::clone(&process), Arc::clone(&second)],
+                address: at[0].clone(),
+                heal: heal.env(direct.env(service, 0)?).log(folder.join(format!("{service}-heal.log"))),
+                client: load.client.clone(),
+                restored: Arc::clone(restored.entry(service).or_default()),
+            };
+            let topics = [service.to_owned(), format!("{service}.journal")];
+            let replica = Replica { process: Arc::clone(&process), strays: Arc::clone(&strays), topics, backup };
+            harm(&mut targets, service, Arc::new(replica));
+            harm(&mut targets, &spare(service), Arc::<Process>::clone(&second));
+            process.start()?;
+            services.push(Arc::clone(&process));
+            processes.extend([process, second]);
             addresses.push((service, at[0].clone()));
         }
+        let registry = Arc::new(registry::Server {
+            part: Part::new(&stage, "registry"),
+            url: stage.registry().to_owned(),
+            client: load.client.clone(),
+            services,
+            losses: AtomicI32::new(0),
+        });
+        harm(&mut targets, "registry", Arc::<registry::Server>::clone(&registry));
+        let shop = Self { targets, processes, load, direct, stage, folder, strays, registry, restored };
         for (service, address) in addresses {
             shop.ready(service, &address).await?;
         }
         eprintln!("faults: the shop is ready; its logs are in {}", shop.folder.display());
         Ok(shop)
-    }
-
-    /// Puts a subject under its name among the targets.
-    fn harm(&mut self, name: &str, subject: Arc<dyn Subject>) {
-        let shape = Self::shapes().into_iter().find(|shape| shape.name == name);
-        self.targets.extend(shape.map(|shape| Target::new(shape, subject)));
-    }
-
-    fn add(&mut self, name: &str, command: Command) -> Arc<Process> {
-        let process = Arc::new(Process::new(command));
-        self.harm(name, Arc::<Process>::clone(&process));
-        self.processes.push(Arc::clone(&process));
-        process
-    }
-
-    fn add_servers(&mut self, doors: &Doors) {
-        for name in (1..=doors.kafka.len()).map(broker).chain(["postgres".to_owned(), "registry".to_owned()]) {
-            self.harm(&name, Arc::new(Part::new(&self.stage, &name)));
-        }
-        for (n, door) in (1..).zip(&doors.kafka) {
-            self.harm(&format!("services/{}", broker(n)), Arc::<Door>::clone(door));
-        }
-        for (service, door) in &doors.postgres {
-            self.harm(&format!("{service}/postgres"), Arc::<Door>::clone(door));
-        }
-        self.harm("services/registry", Arc::<Door>::clone(&doors.registry));
-        self.harm("payments/acquirer", Arc::<Door>::clone(&doors.acquirer));
-        self.harm("clients/orders", Arc::<Door>::clone(&doors.orders));
-        self.harm("clients/inventory", Arc::<Door>::clone(&doors.inventory));
     }
 
     async fn ready(&self, service: &str, address: &str) -> anyhow::Result<()> {
@@ -233,7 +292,7 @@ impl Shop {
     /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop.
     pub fn shapes() -> Vec<Shape> {
         let shape = |name: String, harms: &[Harm]| Shape::new(name, harms);
-        let mut all = vec![shape("acquirer".into(), &ON_SERVICES), shape("postgres".into(), &ON_POSTGRES)];
+        let mut all = vec![shape("acquirer".into(), &ON_ACQUIRER), shape("postgres".into(), &ON_POSTGRES)];
         for service in SERVICES {
             all.push(shape(service.into(), &ON_SERVICES));
             all.push(shape(spare(service), &ON_SPARES).spare_of(service));
@@ -244,8 +303,8 @@ impl Shop {
             all.push(shape(broker(n), &ON_SERVERS).group("kafka"));
             all.push(shape(format!("services/{}", broker(n)), &ON_DOORS).group("kafka"));
         }
-        all.push(shape("registry".into(), &[Harm::Pause]));
-        all.push(shape("services/registry".into(), &[Harm::Cut, Harm::Freeze]));
+        all.push(shape("registry".into(), &[Harm::Pause, Harm::LoseAll]));
+        all.push(shape("services/registry".into(), &[Harm::Cut, Harm::Freeze, Harm::RefuseOne]));
         all.push(shape("payments/acquirer".into(), &ON_DOORS));
         all.push(shape("clients/orders".into(), &ON_DOORS));
         all.push(shape("clients/inventory".into(), &[Harm::Cut, Harm::LoseAnswers]));
@@ -282,7 +341,7 @@ impl System for Shop {
     }
 
     async fn audit(&self) -> anyhow::Result<Vec<Check>> {
-        audit::settle(&self.direct, &self.load.ledger()).await
+        audit::settle(self, &self.load.ledger()).await
     }
 }
 

@@ -96,6 +96,11 @@ impl Process {
         }
     }
 
+    /// Starts it beside the watch: its end is the caller's to see.
+    pub(crate) fn attempt(&self) -> anyhow::Result<Child> {
+        Ok(self.command.spawn()?)
+    }
+
     /// Its process id, if it runs.
     pub fn pid(&self) -> Option<u32> {
         self.lock().as_ref().filter(|child| child.is_running()).map(Child::pid)

@@ -21,6 +21,8 @@ pub struct Faults {
     pub fail_after_rate: f64,
     /// Part of the commands that are done and get no answer for `hang_ms`.
     pub timeout_rate: f64,
+    /// Part of the commands that are answered absurdly, done or not: see [`Absurdity`].
+    pub absurd_rate: f64,
     /// How long an unanswered command hangs, before a 504.
     pub hang_ms: u64,
     /// Every new authorisation is declined.
@@ -44,6 +46,33 @@ pub struct Fate {
     pub fail: bool,
     pub fail_after: bool,
     pub hang: Option<Duration>,
+    /// And whether the command is done before.
+    pub absurd: Option<(Absurdity, bool)>,
+}
+
+/// What no acquirer should answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absurdity {
+    /// 503, and to come again in more years than there are. Nothing is ever done: a 503 of ours says so.
+    ComeAgainNever,
+    /// A gateway's page under one of several statuses, 408 among them.
+    Gateway(usize),
+    /// 200 with a page.
+    Page,
+    /// 201 with JSON that means nothing.
+    Nonsense,
+    /// 200 with nothing.
+    Empty,
+    /// To another path of this server, which answers 200.
+    Redirect,
+    /// To a server that isn't there.
+    Astray,
+    /// 201 with half an answer; then the connection breaks.
+    Truncated,
+    /// 200 with somebody else's authorisation.
+    AnotherOrders,
+    /// 201 with an answer of 64 MiB.
+    Long,
 }
 
 /// The faults in force, and the generator.
@@ -64,11 +93,35 @@ impl Default for Faults {
             fail_rate: 0.0,
             fail_after_rate: 0.0,
             timeout_rate: 0.0,
+            absurd_rate: 0.0,
             hang_ms: 30_000,
             decline_all: false,
             refuse: false,
             seed: 0,
         }
+    }
+}
+
+// === impl Absurdity ===
+
+impl Absurdity {
+    /// By two numbers in [0, 1): which, and whether the command is done.
+    fn drawn(which: f64, done: f64) -> (Self, bool) {
+        // A gateway has eight ways to say no: as likely as all others together.
+        let n = (which * 18.0) as usize;
+        let absurdity = match n {
+            0 => Self::ComeAgainNever,
+            1 => Self::Page,
+            2 => Self::Nonsense,
+            3 => Self::Empty,
+            4 => Self::Redirect,
+            5 => Self::Astray,
+            6 => Self::Truncated,
+            7 => Self::AnotherOrders,
+            8 => Self::Long,
+            _ => Self::Gateway(n),
+        };
+        (absurdity, absurdity != Self::ComeAgainNever && done < 0.5)
     }
 }
 
@@ -96,10 +149,10 @@ impl Switchboard {
         }
     }
 
-    /// Draws four numbers whatever the faults are, so that switching one on leaves the others' sequence as it was.
+    /// Draws seven numbers whatever the faults are, so that switching one on leaves the others' sequence as it was.
     pub fn draw(&self) -> Fate {
         let mut drawing = self.lock();
-        let [jitter, fail, fail_after, hang] = std::array::from_fn(|_| unit(&mut drawing.generator));
+        let [jitter, fail, fail_after, hang, absurd, which, done] = std::array::from_fn(|_| unit(&mut drawing.generator));
         let faults = &drawing.faults;
         Fate {
             refuse: faults.refuse,
@@ -107,6 +160,7 @@ impl Switchboard {
             fail: fail < faults.fail_rate,
             fail_after: fail_after < faults.fail_after_rate,
             hang: (hang < faults.timeout_rate).then(|| Duration::from_millis(faults.hang_ms)),
+            absurd: (absurd < faults.absurd_rate).then(|| Absurdity::drawn(which, done)),
         }
     }
 
@@ -162,6 +216,16 @@ mod tests {
         assert_eq!(fails(1, 0.0), fails(1, 0.0));
         assert_eq!(fails(1, 0.0), fails(1, 1.0));
         assert_ne!(fails(1, 0.0), fails(2, 0.0));
+    }
+
+    /// Each comes up, done and not done; who is told to come again has nothing done.
+    #[test]
+    fn every_absurdity_comes_up() {
+        let drawn = draws(Faults { absurd_rate: 1.0, ..Faults::default() }, 2_000);
+        let seen: std::collections::HashSet<String> = drawn.iter().map(|fate| format!("{:?}", fate.absurd)).collect();
+        assert_eq!(seen.len(), 1 + 2 * (8 + 9), "{seen:?}");
+        assert!(!seen.contains("Some((ComeAgainNever, true))") && !seen.contains("None"));
+        assert!(draws(Faults::default(), 200).iter().all(|fate| fate.absurd.is_none()));
     }
 
     #[test]

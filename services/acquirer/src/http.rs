@@ -3,6 +3,7 @@
 //! Commands and look-ups under `/authorisations` suffer the faults; `/ledger`, `/totals`, `/faults` and `/healthz` are the operator's
 //! side and don't.
 
+mod absurd;
 mod faulty;
 mod fields;
 mod problem;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use stage::Stage;
 
+use crate::chains;
 use crate::kit::{self, Own};
 
 /// As the server's administrator: a copy of a database is made, or put in its place.
@@ -70,4 +71,7 @@ async fn an_operator_heals_a_restored_backup() {
     let more = own.place("11111", 3, "tok_a").await;
     own.until(&more, "confirmed").await;
     assert_eq!(own.stock("11111").await, (9, 6));
+    let reports = chains::whole(&own).await;
+    let lineages: Vec<_> = reports[0]["chains"].as_array().unwrap().iter().map(|chain| chain["lineage"].as_i64()).collect();
+    assert_eq!(lineages, [Some(1), Some(2)], "the new lineage goes on where the old one ended");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use stage::free_port;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::chains;
 use crate::kit;
 
 /// Passes connections on from `port` to `target`, from now on.
@@ -93,6 +94,7 @@ async fn each_service_may_be_killed() {
         }
     }
     kit::eventually("all stock to be counted once", async || (own.stock("11111").await == (1_000, 60)).then_some(())).await;
+    chains::whole(&own).await;
 }
 
 /// An order that isn't confirmed within its deadline is cancelled: its stock is released, and an authorisation that comes

@@ -22,6 +22,7 @@ use super::look;
 use super::queue::queue;
 use super::worker::End;
 use super::{Config, Error, Troubles};
+use crate::config::properties;
 use crate::engine::Processor;
 use crate::record::Record;
 
@@ -49,6 +50,9 @@ pub(super) fn run<P: Processor>(
     runtime: &Handle,
     shutdown: &CancellationToken,
 ) -> Result<Ended, Error> {
+    if let Some(refused) = properties::refused(&config.properties).into_iter().next() {
+        return Err(Error::Property(refused));
+    }
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.bootstrap)
@@ -61,7 +65,6 @@ pub(super) fn run<P: Processor>(
         // Never skip or start over by itself: the position says where to read, and a position that the topic no longer has is
         // an error that somebody must look at.
         .set("auto.offset.reset", "error")
-        .set("partition.assignment.strategy", "cooperative-sticky")
         // A service's memory is bounded by what it fetches ahead: 4 MiB is several batches of every partition.
         .set("queued.max.messages.kbytes", "4096")
         .set("queued.min.messages", "1000")
@@ -73,9 +76,11 @@ pub(super) fn run<P: Processor>(
         .set("topic.metadata.refresh.interval.ms", "5000")
         .set("allow.auto.create.topics", "false")
         .set("reconnect.backoff.max.ms", "2000")
-        .set("statistics.interval.ms", lag::EVERY_MS)
-        .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "2000");
+        .set("statistics.interval.ms", lag::EVERY_MS);
+    if !properties::broker_assigns(&config.properties) {
+        client.set("partition.assignment.strategy", "cooperative-sticky");
+        client.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "2000");
+    }
     if let Some(instance) = &config.instance {
         client.set("group.instance.id", instance);
     }

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use farandole::agenda::Poke;
+use farandole::intake::Intake;
+use tokio_util::sync::CancellationToken;
+
 use crate::parked::{Topic, until};
 use crate::world::World;
 
@@ -19,6 +23,39 @@ fn inputs(count: usize, keys: usize) -> (Vec<(usize, String)>, BTreeMap<String, 
 async fn stories(world: &World) -> BTreeMap<String, String> {
     let rows: Vec<(String, String)> = sqlx::query_as("select key, story from stories").fetch_all(&world.pool).await.unwrap();
     rows.into_iter().collect()
+}
+
+/// With `group.protocol=consumer` brokers say which partitions are whose, and refuse a client that is given settings for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_whose_partitions_the_broker_assigns() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    let (inputs, expected) = inputs(400, 8);
+    let member = || {
+        let mut config = topic.config(20);
+        config.properties.insert("group.protocol".to_owned(), "consumer".to_owned());
+        topic.read_as(&world, config)
+    };
+    let mut members = vec![member()];
+    topic.send(&inputs[..200]).await;
+    members.push(member());
+    topic.send(&inputs[200..]).await;
+    until("everything to be applied", async || stories(&world).await == expected).await;
+    for (member, stop) in members {
+        stop.cancel();
+        member.await.unwrap();
+    }
+    assert_eq!(stories(&world).await, expected);
+}
+
+/// What guarantees rest on isn't a user's to set, in whatever way the intake is configured.
+#[tokio::test]
+async fn a_property_that_would_skip_records_is_refused() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let mut config = topic.config(20);
+    config.properties.insert("auto.offset.reset".to_owned(), "latest".to_owned());
+    let intake = Intake::new(world.engine(&Poke::default()), config);
+    let refused = intake.run(CancellationToken::new()).await.unwrap_err().to_string();
+    assert!(refused.contains("`auto.offset.reset` can't be set"), "{refused}");
 }
 
 /// F24, F25: members join and leave under load. Guard: position and effects are one transaction, and the position's step can be

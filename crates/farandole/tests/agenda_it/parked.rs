@@ -122,7 +122,12 @@ impl Topic {
 
     /// Starts a service's intake; batches of `records` at most.
     pub fn read(&self, world: &World, records: usize) -> (tokio::task::JoinHandle<()>, CancellationToken) {
-        read(Intake::new(world.engine(&Poke::default()), self.config(records)))
+        self.read_as(world, self.config(records))
+    }
+
+    /// The same, configured otherwise.
+    pub fn read_as(&self, world: &World, config: intake::Config) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        read(Intake::new(world.engine(&Poke::default()), config))
     }
 }
 

@@ -161,3 +161,25 @@ fn a_setting_may_differ_from_topic_to_topic() {
         assert!(why.contains(words), "{words} is missing in {why}");
     }
 }
+
+/// Of properties that guarantees rest on, one that changes nothing passes, and one that would is refused with what to do instead.
+#[test]
+fn properties_that_guarantees_rest_on_are_refused() {
+    let check = |name: &str, value: &str| {
+        let mut config = Config::default();
+        config.database.url = "postgres://x@localhost/x".to_owned().into();
+        config.kafka.properties.insert(name.to_owned(), value.to_owned());
+        config.check().map_err(|error| error.to_string())
+    };
+    for (name, value) in
+        [("isolation.level", "read_uncommitted"), ("group.id", "mine"), ("acks", "1"), ("auto.offset.reset", "latest")]
+    {
+        let refused = check(name, value).unwrap_err();
+        assert!(refused.contains(&format!("`{name}` can't be set")), "{refused}");
+    }
+    for (name, value) in
+        [("acks", "all"), ("enable.auto.commit", "FALSE"), ("group.protocol", "consumer"), ("security.protocol", "SSL")]
+    {
+        check(name, value).unwrap();
+    }
+}

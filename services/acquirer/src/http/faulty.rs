@@ -7,9 +7,9 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{Acquirer, Problem};
+use super::{Acquirer, Problem, absurd};
 
-/// Delays, refuses, fails; and after a command is done, keeps silent or says that it failed.
+/// Delays, refuses, fails, answers absurdly; and after a command is done, keeps silent or says that it failed.
 ///
 /// A look-up that is answered wrongly changes nothing, so what comes after the deed befalls commands only.
 pub async fn suffer(State(app): State<Arc<Acquirer>>, request: Request, next: Next) -> Response {
@@ -26,6 +26,12 @@ pub async fn suffer(State(app): State<Arc<Acquirer>>, request: Request, next: Ne
     }
     if fate.fail {
         return failed();
+    }
+    if let Some((absurdity, done)) = fate.absurd.filter(|_| is_command) {
+        if done {
+            next.run(request).await;
+        }
+        return absurd::answer(absurdity, &app).await;
     }
     let response = next.run(request).await;
     if !is_command {

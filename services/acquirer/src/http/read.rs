@@ -82,6 +82,7 @@ pub fn faults(body: &[u8]) -> Result<Faults, Problem> {
         fail_rate: fields.rate("fail_rate"),
         fail_after_rate: fields.rate("fail_after_rate"),
         timeout_rate: fields.rate("timeout_rate"),
+        absurd_rate: fields.rate("absurd_rate"),
         hang_ms: fields.integer_or("hang_ms", 1..=MAX_HANG_MS, Faults::default().hang_ms),
         decline_all: fields.switch("decline_all"),
         refuse: fields.switch("refuse"),

@@ -91,3 +91,51 @@ async fn a_stop_does_not_wait_for_hanging_answers() {
     assert!(start.elapsed() < Duration::from_secs(4));
     assert_eq!(hanging.await.unwrap(), 504);
 }
+
+/// Whatever is answered, what was done under a key is done once, and a caller who asks on finds out what.
+#[tokio::test]
+async fn absurd_answers_are_of_every_kind_and_change_no_book() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let base = running.caller.base.clone();
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    running.caller.authorise("first", order("first")).await;
+    running.caller.faults(json!({ "absurd_rate": 1, "seed": 3 })).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..120 {
+        let request = client.post(format!("{base}/authorisations")).header("Idempotency-Key", "k").json(&order("o-1"));
+        let answer = request.send().await.unwrap();
+        let (status, after) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let size = answer.bytes().await.map_or(-1, |body| i64::try_from(body.len()).unwrap());
+        let size = match size {
+            -1 => "broken",
+            0 => "nothing",
+            1..1_000 => "short",
+            _ => "long",
+        };
+        seen.insert(format!("{status} {size}{}", if after { ", retry-after" } else { "" }));
+    }
+    let expected = [
+        "200 nothing",
+        "200 short",
+        "201 broken",
+        "201 long",
+        "201 short",
+        "303 nothing",
+        "307 nothing",
+        "400 short",
+        "402 short",
+        "403 short",
+        "404 short",
+        "408 short",
+        "409 short",
+        "429 short",
+        "502 short",
+        "503 short, retry-after",
+    ];
+    assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    running.caller.faults(json!({})).await;
+    assert_eq!(running.caller.authorise("k", order("o-1")).await.status, 201);
+    assert_eq!(running.caller.count("o-1").await, 1);
+    running.stop().await;
+}

@@ -36,7 +36,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct Caller {
     client: Client,
-    base: String,
+    pub base: String,
 }
 
 impl Caller {

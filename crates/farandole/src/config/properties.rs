@@ -1,0 +1,42 @@
+//! Which properties of the Kafka clients are a user's to set.
+//!
+//! Most are: TLS, SASL, timeouts. Some are what guarantees rest on, or have a setting of ours; given by hand they would be ignored
+//! without a word, or break what nobody would look for there. They are refused, with what to do instead.
+
+use std::collections::BTreeMap;
+
+/// A property, the one value that changes nothing if there is one, and why no other is taken.
+type Fixed = (&'static str, Option<&'static str>, &'static str);
+
+const FIXED: [Fixed; 14] = [
+    ("bootstrap.servers", None, "it is `kafka.bootstrap`"),
+    ("group.id", None, "it is `intake.group`"),
+    ("group.instance.id", None, "it is `intake.instance`"),
+    ("enable.auto.commit", Some("false"), "positions are kept in the database, in the transaction that applies a record"),
+    ("enable.auto.offset.store", Some("false"), "positions are kept in the database, in the transaction that applies a record"),
+    ("auto.offset.reset", Some("error"), "a position that a topic no longer has must be looked at, and not be skipped"),
+    ("isolation.level", Some("read_committed"), "records of aborted transactions never happened"),
+    ("partition.assignment.strategy", Some("cooperative-sticky"), "partitions come and go one by one"),
+    ("statistics.interval.ms", None, "lag and the watch over quiet partitions are made of the statistics"),
+    ("acks", Some("all"), "what is acknowledged must outlast a broker"),
+    ("enable.idempotence", Some("true"), "a retry would publish twice, or out of order"),
+    ("enable.gapless.guarantee", Some("true"), "nothing may follow a record that was refused"),
+    ("transactional.id", None, "records are published outside Kafka's transactions"),
+    ("delivery.timeout.ms", None, "it is `relay.delivery_timeout`"),
+];
+
+/// What is wrong with these properties, a sentence each.
+pub(crate) fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
+    let fixed = |(name, value): (&String, &String)| {
+        let (_, taken, why) = FIXED.iter().find(|(fixed, _, _)| fixed == name)?;
+        let changes = taken.is_none_or(|taken| !value.eq_ignore_ascii_case(taken));
+        changes.then(|| format!("Kafka property `{name}` can't be set: {why}"))
+    };
+    properties.iter().filter_map(fixed).collect()
+}
+
+/// Whether members of a consumer group are told by the broker what is theirs (KIP-848). Then sessions and the way of assigning are
+/// the broker's, and a client that is given some refuses to start.
+pub(crate) fn broker_assigns(properties: &BTreeMap<String, String>) -> bool {
+    properties.get("group.protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
+}
