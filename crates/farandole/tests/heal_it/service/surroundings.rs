@@ -46,7 +46,7 @@ async fn a_service_with_rights_on_rows_alone() {
     };
     eventually("the next partition", PATIENCE, made).await;
     for i in 0..5 {
-        assert_eq!(shop.ask(&till, &format!("later {i}"), ("k", "tea", 1), false).await.0, 201);
+        assert_eq!(shop.ask(&till, &format!("later-{i}"), ("k", "tea", 1), false).await.0, 201);
     }
     shop.all_counted().await;
     owner.close().await;
