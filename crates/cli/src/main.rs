@@ -136,7 +136,7 @@ struct Whose {
 
 impl From<Kafka> for farandole::config::Kafka {
     fn from(Kafka { bootstrap, properties }: Kafka) -> Self {
-        Self { bootstrap, properties: properties.into_iter().collect(), ..Self::default() }
+        Self { bootstrap, properties: properties.into_iter().collect() }
     }
 }
 

@@ -21,7 +21,7 @@ impl TryFrom<i64> for Timestamp {
     type Error = OutOfRange;
 
     fn try_from(micros: i64) -> Result<Self, OutOfRange> {
-        if micros < Self::MIN.0 || micros > Self::MAX.0 { Err(OutOfRange(micros)) } else { Ok(Self(micros)) }
+        if (Self::MIN.0..=Self::MAX.0).contains(&micros) { Ok(Self(micros)) } else { Err(OutOfRange(micros)) }
     }
 }
 

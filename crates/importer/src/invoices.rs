@@ -167,7 +167,10 @@ mod tests {
         Row { number, invoice: invoice.to_owned(), cancels, customer: Some("1".to_owned()), line }
     }
 
-    fn assembled(rows: impl IntoIterator<Item = Row>) -> (Vec<(String, bool, usize)>, Vec<(&'static str, Vec<u64>)>, u64) {
+    /// Invoices with whether they cancel and their lines, what was turned away with its lines, and rows read.
+    type Assembled = (Vec<(String, bool, usize)>, Vec<(&'static str, Vec<u64>)>, u64);
+
+    fn assembled(rows: impl IntoIterator<Item = Row>) -> Assembled {
         let (mut assembler, mut pieces) = (Assembler::default(), Vec::new());
         rows.into_iter().for_each(|row| assembler.push(row, &mut pieces));
         pieces.extend(assembler.finish());

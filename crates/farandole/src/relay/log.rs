@@ -22,7 +22,6 @@ use crate::step;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a look at the lease gave.
-#[expect(clippy::large_enum_variant, reason = "made once a take-over and taken apart at once")]
 pub(crate) enum Taken {
     /// It is ours: the log at our own step, and the state to go on from.
     Mine(Log, State),

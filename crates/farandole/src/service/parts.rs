@@ -131,7 +131,7 @@ pub(super) struct Deciders<P: Participant, E> {
     pub releases: Arc<Engine<P>>,
 }
 
-/// Intake, agenda and commands.
+/// Intake, agenda and commands, which wake the relay and decide on the history that it has compared.
 pub(super) fn deciders<P: Participant, E: Effects<P>>(
     participant: &Arc<P>,
     effects: E,
@@ -139,8 +139,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     config: &Config,
     mappings: &Mappings,
     pools: &Pools,
-    relay: &relay::Poke,
-    history: &relay::History,
+    (relay, history): (&relay::Poke, &relay::History),
 ) -> Deciders<P, E> {
     let poke = agenda::Poke::default();
     let topic = topics::own(&config.topics.prefix, P::NAME);

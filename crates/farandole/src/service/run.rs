@@ -230,7 +230,7 @@ async fn start<P: Participant, E: Effects<P>>(
 
     let Service { participant, effects, routes: business, mappings, .. } = service;
     let parts::Deciders { commands, runner, intake, agenda, releases } =
-        parts::deciders(&participant, effects, &codec, config, &mappings, pools, &poke, &history);
+        parts::deciders(&participant, effects, &codec, config, &mappings, pools, (&poke, &history));
     tasks.spawn("commands", async move |stop| {
         runner.run(stop).await;
         Ok(())

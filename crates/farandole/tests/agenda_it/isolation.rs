@@ -38,11 +38,11 @@ impl Source<Work<Chronicle>> for Steps {
     }
 }
 
+/// What became of a batch, and at which level it ran.
+type Ran = tokio::task::JoinHandle<(Result<Vec<Verdict>, Error>, String)>;
+
 /// Hears of `what`, over a source that stops before the commit.
-fn hear(
-    engine: Arc<Engine<Chronicle>>,
-    what: &str,
-) -> (Arc<Notify>, Arc<Notify>, tokio::task::JoinHandle<(Result<Vec<Verdict>, Error>, String)>) {
+fn hear(engine: Arc<Engine<Chronicle>>, what: &str) -> (Arc<Notify>, Arc<Notify>, Ran) {
     let (written, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut source = Steps { written: Arc::clone(&written), go_on: Arc::clone(&go_on), level: String::new() };
     let event = Happened { key: "k".to_owned(), what: what.to_owned() };

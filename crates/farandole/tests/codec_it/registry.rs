@@ -110,7 +110,8 @@ async fn replicas_register_at_once() {
                 async move { c.register(&topic, &u).await }
             }),
         );
-        (a.unwrap().unwrap(), b.unwrap().unwrap());
+        a.unwrap().unwrap();
+        b.unwrap().unwrap();
         assert_eq!(first.encode(NAME, &paid1()).unwrap(), second.encode(NAME, &paid1()).unwrap(), "two ids for one schema");
     }
 }
