@@ -4,8 +4,8 @@
 //! event; [`Agenda`] comes back with deadlines that fell due and runs effects, and what comes of them is an input like any other.
 //!
 //! **Guarantees**
-//! 1. A task is there exactly if the event that opened it is: same transaction. It ends with the transaction that decided its
-//!    deadline or outcome, or that closed it.
+//! 1. A task is there exactly if the event that opened it is: same transaction. It ends with the transaction that decided or
+//!    parked its deadline or outcome, or that closed it.
 //! 2. A deadline is decided once, not before it is due by the database's clock.
 //! 3. An effect is attempted until it has an outcome, always under the same idempotency key, which is made from the id of the
 //!    event that opened it and the effect's name and key, so that no other effect has it. At most one worker at a time has the
@@ -34,8 +34,10 @@
 //! - *A timeout is "may have happened".* Otherwise the close of 4 removes what was done.
 //!
 //! **How it fails.** Database gone: outcomes stay in memory (bounded by [`Config::held`]) and are tried again; after a crash the
-//! leases run out and the effects are attempted again under their keys. A task that can't be decided (parked aggregate, faulty
-//! data) waits and comes again, with a warning and `farandole_agenda_deferred_total`. Retries never end:
+//! leases run out and the effects are attempted again under their keys. What a task brought that can't be decided (refused, faulty
+//! data, a parked aggregate) parks with all other inputs of its aggregate, in order, and is the task's no more; see
+//! [`parking`]. At a limit of what may be parked the task waits and comes again, with a warning and
+//! `farandole_agenda_deferred_total`. Retries never end:
 //! `farandole_agenda_oldest_effect_seconds` and warnings at attempts 10, 20, 40, … tell.
 
 pub mod backoff;
@@ -49,8 +51,8 @@ mod deadlines;
 mod effects;
 mod ops;
 mod outcomes;
-mod sample;
-mod scan;
+pub(crate) mod sample;
+pub(crate) mod scan;
 mod source;
 mod target;
 
@@ -65,9 +67,12 @@ use uuid::Uuid;
 pub use config::Config;
 pub use ops::apply;
 
-use crate::engine::{Engine, Sessions};
-use crate::participant::{NoEffect, Participant};
+use crate::engine::{Engine, Fault, Origin, Sessions, Work};
+use crate::parking::{self, input::Answered};
+use crate::participant::{Body, NoEffect, Participant};
+use crate::record::Said;
 use crate::time::Timestamp;
+use claims::Id;
 use commit::Committer;
 
 /// The two kinds of task.
@@ -180,6 +185,33 @@ impl<P: Participant<Effect = NoEffect>> Effects<P> for NoEffects {
     }
 }
 
+/// What a task brought, as the engine takes it.
+fn input<P: Participant>(id: &Id, correlation: Uuid, traceparent: Option<String>, body: Body<P>) -> Work<P> {
+    let kind = if matches!(body, Body::Deadline { .. }) { parking::input::Kind::Deadline } else { parking::input::Kind::Outcome };
+    let (cause, key) = (id.cause_of(kind.as_str()), Some(parking::name(id.key.as_bytes()).into_owned()));
+    Work::new(body, Origin { cause, correlation: Some(correlation), traceparent, idempotency: None, key })
+}
+
+/// What a parked task brought, as this build reads it.
+pub(crate) fn read<P: Participant>(task: &parking::input::Task) -> Said<Work<P>> {
+    let (name, key) = (task.name.clone(), task.key.clone());
+    let body = match task.answered.clone() {
+        None => Ok(Body::Deadline { name, key }),
+        Some(Answered { effect, outcome }) => serde_json::from_value(effect)
+            .and_then(|effect| Ok((effect, serde_json::from_value(outcome)?)))
+            .map(|(effect, outcome)| Body::Outcome { name, key, effect, outcome }),
+    };
+    match body {
+        Ok(body) => {
+            let id = Id { name: task.name.clone(), key: task.key.clone(), cause: task.cause };
+            Said::Input(Box::new(input(&id, task.correlation, task.traceparent.clone(), body)))
+        }
+        Err(error) => {
+            Said::Fault(Fault { reason: format!("an effect or outcome that this build can't read: {error}"), passing: false })
+        }
+    }
+}
+
 /// Wakes the agenda of this process when a commit opened tasks. Without it they are found by polling.
 #[derive(Debug, Clone, Default)]
 pub struct Poke(Arc<(Notify, Notify)>);
@@ -219,7 +251,8 @@ impl<P: Participant, E: Effects<P>> Agenda<P, E> {
         let Self { engine, effects, sessions, config, poke } = self;
         let worker = Uuid::new_v4();
         let give_up = CancellationToken::new();
-        let committer = || Committer { engine: &engine, worker, backoff: config.undecided, stop: &give_up };
+        let committer =
+            || Committer { engine: &engine, worker, limits: config.parked, backoff: config.undecided, stop: &give_up };
         let (sender, receiver) = mpsc::channel(config.held.max(1));
         let back = Arc::new(outcomes::Back::new());
         let history = engine.history().cloned();

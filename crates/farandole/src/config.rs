@@ -238,6 +238,10 @@ section! {
         /// Requests under way at a time; further ones are answered with 503 at once. As many as one batch after the next can
         /// answer within the timeout, and memory for their bodies is there.
         max_in_flight: usize = 1024,
+        /// For how long an answer is remembered under its `Idempotency-Key`: longer than any caller sends the same again. After
+        /// that the key is as good as new, and the same request is decided anew.
+        #[serde(with = "units::duration")]
+        idempotency_retention: Duration = Duration::from_secs(7 * 24 * 60 * 60),
         /// Where the bound address is written once the port listens.
         #[serde(skip_serializing_if = "Option::is_none")]
         port_file: Option<PathBuf> = None,

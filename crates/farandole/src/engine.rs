@@ -30,6 +30,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::codec::Codec;
+use crate::parking::input::Task;
 use crate::parking::journal::Journal;
 use crate::participant::{Body, Input, Participant};
 use crate::problem::{Answer, Problem};
@@ -64,7 +65,7 @@ pub struct Origin {
     pub traceparent: Option<String>,
     /// For commands that came with a key: who asked, the key, and what was asked.
     pub idempotency: Option<Idempotency>,
-    /// The name of a record's key: what parks under it, since nothing more could be read of it, holds this up as well.
+    /// The name of a record's or task's key: what is parked under it holds this up as well.
     pub key: Option<String>,
 }
 
@@ -86,7 +87,7 @@ pub enum Verdict {
     Done(Option<Answer>),
     /// A command that was refused, with the problem for its caller.
     Refused(Problem),
-    /// The input can't be processed; the caller of the engine parks it (a record) or tries again later (a task).
+    /// The input can't be processed; the caller of the engine parks it.
     Parked(Fault),
     /// Its aggregate or key is parked, so this input has to wait behind what is.
     Held {
@@ -138,6 +139,8 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     fn journal(&self) -> Option<Journal>;
     /// What a record says, judged by its headers and value alone.
     fn read(&self, record: &Record) -> Said<Self::Work>;
+    /// What a parked task of the agenda brought.
+    fn task(&self, task: &Task) -> Said<Self::Work>;
     /// Under what `work` parks when it can't be processed: a [name](crate::parking::name).
     ///
     /// # Errors

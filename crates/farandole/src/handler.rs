@@ -31,10 +31,10 @@ use crate::engine::writes::{BEGIN, begin};
 use crate::engine::{self, Fault, LIMIT, Processor, Sessions, Source, Verdict, chain_of, given_up, guarded_async};
 use crate::intake::{self, Intake, Troubles};
 use crate::locks::lock_all;
-use crate::parking::{self, journal::Journal};
+use crate::parking::{self, input::Task, journal::Journal};
 use crate::record::{Record, Said};
 use crate::running::{Health, Running};
-use crate::{surroundings, trace};
+use crate::{config, surroundings, tidy, trace};
 
 /// How long after a look at a database that isn't as it must be comes the next.
 const UNFIT: Duration = Duration::from_secs(3);
@@ -123,14 +123,17 @@ impl<H: Handler> Reader<H> {
             return Ok(());
         }
         let codec = self.handling.codec.clone();
+        let (sessions, reader) = (self.handling.sessions.clone(), self.handling.reader.clone());
         let releases = parking::run(self.handling, ended.clone());
         let refreshes = codec.keep_fresh(&ended);
+        // No commands come here; the setting is a service's.
+        let tidy = tidy::run(&sessions, &reader, config::Http::default().idempotency_retention, &ended);
         let intake = async {
             let result = self.intake.run(shutdown).await;
             ended.cancel();
             result
         };
-        tokio::join!(intake, releases, refreshes).0
+        tokio::join!(intake, releases, refreshes, tidy).0
     }
 }
 
@@ -193,6 +196,10 @@ impl<H: Handler> Processor for Handling<H> {
             Ok(_) => Said::Input(Box::new(record.clone())),
             Err(reason) => Said::Fault(Fault { reason, passing: false }),
         }
+    }
+
+    fn task(&self, _task: &Task) -> Said<Record> {
+        Said::Fault(Fault { reason: "a handler has no tasks; this database is a service's, too".to_owned(), passing: false })
     }
 
     fn aggregate(&self, record: &Record) -> Result<String, engine::Error> {

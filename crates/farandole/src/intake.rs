@@ -50,6 +50,7 @@ use crate::mapping::Mapping;
 use crate::parking::Limits;
 use troubles::Of;
 
+pub(crate) use position::all_of;
 pub use position::{Position, positions};
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};
@@ -223,8 +224,3 @@ impl<P: Processor> Intake<P> {
 
 /// The first and the longest pause between two looks for a reader's rows while the database is in trouble.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
-
-/// Forgets what needn't be remembered any more: old foreign records, and inputs of `reader` that a heal found to be applied.
-pub(crate) async fn forget(conn: &mut sqlx::PgConnection, reader: &str) -> sqlx::Result<u64> {
-    Ok(strangers::forget(&mut *conn).await? + applied::forget(conn, reader).await?)
-}

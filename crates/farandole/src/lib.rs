@@ -23,6 +23,8 @@ pub mod outbox;
 pub mod parking;
 pub mod participant;
 pub mod partitioner;
+#[doc(hidden)]
+pub mod plans;
 pub mod problem;
 pub mod record;
 pub mod relay;
@@ -33,6 +35,7 @@ pub mod surroundings;
 pub mod table;
 pub mod telemetry;
 pub mod testing;
+mod tidy;
 pub mod time;
 pub mod topics;
 mod trace;

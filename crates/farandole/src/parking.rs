@@ -1,36 +1,49 @@
 //! Parking: an input that can't be processed waits, with everything later for its aggregate behind it, in order.
 //!
 //! **Guarantees.** Nothing is dropped; for one aggregate the order in which inputs came is the order in which they take effect;
-//! other aggregates go on. What is parked is tried again with growing pauses, so trouble that ends by itself (a schema that
-//! isn't registered yet, a newer event type before the new build is out) needs nobody.
+//! other aggregates go on. That holds for all inputs: records, deadlines, and outcomes of effects park and queue alike, and
+//! commands are told to come back. What is parked is tried again with growing pauses, so trouble that ends by itself (a schema
+//! that isn't registered yet, a newer event type before the new build is out) needs nobody.
 //!
-//! **How.** A parked row is written in the transaction that moves the position. Every batch asks, once its rows are locked,
-//! which of its aggregates are parked, and parks further inputs behind them. A release reads an aggregate's rows oldest first,
-//! runs them like any input, and deletes those that took effect; the first that doesn't stops it. A row that arrives while a
-//! release empties the queue finds itself first, and is released next.
+//! **Two names.** An input is about its aggregate, and has the key of its record or task; mostly they are the same. Where they
+//! aren't, what is parked holds up what comes later under either: for an event of an order that is about an article, later events
+//! of the order as well as of the article.
+//!
+//! **How.** A row is written in the transaction that moves the position or ends the task: a deadline that parks is no task any
+//! more, and an outcome is kept as it was had, so nobody is asked again. Every batch asks, once its rows are locked, which of its
+//! names are parked, and parks further inputs behind them. A release reads rows oldest first, runs them like any input, and
+//! deletes those that took effect; the first that doesn't stops it.
+//!
+//! **Heads.** A row that nothing older under one of its names is left of is a *head*, and only heads are looked at when something
+//! is due; so a look costs what is due, not what lies there. Whoever parks, releases or drops locks the names concerned first, and
+//! leaves the oldest row that is left under each as a head.
 //!
 //! Every parking, release and drop is an event of the service's [journal](journal), appended in its own transaction. An operator
 //! may [look](operate) at what is parked, have it tried at once, or drop an input with a reason.
 //!
 //! **Bounds**, for each reader: so much an aggregate, so much in all, and so many failures a minute; at a limit the partition that
-//! would park more waits, and says why.
+//! would park more waits, and says why, and a task stays in the agenda until later.
 //!
-//! **Whose.** A row says which reader parked it; no other sees, counts, releases or drops it.
+//! **Whose.** A row says which reader parked it; no other sees, counts, releases or drops it. Tasks are the service's.
 //!
-//! **Assumption:** an aggregate's inputs meet in its row or advisory locks: whatever decides about it locks what
+//! **Assumptions.** Of two inputs the later is one that is read once the earlier is stored: records of one partition, and whatever
+//! comes after a record was parked. An aggregate's inputs meet in its row or advisory locks: whatever decides about it locks what
 //! [`touches`](Participant::touches) names before it asks what is parked.
 //!
 //! **How it would fail without**: parked in a transaction apart from the position's, a crash between the two loses the input or
 //! parks it twice; without diverting successors, a later event overtakes the one that waits; asked before the rows are locked,
-//! a release that empties the queue and an input that joins it pass each other; without limits, one bad release of a service
-//! parks its whole topic, row by row.
+//! a release that empties the queue and an input that joins it pass each other; without the names' locks, an input joins a queue
+//! of which just then the last goes, and nobody looks at it any more; without limits, one bad release of a service parks its whole
+//! topic, row by row.
 
+pub mod input;
 pub mod journal;
 pub mod operate;
-mod release;
+pub(crate) mod queue;
+pub(crate) mod release;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -41,12 +54,13 @@ use crate::config;
 use crate::engine::{Error, Fault};
 #[cfg(doc)]
 use crate::participant::Participant;
-use crate::record::Record;
 use crate::relay::history::{Seen, holds_sql};
 use crate::relay::state::SCOPE;
 use crate::time::Timestamp;
+use input::{Place, What};
 use journal::{Entry, Happened, Journal};
 
+pub(crate) use queue::close_deadlines;
 pub use release::run;
 
 /// Bytes of a name; an index takes some 2,700, and a position holds as many sources as it may.
@@ -61,7 +75,7 @@ const REASON: usize = 1_000;
 pub(crate) struct Ground {
     /// The database's clock.
     pub now: Timestamp,
-    /// Which of the [names](name) have rows that the reader parked.
+    /// Which of the [names](name), of aggregates and keys, have rows that the reader parked.
     pub parked: HashSet<String>,
     /// Whether the database is the one that was seen.
     pub holds: bool,
@@ -72,9 +86,14 @@ pub(crate) struct Ground {
 /// # Errors
 /// The database's.
 pub(crate) async fn among(conn: &mut PgConnection, reader: &str, names: &[&str], seen: Option<&Seen>) -> sqlx::Result<Ground> {
+    // Nearly always nothing is parked at all, which one look tells.
     let (micros, parked, holds): (i64, Vec<String>, bool) = sqlx::query_as(concat!(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
-           array(select distinct aggregate from farandole.parked where reader = $2 and aggregate = any($1)), ",
+           case when exists (select from farandole.parked where reader = $2) then array(
+             select n from unnest($1::text[]) n
+             where exists (select from farandole.parked where reader = $2 and aggregate = n)
+                or exists (select from farandole.parked where reader = $2 and also = n))
+           else '{}' end, ",
         holds_sql!("$3", "$4")
     ))
     .bind(names)
@@ -101,7 +120,7 @@ pub fn name(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// The name of the record at a place, when it has no other.
-pub(crate) fn name_of_place(place: &journal::Place) -> String {
+pub(crate) fn name_of_place(place: &Place) -> String {
     format!(":at:{place}")
 }
 
@@ -115,15 +134,52 @@ pub(crate) fn hex(prefix: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// A record to park.
+/// An input to park.
 #[derive(Debug)]
 pub struct Parked<'a> {
     /// Under what [name].
     pub aggregate: String,
+    /// The name of its record's or task's key, which holds later inputs up as well when it is another.
+    pub key: String,
     /// What.
-    pub record: &'a Record,
-    /// Why; `None` when it only waits behind another.
-    pub fault: Option<&'a Fault>,
+    pub what: What<'a>,
+    /// Why.
+    pub why: Why<'a>,
+}
+
+/// Why an input parks.
+#[derive(Debug, Clone, Copy)]
+pub enum Why<'a> {
+    /// It can't be processed.
+    Fault(&'a Fault),
+    /// It only waits behind what is parked under this name.
+    Behind(&'a str),
+}
+
+impl Why<'_> {
+    fn reason(&self) -> String {
+        match self {
+            Self::Fault(fault) => short(&fault.reason),
+            Self::Behind(name) => format!("waits behind what is parked under {name}"),
+        }
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Fault(fault) => Some(fault),
+            Self::Behind(_) => None,
+        }
+    }
+}
+
+impl Parked<'_> {
+    fn also(&self) -> Option<&str> {
+        Some(self.key.as_str()).filter(|key| *key != self.aggregate)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.aggregate.as_str()).chain(self.also())
+    }
 }
 
 /// A reason as it is stored: a few lines, since some libraries' errors quote all of what they couldn't read.
@@ -143,7 +199,8 @@ pub struct Limits {
     pub aggregate: u32,
     /// Inputs in all.
     pub total: u32,
-    /// Failures within a minute, not counting what queues behind them: more come of one cause, which parking doesn't mend.
+    /// Failures within a minute, not counting what queues behind them or waits for something: more come of one cause, which parking
+    /// doesn't mend.
     pub a_minute: u32,
 }
 
@@ -153,8 +210,14 @@ impl From<&config::Intake> for Limits {
     }
 }
 
-/// Parks records of `reader`, in order, and says so in the journal, if there is one. At a limit nothing is parked and nothing moves
-/// on: the partition waits until there is room.
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from(&config::Intake::default())
+    }
+}
+
+/// Parks inputs of `reader`, in order, and says so in the journal, if there is one. At a limit nothing is parked and nothing moves on: the
+/// partition waits until there is room.
 ///
 /// # Errors
 /// [`Error::Full`] at a limit.
@@ -168,46 +231,62 @@ pub async fn park(
     if parked.is_empty() {
         return Ok(());
     }
+    let at = |doing| Error::database(doing, parked.len());
+    let names: BTreeSet<&str> = parked.iter().flat_map(Parked::names).collect();
+    queue::lock(conn, reader, names.iter().copied()).await.map_err(at("locking names of what parks"))?;
     let now = room(conn, reader, parked, limits).await?;
+    let mut taken = queue::taken(conn, reader, &names).await.map_err(at("looking behind what an input parks"))?;
+    let heads: Vec<bool> = parked
+        .iter()
+        .map(|p| {
+            let head = !p.names().any(|name| taken.contains(name));
+            taken.extend(p.names().map(str::to_owned));
+            head
+        })
+        .collect();
+    let tasks = parked.iter().map(|p| p.what.task().map(input::Task::rest).transpose()).collect::<Result<Vec<_>, _>>()?;
     fn column<'a, T>(parked: &'a [Parked<'_>], of: impl Fn(&'a Parked<'_>) -> T) -> Vec<T> {
         parked.iter().map(of).collect()
     }
-    for p in parked.iter().filter(|p| p.fault.is_some()) {
-        let (record, reason) = (p.record, p.fault.map(|f| short(&f.reason)));
-        tracing::warn!(
-            aggregate = p.aggregate,
-            topic = record.topic,
-            partition = record.partition,
-            offset = record.offset,
-            reason,
-            "parked"
-        );
+    for p in parked.iter().filter(|p| p.why.fault().is_some()) {
+        tracing::warn!(aggregate = p.aggregate, input = %p.what.place(), reason = p.why.reason(), "parked");
     }
     sqlx::query(
-        "insert into farandole.parked (reader, aggregate, topic, partition, record_offset, key, value, headers, reason, head)
-         select $10::text, aggregate, topic, partition, record_offset, key, value, headers, reason, head
-         from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[], $8::text[], $9::bool[])
-              with ordinality as p(aggregate, topic, partition, record_offset, key, value, headers, reason, head, ord)
+        "insert into farandole.parked (reader, aggregate, also, topic, partition, record_offset, key, value, headers,
+                                       task_kind, task_name, task_key, task_cause, task, reason, head, failed_at)
+         select $17::text, aggregate, also, topic, partition, record_offset, key, value, headers,
+                task_kind, task_name, task_key, task_cause, task, reason, head, case when failed then clock_timestamp() end
+         from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bytea[], $7::bytea[], $8::jsonb[],
+                     $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::bool[], $16::bool[])
+              with ordinality as p(aggregate, also, topic, partition, record_offset, key, value, headers,
+                                   task_kind, task_name, task_key, task_cause, task, reason, head, failed, ord)
          order by ord",
     )
     .bind(column(parked, |p| p.aggregate.as_str()))
-    .bind(column(parked, |p| p.record.topic.as_str()))
-    .bind(column(parked, |p| p.record.partition))
-    .bind(column(parked, |p| p.record.offset))
-    .bind(column(parked, |p| p.record.key.as_deref()))
-    .bind(column(parked, |p| p.record.value.as_deref()))
-    .bind(column(parked, |p| Json(&p.record.headers)))
-    .bind(column(parked, |p| p.fault.map_or_else(|| "waits behind a parked input".to_owned(), |f| short(&f.reason))))
-    .bind(column(parked, |p| p.fault.is_some()))
+    .bind(column(parked, |p| p.also()))
+    .bind(column(parked, |p| p.what.record().map(|r| r.topic.as_str())))
+    .bind(column(parked, |p| p.what.record().map(|r| r.partition)))
+    .bind(column(parked, |p| p.what.record().map(|r| r.offset)))
+    .bind(column(parked, |p| p.what.record().and_then(|r| r.key.as_deref())))
+    .bind(column(parked, |p| p.what.record().and_then(|r| r.value.as_deref())))
+    .bind(column(parked, |p| Json(p.what.record().map_or(&[][..], |r| &r.headers[..]))))
+    .bind(column(parked, |p| p.what.task().map(|t| t.kind().as_str())))
+    .bind(column(parked, |p| p.what.task().map(|t| t.name.as_str())))
+    .bind(column(parked, |p| p.what.task().map(|t| t.key.as_str())))
+    .bind(column(parked, |p| p.what.task().map(|t| t.cause)))
+    .bind(tasks)
+    .bind(column(parked, |p| p.why.reason()))
+    .bind(heads)
+    .bind(column(parked, |p| p.why.fault().is_some_and(|fault| !fault.passing)))
     .bind(reader)
     .execute(&mut *conn)
     .await
-    .map_err(Error::database("parking", parked.len()))?;
+    .map_err(at("parking"))?;
     if let Some(journal) = journal {
         let entries = column(parked, |p| Entry {
             aggregate: p.aggregate.clone(),
-            place: p.record.into(),
-            what: Happened::Parked(p.fault.map(|f| short(&f.reason))),
+            place: p.what.place(),
+            what: Happened::Parked(p.why.fault().map(|f| short(&f.reason))),
         });
         journal.append(conn, now, &entries).await?;
     }
@@ -224,11 +303,13 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     }
     let names: Vec<&str> = wanted.keys().copied().collect();
     let (now, total, failed): (i64, i64, i64) = sqlx::query_as(
-        "select (extract(epoch from clock_timestamp()) * 1000000)::bigint, count(*),
-                count(*) filter (where head and parked_at > clock_timestamp() - interval '1 minute')
-         from (select head, parked_at from farandole.parked where reader = $2 limit $1) parked",
+        "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+                (select count(*) from (select from farandole.parked where reader = $3 limit $1) parked),
+                (select count(*) from (select from farandole.parked
+                                       where reader = $3 and failed_at > clock_timestamp() - interval '1 minute' limit $2) failed)",
     )
     .bind(i64::from(limits.total))
+    .bind(i64::from(limits.a_minute))
     .bind(reader)
     .fetch_one(&mut *conn)
     .await
@@ -241,15 +322,15 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     .fetch_all(conn)
     .await
     .map_err(at)?;
-    let help = "nothing is lost, this partition waits; repair or drop what is parked";
+    let help = "nothing is lost, this waits; repair or drop what is parked";
     if total + count(parked.len()) > i64::from(limits.total) {
         return Err(Error::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
     }
-    let fails = count(parked.iter().filter(|p| p.fault.is_some()).count());
+    let fails = count(parked.iter().filter_map(|p| p.why.fault()).filter(|fault| !fault.passing).count());
     if fails > 0 && failed + fails > i64::from(limits.a_minute) {
-        let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.fault).map_or("", |f| f.reason.as_str()));
+        let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.why.fault()).map_or("", |f| f.reason.as_str()));
         return Err(Error::Full(format!(
-            "{failed} inputs failed within a minute, and {most} is the limit: nothing is lost, this partition waits; one cause is likely, \
+            "{failed} inputs failed within a minute, and {most} is the limit: nothing is lost, this waits; one cause is likely, \
              the latest is: {}",
             short(reason)
         )));
@@ -287,7 +368,7 @@ mod tests {
         let (long, longer) = (name(&[0xff; 251]).into_owned(), name(&[b'x'; 513]).into_owned());
         assert!(long.starts_with(":sha256:") && longer.starts_with(":sha256:") && long != longer);
         assert_ne!(name(long.as_bytes()), long, "a key may look like a name");
-        assert_eq!(name_of_place(&journal::Place { topic: "t".to_owned(), partition: 0, offset: 5 }), ":at:t/0/5");
+        assert_eq!(name_of_place(&Place::Record { topic: "t".to_owned(), partition: 0, offset: 5 }), ":at:t/0/5");
     }
 
     /// Bytes that are likely to be taken for one another.

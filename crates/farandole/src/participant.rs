@@ -31,8 +31,8 @@ pub trait Participant: Sized + Debug + Send + Sync + 'static {
     type Command: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
     /// What it asks of the outside world. [`NoEffect`] when nothing.
     type Effect: Serialize + DeserializeOwned + Debug + Clone + Send + Sync + 'static;
-    /// What the outside world answers.
-    type Outcome: Debug + Send + Sync + 'static;
+    /// What the outside world answers. One that can't be decided is kept as JSON until it can.
+    type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
     /// The rows that it keeps.
     type Tables: Tables;
 
@@ -51,6 +51,14 @@ pub trait Participant: Sized + Debug + Send + Sync + 'static {
     fn evolve(&self, tables: &mut Self::Tables, event: &Self::Event);
     /// Deadlines and effects that `event` opens or closes, in that order; it opens one at most of a name and key.
     fn follow_up(&self, event: &Self::Event) -> Vec<Task<Self::Effect>>;
+    /// What `effect` asks for, where that stays the same although several events open it (an order that is changed twice before its
+    /// parcel is booked): all that ask for it do so under one idempotency key, made from this text and the service's name, for as long
+    /// as the other side keeps it. None, the default: each event that opens an effect asks for something new, under a key of its own.
+    /// Look an old call up by what it was about, not by its time: [`first_attempt_at`](crate::agenda::Call::first_attempt_at) is that of
+    /// one opening.
+    fn asks_for(&self, _effect: &Self::Effect) -> Option<String> {
+        None
+    }
     /// What a command's caller is told, from the events that it led to. Never called with none.
     fn answer(&self, events: &[Self::Event]) -> Answer;
 }
@@ -128,9 +136,9 @@ impl<E> Decision<E> {
 pub enum Refusal {
     /// A caller's request that is wrong or comes at the wrong time. For commands only; anything else that says so parks.
     Answer(Problem),
-    /// What this input needs isn't there yet: parks the aggregate, retried soon.
+    /// What this input needs isn't there yet: parks the aggregate, retried soon. An outcome or deadline as well as a record.
     Retry(String),
-    /// This input can't be processed: parks the aggregate, with the reason.
+    /// This input can't be processed: parks the aggregate, with the reason. An outcome or deadline as well as a record.
     Park(String),
 }
 

@@ -41,7 +41,7 @@ pub mod read;
 pub mod state;
 mod status;
 mod term;
-mod upkeep;
+pub(crate) mod upkeep;
 pub(crate) mod walk;
 
 use std::collections::BTreeMap;

@@ -175,6 +175,17 @@ pub(crate) async fn latest_at<T: DeserializeOwned>(
     Ok(Some((at, state)))
 }
 
+/// Of scope `$1`, from step `$2` on, never the newest `$3`, `$4` at most.
+pub const TRIM: &str = "
+with old as materialized (
+select step, age(xmin) > coalesce((select max(age(backend_xmin)) from pg_stat_activity
+                                   where datname = current_database() and pid <> pg_backend_pid()), 0) as free
+from farandole.steps
+where scope = $1 and step >= $2 and step <= (select max(step) from farandole.steps where scope = $1) - $3
+order by step limit $4),
+         gone as (delete from farandole.steps where scope = $1 and step = any (array(select step from old where free)))
+         select coalesce(min(step) filter (where not free), max(step) + 1, $2) from old";
+
 /// Removes steps of `scope`, oldest first, from step `first` on and [`MOST`] at most; never the newest `keep`, nor the newest of
 /// all, nor those that a session of this role may still be about to collide with. Returns the first that is left: the next
 /// call begins there, for what has been removed can't be skipped cheaply while some transaction keeps it from being cleaned up.
@@ -184,23 +195,14 @@ pub(crate) async fn latest_at<T: DeserializeOwned>(
 pub async fn trim(conn: &mut PgConnection, scope: &str, first: i64, keep: u32) -> Result<i64, Error> {
     // A paused append's snapshot is as old as `backend_xmin` at least, and it doesn't see a step written after that. Sessions
     // of other roles are shown without `backend_xmin`; they can't append here, so they don't count.
-    sqlx::query_scalar(
-        "with old as materialized (
-             select step, age(xmin) > coalesce((select max(age(backend_xmin)) from pg_stat_activity
-                                                where datname = current_database() and pid <> pg_backend_pid()), 0) as free
-             from farandole.steps
-             where scope = $1 and step >= $2 and step <= (select max(step) from farandole.steps where scope = $1) - $3
-             order by step limit $4),
-         gone as (delete from farandole.steps where scope = $1 and step = any (array(select step from old where free)))
-         select coalesce(min(step) filter (where not free), max(step) + 1, $2) from old",
-    )
-    .bind(scope)
-    .bind(first)
-    .bind(i64::from(keep.max(1)))
-    .bind(MOST)
-    .fetch_one(conn)
-    .await
-    .map_err(|source| database(scope, None, source))
+    sqlx::query_scalar(TRIM)
+        .bind(scope)
+        .bind(first)
+        .bind(i64::from(keep.max(1)))
+        .bind(MOST)
+        .fetch_one(conn)
+        .await
+        .map_err(|source| database(scope, None, source))
 }
 
 fn json(scope: &str, state: &impl Serialize) -> Result<String, Error> {

@@ -70,7 +70,7 @@ pub enum Effect {
 }
 
 /// What the acquirer answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The amount is held.
     Authorised {

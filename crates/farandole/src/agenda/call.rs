@@ -98,7 +98,10 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
 }
 
 fn told(target: &'static str, breaker: &Shared, result: &'static str, who: u64) {
-    breaker.get().ended(Instant::now(), result == "outcome", who);
+    // A panic tells of our code, and nothing of the target.
+    if result != "panic" {
+        breaker.get().ended(Instant::now(), result == "outcome", who);
+    }
     metrics::counter!("farandole_agenda_effect_attempts_total", "target" => target, "result" => result).increment(1);
 }
 

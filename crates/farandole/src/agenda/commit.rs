@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::backoff::{Backoff, draw};
 use super::claims;
-use super::source::{Claims, Held};
+use super::source::{Claims, Doomed, Held, Place};
 use crate::engine::sessions::asked;
-use crate::engine::{Engine, Error, Verdict, Work, chain_of};
+use crate::engine::{Engine, Error, Fault, Verdict, Work, chain_of};
+use crate::parking::Limits;
 use crate::participant::Participant;
 use crate::trouble::{Trouble, Troubled as _};
 
@@ -23,54 +24,65 @@ const ALONE: u32 = 3;
 pub(super) struct Committer<'a, P: Participant> {
     pub engine: &'a Engine<P>,
     pub worker: Uuid,
-    /// For tasks that can't be decided.
+    /// How much may be parked.
+    pub limits: Limits,
+    /// For tasks that can neither be decided nor parked.
     pub backoff: Backoff,
     /// When it is cancelled, what isn't committed stays with its claim until the lease is over.
     pub stop: &'a CancellationToken,
 }
 
+/// Tasks to decide, or a single one to park, since deciding it failed.
+struct Batch<P: Participant> {
+    works: Vec<Work<P>>,
+    held: Vec<Held>,
+    doomed: Option<Fault>,
+}
+
+impl<P: Participant> Batch<P> {
+    fn halves(mut self) -> [Self; 2] {
+        let half = self.works.len() / 2;
+        let (works, held) = (self.works.split_off(half), self.held.split_off(half));
+        [Self { works, held, doomed: None }, self]
+    }
+}
+
 impl<P: Participant> Committer<'_, P> {
-    /// Decides and commits all of `works`. Trouble of the database is waited out. A batch that fails because of something in it, or
-    /// because there is too much of it, is halved until what fails is alone, and that is put off: the others don't wait for it.
+    /// Decides and commits all of `works`. Trouble of the database is waited out. A batch that fails because of something in it, because
+    /// there is too much of it, or for want of room for what parks, is halved until what fails is alone. Then that parks, or waits for
+    /// room: the others don't wait for it.
     pub async fn commit(&self, works: Vec<Work<P>>, held: Vec<Held>) {
-        let mut batches = vec![(works, held)];
+        let place = Place { service: P::NAME, journal: self.engine.journal(), limits: self.limits };
+        let mut batches = vec![Batch { works, held, doomed: None }];
         let mut tries = 0;
-        while let Some((mut works, mut held)) = batches.pop() {
-            let mut claims = Claims { worker: self.worker, backoff: &self.backoff, held: &held };
-            match self.engine.run(&mut works, &mut claims).await {
+        while let Some(mut batch) = batches.pop() {
+            let alone = batch.works.len() <= 1;
+            match self.run(&mut batch, &place).await {
                 Ok(verdicts) => {
                     tries = 0;
-                    report(&held, &verdicts);
+                    let lost = verdicts.iter().filter(|v| matches!(v, Verdict::Lost)).count();
+                    metrics::counter!("farandole_agenda_lost_total").increment(lost as u64);
                 }
-                Err(error) if error.trouble().halves() && works.len() > 1 => {
-                    let half = works.len() / 2;
-                    let (right_works, right_held) = (works.split_off(half), held.split_off(half));
-                    batches.push((right_works, right_held));
-                    batches.push((works, held));
+                Err(Error::Fenced(what)) if alone => tracing::info!(what, "claim lost; whoever has it now decides"),
+                Err(error) if !alone && (error.trouble().halves() || matches!(error, Error::Fenced(_))) => {
+                    batches.extend(batch.halves());
                 }
+                Err(error @ Error::Full(_)) => self.put_off(&batch.held, &error, "full").await,
                 Err(error) if error.trouble() == Trouble::Input || error.trouble().halves() && tries >= ALONE => {
                     tries = 0;
-                    self.put_off(&held, &error).await;
-                }
-                Err(Error::Fenced(what)) if works.len() == 1 => {
-                    tracing::info!(what, "claim lost; whoever has it now decides");
-                }
-                Err(Error::Fenced(_)) => {
-                    let half = works.len() / 2;
-                    let (right_works, right_held) = (works.split_off(half), held.split_off(half));
-                    batches.push((right_works, right_held));
-                    batches.push((works, held));
+                    if batch.doomed.is_some() {
+                        self.put_off(&batch.held, &error, "failed").await;
+                    } else {
+                        let fault = Fault { reason: chain_of(&error), passing: false };
+                        batches.push(Batch { doomed: Some(fault), ..batch });
+                    }
                 }
                 Err(error) => {
                     tries += 1;
-                    tracing::warn!(
-                        error = chain_of(&error),
-                        tasks = works.len(),
-                        tries,
-                        "agenda batch not committed; trying again"
-                    );
+                    let (error, tasks) = (chain_of(&error), batch.works.len());
+                    tracing::warn!(error, tasks, tries, "agenda batch not committed; trying again");
                     let wait = TROUBLE.ceiling(tries) / 2 + TROUBLE.wait(tries, draw()) / 2;
-                    batches.push((works, held));
+                    batches.push(batch);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.stop.cancelled() => {
@@ -83,43 +95,30 @@ impl<P: Participant> Committer<'_, P> {
         }
     }
 
-    /// Makes a task that alone fails its batch wait.
-    async fn put_off(&self, held: &[Held], error: &Error) {
+    async fn run(&self, batch: &mut Batch<P>, place: &Place) -> Result<Vec<Verdict>, Error> {
+        let Batch { works, held, doomed } = batch;
+        // Of a participant that panics on it, a task's key is what is known.
+        let aggregate = |(work, held): (&Work<P>, &Held)| self.engine.aggregate(work).unwrap_or_else(|_| held.id.key.clone());
+        let aggregates: Vec<String> = works.iter().zip(&*held).map(aggregate).collect();
+        match (doomed, &works[..], &held[..], &aggregates[..]) {
+            (Some(fault), [work], [held], [aggregate]) => {
+                self.engine.run(&mut [], &mut Doomed { held, aggregate, work, fault, place }).await
+            }
+            _ => self.engine.run(works, &mut Claims { held, aggregates: &aggregates, place }).await,
+        }
+    }
+
+    /// Makes a task wait that can neither be decided nor parked.
+    async fn put_off(&self, held: &[Held], error: &Error, why: &'static str) {
         let later: Vec<_> = held.iter().map(|h| (&h.id, h.later(&self.backoff))).collect();
         for (id, next) in &later {
             tracing::error!(name = id.name, key = id.key, error = chain_of(error), wait = ?next.until,
-                "a task can't be decided; it is tried again later, and needs a fix of the service or its data");
-            metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => "failed").increment(1);
+                "a task can neither be decided nor parked; it is tried again later");
+            metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => why).increment(1);
         }
         let noted = asked!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {
-            tracing::warn!(
-                error = chain_of(&error),
-                "the failing task could not be put off; it comes again when its lease is over"
-            );
+            tracing::warn!(error = chain_of(&error), "the task could not be put off; it comes again when its lease is over");
         }
-    }
-}
-
-fn report(held: &[Held], verdicts: &[Verdict]) {
-    for (Held { id, claim }, verdict) in held.iter().zip(verdicts) {
-        let (why, reason) = match verdict {
-            Verdict::Done(_) => continue,
-            Verdict::Lost => {
-                metrics::counter!("farandole_agenda_lost_total").increment(1);
-                continue;
-            }
-            Verdict::Held { .. } => ("held", "its aggregate is parked"),
-            Verdict::Parked(fault) => ("refused", fault.reason.as_str()),
-            Verdict::Refused(problem) => ("refused", problem.detail.as_str()),
-        };
-        metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => why).increment(1);
-        tracing::warn!(
-            name = id.name,
-            key = id.key,
-            attempt = claim.attempt,
-            reason,
-            "a task can't be decided now; it comes again later"
-        );
     }
 }

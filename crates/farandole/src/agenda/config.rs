@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::{breaker, budget};
+use crate::parking::Limits;
 
 /// Bounds and times. The defaults suit most services.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +28,9 @@ pub struct Config {
     pub known: usize,
     /// Waits between attempts.
     pub backoff: Backoff,
-    /// Waits of tasks that can't be decided: parked aggregate, faulty data.
+    /// How much may be parked.
+    pub parked: Limits,
+    /// Waits of tasks that can neither be decided nor parked, and of effects that can't be read.
     pub undecided: Backoff,
     /// When a target's breaker opens and closes.
     pub breaker: breaker::Config,
@@ -54,6 +57,7 @@ impl Default for Config {
             queue: 2_000,
             known: 10_000,
             backoff: Backoff { base: millis(100), cap: secs(30) },
+            parked: Limits::default(),
             undecided: Backoff { base: secs(1), cap: secs(60) },
             breaker: breaker::Config::default(),
             budget: budget::Config::default(),

@@ -11,7 +11,7 @@ use super::commit::Committer;
 use super::scan::Scanner;
 use super::source::Held;
 use super::{Config, Kind};
-use crate::engine::{Origin, Work};
+use crate::engine::Work;
 use crate::participant::{Body, Participant};
 
 /// Between two looks, so that a burst of wake-ups is one look.
@@ -58,15 +58,9 @@ pub(super) async fn run<P: Participant>(
 }
 
 fn input<P: Participant>(task: super::claims::Task) -> (Work<P>, Held) {
-    let origin = Origin {
-        cause: task.id.cause_of("deadline"),
-        correlation: Some(task.correlation),
-        traceparent: task.traceparent,
-        idempotency: None,
-        key: None,
-    };
-    let body = Body::Deadline { name: task.id.name.clone(), key: task.id.key.clone() };
+    let (name, key) = (task.id.name.clone(), task.id.key.clone());
+    let work = super::input(&task.id, task.correlation, task.traceparent, Body::Deadline { name, key });
     // Counted here, since no claim is written unless it has to wait.
     let claim = Claim { attempt: task.claim.attempt.saturating_add(1), ..task.claim };
-    (Work::new(body, origin), Held { id: task.id, claim })
+    (work, Held { id: task.id, claim })
 }

@@ -251,7 +251,8 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 (id, Next { after: step, attempt, first, idle: true, maybe, until })
             })
             .collect();
-        asked!(self.sessions, conn => claims::defer(conn, self.worker, &next))?;
+        // With a look at the tasks: the steps of one that was closed meanwhile would be nobody's, and stay for ever.
+        asked!(self.sessions, conn => claims::take(conn, self.worker, &next, None))?;
         Ok(())
     }
 
@@ -314,7 +315,9 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     fn spawn(&mut self, target: &'static str, ready: Ready<P::Effect>, claim: Claim, bulkhead: OwnedSemaphorePermit) {
         // `start` took no more than there are places, and only it takes them.
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let Some(breaker) = self.targets.get(target).map(|t| t.breaker.clone()) else { return };
+        let Some(at) = self.targets.get_mut(target) else { return };
+        at.started(ready.claim.attempt > 0);
+        let breaker = at.breaker.clone();
         let (effects, config) = (Arc::clone(&self.effects), Arc::clone(&self.config));
         let (finished, back) = (self.finished.clone(), Arc::clone(&self.back));
         self.calls.spawn(async move {

@@ -7,6 +7,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Kind, Op};
+use crate::engine::Error;
+use crate::parking::{self, journal::Journal};
 use crate::time::Timestamp;
 
 /// Name and key. The order is that of the locks.
@@ -35,12 +37,22 @@ struct Net {
 
 /// Applies `ops`, in order, within the caller's transaction. The aggregates of their keys must be locked.
 ///
+/// A deadline that is parked is given up when it is closed, and the journal, if there is one, says so.
+///
 /// A task that the same batch opens and closes is never written. Two statements when places are closed, one when they are opened.
 ///
 /// # Errors
 /// The database's.
-pub async fn apply(conn: &mut PgConnection, ops: Vec<Op>) -> Result<(), sqlx::Error> {
+pub async fn apply(conn: &mut PgConnection, service: &str, journal: Option<&Journal>, ops: Vec<Op>) -> Result<(), Error> {
     let net = net(ops);
+    if !net.close.is_empty() {
+        let (names, keys): (Vec<&str>, Vec<&str>) = net.close.iter().map(|p| (p.0.as_str(), p.1.as_str())).unzip();
+        parking::close_deadlines(conn, service, journal, &names, &keys).await?;
+    }
+    store(conn, net).await.map_err(Error::database("storing tasks", 1))
+}
+
+async fn store(conn: &mut PgConnection, net: Net) -> sqlx::Result<()> {
     if !net.close.is_empty() {
         close(conn, &net.close).await?;
     }

@@ -12,7 +12,7 @@ use super::commit::Committer;
 use super::source::Held;
 use super::target::Ready;
 use crate::engine::sessions::asked;
-use crate::engine::{Origin, Work, chain_of};
+use crate::engine::{Work, chain_of};
 use crate::participant::{Body, Participant};
 
 /// An ended attempt.
@@ -91,14 +91,9 @@ pub(super) async fn run<P: Participant>(
 }
 
 fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P> {
-    let origin = Origin {
-        cause: ready.id.cause_of("outcome"),
-        correlation: Some(ready.correlation),
-        traceparent: ready.traceparent,
-        idempotency: None,
-        key: None,
-    };
-    Work::new(Body::Outcome { name: ready.id.name, key: ready.id.key, effect: ready.effect, outcome }, origin)
+    let Ready { id, correlation, traceparent, effect, .. } = ready;
+    let (name, key) = (id.name.clone(), id.key.clone());
+    super::input(&id, correlation, traceparent, Body::Outcome { name, key, effect, outcome })
 }
 
 /// Writes when the next attempts may begin.

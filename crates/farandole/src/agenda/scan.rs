@@ -22,6 +22,29 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Sweeps begin at least this far apart, and take a tenth of the time at most.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// A page: of kind `$1`, due within `$2` microseconds, after a row (`$3` to `$6`), `$7` of them.
+pub const PAGE: &str = r#"
+with n as (select (extract(epoch from statement_timestamp()) * 1000000)::bigint as now),
+page as (
+  select t.*, (extract(epoch from t.due) * 1000000)::bigint as micros
+  from farandole.tasks t
+  where t.kind = $1 and t.due <= statement_timestamp() + $2 * interval '1 microsecond'
+    and (t.due, t.name, t.key, t.cause) >
+        (coalesce('epoch'::timestamptz + $3 * interval '1 microsecond', '-infinity'), $4, $5, $6)
+  order by t.due, t.name, t.key, t.cause limit $7
+)
+select n.now, p.micros, p.name, p.key, p.cause, p.correlation, p.traceparent,
+       case when greatest(p.micros, (c.state->>'until')::bigint) <= n.now then p.effect end,
+       coalesce(c.step, 0), (c.state->>'attempt')::int, (c.state->>'first')::bigint,
+       (c.state->>'idle')::boolean, (c.state->>'maybe')::boolean,
+       greatest(p.micros, (c.state->>'until')::bigint) - n.now, coalesce(p.idempotency_key, p.cause)
+from n left join page p on true
+left join lateral (
+  select s.step, s.state from farandole.steps s
+  where s.scope = farandole.claim(p.name, p.key, p.cause) order by s.step desc limit 1
+) c on true
+order by p.due, p.name, p.key, p.cause"#;
+
 /// A page of due tasks.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -67,35 +90,14 @@ impl Scanner {
             None => (None, Id { name: String::new(), key: String::new(), cause: Uuid::nil() }),
         };
         // Payloads of what can't be claimed yet stay where they are.
-        let page = sqlx::query(
-            r#"with n as (select (extract(epoch from statement_timestamp()) * 1000000)::bigint as now),
-               page as (
-                 select t.*, (extract(epoch from t.due) * 1000000)::bigint as micros
-                 from farandole.tasks t
-                 where t.kind = $1 and t.due <= statement_timestamp() + $2 * interval '1 microsecond'
-                   and (t.due, t.name, t.key, t.cause) >
-                       (coalesce('epoch'::timestamptz + $3 * interval '1 microsecond', '-infinity'), $4, $5, $6)
-                 order by t.due, t.name, t.key, t.cause limit $7
-               )
-               select n.now, p.micros, p.name, p.key, p.cause, p.correlation, p.traceparent,
-                      case when greatest(p.micros, (c.state->>'until')::bigint) <= n.now then p.effect end,
-                      coalesce(c.step, 0), (c.state->>'attempt')::int, (c.state->>'first')::bigint,
-                      (c.state->>'idle')::boolean, (c.state->>'maybe')::boolean,
-                      greatest(p.micros, (c.state->>'until')::bigint) - n.now, coalesce(p.idempotency_key, p.cause)
-               from n left join page p on true
-               left join lateral (
-                 select s.step, s.state from farandole.steps s
-                 where s.scope = farandole.claim(p.name, p.key, p.cause) order by s.step desc limit 1
-               ) c on true
-               order by p.due, p.name, p.key, p.cause"#,
-        )
-        .bind(self.kind.as_str())
-        .bind(i64::try_from(self.ahead.as_micros()).unwrap_or(i64::MAX / 4))
-        .bind(due)
-        .bind(&id.name)
-        .bind(&id.key)
-        .bind(id.cause)
-        .bind(i64::try_from(self.limit).unwrap_or(i64::MAX));
+        let page = sqlx::query(PAGE)
+            .bind(self.kind.as_str())
+            .bind(i64::try_from(self.ahead.as_micros()).unwrap_or(i64::MAX / 4))
+            .bind(due)
+            .bind(&id.name)
+            .bind(&id.key)
+            .bind(id.cause)
+            .bind(i64::try_from(self.limit).unwrap_or(i64::MAX));
         let rows = asked!(sessions, conn => page.fetch_all(conn))?;
         self.read(&rows, began)
     }

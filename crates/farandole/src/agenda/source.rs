@@ -1,13 +1,20 @@
 //! Claims as the source of a batch: which tasks still stand, and what becomes of them with the batch.
+//!
+//! What is decided ends its task, and so does what can't be: a deadline or outcome that is refused, or that has to wait behind what
+//! is parked, parks, in order with the records and other tasks of its aggregate. **How it would fail without**: put off by the
+//! agenda, it would be seen by nobody, be asked for again and again, and be overtaken by whatever comes later.
 
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use super::backoff::{Backoff, draw};
 use super::claims::{self, Claim, Id, Next};
-use crate::engine::{Error, Source, Verdict};
+use crate::engine::{Error, Fault, Source, Verdict, Work};
+use crate::parking::input::{Answered, Task, What};
+use crate::parking::journal::Journal;
+use crate::parking::{self, Limits, Parked, Why};
+use crate::participant::{Body, Participant};
 
 /// A task that a batch decides about: the claim under which its outcome was had, or, for a deadline, what was read.
 #[derive(Debug, Clone)]
@@ -36,39 +43,111 @@ fn wait(backoff: &Backoff, attempt: u32) -> Duration {
     ceiling / 2 + backoff.wait(attempt, draw()) / 2
 }
 
+/// Where what can't be decided parks.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Whose the tasks are.
+    pub service: &'static str,
+    pub journal: Journal,
+    pub limits: Limits,
+}
+
+/// What a task brought, to be parked.
+struct Brought<'a> {
+    aggregate: String,
+    task: Task,
+    why: Why<'a>,
+}
+
+impl<'a> Brought<'a> {
+    fn new<P: Participant>(aggregate: &str, id: &Id, work: &Work<P>, why: Why<'a>) -> Result<Self, Error> {
+        let answered = match &work.input.body {
+            Body::Outcome { effect, outcome, .. } => {
+                let json = serde_json::to_value(effect).and_then(|effect| Ok((effect, serde_json::to_value(outcome)?)));
+                let (effect, outcome) = json.map_err(|e| {
+                    Error::Refused(format!("the outcome of {}/{} can't be written as JSON: {e}", id.name, id.key))
+                })?;
+                Some(Answered { effect, outcome })
+            }
+            _ => None,
+        };
+        let Id { name, key, cause, .. } = id.clone();
+        let correlation = work.origin.correlation.unwrap_or(work.input.id);
+        let task = Task { name, key, cause, correlation, traceparent: work.origin.traceparent.clone(), answered };
+        Ok(Self { aggregate: aggregate.to_owned(), task, why })
+    }
+}
+
+impl Place {
+    /// Parks what tasks brought; the tasks' rows are locked and go.
+    async fn park(&self, conn: &mut PgConnection, brought: &[Brought<'_>]) -> Result<(), Error> {
+        let parked: Vec<Parked<'_>> = brought
+            .iter()
+            .map(|b| Parked {
+                aggregate: parking::name(b.aggregate.as_bytes()).into_owned(),
+                key: parking::name(b.task.key.as_bytes()).into_owned(),
+                what: What::Task(&b.task),
+                why: b.why,
+            })
+            .collect();
+        parking::park(conn, self.service, Some(&self.journal), &parked, self.limits).await
+    }
+}
+
 /// The source of a batch of tasks, one a work, in the same order.
 #[derive(Debug)]
 pub(super) struct Claims<'a> {
-    pub worker: Uuid,
-    pub backoff: &'a Backoff,
     pub held: &'a [Held],
+    /// The aggregate of each.
+    pub aggregates: &'a [String],
+    pub place: &'a Place,
 }
 
-impl<W: Sync> Source<W> for Claims<'_> {
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
+impl<P: Participant> Source<Work<P>> for Claims<'_> {
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
         debug_assert_eq!(works.len(), self.held.len());
         let tasks: Vec<(&Id, i64)> = self.held.iter().map(|h| (&h.id, h.claim.step)).collect();
         claims::lock(conn, &tasks).await.map_err(Error::database("locking tasks", works.len()))
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
-        let mut done = Vec::new();
-        let mut later = Vec::new();
-        for (held, verdict) in self.held.iter().zip(verdicts) {
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
+        let (mut done, mut brought) = (Vec::new(), Vec::new());
+        for (((held, aggregate), work), verdict) in self.held.iter().zip(self.aggregates).zip(works).zip(verdicts) {
             match verdict {
-                Verdict::Done(_) => done.push(&held.id),
-                Verdict::Parked(_) | Verdict::Held { .. } | Verdict::Refused(_) => {
-                    later.push((&held.id, held.later(self.backoff)))
-                }
-                Verdict::Lost => {}
+                Verdict::Done(_) => {}
+                Verdict::Parked(fault) => brought.push(Brought::new(aggregate, &held.id, work, Why::Fault(fault))?),
+                Verdict::Held { behind } => brought.push(Brought::new(aggregate, &held.id, work, Why::Behind(behind))?),
+                // Only a command is refused.
+                Verdict::Refused(_) | Verdict::Lost => continue,
             }
+            done.push(&held.id);
         }
         claims::finish(conn, &done).await.map_err(Error::database("removing tasks that are done", works.len()))?;
-        let noted = claims::defer(conn, self.worker, &later).await.map_err(Error::database("deferring tasks", works.len()))?;
-        match noted.iter().zip(&later).find(|(noted, _)| noted.is_none()) {
-            // The rows are locked and the steps were the newest: only an attempt given back late can have come between.
-            Some((_, (id, _))) => Err(Error::Fenced(format!("claim of {}/{}", id.name, id.key))),
-            None => Ok(()),
+        self.place.park(conn, &brought).await
+    }
+}
+
+/// The source of a batch of nothing, that parks what one task brought without deciding it: doing that failed.
+pub(super) struct Doomed<'a, P: Participant> {
+    pub held: &'a Held,
+    pub aggregate: &'a str,
+    pub work: &'a Work<P>,
+    pub fault: &'a Fault,
+    pub place: &'a Place,
+}
+
+impl<P: Participant> Source<Work<P>> for Doomed<'_, P> {
+    async fn claim(&mut self, _conn: &mut PgConnection, _works: &[Work<P>]) -> Result<Vec<bool>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn settle(&mut self, conn: &mut PgConnection, _works: &[Work<P>], _verdicts: &[Verdict]) -> Result<(), Error> {
+        let Held { id, claim } = self.held;
+        let stands = claims::lock(conn, &[(id, claim.step)]).await.map_err(Error::database("locking a task", 1))?;
+        if stands != [true] {
+            return Ok(());
         }
+        claims::finish(conn, &[id]).await.map_err(Error::database("removing a task that parks", 1))?;
+        self.place.park(conn, &[Brought::new(self.aggregate, id, self.work, Why::Fault(self.fault))?]).await
     }
 }

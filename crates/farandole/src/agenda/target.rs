@@ -115,14 +115,18 @@ impl<F> Target<F> {
             let Ok(place) = Arc::clone(&self.bulkhead).try_acquire_owned() else { break };
             let queue = if is_retry { &mut self.again } else { &mut self.fresh };
             let Some(ready) = queue.pop_front() else { break };
-            if is_retry {
-                self.budget.spend();
-            } else {
-                self.budget.attempted();
-            }
             taken.push((ready, place));
         }
         taken
+    }
+
+    /// Something that was taken has its claim, and is called: until then the database's trouble would be on the target's account.
+    pub fn started(&mut self, again: bool) {
+        if again {
+            self.budget.spend();
+        } else {
+            self.budget.attempted();
+        }
     }
 
     /// When something queued may start that can't now, other than by the end of a call.

@@ -114,7 +114,7 @@ impl<P: Participant> Ground<'_, P> {
         let mut rows = self.rows(work, aggregate, &decision.events, of)?;
         let mut ops = Vec::new();
         for (event, row) in decision.events.iter().zip(&mut rows) {
-            match follow(self.participant.follow_up(event), row) {
+            match follow(self.participant, event, row) {
                 Ok(these) => ops.extend(these),
                 Err(reason) => return Ok(refused(Refusal::Park(reason), is_command)),
             }
@@ -203,7 +203,8 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
 pub(crate) const KEYED: (&str, &str) = ("farandole-effects", "keyed");
 
 /// What the event in `row` opens and closes; the row says how its effects are keyed.
-fn follow<F: serde::Serialize>(tasks: Vec<Task<F>>, row: &mut outbox::Row) -> Result<Vec<agenda::Op>, String> {
+fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::Row) -> Result<Vec<agenda::Op>, String> {
+    let tasks = participant.follow_up(event);
     let mut open = HashSet::new();
     for task in &tasks {
         let (name, key, opens) = match task {
@@ -219,21 +220,24 @@ fn follow<F: serde::Serialize>(tasks: Vec<Task<F>>, row: &mut outbox::Row) -> Re
     if tasks.iter().any(|task| matches!(task, Task::Effect { .. })) {
         row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED.0] = KEYED.1.into();
     }
-    Ok(tasks.into_iter().map(|task| op(task, row)).collect())
+    Ok(tasks.into_iter().map(|task| op(participant, task, row)).collect())
 }
 
 /// A task that the event in `row` opens or closes.
-pub(crate) fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agenda::Op {
-    let (kind, name, key, due, effect) = match task {
+pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &outbox::Row) -> agenda::Op {
+    let (kind, name, key, due, effect, idempotency_key) = match task {
         Task::Close { name, key } => return agenda::Op::Close { name: name.to_owned(), key },
-        Task::Deadline { name, key, due } => (agenda::Kind::Deadline, name, key, due, None),
-        Task::Effect { name, key, effect } => (agenda::Kind::Effect, name, key, row.time, Some(serde_json::json!(effect))),
+        Task::Deadline { name, key, due } => (agenda::Kind::Deadline, name, key, due, None, None),
+        Task::Effect { name, key, effect } => {
+            let asked = idempotency_key(row, name, &key, participant.asks_for(&effect).as_deref());
+            (agenda::Kind::Effect, name, key, row.time, Some(serde_json::json!(effect)), Some(asked))
+        }
     };
     agenda::Op::Open {
         kind,
         name: name.to_owned(),
         cause: row.id,
-        idempotency_key: effect.is_some().then(|| idempotency_key(row, name, &key)),
+        idempotency_key,
         key,
         due,
         target: None,
@@ -244,9 +248,18 @@ pub(crate) fn op<F: serde::Serialize>(task: Task<F>, row: &outbox::Row) -> agend
 }
 
 /// Under what an effect is asked for. Not under the event's id alone: a provider that was asked for two effects of one event would
-/// answer the second with what became of the first. Events of builds that didn't know that don't say so, and keep their keys.
-fn idempotency_key(row: &outbox::Row, name: &str, key: &str) -> Uuid {
+/// answer the second with what became of the first. Events of builds that didn't know that don't say so, and keep their keys. Under
+/// what the participant says it asks for, if it does, whichever event it was.
+fn idempotency_key(row: &outbox::Row, name: &str, key: &str, asked: Option<&str>) -> Uuid {
     let keyed = row.headers.as_ref().is_some_and(|headers| headers.get(KEYED.0).is_some());
     // The length keeps `ab` of `c` and `a` of `bc` apart.
-    if keyed { Uuid::new_v5(&row.id, format!("{}/{name}{key}", name.len()).as_bytes()) } else { row.id }
+    let of = |space: &Uuid, text: &str| Uuid::new_v5(space, format!("{}/{name}{text}", name.len()).as_bytes());
+    match asked {
+        _ if !keyed => row.id,
+        Some(asked) => {
+            let service = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("farandole:{}", row.aggregate_type).as_bytes());
+            of(&service, asked)
+        }
+        None => of(&row.id, key),
+    }
 }

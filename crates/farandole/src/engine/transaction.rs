@@ -11,6 +11,7 @@ use super::writes::{BEGIN, begin};
 use super::{Error, LIMIT, Processor, Sessions, Source, Verdict, Work};
 use crate::codec::Codec;
 use crate::config::{PerTopic, Unknown};
+use crate::parking::input::Task;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::record::{Record, Said};
@@ -177,7 +178,7 @@ impl<P: Participant> Engine<P> {
         known.store(conn).await.map_err(at("storing answers"))?;
         let has_tasks = !tasks.is_empty();
         if has_tasks {
-            agenda::apply(conn, tasks).await.map_err(at("storing tasks"))?;
+            agenda::apply(conn, P::NAME, Some(&self.journal()), tasks).await?;
         }
         source.settle(conn, works, &verdicts).await?;
         tx.commit().await.map_err(at(super::COMMIT))?;
@@ -220,6 +221,10 @@ impl<P: Participant> Processor for Engine<P> {
 
     fn read(&self, record: &Record) -> Said<Work<P>> {
         record.read_in_chain::<P>(&self.codec, self.unknown.of(&record.topic))
+    }
+
+    fn task(&self, task: &Task) -> Said<Work<P>> {
+        agenda::read(task)
     }
 
     fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {

@@ -177,7 +177,7 @@ impl<P: Participant> Folding<P> {
             command: None,
             headers: keyed,
         };
-        changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(task, &row))));
+        changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(&*self.participant, task, &row))));
     }
 
     /// Gives commands their answers back: who asks again under the same key gets the same answer.

@@ -78,12 +78,21 @@ pub(super) async fn apply(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx
          join unnest($1::text[], $2::text[]) p(name, key) on t.name = p.name and t.key = p.key
          order by t.name, t.key, t.cause for update of t",
     )
+    .bind(&names)
+    .bind(&keys)
+    .fetch_all(&mut *conn)
+    .await?;
+    // What tasks brought may be parked, and settled since the backup. A parked outcome is as good as a closed effect's: it comes.
+    let parked = sqlx::query(
+        "select t.task_name, t.task_key, t.task_kind, t.task_cause, true from farandole.parked t
+         join unnest($1::text[], $2::text[]) p(name, key) on t.task_name = p.name and t.task_key = p.key",
+    )
     .bind(names)
     .bind(keys)
     .fetch_all(&mut *conn)
     .await?;
     let mut stand: BTreeMap<Place, Vec<Task>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().chain(&parked) {
         let kind = if row.try_get::<&str, _>(2)? == Kind::Deadline.as_str() { Kind::Deadline } else { Kind::Effect };
         let task = Task { kind, cause: row.try_get(3)?, closed: row.try_get(4)?, new: None };
         stand.entry((row.try_get(0)?, row.try_get(1)?)).or_default().push(task);
@@ -103,7 +112,8 @@ async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], af
         match after.iter().find(|t| t.cause == task.cause && t.new.is_none()) {
             None => {
                 sqlx::query(
-                    "with gone as (delete from farandole.tasks where name = $1 and key = $2 and cause = $3)
+                    "with gone as (delete from farandole.tasks where name = $1 and key = $2 and cause = $3),
+                          unparked as (delete from farandole.parked where task_name = $1 and task_key = $2 and task_cause = $3)
                      delete from farandole.steps where scope = farandole.claim($1, $2, $3)",
                 )
                 .bind(name)

@@ -1,15 +1,11 @@
 //! Inputs that a heal found to be applied: events of the own topic name them as their causes, while the position is older.
 //!
-//! They come again, and are passed over. Rows go once the position is behind them; a database that was never healed has none,
-//! and is asked once a lane.
+//! They come again, and are passed over. Rows go once the position is behind them (see [`tidy`](crate::tidy)); a database that was
+//! never healed has none, and is asked once a lane.
 
 use sqlx::PgConnection;
 
-use super::position::all_of;
 use crate::record::Record;
-
-/// Rows forgotten at a time: bounds the statement.
-const FORGOTTEN: i64 = 10_000;
 
 /// What a lane knows of them.
 #[derive(Debug, Default)]
@@ -49,22 +45,4 @@ impl Applied {
         }
         Ok(())
     }
-}
-
-/// Forgets those of `reader` that its position is behind, some at a time.
-pub(super) async fn forget(conn: &mut PgConnection, reader: &str) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "delete from farandole.applied where reader = $2 and (topic, partition, record_offset) in (
-           select a.topic, a.partition, a.record_offset from farandole.applied a
-           where a.reader = $2
-             and a.record_offset < (select (state->>'next_offset')::bigint from farandole.steps
-                                    where scope = $3 || a.topic || '/' || a.partition order by step desc limit 1)
-           limit $1)",
-    )
-    .bind(FORGOTTEN)
-    .bind(reader)
-    .bind(all_of(reader))
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -19,8 +19,9 @@ use super::position::Position;
 use super::strangers;
 use super::worker::Item;
 use crate::engine::{Error, Fault, Processor, Source, Verdict, chain_of};
+use crate::parking::input::What;
 use crate::parking::journal::Journal;
-use crate::parking::{self, Limits, Parked};
+use crate::parking::{self, Limits, Parked, Why};
 use crate::step::{self, Append};
 
 /// Inputs a transaction, but for a single portion that is larger: more gain nothing, and what a commit holds locked stays small.
@@ -160,19 +161,22 @@ impl<W: Sync> Source<W> for Together<'_> {
         let mut verdicts = verdicts.iter();
         for batch in &self.batches {
             for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
-                let (aggregate, fault) = match verdict {
-                    Verdict::Parked(fault) => (aggregate.clone(), Some(fault)),
-                    Verdict::Held { behind } => (behind.clone(), None),
+                let why = match verdict {
+                    Verdict::Parked(fault) => Why::Fault(fault),
+                    Verdict::Held { behind } => Why::Behind(behind),
                     Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
                 };
-                parked.push(Parked { aggregate, record: &batch.items[*i].record, fault });
+                let record = &batch.items[*i].record;
+                let (aggregate, key) = (aggregate.clone(), record.aggregate());
+                parked.push(Parked { aggregate, key, what: What::Record(record), why });
             }
             if let Some((i, aggregate, fault)) = &batch.unreadable {
                 let (record, mut stands) = (&batch.items[*i].record, [true]);
                 let struck = self.applied.strike(conn, self.reader, &[record], &mut stands).await;
                 struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
                 if stands[0] {
-                    parked.push(Parked { aggregate: aggregate.clone(), record, fault: Some(fault) });
+                    let (aggregate, key) = (aggregate.clone(), record.aggregate());
+                    parked.push(Parked { aggregate, key, what: What::Record(record), why: Why::Fault(fault) });
                 }
             }
         }

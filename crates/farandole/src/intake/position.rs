@@ -50,7 +50,7 @@ pub(super) fn scope(reader: &str, topic: &str, partition: i32) -> String {
 }
 
 /// What the scopes of a reader's positions begin with.
-pub(super) fn all_of(reader: &str) -> String {
+pub(crate) fn all_of(reader: &str) -> String {
     format!("position/{}/", step::part(reader))
 }
 

@@ -1,21 +1,15 @@
 //! Records of foreign producers, told apart by `ce_source` and `ce_id`, for each reader.
 //!
 //! They have no chain, so what was applied of them is remembered row by row, in the transaction that applies it, for
-//! [`REMEMBERED`]. A record that names no source or id can't be told apart, and is applied as often as it comes.
+//! [a week and a day](crate::tidy). A record that names no source or id can't be told apart, and is applied as often as it comes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::Duration;
 
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgConnection;
 
 use crate::parking;
 use crate::record::Record;
-
-/// Longer than any producer tries to send, and than a topic's usual retention of a week.
-const REMEMBERED: Duration = Duration::from_secs(8 * 24 * 60 * 60);
-/// Rows forgotten at a time: bounds the statement.
-const FORGOTTEN: i64 = 10_000;
 
 /// A foreign record's source and id, if it can be told apart.
 fn name(record: &Record) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
@@ -57,18 +51,4 @@ pub(super) async fn fresh(conn: &mut PgConnection, reader: &str, records: &[&Rec
     // The first of a name takes it; a repetition in the same batch finds it gone.
     let mut first = |(source, id): (Cow<'_, str>, Cow<'_, str>)| new.remove(&(source.into_owned(), id.into_owned()));
     Ok(names.into_iter().map(|name| name.is_none_or(&mut first)).collect())
-}
-
-/// Forgets what is old enough, whoever's it is, some at a time.
-pub(crate) async fn forget(conn: impl PgExecutor<'_>) -> sqlx::Result<u64> {
-    let done = sqlx::query(
-        "delete from farandole.strangers where (reader, source, id) in (
-           select reader, source, id from farandole.strangers where seen_at < clock_timestamp() - make_interval(secs => $1)
-           order by seen_at limit $2)",
-    )
-    .bind(REMEMBERED.as_secs_f64())
-    .bind(FORGOTTEN)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -1,7 +1,8 @@
 //! What became of parked inputs, as events of the service's journal: parked, released, dropped.
 //!
 //! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
-//! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold.
+//! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold. What a task brought is
+//! named by the task.
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -10,9 +11,10 @@ use uuid::Uuid;
 use crate::codec::Codec;
 use crate::engine::Error;
 use crate::message::RecordType;
-use crate::record::Record;
 use crate::time::Timestamp;
 use crate::{outbox, topics};
+
+pub use super::input::Place;
 
 /// The journal's event types.
 pub const TYPES: &[RecordType] = &[
@@ -21,29 +23,6 @@ pub const TYPES: &[RecordType] = &[
     RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc") },
 ];
 const AGGREGATE_TYPE: &str = "parked";
-
-/// Where a record is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Topic, with its prefix.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
-    }
-}
-
-impl From<&Record> for Place {
-    fn from(record: &Record) -> Self {
-        Self { topic: record.topic.clone(), partition: record.partition, offset: record.offset }
-    }
-}
 
 /// What happened to a parked input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +58,7 @@ struct Parked<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,
+    task: Option<String>,
     reason: Option<&'a str>,
 }
 
@@ -88,6 +68,7 @@ struct Released<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,
+    task: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +77,7 @@ struct Dropped<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,
+    task: Option<String>,
     reason: &'a str,
     by: &'a str,
 }
@@ -124,18 +106,24 @@ impl Journal {
 
     fn row(&self, at: Timestamp, entry: &Entry) -> Result<outbox::Row, Error> {
         let aggregate = entry.aggregate.as_str();
-        let Place { topic, partition, offset } = &entry.place;
-        let (topic, partition, offset) = (topic.as_str(), *partition, *offset);
+        // A task has no offset: the fields for that say so, since readers of the first version know no other.
+        let (topic, partition, offset, task) = match &entry.place {
+            Place::Record { topic, partition, offset } => (topic.as_str(), *partition, *offset, None),
+            place @ Place::Task { .. } => ("", -1, -1, Some(place.to_string())),
+        };
         let (kind, payload) = match &entry.what {
             Happened::Parked(reason) => {
                 let reason = reason.as_deref();
-                (TYPES[0].name, self.codec.encode(TYPES[0].name, &Parked { aggregate, topic, partition, offset, reason }))
+                let parked = Parked { aggregate, topic, partition, offset, task, reason };
+                (TYPES[0].name, self.codec.encode(TYPES[0].name, &parked))
             }
             Happened::Released => {
-                (TYPES[1].name, self.codec.encode(TYPES[1].name, &Released { aggregate, topic, partition, offset }))
+                let released = Released { aggregate, topic, partition, offset, task };
+                (TYPES[1].name, self.codec.encode(TYPES[1].name, &released))
             }
             Happened::Dropped { reason, by } => {
-                (TYPES[2].name, self.codec.encode(TYPES[2].name, &Dropped { aggregate, topic, partition, offset, reason, by }))
+                let dropped = Dropped { aggregate, topic, partition, offset, task, reason, by };
+                (TYPES[2].name, self.codec.encode(TYPES[2].name, &dropped))
             }
         };
         let id = Uuid::now_v7();
@@ -160,11 +148,15 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parking::input::Kind;
 
     #[test]
     fn every_entry_fits_its_schema() {
         let journal = Journal::beside("orders", Codec::offline(TYPES));
-        let place = Place { topic: "payments".into(), partition: 3, offset: 42 };
+        let record = Place::Record { topic: "payments".into(), partition: 3, offset: 42 };
+        let (name, key, cause) = ("pay".to_owned(), "order-1".to_owned(), Uuid::nil());
+        let task = Place::Task { kind: Kind::Outcome, name, key, cause };
+        let places = [(record, "payments/3/42"), (task, "outcome/pay/order-1/00000000-0000-0000-0000-000000000000")];
         let (reason, by) = ("it is a test".to_owned(), "me".to_owned());
         for (what, kind) in [
             (Happened::Parked(None), "farandole.journal.Parked"),
@@ -172,10 +164,12 @@ mod tests {
             (Happened::Released, "farandole.journal.Released"),
             (Happened::Dropped { reason, by }, "farandole.journal.Dropped"),
         ] {
-            let row = journal.row(Timestamp::from_micros(7), &Entry { aggregate: "order-1".into(), place: place.clone(), what });
-            let row = row.unwrap();
-            assert_eq!((row.kind, row.topic.as_str(), row.aggregate.as_str()), (kind, "orders.journal", "order-1"));
-            assert_eq!((row.cause.as_str(), row.time.micros()), ("payments/3/42", 7));
+            for (place, cause) in &places {
+                let entry = Entry { aggregate: "order-1".into(), place: place.clone(), what: what.clone() };
+                let row = journal.row(Timestamp::from_micros(7), &entry).unwrap();
+                assert_eq!((row.kind, row.topic.as_str(), row.aggregate.as_str()), (kind, "orders.journal", "order-1"));
+                assert_eq!((row.cause.as_str(), row.time.micros()), (*cause, 7));
+            }
         }
     }
 }

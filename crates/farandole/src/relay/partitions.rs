@@ -64,6 +64,14 @@ pub(crate) async fn room(conn: &mut PgConnection) -> Result<i64, Error> {
     room.bind(ROWS).fetch_one(conn).await.map_err(Error::database("looking how much room the outbox has"))
 }
 
+/// Whether the partition of seq `$4` to before `$5` has a row that isn't visible in a snapshot, of which `$1` is the text, `$2` its xmax
+/// and `$3` its xip: looked for by the index on xid, where what is unsent begins, and not in all that is out.
+pub const UNSENT_OF: &str = "
+select exists (select from farandole.outbox where seq >= $4 and seq < $5 and xid >= $2::xid8
+                 and not pg_visible_in_snapshot(xid, $1::pg_snapshot))
+    or exists (select from farandole.outbox where seq >= $4 and seq < $5 and xid = any($3::xid8[])
+                 and not pg_visible_in_snapshot(xid, $1::pg_snapshot))";
+
 /// Drops what is out, as of `a` and the counts of rows published, when seq has come to `last`. `seen` remembers, from call to call,
 /// when seq was first seen to have left a partition. Returns how many were dropped.
 pub(crate) async fn retire(
@@ -116,6 +124,12 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
     .await
     .map_err(Error::database(doing))?;
     if attached == Some(false) {
+        // A partition that is full and not out yet would else be counted, row by row, each time.
+        let query =
+            sqlx::query_scalar::<_, bool>(UNSENT_OF).bind(&a.0).bind(a.xmax()).bind(a.xip()).bind(start).bind(start + ROWS);
+        if within(doing, async { query.fetch_one(&mut *conn).await.map_err(Error::database(doing)) }).await? {
+            return Ok(false);
+        }
         let out = sqlx::query_scalar(
             "select count(*) = $1 and coalesce(bool_and(pg_visible_in_snapshot(xid, $2::pg_snapshot)), true)
              from farandole.outbox where seq >= $3 and seq < $4",

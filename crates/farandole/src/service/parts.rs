@@ -161,6 +161,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         longest_wait: config.agenda.longest_wait,
         bulkhead: config.agenda.bulkhead,
         idle: config.agenda.idle,
+        parked: parking::Limits::from(&config.intake),
         ..agenda::Config::default()
     };
     let releases = engine(&pools.agenda);

@@ -20,7 +20,7 @@ use crate::engine::chain_of;
 use crate::http::{self, Checks};
 use crate::participant::Participant;
 use crate::relay::Role;
-use crate::{parking, telemetry, topics};
+use crate::{parking, telemetry, tidy, topics};
 
 /// How often recorded histograms are put in their buckets; what waits for it is held in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const CHECKS: [&str; 9] = ["database", "migrated", "rights", "topics", "schemas", "relay", "history", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
 const STAGES: [&[&str]; 3] =
-    [&["http", "intake", "parking", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
+    [&["http", "intake", "parking", "tidy", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
 
 /// A listener with its address told.
 #[derive(Debug)]
@@ -242,6 +242,11 @@ async fn start<P: Participant, E: Effects<P>>(
     checks.well("agenda");
     tasks.spawn("parking", async move |stop| {
         parking::run(releases, stop).await;
+        Ok(())
+    });
+    let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);
+    tasks.spawn("tidy", async move |stop| {
+        tidy::run(&sessions, P::NAME, answers, &stop).await;
         Ok(())
     });
     let troubles = intake.troubles();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use farandole::agenda::Poke;
 use farandole::engine::{Engine, Error, Idempotency, NoSource, Origin, Source, Verdict, Work};
 use farandole::outbox::MAX_RECORD;
-use farandole::parking::{self, Limits, Parked};
+use farandole::parking::input::What;
+use farandole::parking::{self, Limits, Parked, Why};
 use farandole::record::{Header, Record};
 use farandole::trouble::{Trouble, Troubled as _};
 use farandole::{Body, Codec, Keys, Message as _, Participant as _, Table};
@@ -150,14 +151,20 @@ async fn fifty_tasks_on_two_connections() {
 }
 
 /// A record of `key`, and a batch's source that parks what must be, as the intake's does.
-struct One(Record);
+pub struct One(Record);
 
 impl One {
-    fn new(codec: &Codec, key: &str, what: &str, offset: i64) -> Self {
+    pub fn new(codec: &Codec, key: &str, what: &str, offset: i64) -> Self {
         let value = Event::from(Happened { key: key.to_owned(), what: what.to_owned() }).encode(codec).unwrap();
         let headers = vec![Header { name: "ce_type".to_owned(), value: Happened::NAME.to_owned() }];
         let (key, value) = (Some(key.as_bytes().to_vec()), Some(value));
         Self(Record { topic: "happened".to_owned(), partition: 0, offset, key, value, headers })
+    }
+
+    /// With another key than its event's aggregate.
+    pub fn under(mut self, key: &str) -> Self {
+        self.0.key = Some(key.as_bytes().to_vec());
+        self
     }
 }
 
@@ -168,27 +175,23 @@ impl Source<Work<Chronicle>> for Feed<'_> {
     async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<Chronicle>]) -> Result<Vec<bool>, Error> {
         Ok(vec![true; works.len()])
     }
-    async fn settle(&mut self, conn: &mut PgConnection, _: &[Work<Chronicle>], verdicts: &[Verdict]) -> Result<(), Error> {
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<Chronicle>], verdicts: &[Verdict]) -> Result<(), Error> {
         let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
-        let aggregate = String::from_utf8(self.0.0.key.clone().unwrap()).unwrap();
-        let record = &self.0.0;
-        match &verdicts[0] {
-            Verdict::Parked(fault) => {
-                parking::park(conn, Chronicle::NAME, Some(&self.1), &[Parked { aggregate, record, fault: Some(fault) }], limits)
-                    .await
-            }
-            Verdict::Held { .. } => {
-                parking::park(conn, Chronicle::NAME, Some(&self.1), &[Parked { aggregate, record, fault: None }], limits).await
-            }
-            _ => Ok(()),
-        }
+        let Body::Heard(Event::Happened(Happened { key: aggregate, .. })) = &works[0].input.body else { panic!("{works:?}") };
+        let why = match &verdicts[0] {
+            Verdict::Parked(fault) => Why::Fault(fault),
+            Verdict::Held { behind } => Why::Behind(behind),
+            _ => return Ok(()),
+        };
+        let parked = Parked { aggregate: aggregate.clone(), key: self.0.0.aggregate(), what: What::Record(&self.0.0), why };
+        parking::park(conn, Chronicle::NAME, Some(&self.1), &[parked], limits).await
     }
 }
 
-async fn feed(engine: &Engine<Chronicle>, record: &One) {
+pub async fn feed(engine: &Engine<Chronicle>, record: &One) {
     let Event::Happened(happened) = Event::decode(0, engine.codec(), record.0.value.as_deref().unwrap()).unwrap();
-    let mut works =
-        [Work::new(Body::Heard(Event::Happened(happened)), Origin { cause: "feed/0/0".to_owned(), ..Origin::default() })];
+    let origin = Origin { cause: "feed/0/0".to_owned(), key: Some(record.0.aggregate()), ..Origin::default() };
+    let mut works = [Work::new(Body::Heard(Event::Happened(happened)), origin)];
     while let Err(error) = engine.run(&mut works, &mut Feed(record, engine.journal())).await {
         assert_eq!(error.trouble(), Trouble::Collision, "{error}");
     }
@@ -286,4 +289,74 @@ async fn absent_rows_without_number_take_few_locks() {
     // Few keys beside other few: nobody waits.
     let _one = load(keys(0..500)).await.unwrap();
     load(keys(500..1_000)).await.unwrap();
+}
+
+/// A release takes what an input of another aggregate waits behind, under their common key, and that joins the queue just then. Guard:
+/// the names' locks, and who parks looks behind what once more. Without, the row is no head, and nobody looks at it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_a_queue_that_ends_is_first_in_it() {
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    world.tell([("article-1", "stick")]).await;
+    feed(&engine, &One::new(engine.codec(), "article-1", "first", 1).under("order-1")).await;
+    sqlx::query("update stories set story = 'stick, free'").execute(&world.pool).await.unwrap();
+    assert_eq!(world.count("select count(*) from farandole.parked").await, 1);
+
+    // A stranger keeps the release from its end: it has the names, and has taken nothing yet.
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query("lock table farandole.outbox in exclusive mode").execute(&mut *holder).await.unwrap();
+    let waiting = async |n: i64| {
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        eventually("something to wait for a lock", async || world.count(sql).await == n).await;
+    };
+    let stop = CancellationToken::new();
+    let releases = tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()));
+    waiting(1).await;
+    let feeding = {
+        let engine = world.engine(&Poke::default());
+        let second = One::new(engine.codec(), "article-2", "second", 2).under("order-1");
+        tokio::spawn(async move { feed(&engine, &second).await })
+    };
+    waiting(2).await;
+    holder.commit().await.unwrap();
+    feeding.await.unwrap();
+    eventually("both to have taken effect", async || world.story("article-2").await == "second").await;
+    assert_eq!(world.story("article-1").await, "stick, free, first");
+    assert_eq!(world.count("select count(*) from farandole.parked").await, 0);
+    stop.cancel();
+    releases.await.unwrap();
+}
+
+/// F31: a release meets trouble of the system. Guard: that is no failure of the input: its reason and tries stay as they are, and it is
+/// tried again within seconds. Without, the database's words replace the reason, and each restart puts off what it met for longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_of_the_system_is_not_the_inputs() {
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    world.tell([("o", "stick")]).await;
+    feed(&engine, &One::new(engine.codec(), "o", "first", 1)).await;
+    sqlx::query("update farandole.parked set attempts = 12, retry_at = clock_timestamp()").execute(&world.pool).await.unwrap();
+    let about = async || {
+        let about =
+            sqlx::query_as::<_, (i32, String, bool)>("select attempts, reason, retry_at > parked_at from farandole.parked");
+        about.fetch_one(&world.pool).await.unwrap()
+    };
+    // A stranger holds the row for longer than the release waits.
+    let mut holder = world.pool.begin().await.unwrap();
+    sqlx::query("select 1 from stories for no key update").execute(&mut *holder).await.unwrap();
+    let options = world.pool.connect_options().as_ref().clone().options([("lock_timeout", "300ms")]);
+    let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
+    let stop = CancellationToken::new();
+    let releases = tokio::spawn(parking::run(World { pool }.engine(&Poke::default()), stop.clone()));
+    let before = world.now().await;
+    eventually("a try to have failed", async || {
+        world.count("select (extract(epoch from retry_at) * 1000000)::bigint from farandole.parked").await > before + 1_000_000
+    })
+    .await;
+    assert_eq!(about().await, (12, "stuck".to_owned(), true));
+    sqlx::query("update stories set story = 'stick, free'").execute(&mut *holder).await.unwrap();
+    holder.commit().await.unwrap();
+    eventually("it to be released soon", async || world.story("o").await == "stick, free, first").await;
+    stop.cancel();
+    releases.await.unwrap();
 }

@@ -38,18 +38,15 @@ async fn a_closed_one_is_gone_and_one_that_is_opened_anew_is_moved() {
 
 /// The other deadlines of its batch aren't kept from happening.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_refused_comes_again() {
+async fn one_that_is_refused_parks_alone() {
     let world = World::new().await;
     let wait = format!("wait {}", world.now().await);
     world.tell([("a", "stick"), ("a", &wait), ("b", &wait)]).await;
     let worker = world.start(&Bank::quick(), hurried());
     eventually("b rang", async || world.story("b").await.ends_with("rang")).await;
-    eventually("a was put off twice", async || {
-        world.count("select coalesce(max(step), 0) from farandole.steps where scope like 'claim/alarm/a/%'").await >= 2
-    })
-    .await;
-    world.tell([("a", "free")]).await;
-    eventually("a rang", async || world.story("a").await.ends_with("free, rang")).await;
+    eventually("a's parked", async || world.count("select count(*) from farandole.parked where aggregate = 'a'").await == 1)
+        .await;
     assert!(world.is_clear().await);
+    assert_eq!(world.story("a").await, format!("stick, {wait}"));
     worker.stop().await;
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use farandole::engine::{Engine, Error, Origin, Source, Verdict, Work};
-use farandole::parking::{self, Limits, Parked};
+use farandole::parking::input::What;
+use farandole::parking::{self, Limits, Parked, Why};
 use farandole::{Body, Participant as _, Record};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
@@ -29,7 +30,8 @@ impl Source<Work<Chronicle>> for Steps {
         let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
         let record = Record { topic: "t".to_owned(), partition: 0, offset: 0, key: None, value: None, headers: Vec::new() };
         if let Verdict::Parked(fault) = &verdicts[0] {
-            let parked = [Parked { aggregate: "k".to_owned(), record: &record, fault: Some(fault) }];
+            let parked =
+                [Parked { aggregate: "k".to_owned(), key: "k".to_owned(), what: What::Record(&record), why: Why::Fault(fault) }];
             parking::park(conn, Chronicle::NAME, None, &parked, limits).await?;
         }
         self.written.notify_one();

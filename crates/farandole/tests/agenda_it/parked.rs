@@ -1,12 +1,13 @@
 //! What can't be processed for a while, among what can: through a topic, the intake and releases.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use farandole::config::Kafka;
 use farandole::engine::Engine;
 use farandole::intake::{self, Intake};
-use farandole::{Codec, Message as _, parking};
+use farandole::parking::operate;
+use farandole::{Codec, Message as _, Participant as _, parking};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -98,16 +99,22 @@ impl Topic {
 
     /// As a foreign producer does it: `ce_source` and `ce_id`, no chain.
     pub async fn send(&self, inputs: &[(usize, String)]) {
+        let inputs = inputs.iter().map(|(key, what)| (key % 2, format!("k{key}"), format!("k{key}"), what.clone()));
+        self.send_as(inputs).await;
+    }
+
+    /// Partition, the record's key, the event's aggregate, and what.
+    pub async fn send_as(&self, inputs: impl IntoIterator<Item = (usize, String, String, String)>) {
         let codec = Codec::offline(Event::TYPES);
         let producer: FutureProducer = self.client.create().unwrap();
-        for (key, what) in inputs {
-            let (name, event) = (format!("k{key}"), Event::from(Happened { key: format!("k{key}"), what: what.clone() }));
+        for (partition, name, key, what) in inputs {
+            let event = Event::from(Happened { key, what: what.clone() });
             let mut headers = OwnedHeaders::new();
-            for (key, value) in [("ce_type", Happened::NAME), ("ce_source", "test"), ("ce_id", what)] {
+            for (key, value) in [("ce_type", Happened::NAME), ("ce_source", "test"), ("ce_id", &what)] {
                 headers = headers.insert(Header { key, value: Some(value) });
             }
             let value = event.encode(&codec).unwrap();
-            let record = FutureRecord::to(&self.name).partition((key % 2) as i32).key(&name).payload(&value).headers(headers);
+            let record = FutureRecord::to(&self.name).partition(partition as i32).key(&name).payload(&value).headers(headers);
             producer.send(record, Duration::from_secs(10)).await.unwrap();
         }
     }
@@ -206,6 +213,71 @@ async fn each_key_keeps_its_order_and_holds_up_no_other() {
     }
 }
 
+/// Guards: an input has two names, its aggregate and its record's key, and what is parked is stored with both, asked for by both, and
+/// released in order under both. Six articles and seven orders, each event of an order about some article: whatever has a name in
+/// common takes effect in the order of its partition, once, while two replicas release and batches have sizes of all sorts. Without the
+/// second name, what waits under an article is overtaken by what comes later of its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_holds_up_both_its_names() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let mut state = 51_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let inputs: Vec<(String, String, String)> = (0..INPUTS)
+        .map(|n| {
+            let what = if random(15) == 0 { format!("balk {n}") } else { format!("n{n}") };
+            (format!("order-{}", random(7)), format!("k{}", random(6)), what)
+        })
+        .collect();
+    let stop = CancellationToken::new();
+    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()))).collect();
+    let mut most = 0;
+    for (part, records) in inputs.chunks(INPUTS / 3).zip([1, 7, 50]) {
+        let (intake, stop) = topic.read(&world, records);
+        topic.send_as(part.iter().cloned().map(|(order, article, what)| (0, order, article, what))).await;
+        let last = part.last().unwrap().2.clone();
+        until("the inputs to have come", async || {
+            free(&world, random(6)).await;
+            most = most.max(world.count("select count(*) from farandole.parked").await);
+            everything(&world).await.contains(&last)
+        })
+        .await;
+        stop.cancel();
+        intake.await.unwrap();
+    }
+    until("all to be done", async || {
+        for article in 0..6 {
+            free(&world, article).await;
+        }
+        world.count("select count(*) from farandole.parked").await == 0
+    })
+    .await;
+    stop.cancel();
+    for release in releases {
+        release.await.unwrap();
+    }
+    assert!(most > 10, "{most}: some were to wait");
+    // In the order in which they took effect.
+    let done: Vec<Vec<u8>> = sqlx::query_scalar("select payload from farandole.outbox where topic = 'chronicle' order by seq")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    let codec = world.engine(&Poke::default()).codec().clone();
+    let whats = done.iter().map(|payload| match Event::decode(0, &codec, payload).unwrap() {
+        Event::Happened(Happened { what, .. }) => what,
+    });
+    let places: HashMap<String, usize> = whats.zip(0..).collect();
+    assert_eq!((places.len(), done.len()), (INPUTS, INPUTS), "each once");
+    let names = inputs.iter().flat_map(|(order, article, _)| [order, article]).collect::<HashSet<_>>();
+    for name in names {
+        let mine = inputs.iter().filter(|(order, article, _)| order == name || article == name).map(|(_, _, what)| what);
+        let order: Vec<usize> = mine.map(|what| places[what]).collect();
+        assert!(order.is_sorted(), "{name}: {order:?}");
+    }
+}
+
 /// What took effect on `key`, in order.
 async fn told(world: &World, key: &str) -> Vec<String> {
     let story = world.story(key).await;
@@ -231,10 +303,9 @@ async fn everything(world: &World) -> HashSet<String> {
 /// If something of `key` is parked, then its trouble is over, and it is due.
 async fn free(world: &World, key: usize) {
     let key = format!("k{key}");
-    let due = sqlx::query("update farandole.parked set retry_at = clock_timestamp() where aggregate = $1");
-    let parked = due.bind(&key).execute(&world.pool).await.unwrap().rows_affected();
+    let parked = operate::retry(&world.pool, Chronicle::NAME, &key).await.unwrap();
     let story = world.story(&key).await;
-    if parked > 0 && story.matches("free").count() <= story.matches("balk").count() {
+    if parked && story.matches("free").count() <= story.matches("balk").count() {
         let free = "insert into stories values ($1, 'free') on conflict (key) do update set story = stories.story || ', free'";
         sqlx::query(free).bind(&key).execute(&world.pool).await.unwrap();
     }

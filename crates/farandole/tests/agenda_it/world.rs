@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Something happened: `pay`, `pay-two`, `pay-twice`, `pay-slashed`, `unpay`, `wait <micros>`, `unwait`, `stick`, `free`, `rang`, `paid <answer>`, `balk`, `many <events> <bytes>`. Nothing but
+/// Something happened: `pay`, `pay-two`, `pay-twice`, `pay-slashed`, `unpay`, `wait <micros>`, `unwait [of]`, `stick`, `free`, `rang`, `paid <answer>`, `balk`, `many <events> <bytes>`. Nothing but
 /// commands gets by a `stick` before a `free`, and a `balk` that is heard needs a `free` of its own before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Happened {
@@ -116,9 +116,12 @@ impl Participant for Chronicle {
                 let due = Timestamp::from_micros(due.parse().expect("micros"));
                 vec![Task::Deadline { name: "alarm", key, due }]
             }
-            ("unwait", _) => vec![Task::Close { name: "alarm", key }],
+            ("unwait", of) => vec![Task::Close { name: "alarm", key: if of.is_empty() { key } else { of.to_owned() } }],
             _ => vec![],
         }
+    }
+    fn asks_for(&self, effect: &Pay) -> Option<String> {
+        effect.of.starts_with("invoice").then(|| effect.of.clone())
     }
     fn answer(&self, _events: &[Event]) -> Answer {
         Answer::new(202, serde_json::Value::Null)

@@ -1,0 +1,127 @@
+//! The queues of what is parked: who is first in them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use sqlx::PgConnection;
+
+use super::input;
+use super::journal::{Entry, Happened, Journal};
+use crate::engine::Error;
+use crate::locks;
+use crate::time::Timestamp;
+
+/// Locks names, for who adds to or takes from what is parked under them. After the rows and tasks.
+pub(super) async fn lock<'a>(
+    conn: &mut PgConnection,
+    reader: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> sqlx::Result<()> {
+    let names: BTreeSet<String> = names.into_iter().map(|name| format!("{reader}/{name}")).collect();
+    locks::lock_all(conn, "parked", &Vec::from_iter(names)).await
+}
+
+/// Under which of `names` something is parked. They are locked.
+pub(super) async fn taken(conn: &mut PgConnection, reader: &str, names: &BTreeSet<&str>) -> sqlx::Result<HashSet<String>> {
+    let taken: Vec<String> = sqlx::query_scalar(
+        "select n from unnest($1::text[]) n
+         where exists (select from farandole.parked where reader = $2 and aggregate = n)
+            or exists (select from farandole.parked where reader = $2 and also = n)",
+    )
+    .bind(names.iter().copied().collect::<Vec<_>>())
+    .bind(reader)
+    .fetch_all(conn)
+    .await?;
+    Ok(taken.into_iter().collect())
+}
+
+/// A row that is taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub seq: i64,
+    pub names: Vec<String>,
+}
+
+/// Takes rows out, whose names are locked; the oldest that is left under each name becomes a head, and is tried at once. Gives the
+/// database's clock.
+pub(super) async fn take(conn: &mut PgConnection, reader: &str, gone: &[Gone]) -> sqlx::Result<Timestamp> {
+    let names: BTreeSet<&str> = gone.iter().flat_map(|g| &g.names).map(String::as_str).collect();
+    sqlx::query("delete from farandole.parked where seq = any($1)")
+        .bind(gone.iter().map(|g| g.seq).collect::<Vec<_>>())
+        .execute(&mut *conn)
+        .await?;
+    let now: i64 = sqlx::query_scalar(
+        "with first as materialized (
+           select least((select min(seq) from farandole.parked where reader = $2 and aggregate = n),
+                        (select min(seq) from farandole.parked where reader = $2 and also = n)) as seq
+           from unnest($1::text[]) n
+         ), locked as materialized (
+           select seq from farandole.parked where seq = any (array(select seq from first)) order by seq for update
+         ), heads as (
+           update farandole.parked set head = true, retry_at = clock_timestamp() where seq = any (array(select seq from locked))
+         )
+         select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+    )
+    .bind(names.into_iter().collect::<Vec<_>>())
+    .bind(reader)
+    .fetch_one(conn)
+    .await?;
+    Ok(Timestamp::from_micros(now))
+}
+
+/// Makes heads of rows that are first under their aggregate and aren't: left by an earlier build, which knew no heads, that ran
+/// beside this one.
+pub async fn mend(conn: &mut PgConnection, reader: &str) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "update farandole.parked set head = true
+         where reader = $1 and not head and seq in (select min(seq) from farandole.parked where reader = $1 group by aggregate)",
+    )
+    .bind(reader)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Gives up parked deadlines of these places (name and key), which an event closes. An outcome that is parked stays: what it tells of
+/// has happened.
+pub(crate) async fn close_deadlines(
+    conn: &mut PgConnection,
+    reader: &str,
+    journal: Option<&Journal>,
+    names: &[&str],
+    keys: &[&str],
+) -> Result<(), Error> {
+    let at = |doing| Error::database(doing, names.len());
+    let sql = "select p.seq, p.aggregate, p.also, p.task_kind, p.task_name, p.task_key, p.task_cause, p.topic, p.partition, p.record_offset
+               from unnest($1::text[], $2::text[]) x(name, key)
+               join farandole.parked p on p.task_name = x.name and p.task_key = x.key where p.reader = $3 and p.task_kind = 'deadline'";
+    let look = async |conn: &mut PgConnection| {
+        let rows = sqlx::query(sql).bind(names).bind(keys).bind(reader).fetch_all(conn).await?;
+        rows.iter().map(|row| Ok((gone(row)?, input::place(row, 7, 3)?))).collect::<sqlx::Result<Vec<_>>>()
+    };
+    let found = look(conn).await.map_err(at("looking for parked deadlines"))?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    // Looked at again under the locks: a release may have been at it.
+    let all = found.iter().flat_map(|(gone, _)| &gone.names).map(String::as_str);
+    lock(conn, reader, all).await.map_err(at("locking names of parked deadlines"))?;
+    let found = look(conn).await.map_err(at("looking for parked deadlines"))?;
+    let rows: Vec<Gone> = found.iter().map(|(gone, _)| gone.clone()).collect();
+    let now = take(conn, reader, &rows).await.map_err(at("closing parked deadlines"))?;
+    let dropped = || Happened::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
+    let entries: Vec<Entry> = found
+        .into_iter()
+        .filter_map(|(gone, place)| Some(Entry { aggregate: gone.names.into_iter().next()?, place, what: dropped() }))
+        .collect();
+    match journal {
+        Some(journal) => journal.append(conn, now, &entries).await,
+        None => Ok(()),
+    }
+}
+
+/// Seq and names from the first three columns.
+pub(super) fn gone(row: &sqlx::postgres::PgRow) -> sqlx::Result<Gone> {
+    use sqlx::Row as _;
+    let also: Option<String> = row.try_get(2)?;
+    Ok(Gone { seq: row.try_get(0)?, names: std::iter::once(row.try_get(1)?).chain(also).collect() })
+}
