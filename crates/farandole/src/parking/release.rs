@@ -35,7 +35,7 @@ const LONGEST_PAUSE_SECONDS: f64 = 300.0;
 const TROUBLE_SECONDS: f64 = 3.0;
 const BLOCKED_SECONDS: f64 = 10.0;
 /// More than this isn't counted.
-pub const COUNT_TO: i64 = 100_000;
+pub const COUNT_TO: i64 = 10_000;
 
 /// Gauges of what is parked. Heads are one a key, but for those that wait under their other name.
 pub const COUNT: &str = "

@@ -98,7 +98,7 @@ async fn what_runs_by_a_clock_costs_what_happens() {
     look!("agenda: effects that are due", 6_000, deciding, plans::DUE_TASKS, |q| first_page(q, "effect"));
     look!("agenda: gauges", 2_000, deciding, plans::TASKS, |q| q.bind("effect").bind(plans::TASKS_TO));
     look!("parking: what is due", 2_500, deciding, plans::DUE_PARKED, |q| q.bind(plans::HEADS).bind("shop"));
-    look!("parking: gauges", 6_000, deciding, plans::PARKED, |q| q.bind(plans::PARKED_TO).bind("shop"));
+    look!("parking: gauges", 30_000, deciding, plans::PARKED, |q| q.bind(plans::PARKED_TO).bind("shop"));
     look!("tidy: answers", 40_000, deciding, plans::OLD_ANSWERS, |q| q.bind(604_800.0_f64).bind(plans::TIDIED));
     look!("tidy: foreign records", 40_000, deciding, plans::OLD_STRANGERS, |q| q.bind(691_200.0_f64).bind(plans::TIDIED));
     look!("tidy: what a heal found", 10_000, deciding, plans::OLD_APPLIED, |q| q
