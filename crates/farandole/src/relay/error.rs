@@ -205,3 +205,27 @@ impl Error {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_silent_is_named() {
+        let database = Error::Silent { doing: "taking a step", seconds: 30 };
+        assert_eq!(database.chain(), "taking a step: no answer from the database within 30 s");
+        // Brokers whose connections are taken and never answered.
+        let broker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut kafka = rdkafka::ClientConfig::new();
+        kafka.set("bootstrap.servers", broker.local_addr().unwrap().to_string());
+        let client = extent::Client::new(&kafka, extent::View::Everything).unwrap();
+        let asked = Error::from(client.extents("orders").unwrap_err());
+        let said = asked.chain();
+        assert!(said.contains("asking for a topic's partitions") && said.contains("Broker"), "{said}");
+        let read = Error::from(extent::Error::Silent { topic: "orders".to_owned(), seconds: 30, partitions: 2 });
+        for error in [asked, read] {
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(!cause.contains("database"), "{cause}");
+        }
+    }
+}
