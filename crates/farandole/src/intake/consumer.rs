@@ -137,11 +137,19 @@ fn poll<P: Processor>(
     let mut full = 0;
     // Partitions have lost what their position wants, and the brokers haven't said which.
     let mut lost = false;
+    // Workers were told to end since their topic's id has changed, and begin again once they have.
+    let mut renewing = false;
     while !shutdown.is_cancelled() && !context.quiet.load(Ordering::Relaxed) {
         let polled = consumer.poll(if full > 0 { POLL_FULL } else { POLL });
         // Before the record is handed on: it may be the first of another topic of that name.
         if context.ids.have_changed() {
             end_changed(context);
+            renewing = true;
+        }
+        // At once and not with the look of every few seconds: the id of a topic that was just made becomes known while it is read.
+        if renewing {
+            restart_ended(consumer);
+            renewing = context.lock().values().any(|assigned| assigned.stop.is_cancelled());
         }
         match polled {
             Some(Ok(message)) => {
