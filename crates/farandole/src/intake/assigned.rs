@@ -1,6 +1,6 @@
 //! What happens when partitions come and go: workers start where the database says, and end with their batches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -179,8 +179,8 @@ impl<P: Processor> Context<P> {
     /// Starts a worker a partition where the database says that it is.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        partitions.iter().map(|(topic, _)| topic).collect::<BTreeSet<_>>().into_iter().for_each(|topic| self.learn(consumer, topic));
         for at in partitions {
-            self.learn(consumer, &at.0);
             let Some(offset) = self.start(consumer, &at) else { continue };
             list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
         }
@@ -239,20 +239,22 @@ impl<P: Processor> Context<P> {
         };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
-        let (topic_id, mut position) = (self.ids.of(&at.0), position);
+        let (found, mut position) = (self.ids.of(&at.0), position);
         let (mut broken, mut unwritten) = (None, None);
-        match (&position.topic_id, &topic_id) {
+        match (&position.topic_id, &found) {
             (Some(known), Some(found)) if known != found => {
                 let how = self.config.set_position(self.engine.reader(), &at.0, at.1, "earliest");
                 broken = Some(identity::another(&at.0, at.1, offset, known, found, &how));
             }
             (None, Some(_)) => {
-                position.topic_id.clone_from(&topic_id);
+                position.topic_id.clone_from(&found);
                 // Written soon: what isn't there can't be compared.
                 unwritten = (offset > 0).then(Instant::now);
             }
             _ => {}
         }
+        // What the client hasn't told yet is what it was, until it tells.
+        let topic_id = found.or_else(|| position.topic_id.clone());
         let (queue, waiting) = queue(self.config.max_bytes);
         let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
         let applied = Applied::default();

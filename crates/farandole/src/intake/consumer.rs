@@ -146,11 +146,6 @@ fn poll<P: Processor>(
             end_changed(context);
             renewing = true;
         }
-        // At once and not with the look of every few seconds: the id of a topic that was just made becomes known while it is read.
-        if renewing {
-            restart_ended(consumer);
-            renewing = context.lock().values().any(|assigned| assigned.stop.is_cancelled());
-        }
         match polled {
             Some(Ok(message)) => {
                 let record = Record::copy(&message);
@@ -171,6 +166,12 @@ fn poll<P: Processor>(
                 context.complain(error.to_string());
             }
             None => {}
+        }
+        // At once and not with the look of every few seconds: the id of a topic that was just made becomes known while it is read.
+        // After the record that was polled was handed to nobody: a new worker would take it for the first at its position.
+        if renewing {
+            restart_ended(consumer);
+            renewing = context.lock().values().any(|assigned| assigned.stop.is_cancelled());
         }
         if full > 0 {
             full = room(consumer);
