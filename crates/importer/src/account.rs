@@ -5,6 +5,11 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+/// The reason of rows whose order or cancel request the shop refused.
+pub(crate) const REFUSED: &str = "the_shop_refused_it";
+/// The reason of rows that were to cancel such an order.
+pub(crate) const NO_ORDER: &str = "its_order_was_not_taken";
+
 /// Lines named of each reason: enough to see what is wrong; all of them go to [`Options::refused`](crate::Options::refused).
 const EXAMPLES: usize = 10;
 /// Characters of the shop's words that are kept.
@@ -135,7 +140,7 @@ impl Account {
     /// Whether all that could be sales was taken: no line is damaged, and the shop refused nothing.
     pub fn is_whole(&self) -> bool {
         let damaged = DAMAGE.iter().any(|reason| self.reasons.contains_key(reason));
-        let refused = self.reasons.contains_key(crate::run::REFUSED) || self.reasons.contains_key(crate::run::NO_ORDER);
+        let refused = self.reasons.contains_key(REFUSED) || self.reasons.contains_key(NO_ORDER);
         !damaged && !refused && self.skus_refused == 0
     }
 }

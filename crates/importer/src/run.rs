@@ -14,16 +14,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::account::{Account, Tally};
+use crate::account::{Account, NO_ORDER, REFUSED, Tally};
 use crate::calls::{Answer, Calls};
 use crate::invoices::{Assembler, Demand, Earlier, Invoice, Piece};
 use crate::lines::Seen;
 use crate::rows::Rows;
 
-/// The reason of rows whose order or cancel request the shop refused.
-pub(crate) const REFUSED: &str = "the_shop_refused_it";
-/// The reason of rows that were to cancel such an order.
-pub(crate) const NO_ORDER: &str = "its_order_was_not_taken";
 /// Pieces of one receipt at most, as the shop takes them.
 const MAX_RECEIPT: i64 = 1_000_000_000;
 

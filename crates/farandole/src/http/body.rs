@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::plain;
+use super::plain::{self, no_json};
 use crate::problem::{FieldError, Problem};
 
 /// The body as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
@@ -105,10 +105,6 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|e| no_json(&e))?;
     Ok(value)
-}
-
-pub(super) fn no_json(error: &serde_json::Error) -> Problem {
-    Problem::new(400, "malformed-json", format!("the body is no JSON document: {error}"))
 }
 
 /// serde tells a missing or unknown field at the object around it, and the name in the message.

@@ -9,7 +9,6 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
-use super::body::no_json;
 use crate::problem::{FieldError, Problem};
 
 /// Where the walk is, and what it found wrong.
@@ -49,6 +48,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Problem> {
             None => no_json(&error),
         }),
     }
+}
+
+pub(super) fn no_json(error: &serde_json::Error) -> Problem {
+    Problem::new(400, "malformed-json", format!("the body is no JSON document: {error}"))
 }
 
 impl Walk {
