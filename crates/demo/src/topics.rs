@@ -51,44 +51,51 @@ pub async fn read(
     codec: &Codec,
     mut each: impl FnMut(&Record, At, Event),
 ) -> anyhow::Result<Wrong> {
-    let topic = &format!("{prefix}{service}");
-    // Held at once: an audit is for a demo's thousands of orders.
-    let (kafka, name) = (ClientConfig::new().set("bootstrap.servers", bootstrap).clone(), topic.clone());
-    let read = move || Client::new(&kafka, View::Committed)?.records(&name);
-    let records = tokio::task::spawn_blocking(read).await.context("reading ended early")??;
-    let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
-    let source = format!("/farandole/{service}");
-    let mut wrong = Wrong::default();
+    let (records, mut wrong) = applied(bootstrap, &format!("{prefix}{service}"), service).await?;
     for record in records {
-        let place = format!("{topic}/{}@{}", record.partition, record.offset);
-        match record.link() {
-            Ok(Some((other, _))) if other != source => {
-                wrong.strays.push(format!("{place}: {other} wrote it"));
-                continue;
-            }
-            Ok(Some((_, link))) => match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
-                Verdict::Apply => {
-                    heads.insert(record.partition, Head { place: link.place, previous: link.previous });
-                }
-                // The same number again is what a crashed relay leaves behind; consumers drop it, and so does the audit.
-                Verdict::Drop => continue,
-                verdict => wrong.faults.push(format!("{place}: the chain is broken ({verdict:?})")),
-            },
-            Ok(None) => {
-                wrong.strays.push(format!("{place}: no farandole header"));
-                continue;
-            }
-            Err(fault) => {
-                wrong.strays.push(format!("{place}: {fault}"));
-                continue;
-            }
-        }
         match event(codec, &record).await {
             Ok(event) => each(&record, at(service, &record, &event), event),
-            Err(error) => wrong.faults.push(format!("{place}: {error:#}")),
+            Err(error) => wrong.faults.push(format!("{}/{}@{}: {error:#}", record.topic, record.partition, record.offset)),
         }
     }
     Ok(wrong)
+}
+
+/// The records of `topic` that `service` wrote and a consumer would apply, partition by partition in order, and what is wrong with the
+/// others.
+///
+/// # Errors
+/// When the topic can't be read.
+pub async fn applied(bootstrap: &str, topic: &str, service: &str) -> anyhow::Result<(Vec<Record>, Wrong)> {
+    // Held at once: an audit is for a demo's thousands of orders.
+    let (kafka, name) = (ClientConfig::new().set("bootstrap.servers", bootstrap).clone(), topic.to_owned());
+    let read = move || Client::new(&kafka, View::Committed)?.records(&name);
+    let mut records = tokio::task::spawn_blocking(read).await.context("reading ended early")??;
+    let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
+    let source = format!("/farandole/{service}");
+    let mut wrong = Wrong::default();
+    records.retain(|record| {
+        let place = format!("{topic}/{}@{}", record.partition, record.offset);
+        match record.link() {
+            Ok(Some((other, _))) if other != source => wrong.strays.push(format!("{place}: {other} wrote it")),
+            Ok(Some((_, link))) => match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
+                Verdict::Apply => {
+                    heads.insert(record.partition, Head { place: link.place, previous: link.previous });
+                    return true;
+                }
+                // The same number again is what a crashed relay leaves behind; consumers drop it, and so does the audit.
+                Verdict::Drop => {}
+                verdict => {
+                    wrong.faults.push(format!("{place}: the chain is broken ({verdict:?})"));
+                    return true;
+                }
+            },
+            Ok(None) => wrong.strays.push(format!("{place}: no farandole header")),
+            Err(fault) => wrong.strays.push(format!("{place}: {fault}")),
+        }
+        false
+    });
+    Ok((records, wrong))
 }
 
 async fn event(codec: &Codec, record: &Record) -> anyhow::Result<Event> {

@@ -179,7 +179,8 @@ pub(crate) async fn latest_at<T: DeserializeOwned>(
 pub const TRIM: &str = "
 with old as materialized (
 select step, age(xmin) > coalesce((select max(age(backend_xmin)) from pg_stat_activity
-                                   where datname = current_database() and pid <> pg_backend_pid()), 0) as free
+                                   where datname = current_database() and pid <> pg_backend_pid()
+                                     and backend_type is distinct from 'autovacuum worker'), 0) as free
 from farandole.steps
 where scope = $1 and step >= $2 and step <= (select max(step) from farandole.steps where scope = $1) - $3
 order by step limit $4),
@@ -194,7 +195,7 @@ order by step limit $4),
 /// The database's.
 pub async fn trim(conn: &mut PgConnection, scope: &str, first: i64, keep: u32) -> Result<i64, Error> {
     // A paused append's snapshot is as old as `backend_xmin` at least, and it doesn't see a step written after that. Sessions
-    // of other roles are shown without `backend_xmin`; they can't append here, so they don't count.
+    // of other roles are shown without `backend_xmin`; they can't append here, so they don't count, and nor do the server's own.
     sqlx::query_scalar(TRIM)
         .bind(scope)
         .bind(first)

@@ -179,7 +179,12 @@ impl<P: Processor> Context<P> {
     /// Starts a worker a partition where the database says that it is.
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> rdkafka::error::KafkaResult<()> {
         let partitions: Vec<At> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
-        partitions.iter().map(|(topic, _)| topic).collect::<BTreeSet<_>>().into_iter().for_each(|topic| self.learn(consumer, topic));
+        partitions
+            .iter()
+            .map(|(topic, _)| topic)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .for_each(|topic| self.learn(consumer, topic));
         for at in partitions {
             let Some(offset) = self.start(consumer, &at) else { continue };
             list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;

@@ -18,7 +18,17 @@ fn every_test_that_is_named_is_there() {
     let kit = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(kit.join("FAILURES.md")).unwrap();
     let mut files = Vec::new();
-    for folder in ["src", "tests", "../demo/tests", "../cli", "../importer", "../listener", "../../examples", "../../schemas/src", "../../services"] {
+    for folder in [
+        "src",
+        "tests",
+        "../demo/tests",
+        "../cli",
+        "../importer",
+        "../listener",
+        "../../examples",
+        "../../schemas/src",
+        "../../services",
+    ] {
         rust_files(&kit.join(folder), &mut files);
     }
     let sources: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();

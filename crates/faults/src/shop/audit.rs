@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use demo::audit::{Check, audit_with};
 use demo::shop::SERVICES;
-use demo::tables;
+use demo::{tables, topics};
 
 use super::Shop;
 use super::ledger::Ledger;
@@ -16,6 +16,8 @@ use super::outbox::{self, Published, Row, Service};
 /// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown.
 const SETTLE: Duration = Duration::from_secs(180);
 
+/// What a journal's topic has after its service's.
+const JOURNAL: &str = ".journal";
 /// What an operator says who gives a stray record up.
 const WHY: &str = "written by nobody of ours";
 /// How long one may take to be given up.
@@ -40,7 +42,7 @@ pub async fn settle(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> 
 async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let mut services = Vec::new();
     for name in SERVICES {
-        services.push(rows(shop, name).await?);
+        services.extend(rows(shop, name).await?);
     }
     let account = importer::Account { placed: ledger.placed() as u64, ..importer::Account::default() };
     // By topic: the time and the schema of the newest record.
@@ -57,6 +59,11 @@ async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     });
     let audit = audit.await?;
     let mut checks = audit.checks;
+    for journal in services.iter_mut().filter(|s| !s.decides) {
+        let writer = journal.name.trim_end_matches(JOURNAL).to_owned();
+        let (records, _) = topics::applied(&shop.direct.parts.kafka, &journal.name, &writer).await?;
+        journal.published = records.iter().filter_map(Published::of).collect();
+    }
     for service in &mut services {
         // Partitions come interleaved; within one the order stays.
         service.published.sort_by_key(|record| record.partition);
@@ -97,18 +104,23 @@ async fn give_up_strays(shop: &Shop) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rows(shop: &Shop, name: &'static str) -> anyhow::Result<Service> {
+/// What the outbox of `name` holds, for its own topic and for its journal.
+async fn rows(shop: &Shop, name: &str) -> anyhow::Result<[Service; 2]> {
     let pool = shop.direct.pool(name).await?;
-    let rows: Vec<(i64, uuid::Uuid, String)> = sqlx::query_as("select seq, id, aggregateid from farandole.outbox order by seq")
-        .fetch_all(&pool)
-        .await
-        .with_context(|| format!("reading the outbox of {name}"))?;
+    let sql = "select seq, id, aggregateid, topic from farandole.outbox order by seq";
+    let rows: Vec<(i64, uuid::Uuid, String, String)> =
+        sqlx::query_as(sql).fetch_all(&pool).await.with_context(|| format!("reading the outbox of {name}"))?;
     let whole: bool = sqlx::query_scalar("select to_regclass('farandole.outbox_1') is not null").fetch_one(&pool).await?;
     pool.close().await;
     // A database that was set back knows nothing of what was healed from the topic.
     let whole = whole && !shop.restored.get(name).is_some_and(|restored| restored.load(Ordering::Relaxed));
-    let rows = rows.into_iter().map(|(seq, id, key)| Row { seq, id, key }).collect();
-    Ok(Service { name, rows, whole, published: Vec::new() })
+    let of = |topic: String, decides| {
+        let rows =
+            rows.iter().filter(|(.., to)| *to == topic).map(|(seq, id, key, _)| Row { seq: *seq, id: *id, key: key.clone() });
+        Service { decides, rows: rows.collect(), whole, published: Vec::new(), name: topic }
+    };
+    anyhow::ensure!(rows.iter().all(|(.., to)| to.trim_end_matches(JOURNAL) == name), "{name} writes to a topic of another");
+    Ok([of(name.to_owned(), true), of(format!("{name}{JOURNAL}"), false)])
 }
 
 /// As `farandole verify` walks them, the journals too.
@@ -117,7 +129,7 @@ async fn chains(shop: &Shop) -> anyhow::Result<Check> {
         "`farandole verify` finds no gap, fork or ghost, and of foreign and damaged records those that were put there",
     );
     for service in SERVICES {
-        for end in ["", ".journal"] {
+        for end in ["", JOURNAL] {
             let topic = format!("{service}{end}");
             let written = shop.strays.written(&topic);
             let kafka = shop.direct.parts.kafka.clone();
