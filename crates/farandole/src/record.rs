@@ -197,21 +197,21 @@ impl Record {
     }
 
     fn read_as<P: Participant>(&self, codec: &Codec, unknown: Unknown, correlation: Option<Uuid>) -> Said<Work<P>> {
-        let fault = |reason: String, passing| Said::Fault(Fault { reason, passing });
-        let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned(), false) };
+        let fault = |reason: String| Said::Fault(Fault { reason, passing: false });
+        let Some(kind) = self.header("ce_type") else { return fault("header `ce_type` is missing".to_owned()) };
         let index = match P::Heard::find(kind) {
             Some(index) => index,
             None if P::SKIPS.contains(&kind) => return Said::Nothing,
             None if unknown == Unknown::Ignore => return Said::Ignored,
-            None => return fault(format!("type {} is newer than this service", brief(kind)), true),
+            None => return fault(format!("type {} is newer than this service", brief(kind))),
         };
         if self.key.as_ref().is_none_or(Vec::is_empty) {
-            return fault("the record has no key".to_owned(), false);
+            return fault("the record has no key".to_owned());
         }
-        let Some(value) = &self.value else { return fault(format!("{kind} has no value"), false) };
+        let Some(value) = &self.value else { return fault(format!("{kind} has no value")) };
         let heard = match P::Heard::decode(index, &self.codec(codec), value) {
             Ok(heard) => heard,
-            Err(error) => return fault(crate::engine::chain_of(&error), true),
+            Err(error) => return fault(crate::engine::chain_of(&error)),
         };
         let origin = Origin {
             cause: format!("{}/{}/{}", self.topic, self.partition, self.offset),

@@ -165,7 +165,8 @@ async fn release<P: Processor>(engine: &P, names: &[String]) -> Result<bool, Err
     }
     if works.is_empty() && done.is_empty() {
         let Some((seq, fault)) = stuck else { return Ok(false) };
-        if let Some(why) = missing.filter(|_| fault.passing) {
+        // It may be for lack of its schema that it can't be read.
+        if let Some(why) = missing {
             return Err(Error::NotYet(why));
         }
         let failed = [(seq, short(&fault.reason))];
