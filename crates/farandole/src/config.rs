@@ -3,7 +3,7 @@
 //! A key `field` of section `[section]` is the variable `FARANDOLE_SECTION_FIELD`; a service's own settings are section
 //! `[own]`. A property of the Kafka client is `FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD` for `sasl.password`. Durations have
 //! units (`"10s"`, `"250ms"`), sizes too (`"1MiB"`). A key that isn't known is an error, for a setting that is misspelt would
-//! otherwise be one that silently isn't there.
+//! otherwise be one that silently isn't there. `SETTINGS.md` lists all of them.
 //!
 //! **Invariant:** what [`Loaded::printed`] shows has no password in it.
 

@@ -19,9 +19,21 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `; did you mean …?` for the known name that is nearest to `wrong`, if one is near.
+/// The ends of names that settings have elsewhere, and those of the settings here.
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("farandole_port", "http_listen"),
+    ("http_port", "http_listen"),
+    ("http_host", "http_listen"),
+    ("http_address", "http_listen"),
+    ("kafka_brokers", "kafka_bootstrap"),
+];
+
+/// `; did you mean …?` for the known name that means the same as `wrong`, or is nearest to it, if one is near.
 pub(super) fn suggest(wrong: &str, known: impl IntoIterator<Item = String>) -> String {
-    let near = known.into_iter().map(|k| (distance(&k, wrong), k)).min();
+    let plain = |name: &str| name.to_ascii_lowercase().replace('.', "_");
+    let ours = ELSEWHERE.iter().find(|(theirs, _)| plain(wrong).ends_with(*theirs)).map(|(_, ours)| *ours);
+    let steps = |name: &str| if ours.is_some_and(|ours| plain(name).ends_with(ours)) { 0 } else { distance(name, wrong) };
+    let near = known.into_iter().map(|k| (steps(&k), k)).min();
     match near {
         // A third of the name wrong is still a slip; more is another word.
         Some((steps, name)) if steps <= (wrong.len() / 3).max(2) => format!("; did you mean `{name}`?"),

@@ -16,8 +16,6 @@ pub(super) const PREFIX: &str = "FARANDOLE_";
 const NOT_A_KEY: &str = "FARANDOLE_CONFIG";
 /// The only map of the kit's: its keys are librdkafka's, not ours.
 const PROPERTIES: (&str, &str) = ("kafka", "properties");
-/// What Kubernetes adds for every service of the namespace (`FARANDOLE_ORDERS_SERVICE_HOST`, `…_PORT_8080_TCP`): not meant for us.
-const SERVICE_LINKS: [&str; 4] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_TCP"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +121,7 @@ impl Layers {
                         self.problems.push(format!("`{}.{field}` from environment {name}: {reason}", self.sections[at].name))
                     }
                 },
-                _ if SERVICE_LINKS.iter().any(|end| name.ends_with(end)) || name.contains("_PORT_") => {}
+                _ if is_service_link(&name, &text) => {}
                 _ => {
                     let hint = suggest(&name, self.keys("_", |key| format!("{PREFIX}{}", key.to_ascii_uppercase())));
                     self.problems.push(format!("unknown variable `{name}`{hint}"));
@@ -252,6 +250,17 @@ impl Layers {
             _ => false,
         }
     }
+}
+
+/// Whether Kubernetes adds this for a service `farandole-…` of the namespace, so that it isn't meant for us: `FARANDOLE_ORDERS_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT=tcp://10.0.0.1:8080`, `…_PORT_8080_TCP` and what goes on from that. A `…_PORT` that is
+/// a number was set by a person, who means something by it.
+fn is_service_link(name: &str, value: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)))
 }
 
 fn section<T: Serialize + DeserializeOwned + Default>(name: &'static str) -> Section {

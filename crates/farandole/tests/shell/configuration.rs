@@ -44,7 +44,11 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         ("FARANDOLE_INTAKE_INSTANCE", "7"),
         ("FARANDOLE_OWN_LIMIT", "12"),
         ("FARANDOLE_ORDERS_SERVICE_HOST", "10.0.0.1"),
+        ("FARANDOLE_ORDERS_SERVICE_PORT", "8080"),
+        ("FARANDOLE_ORDERS_SERVICE_PORT_METRICS", "8080"),
+        ("FARANDOLE_ORDERS_PORT", "tcp://10.0.0.1:8080"),
         ("FARANDOLE_ORDERS_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("FARANDOLE_ORDERS_PORT_8080_TCP_PORT", "8080"),
         ("PATH", "/bin"),
     ];
     let loaded = load::<Own>(file, &env).unwrap();
@@ -67,6 +71,9 @@ fn an_unknown_key_is_refused_with_the_nearest_right_one() {
         ("[own]\nhodl = \"1s\"", None, ["own.hodl", "`own.hold`"]),
         ("", Some(("FARANDOLE_DATABSE_URL", "x")), ["FARANDOLE_DATABSE_URL", "`FARANDOLE_DATABASE_URL`"]),
         ("", Some(("FARANDOLE_HTTP_BODY_LIMITS", "x")), ["FARANDOLE_HTTP_BODY_LIMITS", "`FARANDOLE_HTTP_BODY_LIMIT`"]),
+        ("", Some(("FARANDOLE_HTTP_PORT", "8080")), ["FARANDOLE_HTTP_PORT`", "`FARANDOLE_HTTP_LISTEN`"]),
+        ("", Some(("FARANDOLE_HTTP_PORT_FILES", "x")), ["FARANDOLE_HTTP_PORT_FILES", "`FARANDOLE_HTTP_PORT_FILE`"]),
+        ("[http]\nport = 8080", None, ["http.port", "`http.listen`"]),
     ] {
         let said = refusal(file, env.as_slice());
         words.iter().for_each(|word| assert!(said.contains(word), "{word} in {said}"));
