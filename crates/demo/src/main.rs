@@ -132,7 +132,7 @@ async fn demonstrate(args: &Args) -> anyhow::Result<bool> {
     let first = first.await.ok().flatten();
     report::print(&shop, &account, &audit, &memory, first, began);
     if !args.once && std::io::stdout().is_terminal() {
-        report::invite(&shop, &audit);
+        report::invite(&shop, &audit)?;
         interrupted().await?;
         eprintln!("demo: stopping");
     }

@@ -132,17 +132,28 @@ fn story(title: &str, id: Uuid, order: &Order) {
 }
 
 /// What to try while it stays up.
-pub fn invite(shop: &Shop, audit: &Audit) {
-    println!("\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder.");
+///
+/// # Errors
+/// When the services' environments can't be written to their files.
+pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
+    println!(
+        "\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder. For another terminal, in this repository:"
+    );
     for service in crate::shop::SERVICES.into_iter().chain(["acquirer"]) {
-        println!("  {service:<10} {}", shop.url(service));
+        println!("  export {}='{}'", service.to_uppercase(), shop.url(service));
     }
-    println!("  {:<10} {}\n  {:<10} {}", "kafka", shop.parts.kafka, "registry", shop.parts.registry);
+    let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
+    println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
+    println!("\nA service's own program, on its database, whose password is in these files:");
+    for (service, verb) in crate::shop::SERVICES.into_iter().zip(["describe", "position", "parked"]) {
+        println!("  (. '{}' && target/release/{service} {verb})", shop.env_file(service)?.display());
+    }
     let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
     println!("\nThree things to try:");
     println!("  curl -s {}/orders/{id}", shop.url("orders"));
     println!("  curl -s -X POST {}/orders/{id}/cancel", shop.url("orders"));
     println!("  curl -s {}/payments/{id}", shop.url("payments"));
+    Ok(())
 }
 
 /// The account as one line of JSON.

@@ -1,6 +1,8 @@
 //! The shop's processes.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -155,6 +157,18 @@ impl Shop {
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);
         env.extend(own.map(|(_, name, value)| (*name, value.clone())));
         Ok(env)
+    }
+
+    /// Writes a service's environment to a file that a shell can read in: for its own program and `farandole`. It holds the database's
+    /// password, so nobody else may read it.
+    pub fn env_file(&self, service: &str) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("{service}.env"));
+        let port = self.ports.get(service).copied().unwrap_or_default();
+        let lines: String = self.env(service, port)?.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let writing = || format!("writing {}", path.display());
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.with_context(writing)?.write_all(lines.as_bytes()).with_context(writing)?;
+        Ok(path)
     }
 
     /// Starts a service.
