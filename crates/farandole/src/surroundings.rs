@@ -140,7 +140,7 @@ async fn facts(conn: &mut PgConnection) -> Result<(), Error> {
     }
     let mut missing = Vec::new();
     if standby {
-        missing.push("this server is a standby, where nothing can be written: connect to the primary".to_owned());
+        missing.push("this server is a stand-by, where nothing can be written: connect to the primary".to_owned());
     } else if read_only {
         missing.push(format!(
             "`default_transaction_read_only` is on, for {role}, this database or the server, some of which set it when a disk is full: \

@@ -51,7 +51,7 @@ pub enum Harm {
     /// Its database is set back to a copy that is as old as this fault is long, and lies within the relay's lease: what it decided since
     /// is in its topic and unknown to it. It must refuse; then an operator heals it.
     SetBack,
-    /// PostgreSQL takes connections and no writes: as a standby, or by its configuration, in sessions that were open before as well.
+    /// PostgreSQL takes connections and no writes: as a stand-by, or by its configuration, in sessions that were open before as well.
     ReadOnly,
     /// The registry refuses one schema, which records name that nobody can read; all else must go on meanwhile.
     RefuseOne,

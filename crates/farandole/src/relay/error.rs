@@ -110,8 +110,8 @@ pub enum Error {
         /// How long it waited.
         seconds: u64,
     },
-    /// The server is a standby; its snapshots aren't the primary's.
-    #[error("the database is a standby: the relay publishes from the primary only")]
+    /// The server is a stand-by; its snapshots aren't the primary's.
+    #[error("the database is a stand-by: the relay publishes from the primary only")]
     Standby,
     /// Kafka was in the way.
     #[error("{doing}")]

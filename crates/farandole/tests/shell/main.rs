@@ -8,3 +8,4 @@ mod configuration;
 mod failures;
 mod http;
 mod service;
+mod settings;

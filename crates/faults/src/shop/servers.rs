@@ -16,7 +16,7 @@ use crate::target::{Part, Process, Subject};
 pub struct Postgres {
     pub stage: Arc<Stage>,
     pub part: Part,
-    /// How often it was made read-only: by turns it becomes a standby and is told by its configuration.
+    /// How often it was made read-only: by turns it becomes a stand-by and is told by its configuration.
     pub times: AtomicU32,
 }
 
@@ -27,7 +27,7 @@ impl Postgres {
         Ok(admin.close().await?)
     }
 
-    /// As after a fail-over: the server that was the primary comes back as a standby, which takes connections and no writes.
+    /// As after a fail-over: the server that was the primary comes back as a stand-by, which takes connections and no writes.
     fn demote(&self) -> anyhow::Result<()> {
         let handle = tokio::runtime::Handle::current();
         // Written by the server, whose file it has to be: it removes it when it is promoted.
