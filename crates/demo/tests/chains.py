@@ -71,12 +71,22 @@ def judge(head, here, previous, cut):
     return "forks"
 
 
+def text(value):
+    """A header's value; what is no UTF-8, holds a NUL or begins with `:hex:` is read as `:hex:` and its bytes."""
+    raw = (value or "").encode("utf-8", errors="surrogateescape")
+    try:
+        plain = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        plain = "\0"
+    return ":hex:" + raw.hex() if "\0" in plain or plain.startswith(":hex:") else plain
+
+
 def headers(record):
     """Names and values in turn; of a name that comes twice the first counts."""
     flat = record.get("headers") or []
     found = {}
     for name, value in zip(flat[::2], flat[1::2]):
-        found.setdefault(name, (value or "").replace("\0", "\ufffd"))
+        found.setdefault(name, text(value))
     return found
 
 
@@ -111,8 +121,8 @@ def walk(lines, starts):
 
 def main(topic, partitions, *starts):
     starts = dict(map(int, start.split("=")) for start in starts)
-    # Values are any bytes, which kcat prints as they are; what matters is in the headers.
-    lines = (line.decode("utf-8", errors="replace") for line in sys.stdin.buffer)
+    # Headers and values are any bytes, which kcat prints as they are.
+    lines = (line.decode("utf-8", errors="surrogateescape") for line in sys.stdin.buffer)
     print(json.dumps({"topic": topic, "partitions": int(partitions), **walk(lines, starts)}))
 
 

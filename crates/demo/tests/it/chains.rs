@@ -184,6 +184,11 @@ async fn a_checker_written_from_the_documents_counts_the_same() {
     for (right, wrong) in damaged {
         hand.raw(1, ours, &good.replace(right, wrong)).await;
     }
+    // Bytes that are no text: a damaged header, and a source of its own.
+    let latin: Vec<u8> = good.replace("c=;", "c=ÿ;").chars().map(|c| c as u8).collect();
+    hand.send(1, &[("farandole", Some(latin.as_slice())), ("ce_source", Some(ours.as_bytes()))], None, None).await;
+    let first = good.replace("p=1:3", "p=-");
+    hand.send(1, &[("farandole", Some(first.as_bytes())), ("ce_source", Some(b"\xff\0"))], None, None).await;
     // None of them moved the head; of two fields, or two headers, the first counts; the order is free.
     hand.raw(1, ours, &format!("later;;i=1/1;k={KEY};c=%;p=1:3;n=4;n=x;l=1")).await;
     let twice = [("farandole", Some(&b"l=1;n=5"[..])), ("farandole", Some(good.as_bytes())), ("ce_source", Some(b"/x"))];
@@ -203,8 +208,9 @@ async fn a_checker_written_from_the_documents_counts_the_same() {
     assert_eq!(of(&whole, ours, 2), tally(2, 0, 1, 0, 0));
     assert_eq!(of(&whole, ours, 4), tally(1, 0, 1, 3, 0));
     assert_eq!(of(&whole, other, 7), tally(2, 0, 0, 0, 0));
-    assert_eq!((&whole["foreign"], &whole["damaged"]), (&5.into(), &(damaged.len() + 3).into()), "{whole}");
-    assert_eq!(whole["violations"], damaged.len() + 3 + 3 + 3, "{whole}");
+    assert_eq!((&whole["foreign"], &whole["damaged"]), (&5.into(), &(damaged.len() + 4).into()), "{whole}");
+    assert_eq!(of(&whole, ":hex:ff00", 1), tally(1, 0, 0, 0, 0));
+    assert_eq!(whole["violations"], damaged.len() + 4 + 3 + 3, "{whole}");
 
     // Retention takes partition 1's first record: what is left may begin anywhere.
     let admin: AdminClient<DefaultClientContext> = client().create().unwrap();
