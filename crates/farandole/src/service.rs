@@ -1,8 +1,8 @@
 //! A whole service: a participant with everything around it, from start to stop.
 //!
-//! **Start**: the HTTP listener first, so that liveness and readiness can be asked; then, each waited for as long as it takes,
-//! PostgreSQL, the tables, Kafka and the topics, the schemas, and the relay's check that the topics continue what the
-//! database knows, which a replica that stands by makes as well. Only then agenda, intake and the service's own routes begin:
+//! **Start**: the HTTP listener first, so that liveness and readiness can be asked; then PostgreSQL, the tables, Kafka and the
+//! topics, the schemas, and the relay's check that the topics continue what the database knows, which a stand-by makes as well. What
+//! is away is waited for as long as it takes; what no waiting mends ([`Error::is_passing`]) is a refusal. Only then agenda, intake and the service's own routes begin:
 //! nothing is decided on a history that doesn't fit, nor when the database is set back later; see
 //! [`History`](crate::relay::History).
 //!
@@ -10,8 +10,9 @@
 //! goes last and publishes what they left. All within `process.stop_timeout`; what is abandoned then is done after the next
 //! start, for nothing rests on an orderly stop.
 //!
-//! **Invariant:** a part that ends with an error stops the service, which then ends with that error; none is restarted in
-//! place. Trouble that ends by itself (brokers or database away) is waited out by the parts and shows in `/readyz`.
+//! **Invariant:** a refusal, at the start or by a part that runs, stops the service, which then ends with that error, and its process
+//! with exit code 1; no part is restarted in place. Trouble that ends by itself (brokers or database away) is waited out by the
+//! parts and shows in `/readyz`.
 
 mod describe;
 mod error;

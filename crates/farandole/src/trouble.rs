@@ -74,7 +74,9 @@ impl Trouble {
             Self::Person => {
                 "it waits, says so at ERROR and in `/readyz`; the batch is halved so that the others go on, and an input that fails alone where others pass parks"
             }
-            Self::Owner => "it steps back; the other one goes on",
+            Self::Owner => {
+                "it steps back and the other one goes on; a reader whose `intake.instance` was taken ends, and its service with exit code 1"
+            }
         }
     }
 
