@@ -112,7 +112,8 @@ section! {
         /// The user's password.
         #[serde(serialize_with = "units::masked")]
         password: SecretString = SecretString::default(),
-        /// `true` registers schemas that aren't there; `"lookup"` takes what others have registered, and registers nothing.
+        /// `true` registers schemas that aren't there; `"lookup"` takes what others have registered, and registers nothing; which
+        /// subjects that must be, `SETTINGS.md` says.
         register: Register = Register::Missing,
         /// How subjects are named: `topic-record` (`<topic>-<record's full name>`), `record` (`<record's full name>`) or `topic`
         /// (`<topic>-value`, for topics of one type). The journal's are `topic-record` in any case.
