@@ -146,7 +146,7 @@ async fn failures_a_minute_have_a_limit() {
     // A minute later there is room for some more; here the minute is made to have gone by.
     let pool = own.shop.pool("orders").await.unwrap();
     kit::eventually("the rest to be parked", async || {
-        sqlx::query("update farandole.parked set parked_at = parked_at - interval '2 minutes'").execute(&pool).await.unwrap();
+        sqlx::query("update farandole.parked set failed_at = failed_at - interval '2 minutes'").execute(&pool).await.unwrap();
         (parked(&own, "orders").await.len() == 12).then_some(())
     })
     .await;

@@ -143,6 +143,8 @@ async fn whole(limits: &Limits, request: Request) -> Result<Request, Problem> {
 
 /// How long callers may take, as `http` says.
 pub(crate) fn limits(http: &Http) -> listener::Limits {
+    // There from the beginning, so that a rate knows where it began.
+    [SLOW, CROWDED, REFUSED].into_iter().for_each(|why| closed(why).absolute(0));
     listener::Limits {
         head: http.head_timeout,
         body: http.body_timeout,
@@ -153,19 +155,28 @@ pub(crate) fn limits(http: &Http) -> listener::Limits {
     }
 }
 
+const SLOW: &str = "slow";
+const CROWDED: &str = "crowded";
+const REFUSED: &str = "refused";
+
+/// Connections that this side closed.
+fn closed(why: &'static str) -> metrics::Counter {
+    metrics::counter!("farandole_http_connections_closed_total", "why" => why)
+}
+
 fn seen(what: Seen) {
-    let closed = match what {
+    let why = match what {
         Seen::Opened => return metrics::gauge!("farandole_http_connections").increment(1),
         Seen::Ended => None,
-        Seen::Slow => Some("slow"),
-        Seen::Crowded => Some("crowded"),
-        Seen::Refused => Some("refused"),
+        Seen::Slow => Some(SLOW),
+        Seen::Crowded => Some(CROWDED),
+        Seen::Refused => Some(REFUSED),
     };
     if what != Seen::Refused {
         metrics::gauge!("farandole_http_connections").decrement(1);
     }
-    if let Some(why) = closed {
-        metrics::counter!("farandole_http_connections_closed_total", "why" => why).increment(1);
+    if let Some(why) = why {
+        closed(why).increment(1);
     }
 }
 

@@ -104,7 +104,8 @@ async fn a_batch_that_outlasts_its_partition() {
     sqlx::raw_sql(shut).execute(&world.pool).await.unwrap();
     topic.send(&first[40..]).await;
     let waiting = async |event: &str| {
-        let sql = "select count(*) from pg_stat_activity where datname = current_database() and $1 in (wait_event, wait_event_type)";
+        let sql =
+            "select count(*) from pg_stat_activity where datname = current_database() and $1 in (wait_event, wait_event_type)";
         sqlx::query_scalar::<_, i64>(sql).bind(event).fetch_one(&world.pool).await.unwrap()
     };
     until("a batch of each partition to be on its way", async || waiting("PgSleep").await == 2).await;
