@@ -22,6 +22,7 @@
 mod applied;
 mod assigned;
 mod begin;
+mod broken;
 mod consumer;
 mod identity;
 mod ignored;

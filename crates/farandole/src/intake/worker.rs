@@ -13,7 +13,7 @@ use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::queue::Waiting;
-use super::{Config, Troubles, ignored};
+use super::{Config, Troubles, broken, ignored};
 use crate::chain::{self, Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
@@ -194,8 +194,7 @@ impl<P: Processor> Worker<P> {
                         continue;
                     }
                     verdict => {
-                        let how = self.config.set_position(self.engine.reader(), &record.topic, record.partition, record.offset);
-                        let why = broken(&how, &record, verdict, head, link.place, link.previous);
+                        let why = broken::words(&self.config, self.engine.reader(), &record, &link, verdict, head);
                         return (items, passed, Some(why));
                     }
                 }
@@ -404,28 +403,4 @@ impl Done {
     fn culprit(reason: String, passing: bool) -> Self {
         Self::Culprit(Fault { reason, passing })
     }
-}
-
-fn broken(
-    how: &str,
-    record: &Record,
-    verdict: Verdict,
-    head: Option<Head>,
-    place: chain::Place,
-    previous: Option<chain::Place>,
-) -> String {
-    let what = match verdict {
-        Verdict::Ahead => "the record before it is missing",
-        Verdict::Fork => "it begins a second history",
-        _ => "the topic's beginning is missing",
-    };
-    let Record { topic, partition, offset, .. } = record;
-    let show = |place: Option<chain::Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
-    format!(
-        "{topic}/{partition}@{offset} has number {place} after {}, but the last applied is {}: {what}. `farandole verify {topic}` \
-         shows the topic's chains; to go on from here on purpose: {}",
-        show(previous),
-        show(head.map(|head| head.place)),
-        how,
-    )
 }

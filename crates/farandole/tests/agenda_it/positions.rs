@@ -91,6 +91,30 @@ async fn a_topic_that_begins_in_the_middle_of_a_chain_can_be_begun() {
     }
 }
 
+/// Guard: of two records with one predecessor one is forged, and which one a person has to say: both commands are named, and do what they
+/// say.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_fork_either_record_can_be_chosen() {
+    for (offset, story) in [(3, "c1, c2, c4"), (2, "c1, c2, other, c4")] {
+        let (world, topic) = (World::new().await, Topic::new(1).await);
+        link(&topic, "c1", "l=1;n=1;p=-").await;
+        link(&topic, "c2", "l=1;n=2;p=1:1").await;
+        link(&topic, "other", "l=1;n=3;p=1:1").await;
+        let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+        let troubles = intake.troubles();
+        let (task, stop) = read(intake);
+        let advice = format!("position set --reader chronicle --topic {} --partition 0 --to {offset}`", topic.name);
+        let said = async || troubles.list().iter().any(|t| t.contains("second history") && t.contains(&advice));
+        until("both ways to be said", said).await;
+        set(&world, &topic, Some(0), &offset.to_string()).await.unwrap();
+        link(&topic, "c4", if offset == 3 { "l=1;n=4;p=1:2" } else { "l=1;n=4;p=1:3" }).await;
+        until("the partition to go on", async || world.story("k0").await == story).await;
+        until("all to be well", async || troubles.list().is_empty()).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
 /// A topic with retention. Guards: what has expired is said; the command that is named does what it says, while the reader runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
