@@ -13,6 +13,7 @@ use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::queue::Waiting;
+use super::told::Told;
 use super::{Config, Troubles, broken, ignored};
 use crate::chain::{self, Head, Verdict};
 use crate::engine::sessions::asked;
@@ -70,6 +71,8 @@ pub(super) struct Worker<P: Processor> {
     /// The last record applied, for our own gauge.
     pub applied: Applied,
     pub troubles: Troubles,
+    /// Of what it waits for.
+    pub told: Told,
     pub stop: CancellationToken,
     pub batches: u64,
     /// Where the next trim of its steps begins.
@@ -241,7 +244,7 @@ impl<P: Processor> Worker<P> {
     }
 
     /// Waits until the writers' schemas are there.
-    async fn prepare(&self, items: &[Item]) -> Result<(), End> {
+    async fn prepare(&mut self, items: &[Item]) -> Result<(), End> {
         let mut pause = PAUSE.0;
         while let Err(error) = self.engine.codec().prepare(items.iter().filter_map(|i| i.record.schema_id())).await {
             self.wait(&mut pause, chain_of(&error)).await?;
@@ -353,6 +356,7 @@ impl<P: Processor> Worker<P> {
         self.step = Some(self.step.unwrap_or(0) + 1);
         self.next.store(position.next_offset, Ordering::Relaxed);
         (self.position, self.unwritten) = (position, None);
+        self.told.over();
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
@@ -366,8 +370,8 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn wait(&self, pause: &mut Duration, why: String) -> Result<(), End> {
-        if *pause > PAUSE.0 * 4 {
+    async fn wait(&mut self, pause: &mut Duration, why: String) -> Result<(), End> {
+        if *pause > PAUSE.0 * 4 && self.told.is_due(&why) {
             tracing::warn!(topic = self.topic, partition = self.partition, why, "waiting for the system");
         }
         self.troubles.set(&self.topic, self.partition, Some(why));

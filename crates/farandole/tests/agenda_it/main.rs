@@ -11,6 +11,7 @@ mod effects;
 mod handlers;
 mod healing;
 mod isolation;
+mod logs;
 mod members;
 mod parked;
 mod plans;
