@@ -138,8 +138,10 @@ pub enum Error {
         reason: String,
     },
     /// The chain is broken beyond the head.
-    #[error("{place} doesn't follow what is before it: {reason}. `farandole verify` shows the topic's chains")]
+    #[error("{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains")]
     Broken {
+        /// Which topic.
+        topic: String,
         /// topic/partition@offset.
         place: String,
         /// Why.
@@ -148,12 +150,20 @@ pub enum Error {
     /// Beside the outbox alone there is nothing to fold with.
     #[error(
         "the topics hold {missing} record(s) that this database lacks: transactions after the backup published them, and only the program \
-         whose tables they changed can bring them back there. `farandole verify` shows where; once that is done, or isn't wanted, \
-         `farandole heal --skip-missing` goes on behind them"
+         whose tables they changed can bring them back there. {} shows a topic's chains; once that is done, or isn't wanted, \
+         `farandole heal --service {service}{} --skip-missing --execute` goes on behind them",
+        topics.iter().map(|topic| format!("`farandole verify {topic}`")).collect::<Vec<_>>().join(", "),
+        told.iter().map(|topic| format!(" --topic {topic}")).collect::<String>()
     )]
     NothingFolds {
         /// How many.
         missing: u64,
+        /// Whose relay published them.
+        service: String,
+        /// The topics that hold them.
+        topics: Vec<String>,
+        /// The topics that the heal was told of.
+        told: Vec<String>,
     },
     /// A participant failed at an event that it had made itself.
     #[error("folding: {0}")]

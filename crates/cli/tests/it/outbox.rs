@@ -134,7 +134,10 @@ async fn an_outbox_is_healed_after_a_restored_backup() {
 
     let heal = ["heal", "--service", "billing"];
     let (ok, _, err) = said(&world.tool(&heal));
-    assert!(!ok && err.contains("3 record(s) that this database lacks") && err.contains("--skip-missing"), "{err}");
+    assert!(!ok && err.contains("3 record(s) that this database lacks"), "{err}");
+    // The commands that it names can be run as they stand.
+    assert!(err.contains(&format!("`farandole verify {}`", world.topic)), "{err}");
+    assert!(err.contains("`farandole heal --service billing --skip-missing --execute`"), "{err}");
     let skip = [&heal[..], &["--skip-missing"]].concat();
     let (ok, found, err) = said(&world.tool(&skip));
     assert!(ok && found.contains("nothing was changed"), "{found}{err}");
