@@ -3,13 +3,17 @@
 
 use anyhow::{Context as _, bail};
 use farandole::config::Kafka;
+use farandole::engine::session;
 use farandole::heal::{self, Mode, NoFold, Report, Skip};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
 use farandole::parking::journal::Place;
 use farandole::parking::operate::{self as parked, Queue, Which};
 use farandole::relay;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+
+const CONNECTING: &str = "connecting to the database (FARANDOLE_DATABASE_URL)";
 
 /// A database with the kit's tables.
 #[derive(Debug)]
@@ -23,8 +27,13 @@ impl Database {
         Self { url }
     }
 
+    fn options(&self) -> anyhow::Result<PgConnectOptions> {
+        session::options(&self.url).context("reading the database's address (FARANDOLE_DATABASE_URL)")
+    }
+
+    /// A session under the kit's settings, whatever server, database and role say.
     async fn connect(&self) -> anyhow::Result<PgConnection> {
-        let mut conn = PgConnection::connect(&self.url).await.context("connecting to the database (FARANDOLE_DATABASE_URL)")?;
+        let mut conn = session::connect(&self.options()?).await.context(CONNECTING)?;
         let there: bool = sqlx::query_scalar("select to_regclass('farandole.steps') is not null").fetch_one(&mut conn).await?;
         if !there {
             bail!("this database has no schema `farandole` with the kit's tables: is it the right one?");
@@ -130,7 +139,8 @@ pub async fn heal(
     skip: bool,
 ) -> anyhow::Result<Report> {
     database.connect().await?.close().await?;
-    let pool = PgPool::connect(&database.url).await.context("connecting to the database (FARANDOLE_DATABASE_URL)")?;
+    // Each session that is used is opened anew, brought under the kit's settings and never given back.
+    let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
     let config = relay::Config { topics, kafka: kafka.properties.clone(), ..relay::Config::new(service, &kafka.bootstrap) };
     let report =
         if skip { heal::heal(&pool, &config, &Skip, mode).await } else { heal::heal(&pool, &config, &NoFold, mode).await };

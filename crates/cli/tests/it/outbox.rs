@@ -115,6 +115,22 @@ async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
     reader.stop().await.unwrap();
 }
 
+/// Guard: the tool's sessions run under the kit's settings. Without, somebody's function in a schema of the path stands in for
+/// PostgreSQL's, and there seem to be no positions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_sessions_are_the_kits() {
+    let world = World::new().await;
+    let rows = "insert into farandole.readers (reader) values ('r');
+        insert into farandole.steps (scope, step, state) values ('position/r/t/0', 1, '{\"next_offset\": 7, \"heads\": {}}');
+        create function public.split_part(text, text, integer) returns text immutable language sql as $$ select ''::text $$";
+    sqlx::raw_sql(rows).execute(&world.pool).await.unwrap();
+    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&world.pool).await.unwrap();
+    let path = format!("alter database \"{name}\" set search_path = public, pg_catalog");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(path)).execute(&world.pool).await.unwrap();
+    let (ok, listed, err) = said(&world.tool(&["position"]));
+    assert!(ok && listed == "t/0: 7\n", "{listed}{err}");
+}
+
 /// Layer a, after a restored backup. Guards: the message names the tool, which says what is missing; nothing goes on behind it
 /// before somebody says so.
 #[tokio::test(flavor = "multi_thread")]
