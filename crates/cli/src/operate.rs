@@ -7,8 +7,7 @@ use farandole::engine::session;
 use farandole::heal::{self, Mode, NoFold, Report, Skip};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
-use farandole::parking::journal::Place;
-use farandole::parking::operate::{self as parked, Queue, Which};
+use farandole::parking::operate::{self as parked, Dropped, Queue, Which};
 use farandole::relay;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
@@ -77,10 +76,10 @@ pub async fn retry_parked(database: &Database, named: Option<&str>, aggregate: &
     Ok(())
 }
 
-/// Gives up what is parked under an aggregate, and says which.
+/// Gives up what is parked under a name, and says which.
 ///
 /// # Errors
-/// The database's; when nothing of it is parked.
+/// As [`parked::drop`]; when nothing is parked under it.
 pub async fn drop_parked(
     database: &Database,
     named: Option<&str>,
@@ -88,7 +87,7 @@ pub async fn drop_parked(
     which: Which,
     reason: &str,
     by: &str,
-) -> anyhow::Result<Vec<Place>> {
+) -> anyhow::Result<Vec<Dropped>> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
     let dropped = parked::drop(&mut conn, &reader, None, aggregate, which, reason, by).await?;

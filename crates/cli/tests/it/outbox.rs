@@ -103,6 +103,9 @@ async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
     assert!(!ok && err.contains(&config.reader), "names those that there are: {err}");
     let (ok, dropped, err) = said(&world.tool(&["parked", "drop", "bad", "--all", "--reason", "a test"]));
     assert!(ok && dropped.lines().count() == 2 && parked().await == 0, "{dropped}{err}");
+    // No journal keeps the reason, so it is said.
+    let first = dropped.lines().next().unwrap();
+    assert!(err.contains(&format!("dropped {first} of bad: a test")), "{dropped}{err}");
 
     let (ok, listed, err) = said(&world.tool(&["position"]));
     assert!(ok && listed.contains(&format!("{}/", world.topic)), "{listed}{err}");

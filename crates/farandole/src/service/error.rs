@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, engine, heal, intake, relay, surroundings, topics};
+use crate::{codec, config, heal, intake, parking, relay, surroundings, topics};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,7 @@ pub enum Error {
     Position(#[source] intake::operate::Error),
     /// Parked inputs could not be dropped.
     #[error("dropping parked inputs")]
-    Parked(#[source] engine::Error),
+    Parked(#[source] parking::operate::Refused),
     /// The HTTP listener failed.
     #[error("HTTP")]
     Http(#[source] std::io::Error),

@@ -7,6 +7,7 @@ mod batches;
 mod bounds;
 mod closing;
 mod deadlines;
+mod dropping;
 mod effects;
 mod handlers;
 mod healing;
