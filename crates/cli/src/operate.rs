@@ -41,6 +41,18 @@ impl Database {
     }
 }
 
+/// Leaves to a service's own program what changes rows of the service's: that one knows which topics it hears, and tells its journal what
+/// becomes of parked inputs. A reader of another name beside a service has no other program than this.
+async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> anyhow::Result<()> {
+    let sql = "select exists (select from farandole.owner where service = $1 and topic is not null)";
+    if sqlx::query_scalar(sql).bind(reader).fetch_one(conn).await? {
+        bail!(
+            "this database is that of service {reader}, whose own program does this and tells its journal: run `{reader} {verb}`"
+        );
+    }
+    Ok(())
+}
+
 /// The reader that is meant: the one that is named, or the only one there is.
 async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<String> {
     let known: Vec<String> = sqlx::query_scalar("select reader from farandole.readers order by reader").fetch_all(conn).await?;
@@ -70,6 +82,7 @@ pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Re
 pub async fn retry_parked(database: &Database, named: Option<&str>, aggregate: &str) -> anyhow::Result<()> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    not_a_services(&mut conn, &reader, &format!("parked retry {aggregate}")).await?;
     if !parked::retry(&mut conn, &reader, aggregate).await? {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
     }
@@ -90,6 +103,8 @@ pub async fn drop_parked(
 ) -> anyhow::Result<Vec<Dropped>> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    let all = if which == Which::All { "--all " } else { "" };
+    not_a_services(&mut conn, &reader, &format!("parked drop {aggregate} {all}--reason …")).await?;
     let dropped = parked::drop(&mut conn, &reader, None, aggregate, which, reason, by).await?;
     if dropped.is_empty() {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
@@ -121,6 +136,7 @@ pub async fn set_position(
 ) -> anyhow::Result<Vec<Moved>> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    not_a_services(&mut conn, &reader, &format!("position set --topic {topic} …")).await?;
     Ok(farandole::intake::operate::set(&mut conn, kafka, &reader, topic, partition, to).await?)
 }
 

@@ -87,6 +87,17 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// It is a service's database, and what is asked for would leave its tables out.
+    #[error(
+        "this database is that of service `{service}`, and its tables are the fold of its topic {topic}, which its own program alone can \
+         bring together with it: run `{service} heal`"
+    )]
+    Service {
+        /// Whose.
+        service: String,
+        /// The log of its state.
+        topic: String,
+    },
     /// Schemas can't be had.
     #[error("reading schemas")]
     Schemas(#[source] codec::Error),
@@ -228,6 +239,9 @@ pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode
     let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
     let look = log::look(&mut conn).await?;
     relay::owner::claim(&mut conn, &config.service, false).await?;
+    if let Some(topic) = relay::owner::own_topic(&mut conn, &look.state).await?.filter(|own| fold.topic() != Some(own.as_str())) {
+        return Err(Error::Service { service: config.service.clone(), topic });
+    }
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
     let surveyor = survey::Surveyor { config, kafka, fold };
     let survey = surveyor.survey(&mut conn, &look).await?;

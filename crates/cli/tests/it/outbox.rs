@@ -118,6 +118,45 @@ async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
     reader.stop().await.unwrap();
 }
 
+/// Guard: what is a service's is left to its own program, which has a journal, settings and tables of its own. Without, the reason of a
+/// drop is told nobody, and a heal goes on behind events that the service's tables lack.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_services_own_database_is_left_to_its_program() {
+    let world = World::new().await;
+    world.publish(&["a"]).await;
+    let rows = "insert into farandole.readers (reader) values ('billing'), ('beside');
+        insert into farandole.parked (reader, aggregate, topic, partition, record_offset, headers, reason, head)
+        values ('billing', 'k', 't', 0, 1, '[]', 'bad', true), ('beside', 'k', 't', 0, 1, '[]', 'bad', true)";
+    sqlx::raw_sql(rows).execute(&world.pool).await.unwrap();
+    sqlx::query("update farandole.owner set topic = $1").bind(&world.topic).execute(&world.pool).await.unwrap();
+    let facts = "select jsonb_build_array((select jsonb_agg(p) from farandole.parked p), (select jsonb_agg(s) from farandole.steps s))::text";
+    let facts = async || sqlx::query_scalar::<_, String>(facts).fetch_one(&world.pool).await.unwrap();
+    let before = facts().await;
+    let topic = world.topic.as_str();
+    for (args, words) in [
+        (&["parked", "retry", "--reader", "billing", "k"][..], "run `billing parked retry k`"),
+        (&["parked", "drop", "--reader", "billing", "k", "--reason", "a test"], "run `billing parked drop k --reason"),
+        (&["position", "set", "--reader", "billing", "--topic", topic, "--to", "0"], "run `billing position set --topic"),
+        (&["heal", "--service", "billing", "--skip-missing", "--execute"], "run `billing heal`"),
+        (&["heal", "--service", "billing"], "run `billing heal`"),
+    ] {
+        // Options of a verb stand before what it does.
+        let args: Vec<&str> = match args {
+            [verb @ ("parked" | "position"), what, reader @ "--reader", name, rest @ ..] => {
+                [&[*verb, *reader, *name, *what], rest].concat()
+            }
+            args => args.to_vec(),
+        };
+        let (ok, out, err) = said(&world.tool(&args));
+        assert!(!ok && err.contains(words), "{args:?}: {out}{err}");
+    }
+    assert_eq!(facts().await, before, "nothing was changed");
+    // A look is free, and a reader beside the service has no other program.
+    assert!(world.tool(&["parked", "--reader", "billing"]).status.success());
+    let (ok, dropped, err) = said(&world.tool(&["parked", "--reader", "beside", "drop", "k", "--reason", "a test"]));
+    assert!(ok && dropped == "t/0/1\n" && err.contains("a test"), "{dropped}{err}");
+}
+
 /// Guard: the tool's sessions run under the kit's settings. Without, somebody's function in a schema of the path stands in for
 /// PostgreSQL's, and there seem to be no positions.
 #[tokio::test(flavor = "multi_thread")]
