@@ -70,7 +70,10 @@ pub enum Error {
         first: String,
     },
     /// A migration that was applied is another one now.
-    #[error("migration {migration} of the {whose} tables was changed after it had been applied; put it back and add a new one")]
+    #[error(
+        "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
+         another service's database"
+    )]
     Changed {
         /// `kit's` or `service's`.
         whose: &'static str,

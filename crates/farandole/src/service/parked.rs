@@ -2,7 +2,7 @@
 
 use sqlx::Connection as _;
 
-use super::{Error, Service, parts};
+use super::{Error, Service, own, parts};
 use crate::codec::Codec;
 use crate::config::{Config, Subjects};
 use crate::parking::journal::{self, Journal};
@@ -16,7 +16,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         let queues =
             operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
         let _ = conn.close().await; // only read
@@ -28,7 +28,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         let found = operate::retry(&mut conn, P::NAME, aggregate).await;
         match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
             true => Ok(()),
@@ -48,7 +48,7 @@ impl<P: Participant, E> Service<P, E> {
         reason: &str,
         by: &str,
     ) -> Result<Vec<Dropped>, Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         let own = topics::own(&config.topics.prefix, P::NAME);
         let pools = parts::Pools::new(P::NAME, &config.database)?;
         let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
