@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use farandole::cli::{Output, Parked, Positions, operator, print, print_moved, print_parked, print_positions};
+use farandole::cli::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
 use farandole::heal::Mode;
 use farandole::parking::operate::Which;
 use farandole_cli::operate::{self, Database};
@@ -157,7 +157,9 @@ fn main() -> ExitCode {
                     let which = if all { Which::All } else { Which::First };
                     let dropped =
                         operate::drop_parked(&database, reader.as_deref(), &aggregate, which, &reason, &operator()).await?;
-                    dropped.iter().for_each(|place| println!("{place}"));
+                    print_dropped(&dropped);
+                    // There is no journal that would keep it.
+                    dropped.iter().for_each(|one| eprintln!("dropped {one}: {reason}"));
                 }
             }
             Ok(())

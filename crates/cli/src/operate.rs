@@ -3,13 +3,16 @@
 
 use anyhow::{Context as _, bail};
 use farandole::config::Kafka;
+use farandole::engine::session;
 use farandole::heal::{self, Mode, NoFold, Report, Skip};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
-use farandole::parking::journal::Place;
-use farandole::parking::operate::{self as parked, Queue, Which};
+use farandole::parking::operate::{self as parked, Dropped, Queue, Which};
 use farandole::relay;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+
+const CONNECTING: &str = "connecting to the database (FARANDOLE_DATABASE_URL)";
 
 /// A database with the kit's tables.
 #[derive(Debug)]
@@ -23,14 +26,31 @@ impl Database {
         Self { url }
     }
 
+    fn options(&self) -> anyhow::Result<PgConnectOptions> {
+        session::options(&self.url).context("reading the database's address (FARANDOLE_DATABASE_URL)")
+    }
+
+    /// A session under the kit's settings, whatever server, database and role say.
     async fn connect(&self) -> anyhow::Result<PgConnection> {
-        let mut conn = PgConnection::connect(&self.url).await.context("connecting to the database (FARANDOLE_DATABASE_URL)")?;
+        let mut conn = session::connect(&self.options()?).await.context(CONNECTING)?;
         let there: bool = sqlx::query_scalar("select to_regclass('farandole.steps') is not null").fetch_one(&mut conn).await?;
         if !there {
             bail!("this database has no schema `farandole` with the kit's tables: is it the right one?");
         }
         Ok(conn)
     }
+}
+
+/// Leaves to a service's own program what changes rows of the service's: that one knows which topics it hears, and tells its journal what
+/// becomes of parked inputs. A reader of another name beside a service has no other program than this.
+async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> anyhow::Result<()> {
+    let sql = "select exists (select from farandole.owner where service = $1 and topic is not null)";
+    if sqlx::query_scalar(sql).bind(reader).fetch_one(conn).await? {
+        bail!(
+            "this database is that of service {reader}, whose own program does this and tells its journal: run `{reader} {verb}`"
+        );
+    }
+    Ok(())
 }
 
 /// The reader that is meant: the one that is named, or the only one there is.
@@ -62,16 +82,17 @@ pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Re
 pub async fn retry_parked(database: &Database, named: Option<&str>, aggregate: &str) -> anyhow::Result<()> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    not_a_services(&mut conn, &reader, &format!("parked retry {aggregate}")).await?;
     if !parked::retry(&mut conn, &reader, aggregate).await? {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
     }
     Ok(())
 }
 
-/// Gives up what is parked under an aggregate, and says which.
+/// Gives up what is parked under a name, and says which.
 ///
 /// # Errors
-/// The database's; when nothing of it is parked.
+/// As [`parked::drop`]; when nothing is parked under it.
 pub async fn drop_parked(
     database: &Database,
     named: Option<&str>,
@@ -79,9 +100,11 @@ pub async fn drop_parked(
     which: Which,
     reason: &str,
     by: &str,
-) -> anyhow::Result<Vec<Place>> {
+) -> anyhow::Result<Vec<Dropped>> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    let all = if which == Which::All { "--all " } else { "" };
+    not_a_services(&mut conn, &reader, &format!("parked drop {aggregate} {all}--reason …")).await?;
     let dropped = parked::drop(&mut conn, &reader, None, aggregate, which, reason, by).await?;
     if dropped.is_empty() {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
@@ -113,6 +136,7 @@ pub async fn set_position(
 ) -> anyhow::Result<Vec<Moved>> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
+    not_a_services(&mut conn, &reader, &format!("position set --topic {topic} …")).await?;
     Ok(farandole::intake::operate::set(&mut conn, kafka, &reader, topic, partition, to).await?)
 }
 
@@ -130,7 +154,8 @@ pub async fn heal(
     skip: bool,
 ) -> anyhow::Result<Report> {
     database.connect().await?.close().await?;
-    let pool = PgPool::connect(&database.url).await.context("connecting to the database (FARANDOLE_DATABASE_URL)")?;
+    // Each session that is used is opened anew, brought under the kit's settings and never given back.
+    let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
     let config = relay::Config { topics, kafka: kafka.properties.clone(), ..relay::Config::new(service, &kafka.bootstrap) };
     let report =
         if skip { heal::heal(&pool, &config, &Skip, mode).await } else { heal::heal(&pool, &config, &NoFold, mode).await };

@@ -22,7 +22,7 @@ use crate::participant::Participant;
 use crate::running::Signals;
 use crate::service::{Bound, Error, Missing, Service};
 use crate::telemetry;
-pub use verbs::{Output, Parked, Positions, operator, print, print_moved, print_parked, print_positions};
+pub use verbs::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -156,9 +156,7 @@ where
             Parked::Retry { aggregate } => service.retry_parked(&config, &aggregate).await,
             Parked::Drop { aggregate, reason, all } => {
                 let which = if all { Which::All } else { Which::First };
-                for place in service.drop_parked(&config, &aggregate, which, &reason, &operator()).await? {
-                    println!("{place}");
-                }
+                print_dropped(&service.drop_parked(&config, &aggregate, which, &reason, &operator()).await?);
                 Ok(())
             }
         }),

@@ -34,7 +34,7 @@ use crate::locks::lock_all;
 use crate::parking::{self, input::Task, journal::Journal};
 use crate::record::{Record, Said};
 use crate::running::{Health, Running};
-use crate::{config, surroundings, tidy, trace};
+use crate::{surroundings, tidy, trace};
 
 /// How long after a look at a database that isn't as it must be comes the next.
 const UNFIT: Duration = Duration::from_secs(3);
@@ -126,8 +126,8 @@ impl<H: Handler> Reader<H> {
         let (sessions, reader) = (self.handling.sessions.clone(), self.handling.reader.clone());
         let releases = parking::run(self.handling, ended.clone());
         let refreshes = codec.keep_fresh(&ended);
-        // No commands come here; the setting is a service's.
-        let tidy = tidy::run(&sessions, &reader, config::Http::default().idempotency_retention, &ended);
+        // Answers that lie here are of a service beside this, which keeps them for as long as its own setting says.
+        let tidy = tidy::run(&sessions, &reader, None, &ended);
         let intake = async {
             let result = self.intake.run(shutdown).await;
             ended.cancel();

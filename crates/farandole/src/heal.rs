@@ -87,6 +87,17 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// It is a service's database, and what is asked for would leave its tables out.
+    #[error(
+        "this database is that of service `{service}`, and its tables are the fold of its topic {topic}, which its own program alone can \
+         bring together with it: run `{service} heal`"
+    )]
+    Service {
+        /// Whose.
+        service: String,
+        /// The log of its state.
+        topic: String,
+    },
     /// Schemas can't be had.
     #[error("reading schemas")]
     Schemas(#[source] codec::Error),
@@ -138,8 +149,10 @@ pub enum Error {
         reason: String,
     },
     /// The chain is broken beyond the head.
-    #[error("{place} doesn't follow what is before it: {reason}. `farandole verify` shows the topic's chains")]
+    #[error("{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains")]
     Broken {
+        /// Which topic.
+        topic: String,
         /// topic/partition@offset.
         place: String,
         /// Why.
@@ -148,12 +161,20 @@ pub enum Error {
     /// Beside the outbox alone there is nothing to fold with.
     #[error(
         "the topics hold {missing} record(s) that this database lacks: transactions after the backup published them, and only the program \
-         whose tables they changed can bring them back there. `farandole verify` shows where; once that is done, or isn't wanted, \
-         `farandole heal --skip-missing` goes on behind them"
+         whose tables they changed can bring them back there. {} shows a topic's chains; once that is done, or isn't wanted, \
+         `farandole heal --service {service}{} --skip-missing --execute` goes on behind them",
+        topics.iter().map(|topic| format!("`farandole verify {topic}`")).collect::<Vec<_>>().join(", "),
+        told.iter().map(|topic| format!(" --topic {topic}")).collect::<String>()
     )]
     NothingFolds {
         /// How many.
         missing: u64,
+        /// Whose relay published them.
+        service: String,
+        /// The topics that hold them.
+        topics: Vec<String>,
+        /// The topics that the heal was told of.
+        told: Vec<String>,
     },
     /// A participant failed at an event that it had made itself.
     #[error("folding: {0}")]
@@ -218,6 +239,9 @@ pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode
     let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
     let look = log::look(&mut conn).await?;
     relay::owner::claim(&mut conn, &config.service, false).await?;
+    if let Some(topic) = relay::owner::own_topic(&mut conn, &look.state).await?.filter(|own| fold.topic() != Some(own.as_str())) {
+        return Err(Error::Service { service: config.service.clone(), topic });
+    }
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
     let surveyor = survey::Surveyor { config, kafka, fold };
     let survey = surveyor.survey(&mut conn, &look).await?;

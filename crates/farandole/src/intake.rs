@@ -22,6 +22,7 @@
 mod applied;
 mod assigned;
 mod begin;
+mod broken;
 mod consumer;
 mod identity;
 mod ignored;
@@ -33,6 +34,7 @@ mod position;
 mod queue;
 mod readers;
 mod strangers;
+mod told;
 mod troubles;
 mod watch;
 mod worker;
@@ -48,6 +50,7 @@ use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::mapping::Mapping;
 use crate::parking::Limits;
+use told::Told;
 use troubles::Of;
 
 pub(crate) use position::all_of;
@@ -210,9 +213,12 @@ impl<P: Processor> Intake<P> {
 
     /// Waits for the database, and for the rows that are this reader's; false at shutdown.
     async fn enter(&self, shutdown: &CancellationToken) -> bool {
-        let (reader, mut pause) = (self.engine.reader(), PAUSE.0);
+        let (reader, mut pause, mut told) = (self.engine.reader(), PAUSE.0, Told::default());
         while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
-            tracing::warn!(reader, why = chain_of(&error), "looking for this reader's rows; trying again");
+            let why = chain_of(&error);
+            if told.is_due(&why) {
+                tracing::warn!(reader, why, "looking for this reader's rows; trying again");
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),

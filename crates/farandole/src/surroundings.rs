@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::engine::session::{Purpose, SETTINGS, prepare};
+use crate::engine::session::{self, Purpose, SETTINGS};
 
 /// The oldest PostgreSQL: partitions are detached while others write, which came with it.
 const OLDEST: i32 = 14;
@@ -61,12 +61,7 @@ pub async fn check(pool: &PgPool, tables: &[&str]) -> Result<(), Error> {
 
 /// A session of the check's own: what it sets is nobody else's.
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, Error> {
-    let opened = async {
-        let mut conn = PgConnection::connect_with(options).await?;
-        prepare(&mut conn, Purpose::Any).await?;
-        Ok(conn)
-    };
-    opened.await.map_err(Error::database("connecting to the database"))
+    session::open(options, Purpose::Any).await.map_err(Error::database("connecting to the database"))
 }
 
 /// That there is a server of a kind that will do, and that its sessions are sessions.

@@ -55,10 +55,11 @@ delete from farandole.applied where ctid = any (array(
                       where a.reader = $2 and a.topic = p.topic and a.partition = p.partition and a.record_offset < s.next
                       order by a.record_offset limit $1 for update skip locked) a))";
 
-/// Forgets, until `shutdown`, what is old enough; answers of commands after `answers`, and of what a heal found only `reader`'s.
-pub async fn run(sessions: &Sessions, reader: &str, answers: Duration, shutdown: &CancellationToken) {
+/// Forgets, until `shutdown`, what is old enough; of what a heal found only `reader`'s, and answers of commands after `answers`. Answers
+/// are the service's whose database it is, and so is the setting: who reads beside it gives none, and leaves them alone.
+pub async fn run(sessions: &Sessions, reader: &str, answers: Option<Duration>, shutdown: &CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        for what in [What::Answers(answers), What::Strangers, What::Applied(reader)] {
+        for what in answers.map(What::Answers).into_iter().chain([What::Strangers, What::Applied(reader)]) {
             let all = shutdown.run_until_cancelled(async {
                 loop {
                     match asked!(sessions, conn => forget(conn, what)) {

@@ -28,6 +28,13 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
         let asked = Command::new(env!("CARGO_BIN_EXE_farandole")).args([verb, "--help"]).output().unwrap();
         let help = String::from_utf8(asked.stdout).unwrap();
         assert!(asked.status.success(), "`{text}` names no verb of the tool");
+        // What a verb can't do without is named as well.
+        let whole = match verb {
+            "verify" => words.len() > 1,
+            "heal" => words.contains(&"--service"),
+            _ => true,
+        };
+        assert!(whole, "`{text}` lacks what it is about");
         for option in words.iter().filter(|word| word.starts_with("--")) {
             assert!(help.contains(option), "`{text}`: {verb} has no {option}");
         }

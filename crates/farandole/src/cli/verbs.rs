@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::intake::Position;
 use crate::intake::operate::{Moved, To};
-use crate::parking::operate::Queue;
+use crate::parking::operate::{Dropped, Queue};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -24,17 +24,18 @@ pub enum Parked {
     List,
     /// Have an aggregate's inputs tried within a second.
     Retry {
-        /// Under what they are parked.
+        /// Under what they are parked: aggregate or key.
         aggregate: String,
     },
-    /// Give up the input that holds an aggregate up: it never takes effect. What waits behind it is tried next.
+    /// Give up the input that holds an aggregate or a key up: it never takes effect. What waits behind it is tried next. Refused when
+    /// that one only waits itself, behind an input of another name.
     Drop {
-        /// Under what it is parked.
+        /// Under what it is parked: aggregate or key.
         aggregate: String,
         /// Why, for the journal.
         #[arg(long)]
         reason: String,
-        /// Give up all that are parked under it now.
+        /// Give up all that are parked under it now, also those that only wait behind another.
         #[arg(long)]
         all: bool,
     },
@@ -72,11 +73,19 @@ pub fn print_parked(queues: &[Queue], output: Output) {
         Output::Json => json(queues),
         Output::Text if queues.is_empty() => eprintln!("nothing is parked"),
         Output::Text => {
-            for Queue { aggregate, inputs, since, attempts, next_try, first, reason } in queues {
-                println!("{aggregate}: {inputs} since {since}, first {first}, tried {attempts} times, next {next_try}: {reason}");
+            for Queue { aggregate, also, inputs, since, attempts, next_try, first, reason } in queues {
+                let also = also.as_ref().map(|also| format!(" (also {also})")).unwrap_or_default();
+                println!(
+                    "{aggregate}: {inputs} since {since}, first {first}{also}, tried {attempts} times, next {next_try}: {reason}"
+                );
             }
         }
     }
+}
+
+/// Prints the places of what was dropped, a line each. What else there is to say of it is in the log.
+pub fn print_dropped(dropped: &[Dropped]) {
+    dropped.iter().for_each(|Dropped { place, .. }| println!("{place}"));
 }
 
 /// Prints where partitions are read next.

@@ -168,7 +168,11 @@ impl Walking {
         let mut offset = 0;
         for record in batch? {
             offset = record.offset;
-            match self.walk.next(&record).map_err(|reason| Error::Broken { place: place(&record), reason })? {
+            match self.walk.next(&record).map_err(|reason| Error::Broken {
+                topic: record.topic.clone(),
+                place: place(&record),
+                reason,
+            })? {
                 Is::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
                 Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
@@ -260,7 +264,9 @@ impl Survey {
         };
         let missing = report.partitions.iter().map(|p| p.missing).sum();
         if fold.topic().is_none() && !fold.skips() && missing > 0 {
-            return Err(Error::NothingFolds { missing });
+            let topics: BTreeSet<&String> = report.partitions.iter().filter(|p| p.missing > 0).map(|p| &p.topic).collect();
+            let (service, topics) = (config.service.clone(), topics.into_iter().cloned().collect());
+            return Err(Error::NothingFolds { missing, service, topics, told: config.topics.clone() });
         }
         Ok(report)
     }

@@ -22,6 +22,7 @@ use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
 use super::queue::{Queue, queue};
+use super::told::Told;
 use super::troubles::Of;
 use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
@@ -231,13 +232,15 @@ impl<P: Processor> Context<P> {
     /// Where the partition is, waiting for database and brokers if need be, and starts a worker there. `None` at shutdown.
     pub(super) fn start(&self, consumer: &BaseConsumer<Self>, at: &At) -> Option<i64> {
         let scope = scope(self.engine.reader(), &at.0, at.1);
-        let mut pause = Duration::from_millis(50);
+        let (mut pause, mut told) = (Duration::from_millis(50), Told::default());
         let (step, position) = loop {
             let why = match self.position(consumer, at, &scope) {
                 Ok(found) => break found,
                 Err(why) => why,
             };
-            tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
+            if told.is_due(&why) {
+                tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
+            }
             self.troubles.set(&at.0, at.1, Some(why));
             self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await })?;
             pause = (pause * 2).min(Duration::from_secs(3));
@@ -277,6 +280,7 @@ impl<P: Processor> Context<P> {
             next: next.clone(),
             applied: applied.clone(),
             troubles: self.troubles.clone(),
+            told: Told::default(),
             stop: stop.clone(),
             batches: 0,
             first_step: 0,

@@ -351,8 +351,8 @@ fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
         if next < low || next > high {
             let what = if fresh && next == 0 {
                 format!(
-                    "it has no position yet and `start` is `earliest`, but the topic's beginning has expired, it holds {low} to {high}; \
-                     set `start` to `latest` or to a time, or"
+                    "it has no position yet and `intake.start` is `earliest`, but the topic's beginning has expired, it holds {low} to \
+                     {high}; set `intake.start` to `latest` or to a time, or"
                 )
             } else {
                 format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")

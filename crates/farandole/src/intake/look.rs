@@ -6,7 +6,7 @@
 //! **How it would fail without**: a heard topic that isn't there, or a group that refuses this member, looks like a topic on which
 //! nothing happens: no lag, no error, and decisions that wait for an input until their deadlines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -14,6 +14,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::statistics::ConsumerGroup;
 
 use super::assigned::Context;
+use super::told::Told;
 use super::troubles::Of;
 use crate::engine::Processor;
 
@@ -29,12 +30,13 @@ const TICK: Duration = Duration::from_millis(100);
 /// Looks until `over`.
 pub(super) fn run<P: Processor>(consumer: &BaseConsumer<Context<P>>, over: impl Fn() -> bool) {
     let mut next = Instant::now() + SOON;
+    let mut told = BTreeMap::new();
     while !over() {
         if Instant::now() < next {
             std::thread::sleep(TICK);
             continue;
         }
-        let all = match look(consumer) {
+        let all = match look(consumer, &mut told) {
             Ok(all) => all,
             Err(error) => {
                 tracing::debug!(error = %error, "brokers didn't say which topics there are; asking again");
@@ -45,8 +47,8 @@ pub(super) fn run<P: Processor>(consumer: &BaseConsumer<Context<P>>, over: impl 
     }
 }
 
-/// Says what is missing of each topic; whether nothing is.
-fn look<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> KafkaResult<bool> {
+/// Says what is missing of each topic; whether nothing is. `told` is by topic.
+fn look<P: Processor>(consumer: &BaseConsumer<Context<P>>, told: &mut BTreeMap<String, Told>) -> KafkaResult<bool> {
     let context = consumer.context();
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER)?;
@@ -64,9 +66,15 @@ fn look<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> KafkaResult<bool> 
             (_, None) => continue,
             (count, Some(read)) => unread(topic, count, read, &context.config.group),
         };
-        if let Some(why) = &trouble {
-            whole = false;
-            tracing::warn!(topic, why, "not heard as a whole");
+        let told = told.entry(topic.clone()).or_default();
+        match &trouble {
+            Some(why) => {
+                whole = false;
+                if told.is_due(why) {
+                    tracing::warn!(topic, why, "not heard as a whole");
+                }
+            }
+            None => told.over(),
         }
         context.troubles.say(Of::Topic(topic.clone()), trouble);
     }

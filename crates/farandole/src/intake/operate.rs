@@ -136,8 +136,9 @@ async fn write(
         let scope = scope(reader, topic, *partition);
         let latest = step::latest::<Position>(&mut tx, &scope).await?;
         let (step, from) = latest.map_or((None, None), |(step, position)| (Some(step), Some(position)));
-        // In whatever topic has the name now.
-        let after = Position { next_offset: *to, midway: *to > 0, ..Position::default() };
+        // In whatever topic has the name now. At its beginning too: that may be the middle of a chain, where the records before it
+        // have expired, or where the topic was copied from another.
+        let after = Position { next_offset: *to, midway: true, ..Position::default() };
         let moved = Moved { topic: topic.to_owned(), partition: *partition, from: from.map(|p| p.next_offset), to: *to };
         steps.push((scope, step, after, moved));
     }

@@ -22,7 +22,8 @@ pub struct Position {
     /// of older builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<String>,
-    /// It didn't begin where the topic does: of a source without a head the first record that is seen is taken for its first.
+    /// It didn't begin by itself where the topic does, or an operator has named the place: of a source without a head the first record
+    /// that is seen is taken for its first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub midway: bool,
 }

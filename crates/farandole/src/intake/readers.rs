@@ -87,8 +87,8 @@ pub(crate) async fn enter(conn: &mut PgConnection, reader: &str, topics: &[Strin
         tracing::warn!(
             reader,
             others,
-            "new in this database, where others read its topics: it begins at their beginning. If it is one of those renamed, it should \
-             have been told before the start (`farandole::intake::rename`)"
+            "new in this database, where others read its topics: it begins where `intake.start` says, at their beginning unless that is \
+             set. If it is one of those renamed, it should have been told before the start (`farandole::intake::rename`)"
         );
     }
     Ok(())

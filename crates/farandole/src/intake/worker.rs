@@ -13,7 +13,8 @@ use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::queue::Waiting;
-use super::{Config, Troubles, ignored};
+use super::told::Told;
+use super::{Config, Troubles, broken, ignored};
 use crate::chain::{self, Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
@@ -70,6 +71,8 @@ pub(super) struct Worker<P: Processor> {
     /// The last record applied, for our own gauge.
     pub applied: Applied,
     pub troubles: Troubles,
+    /// Of what it waits for.
+    pub told: Told,
     pub stop: CancellationToken,
     pub batches: u64,
     /// Where the next trim of its steps begins.
@@ -194,8 +197,7 @@ impl<P: Processor> Worker<P> {
                         continue;
                     }
                     verdict => {
-                        let how = self.config.set_position(self.engine.reader(), &record.topic, record.partition, record.offset);
-                        let why = broken(&how, &record, verdict, head, link.place, link.previous);
+                        let why = broken::words(&self.config, self.engine.reader(), &record, &link, verdict, head);
                         return (items, passed, Some(why));
                     }
                 }
@@ -242,7 +244,7 @@ impl<P: Processor> Worker<P> {
     }
 
     /// Waits until the writers' schemas are there.
-    async fn prepare(&self, items: &[Item]) -> Result<(), End> {
+    async fn prepare(&mut self, items: &[Item]) -> Result<(), End> {
         let mut pause = PAUSE.0;
         while let Err(error) = self.engine.codec().prepare(items.iter().filter_map(|i| i.record.schema_id())).await {
             self.wait(&mut pause, chain_of(&error)).await?;
@@ -354,6 +356,7 @@ impl<P: Processor> Worker<P> {
         self.step = Some(self.step.unwrap_or(0) + 1);
         self.next.store(position.next_offset, Ordering::Relaxed);
         (self.position, self.unwritten) = (position, None);
+        self.told.over();
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
@@ -367,8 +370,8 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn wait(&self, pause: &mut Duration, why: String) -> Result<(), End> {
-        if *pause > PAUSE.0 * 4 {
+    async fn wait(&mut self, pause: &mut Duration, why: String) -> Result<(), End> {
+        if *pause > PAUSE.0 * 4 && self.told.is_due(&why) {
             tracing::warn!(topic = self.topic, partition = self.partition, why, "waiting for the system");
         }
         self.troubles.set(&self.topic, self.partition, Some(why));
@@ -404,28 +407,4 @@ impl Done {
     fn culprit(reason: String, passing: bool) -> Self {
         Self::Culprit(Fault { reason, passing })
     }
-}
-
-fn broken(
-    how: &str,
-    record: &Record,
-    verdict: Verdict,
-    head: Option<Head>,
-    place: chain::Place,
-    previous: Option<chain::Place>,
-) -> String {
-    let what = match verdict {
-        Verdict::Ahead => "the record before it is missing",
-        Verdict::Fork => "it begins a second history",
-        _ => "the topic's beginning is missing",
-    };
-    let Record { topic, partition, offset, .. } = record;
-    let show = |place: Option<chain::Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
-    format!(
-        "{topic}/{partition}@{offset} has number {place} after {}, but the last applied is {}: {what}. `farandole verify {topic}` \
-         shows the topic's chains; to go on from here on purpose: {}",
-        show(previous),
-        show(head.map(|head| head.place)),
-        how,
-    )
 }

@@ -1,6 +1,7 @@
 //! What an operator does about parked inputs: look, have them tried at once, drop one with a reason.
 
 use serde::Serialize;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
 use super::input::{self, Place};
@@ -18,6 +19,8 @@ const LISTED: i64 = 1_000;
 pub struct Queue {
     /// Under what they wait.
     pub aggregate: String,
+    /// The other name of the first, its record's or task's key, when it has one: what comes later under that waits as well.
+    pub also: Option<String>,
     /// How many.
     pub inputs: i64,
     /// Since when the first waits, RFC 3339.
@@ -40,7 +43,7 @@ pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Q
     let rows = sqlx::query(
         "select first.aggregate, n, (extract(epoch from parked_at) * 1000000)::bigint, attempts,
                 (extract(epoch from retry_at) * 1000000)::bigint, reason, topic, partition, record_offset,
-                task_kind, task_name, task_key, task_cause
+                task_kind, task_name, task_key, task_cause, also
          from (select aggregate, min(seq) as seq, count(*) as n from farandole.parked where reader = $2 group by aggregate) first
          join farandole.parked using (seq) order by first.seq limit $1",
     )
@@ -53,6 +56,7 @@ pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Q
         .map(|row| {
             Ok(Queue {
                 aggregate: row.try_get(0)?,
+                also: row.try_get(13)?,
                 inputs: row.try_get(1)?,
                 since: time(row.try_get(2)?),
                 attempts: row.try_get(3)?,
@@ -88,7 +92,7 @@ pub async fn retry(conn: impl PgExecutor<'_>, reader: &str, aggregate: &str) -> 
     Ok(done.rows_affected() > 0)
 }
 
-/// Which inputs of an aggregate.
+/// Which inputs of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     /// The one that holds the others up.
@@ -97,51 +101,128 @@ pub enum Which {
     All,
 }
 
-/// Gives inputs up that `reader` has parked, for a reason, and says which. What waited behind them is tried within a second.
-///
-/// `journal` is told, where there is one.
-///
-/// # Errors
-/// The database's, and the journal's.
-pub async fn drop(
-    conn: &mut PgConnection,
-    reader: &str,
-    journal: Option<&Journal>,
-    aggregate: &str,
-    which: Which,
-    reason: &str,
-    by: &str,
-) -> Result<Vec<Place>, Error> {
-    let at = |doing| Error::database(doing, 1);
-    let mut tx = begin(conn).await.map_err(at(BEGIN))?;
-    let sql = "select seq, aggregate, also, topic, partition, record_offset, task_kind, task_name, task_key, task_cause
-               from farandole.parked where reader = $3 and aggregate = $1 order by seq limit $2";
+/// An input that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// The input.
+    pub place: Place,
+    /// Under what it was parked.
+    pub aggregate: String,
+    /// Its other name, if it had one.
+    pub also: Option<String>,
+    /// What it waited behind: it may have been in order itself.
+    pub behind: Option<Place>,
+}
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.place, self.aggregate)?;
+        self.also.iter().try_for_each(|also| write!(f, " and {also}"))?;
+        self.behind.iter().try_for_each(|behind| write!(f, ", which only waited behind {behind}"))
+    }
+}
+
+/// Why nothing was dropped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The database's or the journal's.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// What is first under the name isn't what fails.
+    #[error(
+        "the first that is parked under {name}, {place}, only waits behind {behind}, which is parked under {under}: drop that one, or \
+         all under {name} (`--all`)"
+    )]
+    Waits {
+        /// What was named.
+        name: String,
+        /// The first under it.
+        place: Place,
+        /// What that waits behind.
+        behind: Place,
+        /// That one's aggregate.
+        under: String,
+    },
+}
+
+/// A row, its place, and what it waits behind with the aggregate of that.
+type Look = (Gone, Place, Option<(Place, String)>);
+
+/// Rows under a name, whichever of their two it is, with the oldest of the older ones that they have a name in common with.
+const LOOK: &str = "
+select p.seq, p.aggregate, p.also, p.topic, p.partition, p.record_offset, p.task_kind, p.task_name, p.task_key, p.task_cause,
+       b.aggregate, b.topic, b.partition, b.record_offset, b.task_kind, b.task_name, b.task_key, b.task_cause
+from (select * from farandole.parked where reader = $1 and (aggregate = $2 or also = $2) order by seq limit $3) p
+cross join lateral (select least(
+    (select min(seq) from farandole.parked where reader = $1 and aggregate = p.aggregate),
+    (select min(seq) from farandole.parked where reader = $1 and also = p.aggregate),
+    (select min(seq) from farandole.parked where reader = $1 and aggregate = p.also),
+    (select min(seq) from farandole.parked where reader = $1 and also = p.also)) as seq) oldest
+left join farandole.parked b on b.seq = oldest.seq and b.seq < p.seq
+order by p.seq";
+
+async fn look(conn: &mut PgConnection, reader: &str, name: &str, which: Which) -> sqlx::Result<Vec<Look>> {
     let most = match which {
         Which::First => Some(1_i64),
         Which::All => None,
     };
-    let look = async |conn: &mut PgConnection| {
-        let rows = sqlx::query(sql).bind(aggregate).bind(most).bind(reader).fetch_all(conn).await?;
-        rows.iter().map(|row| Ok((queue::gone(row)?, input::place(row, 3, 6)?))).collect::<sqlx::Result<Vec<(Gone, Place)>>>()
+    let rows = sqlx::query(LOOK).bind(reader).bind(name).bind(most).fetch_all(conn).await?;
+    let one = |row: &PgRow| {
+        let under: Option<String> = row.try_get(10)?;
+        let behind = under.map(|under| Ok::<_, sqlx::Error>((input::place(row, 11, 14)?, under))).transpose()?;
+        Ok((queue::gone(row)?, input::place(row, 3, 6)?, behind))
     };
+    rows.iter().map(one).collect()
+}
+
+/// Gives inputs up that `reader` has parked under `name`, an aggregate or a key, for a reason, and says which. What waited behind them is
+/// tried within a second.
+///
+/// `journal` is told, where there is one.
+///
+/// # Errors
+/// The database's, and the journal's; when the [first](Which::First) only waits behind what has another name.
+pub async fn drop(
+    conn: &mut PgConnection,
+    reader: &str,
+    journal: Option<&Journal>,
+    name: &str,
+    which: Which,
+    reason: &str,
+    by: &str,
+) -> Result<Vec<Dropped>, Refused> {
+    let at = |doing| Error::database(doing, 1);
+    let mut tx = begin(conn).await.map_err(at(BEGIN))?;
     // A release that is under way has the names locked, and is waited for: what it processes is not dropped. What has come in between
     // isn't either, since its names aren't locked.
-    let found = look(&mut tx).await.map_err(at("reading parked inputs"))?;
-    let names = found.iter().flat_map(|(gone, _)| &gone.names).map(String::as_str);
+    let found = look(&mut tx, reader, name, which).await.map_err(at("reading parked inputs"))?;
+    let names = found.iter().flat_map(|(gone, ..)| &gone.names).map(String::as_str);
     queue::lock(&mut tx, reader, names).await.map_err(at("locking names of parked inputs"))?;
-    let mut still = look(&mut tx).await.map_err(at("reading parked inputs"))?;
-    still.retain(|(gone, _)| found.iter().any(|(before, _)| before == gone));
-    let (rows, places): (Vec<Gone>, Vec<Place>) = still.into_iter().unzip();
+    let mut still = look(&mut tx, reader, name, which).await.map_err(at("reading parked inputs"))?;
+    still.retain(|(gone, ..)| found.iter().any(|(before, ..)| before == gone));
+    if let (Which::First, Some((_, place, Some((behind, under))))) = (which, still.first()) {
+        let (name, place, behind, under) = (name.to_owned(), place.clone(), behind.clone(), under.clone());
+        return Err(Refused::Waits { name, place, behind, under });
+    }
+    let rows: Vec<Gone> = still.iter().map(|(gone, ..)| gone.clone()).collect();
+    let dropped: Vec<Dropped> = still
+        .into_iter()
+        .filter_map(|(gone, place, behind)| {
+            let mut names = gone.names.into_iter();
+            Some(Dropped { place, aggregate: names.next()?, also: names.next(), behind: behind.map(|(place, _)| place) })
+        })
+        .collect();
     let now = queue::take(&mut tx, reader, &rows).await.map_err(at("dropping"))?;
-    let dropped = || Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
+    let what = || Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
     let entries: Vec<Entry> =
-        places.iter().map(|place| Entry { aggregate: aggregate.to_owned(), place: place.clone(), what: dropped() }).collect();
+        dropped.iter().map(|one| Entry { aggregate: one.aggregate.clone(), place: one.place.clone(), what: what() }).collect();
     if let Some(journal) = journal {
         journal.append(&mut tx, now, &entries).await?;
     }
-    for place in &places {
-        tracing::warn!(reader, aggregate, %place, reason, by, "dropped");
-    }
     tx.commit().await.map_err(at("commit"))?;
-    Ok(places)
+    for one in &dropped {
+        tracing::warn!(reader, input = %one, reason, by, "dropped");
+    }
+    Ok(dropped)
 }

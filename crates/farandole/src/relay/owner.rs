@@ -4,6 +4,8 @@
 //! name refuses to work: it would publish the owner's events under its own name, and the owner's consumers would find their
 //! chains ended for good.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 
 use super::error::Error;
@@ -35,17 +37,27 @@ pub(crate) async fn record(conn: &mut PgConnection, service: &str) -> Result<(),
     Box::pin(claim(conn, service, false)).await
 }
 
+/// The topic that is the log of a service's state, if this is a service's database; beside code of one's own there is none.
+pub(crate) async fn own_topic(conn: &mut PgConnection, state: &State) -> Result<Option<String>, Error> {
+    Ok(recorded(conn).await?.or(known(&state.partitions)))
+}
+
+async fn recorded(conn: &mut PgConnection) -> Result<Option<String>, Error> {
+    let owner: Option<Option<String>> =
+        sqlx::query_scalar("select topic from farandole.owner").fetch_optional(conn).await.map_err(Error::database(DOING))?;
+    Ok(owner.flatten())
+}
+
+/// Before there was a row to say so, a service is known by its topic, which has a journal beside it.
+fn known(published: &BTreeMap<String, i32>) -> Option<String> {
+    published.keys().find(|topic| published.contains_key(&crate::topics::journal("", topic))).cloned()
+}
+
 /// The same for a service with a topic of its own, which has to stay the same topic: it is the log of the service's state.
 pub(crate) async fn claim_with_topic(conn: &mut PgConnection, service: &str, topic: &str) -> Result<(), Error> {
     claim(conn, service, false).await?;
-    let state = step::latest::<State>(&mut *conn, SCOPE).await?.map(|(_, state)| state.partitions).unwrap_or_default();
-    // Before there was a row to say so, a service is known by its topic, which has a journal beside it.
-    let known = state.keys().find(|topic| state.contains_key(&crate::topics::journal("", topic))).cloned();
-    let owner: Option<Option<String>> = sqlx::query_scalar("select topic from farandole.owner")
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(Error::database(DOING))?;
-    match owner.flatten().or(known.filter(|_| !state.contains_key(topic))) {
+    let published = step::latest::<State>(&mut *conn, SCOPE).await?.map(|(_, state)| state.partitions).unwrap_or_default();
+    match recorded(conn).await?.or(known(&published).filter(|_| !published.contains_key(topic))) {
         Some(own) if own != topic => return Err(Error::OwnTopic { service: service.to_owned(), own, topic: topic.to_owned() }),
         _ => {}
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, engine, heal, intake, relay, surroundings, topics};
+use crate::{codec, config, heal, intake, parking, relay, surroundings, topics};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,10 @@ pub enum Error {
         first: String,
     },
     /// A migration that was applied is another one now.
-    #[error("migration {migration} of the {whose} tables was changed after it had been applied; put it back and add a new one")]
+    #[error(
+        "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
+         another service's database"
+    )]
     Changed {
         /// `kit's` or `service's`.
         whose: &'static str,
@@ -111,7 +114,7 @@ pub enum Error {
     Position(#[source] intake::operate::Error),
     /// Parked inputs could not be dropped.
     #[error("dropping parked inputs")]
-    Parked(#[source] engine::Error),
+    Parked(#[source] parking::operate::Refused),
     /// The HTTP listener failed.
     #[error("HTTP")]
     Http(#[source] std::io::Error),

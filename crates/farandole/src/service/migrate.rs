@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::migrate::{Migration, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
@@ -17,7 +17,7 @@ use crate::engine::session;
 use crate::http::Checks;
 use crate::message::Message as _;
 use crate::participant::Participant;
-use crate::relay::partitions;
+use crate::relay::{owner, partitions};
 use crate::table::Tables as _;
 use crate::{parking, surroundings, topics};
 
@@ -77,7 +77,7 @@ pub(super) async fn tables<P: Participant>(
             }
             // One connection, closed afterwards: a migration that fails would keep its lock on a pooled one.
             let mut conn = connect(options).await?;
-            let result = both(&mut conn, service, missing).await;
+            let result = both(&mut conn, P::NAME, service, missing).await;
             let _ = conn.close().await; // what was done is committed
             result
         })
@@ -90,8 +90,10 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
     parts::open(options, session::Purpose::Long).await
 }
 
-async fn both(conn: &mut PgConnection, service: &Migrator, missing: Missing) -> Result<(), Error> {
+/// The kit's tables come first: they say whose database it is, and another service's gets none of this one's tables.
+async fn both(conn: &mut PgConnection, name: &str, service: &Migrator, missing: Missing) -> Result<(), Error> {
     kits(conn, missing).await?;
+    owner::claim(conn, name, false).await.map_err(Error::Relay)?;
     one(conn, "service's", service, missing).await
 }
 
@@ -106,9 +108,19 @@ async fn kits(conn: &mut PgConnection, missing: Missing) -> Result<(), Error> {
 
 async fn one(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator, missing: Missing) -> Result<(), Error> {
     match missing {
-        Missing::Make => migrator.run_direct(None, conn, false).await.map_err(|source| Error::Migrate { whose, source }),
+        Missing::Make => migrator.run_direct(None, conn, false).await.map_err(|source| match source {
+            MigrateError::VersionMismatch(version) => {
+                let changed = migrator.iter().find(|m| m.version == version).map_or_else(|| version.to_string(), name);
+                Error::Changed { whose, migration: changed }
+            }
+            source => Error::Migrate { whose, source },
+        }),
         Missing::Refuse => check(conn, whose, migrator).await,
     }
+}
+
+fn name(migration: &Migration) -> String {
+    format!("{} {}", migration.version, migration.description)
 }
 
 /// That each migration of `migrator` was applied, and is still the same. More than these may have been.
@@ -132,7 +144,6 @@ async fn check(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator
         };
         applied.extend(rows);
     }
-    let name = |m: &Migration| format!("{} {}", m.version, m.description);
     let ups = || migrator.iter().filter(|m| !m.migration_type.is_down_migration());
     if let Some(changed) = ups().find(|m| applied.get(&m.version).is_some_and(|sum| sum[..] != m.checksum[..])) {
         return Err(Error::Changed { whose, migration: name(changed) });

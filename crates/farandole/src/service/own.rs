@@ -1,6 +1,6 @@
 //! What a service makes sure of before it decides anything: that the database is its own, and which of its rows are.
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgConnection};
 
 use super::wait::Patience;
 use super::{Error, parts};
@@ -9,6 +9,13 @@ use crate::engine::session;
 use crate::participant::Participant;
 use crate::relay::owner;
 use crate::{intake, topics};
+
+/// A connection for an operator's verb, to this service's database and no other's.
+pub(super) async fn connect<P: Participant>(config: &Config) -> Result<PgConnection, Error> {
+    let mut conn = parts::connect(config).await?;
+    owner::claim(&mut conn, P::NAME, false).await.map_err(Error::Relay)?;
+    Ok(conn)
+}
 
 /// Refuses another service's database, and takes what of it doesn't say whose it is.
 pub(super) async fn enter<P: Participant>(

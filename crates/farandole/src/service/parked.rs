@@ -2,12 +2,11 @@
 
 use sqlx::Connection as _;
 
-use super::{Error, Service, parts};
+use super::{Error, Service, own, parts};
 use crate::codec::Codec;
 use crate::config::{Config, Subjects};
-use crate::parking::input::Place;
 use crate::parking::journal::{self, Journal};
-use crate::parking::operate::{self, Queue, Which};
+use crate::parking::operate::{self, Dropped, Queue, Which};
 use crate::participant::Participant;
 use crate::topics;
 
@@ -17,7 +16,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         let queues =
             operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
         let _ = conn.close().await; // only read
@@ -29,7 +28,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         let found = operate::retry(&mut conn, P::NAME, aggregate).await;
         match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
             true => Ok(()),
@@ -37,10 +36,10 @@ impl<P: Participant, E> Service<P, E> {
         }
     }
 
-    /// Gives up the first of an aggregate's parked inputs, or all, for a reason; says which.
+    /// Gives up the first of the inputs that are parked under a name, aggregate or key, or all, for a reason; says which.
     ///
     /// # Errors
-    /// When nothing of it is parked, and the database's.
+    /// When nothing is parked under it, or the first only waits behind another; and the database's.
     pub async fn drop_parked(
         &self,
         config: &Config,
@@ -48,18 +47,18 @@ impl<P: Participant, E> Service<P, E> {
         which: Which,
         reason: &str,
         by: &str,
-    ) -> Result<Vec<Place>, Error> {
+    ) -> Result<Vec<Dropped>, Error> {
+        let mut conn = own::connect::<P>(config).await?;
         let own = topics::own(&config.topics.prefix, P::NAME);
         let pools = parts::Pools::new(P::NAME, &config.database)?;
         let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
         let journals = topics::journal("", &own);
         codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
-        let mut conn = parts::connect(config).await?;
         let dropped = operate::drop(&mut conn, P::NAME, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
         pools.close().await;
         match dropped.map_err(Error::Parked)? {
-            places if places.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
-            places => Ok(places),
+            dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+            dropped => Ok(dropped),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The parts of a service, made from its configuration. The one place where the shell knows what they are built of.
 
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use super::Error;
 use crate::agenda::{self, Agenda, Effects};
@@ -84,19 +83,12 @@ impl Pools {
 
 /// How to connect, as `database.url` says.
 pub(super) fn connect_options(config: &Database) -> Result<PgConnectOptions, Error> {
-    let options = PgConnectOptions::from_str(config.url.expose_secret()).map_err(Error::DatabaseUrl)?;
-    // Set like everything else once the session is open; poolers refuse connections that ask for it.
-    Ok(options.extra_float_digits(None))
+    session::options(config.url.expose_secret()).map_err(Error::DatabaseUrl)
 }
 
 /// A session for a purpose.
 pub(super) async fn open(options: &PgConnectOptions, purpose: Purpose) -> Result<PgConnection, Error> {
-    let connected = async {
-        let mut conn = PgConnection::connect_with(options).await?;
-        session::prepare(&mut conn, purpose).await?;
-        Ok(conn)
-    };
-    connected.await.map_err(|source| Error::Database { doing: "connecting to the database", source })
+    session::open(options, purpose).await.map_err(|source| Error::Database { doing: "connecting to the database", source })
 }
 
 /// A connection of its own.

@@ -1,6 +1,6 @@
 //! An operator's view of where a service reads; the service itself may run meanwhile.
 
-use super::{Error, Service, parts};
+use super::{Error, Service, own, parts};
 use crate::config::Config;
 use crate::intake::operate::{self, Moved, To};
 use crate::intake::{Position, positions};
@@ -12,7 +12,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn positions(&self, config: &Config) -> Result<Vec<(String, Position)>, Error> {
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         positions(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing positions", source })
     }
 
@@ -27,7 +27,7 @@ impl<P: Participant, E> Service<P, E> {
             let heard = names.into_iter().map(|(_, kafkas)| kafkas).collect();
             return Err(Error::NotHeard { topic: topic.to_owned(), heard });
         };
-        let mut conn = parts::connect(config).await?;
+        let mut conn = own::connect::<P>(config).await?;
         operate::set(&mut conn, &config.kafka, P::NAME, topic, partition, to).await.map_err(Error::Position)
     }
 }

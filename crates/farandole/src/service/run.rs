@@ -246,7 +246,7 @@ async fn start<P: Participant, E: Effects<P>>(
     });
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);
     tasks.spawn("tidy", async move |stop| {
-        tidy::run(&sessions, P::NAME, answers, &stop).await;
+        tidy::run(&sessions, P::NAME, Some(answers), &stop).await;
         Ok(())
     });
     let troubles = intake.troubles();

@@ -6,6 +6,7 @@ use farandole::agenda::Poke;
 use farandole::intake::{Error, Intake};
 use tokio_util::sync::CancellationToken;
 
+use crate::logs;
 use crate::parked::{Topic, read, until};
 use crate::world::World;
 
@@ -19,6 +20,7 @@ fn lag(topic: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_not_there_shows_and_is_heard_once_it_is() {
     farandole::telemetry::recorder();
+    logs::listen();
     let (world, topic) = (World::new().await, Topic::planned().await);
     let intake = Intake::new(world.engine(&Poke::default()), topic.config(500));
     let troubles = intake.troubles();
@@ -29,6 +31,9 @@ async fn a_topic_that_is_not_there_shows_and_is_heard_once_it_is() {
     })
     .await;
     until("the lag to be unknown", async || lag(&topic.name).is_some_and(|lag| lag == "NaN")).await;
+    // Over several looks, which the log tells of once.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(logs::lines(&[&topic.name, "not heard as a whole"]).len(), 1);
     topic.make(2).await;
     topic.send(&[(0, "n0".to_owned())]).await;
     let made = Instant::now();

@@ -14,6 +14,27 @@ use crate::world::{Event, World};
 
 const RECORDS: usize = 20;
 
+/// A reader beside a service, in its database. Guard: what a reader tidies is its own; answers are kept for as long as the service's
+/// setting says, which may be longer than the default. Without, a command that comes again is decided again. It takes the minute that
+/// lies between two rounds of the tidy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_leaves_a_services_answers_alone() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let old = "insert into farandole.idempotency (scope, key, body_hash, status, answer, at)
+               values ('chronicle', 'k', '\\x00', 202, '{}', clock_timestamp() - interval '30 days');
+               insert into farandole.strangers (reader, source, id, seen_at)
+               values ('gone', 's', 'i', clock_timestamp() - interval '30 days')";
+    sqlx::raw_sql(old).execute(&world.pool).await.unwrap();
+    let stop = CancellationToken::new();
+    let reader = Reader::new(Slow::default(), Codec::offline(Event::TYPES), world.pool.clone(), topic.config(1));
+    let reader = tokio::spawn(reader.run(stop.clone()));
+    // Answers would go before these.
+    until("a round of the tidy", async || world.count("select count(*) from farandole.strangers").await == 0).await;
+    assert_eq!(world.count("select count(*) from farandole.idempotency").await, 1);
+    stop.cancel();
+    reader.await.unwrap().unwrap();
+}
+
 /// Takes its time, and counts how many calls are under way.
 #[derive(Debug, Clone, Default)]
 struct Slow {

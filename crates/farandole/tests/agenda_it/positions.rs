@@ -61,6 +61,60 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
     }
 }
 
+/// Sends what happened to `k0` as a record of `/s`'s chain, at a place in it.
+async fn link(topic: &Topic, what: &str, place: &str) {
+    let link = format!("{place};c=test;k={};i=1/1", uuid::Uuid::nil());
+    let headers = [("ce_type", Happened::NAME), ("ce_source", "/s"), ("farandole", link.as_str())];
+    let happened = Happened { key: "k0".to_owned(), what: what.to_owned() };
+    let value = Event::from(happened).encode(&Codec::offline(Event::TYPES)).unwrap();
+    topic.send_one(0, &value, &headers).await;
+}
+
+/// A topic that was copied from the middle of another: what it holds first names a record before it. Guard: what an operator names is taken
+/// as midway, offset 0 too. Without, the command that is named changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_begins_in_the_middle_of_a_chain_can_be_begun() {
+    for to in ["0", "earliest"] {
+        let (world, topic) = (World::new().await, Topic::new(1).await);
+        link(&topic, "c9", "l=1;n=9;p=1:7").await;
+        link(&topic, "c10", "l=1;n=10;p=1:9").await;
+        let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+        let troubles = intake.troubles();
+        let (task, stop) = read(intake);
+        let advice = format!("--topic {} --partition 0 --to 0`", topic.name);
+        let said = async || troubles.list().iter().any(|t| t.contains("beginning is missing") && t.contains(&advice));
+        until("it to be said", said).await;
+        set(&world, &topic, Some(0), to).await.unwrap();
+        until("all of it to be read", async || world.story("k0").await == "c9, c10").await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
+/// Guard: of two records with one predecessor one is forged, and which one a person has to say: both commands are named, and do what they
+/// say.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_fork_either_record_can_be_chosen() {
+    for (offset, story) in [(3, "c1, c2, c4"), (2, "c1, c2, other, c4")] {
+        let (world, topic) = (World::new().await, Topic::new(1).await);
+        link(&topic, "c1", "l=1;n=1;p=-").await;
+        link(&topic, "c2", "l=1;n=2;p=1:1").await;
+        link(&topic, "other", "l=1;n=3;p=1:1").await;
+        let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+        let troubles = intake.troubles();
+        let (task, stop) = read(intake);
+        let advice = format!("position set --reader chronicle --topic {} --partition 0 --to {offset}`", topic.name);
+        let said = async || troubles.list().iter().any(|t| t.contains("second history") && t.contains(&advice));
+        until("both ways to be said", said).await;
+        set(&world, &topic, Some(0), &offset.to_string()).await.unwrap();
+        link(&topic, "c4", if offset == 3 { "l=1;n=4;p=1:2" } else { "l=1;n=4;p=1:3" }).await;
+        until("the partition to go on", async || world.story("k0").await == story).await;
+        until("all to be well", async || troubles.list().is_empty()).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
 /// A topic with retention. Guards: what has expired is said; the command that is named does what it says, while the reader runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
@@ -75,8 +129,9 @@ async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
     let troubles = intake.troubles();
     let (task, stop) = read(intake);
     let advice = format!("farandole position set --reader chronicle --topic {} --partition 0 --to earliest", topic.name);
-    until("it to be said", async || troubles.list().iter().any(|t| t.contains("beginning has expired") && t.contains(&advice)))
-        .await;
+    let said =
+        |t: &String| t.contains("beginning has expired") && t.contains("`intake.start` is `earliest`") && t.contains(&advice);
+    until("it to be said", async || troubles.list().iter().any(said)).await;
     let moved = set(&world, &topic, Some(0), "earliest").await.unwrap();
     assert_eq!((moved.len(), moved[0].from, moved[0].to), (1, None, 2));
     until("what is left to be read", async || world.story("k0").await == "n2, n3").await;
@@ -87,15 +142,8 @@ async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
     topic.send(&[(0, "n4".to_owned())]).await;
     until("one to be read again", async || world.story("k0").await == "n2, n3, n4").await;
     // A record of a chain whose predecessor is missing: the partition stands until somebody says that it may go on behind that.
-    let codec = Codec::offline(Event::TYPES);
-    let link = async |what: &str, place: &str| {
-        let link = format!("{place};c=test;k={};i=1/1", uuid::Uuid::nil());
-        let headers = [("ce_type", Happened::NAME), ("ce_source", "/s"), ("farandole", link.as_str())];
-        let value = Event::from(Happened { key: "k0".to_owned(), what: what.to_owned() }).encode(&codec).unwrap();
-        topic.send_one(0, &value, &headers).await;
-    };
-    link("c1", "l=1;n=1;p=-").await;
-    link("c9", "l=1;n=9;p=1:7").await;
+    link(&topic, "c1", "l=1;n=1;p=-").await;
+    link(&topic, "c9", "l=1;n=9;p=1:7").await;
     let advice = format!("--topic {} --partition 0 --to 6", topic.name);
     until("the break to be said", async || troubles.list().iter().any(|t| t.contains("is missing") && t.contains(&advice))).await;
     set(&world, &topic, Some(0), "6").await.unwrap();

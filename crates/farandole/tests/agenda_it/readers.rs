@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::logs;
 use crate::parked::{Topic, until};
 use crate::world::{Event, World};
 
@@ -164,6 +165,25 @@ async fn a_reader_goes_on_where_rows_did_not_say_whose_they_are() {
     assert_eq!(got(&pool, "zoe").await, ["n11"]);
     zoe.stop().await;
     bob.stop().await;
+}
+
+/// Guard: what a reader under a new name is warned of is where it begins. `intake.start` says that, and it may be the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_under_a_new_name_is_told_where_it_begins() {
+    logs::listen();
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    sqlx::raw_sql(TABLE).execute(&world.pool).await.unwrap();
+    topic.send(&numbered(0, 0..1)).await;
+    let first = Reading::start(&world.pool, Scribe { name: "named-first", refuses: b"" }, topic.config(50));
+    until("the first to read", async || got(&world.pool, "named-first").await.len() == 1).await;
+    first.stop().await;
+    let mut config = topic.config(50);
+    config.start = farandole::config::PerTopic::all(farandole::config::Start::Latest);
+    let second = Reading::start(&world.pool, Scribe { name: "named-second", refuses: b"" }, config);
+    let warned = || logs::lines(&["named-second", "new in this database"]);
+    until("the second to be warned", async || !warned().is_empty()).await;
+    assert!(warned()[0].contains("it begins where `intake.start` says"), "{:?}", warned());
+    second.stop().await;
 }
 
 /// Guard: the position holds the topic's id, and the client's word of another is heeded. Without, what the new topic holds before

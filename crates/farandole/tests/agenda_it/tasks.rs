@@ -89,8 +89,8 @@ async fn a_parked_outcome_can_be_dropped() {
     let mut conn = world.pool.acquire().await.unwrap();
     let journal = Journal::beside("chronicle", engine.codec().clone());
     let dropped = operate::drop(&mut conn, Chronicle::NAME, Some(&journal), "o", Which::First, "a test", "me").await.unwrap();
-    assert!(dropped[0].to_string().starts_with("outcome/pay/o/"), "{dropped:?}");
-    assert_eq!(told(&world, "Dropped").await, [dropped[0].to_string()]);
+    assert!(dropped[0].place.to_string().starts_with("outcome/pay/o/"), "{dropped:?}");
+    assert_eq!(told(&world, "Dropped").await, [dropped[0].place.to_string()]);
     free(&world, "o").await;
     let (releases, stop) = releasing(&world);
     eventually("the record to be released", async || world.story("o").await == "pay, stick, free, record").await;

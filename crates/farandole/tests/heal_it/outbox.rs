@@ -114,7 +114,7 @@ async fn a_restored_database_is_brought_up_to_its_topic() {
     let said = refusal(&world).await;
     assert!(said.contains("`orders heal`"), "{said}");
 
-    assert!(matches!(healed(&world, &NoFold, Mode::DryRun).await, Err(Error::NothingFolds { missing: 2_500 })));
+    assert!(matches!(healed(&world, &NoFold, Mode::DryRun).await, Err(Error::NothingFolds { missing: 2_500, .. })));
     let mut fold = Ids::of(&topic);
     let steps = "select max(step) from farandole.steps";
     let before: i64 = sqlx::query_scalar(steps).fetch_one(&world.pool).await.unwrap();

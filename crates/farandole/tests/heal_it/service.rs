@@ -2,6 +2,7 @@
 
 mod history;
 mod markers;
+mod owner;
 mod surroundings;
 
 use std::collections::BTreeMap;

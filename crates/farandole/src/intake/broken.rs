@@ -1,0 +1,35 @@
+//! What is said of a record that breaks its chain: what is wrong, and what an operator runs to go on all the same.
+
+use super::Config;
+use crate::chain::{Head, Link, Place, Verdict};
+use crate::record::Record;
+
+/// Of a record of `reader`'s that isn't the next after `head`.
+pub(super) fn words(config: &Config, reader: &str, record: &Record, link: &Link, verdict: Verdict, head: Option<Head>) -> String {
+    let what = match verdict {
+        Verdict::Ahead => "the record before it is missing",
+        Verdict::Fork => "it begins a second history",
+        _ => "the topic's beginning is missing",
+    };
+    let Record { topic, partition, offset, .. } = record;
+    let set = |offset| config.set_position(reader, topic, *partition, offset);
+    let how = match verdict {
+        // One is forged, and nothing here tells which.
+        Verdict::Fork => {
+            format!(
+                "one of the two is forged: to pass over this one: {}; to take it for the true one: {}",
+                set(offset + 1),
+                set(*offset)
+            )
+        }
+        _ => format!("to go on from here on purpose: {}", set(*offset)),
+    };
+    let show = |place: Option<Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
+    format!(
+        "{topic}/{partition}@{offset} has number {} after {}, but the last applied is {}: {what}. `farandole verify {topic}` shows the \
+         topic's chains; {how}",
+        link.place,
+        show(link.previous),
+        show(head.map(|head| head.place)),
+    )
+}
