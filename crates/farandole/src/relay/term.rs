@@ -83,7 +83,7 @@ impl Term {
         let mut term = Self { config, status, reader, out, unnoted: false, compared: Instant::now() };
         // Declared topics and their counts may be new to the state.
         term.out.step().await?;
-        term.out.log.hold();
+        term.out.log.hold(&term.out.state);
         Ok(term)
     }
 
