@@ -45,7 +45,7 @@ pub use report::{Partition, Report};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::chain::Link;
+use crate::chain::{Link, Place};
 use crate::record::Record;
 use crate::relay::log;
 use crate::relay::produce::client_config;
@@ -144,6 +144,17 @@ pub enum Error {
         place: String,
         /// Why.
         reason: String,
+    },
+    /// The next record has a number that none can follow.
+    #[error(
+        "{place} has number {at} in the name of this service, and behind that there is no room for numbers: no relay wrote it. See who \
+         may write to the topic"
+    )]
+    NoRoom {
+        /// topic/partition@offset.
+        place: String,
+        /// Its lineage and number.
+        at: Place,
     },
     /// Beside the outbox alone there is nothing to fold with.
     #[error(

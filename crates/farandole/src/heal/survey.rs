@@ -16,7 +16,7 @@ use crate::relay::continuity;
 use crate::relay::ends::{REPEATED, TELL, source};
 use crate::relay::log::Look;
 use crate::relay::state::{Head, State};
-use crate::relay::walk::{Beyond, Is, Walk};
+use crate::relay::walk::{Beyond, Is, Walk, Wrong};
 use crate::{intake, relay};
 
 /// What was found.
@@ -24,8 +24,9 @@ use crate::{intake, relay};
 pub(super) struct Survey {
     pub scope: Scope,
     pub parts: Vec<Part>,
-    /// The number after the last that any topic holds.
+    /// The number after the last that any topic holds, and the lineage after.
     pub next: i64,
+    pub lineage: i64,
     absent: rows::Absent,
 }
 
@@ -76,9 +77,13 @@ impl<F: Fold> Surveyor<'_, F> {
             // What the topics lost may be any row, published or not.
             scope = Scope::All;
         };
-        let next = parts.iter().filter_map(|p| p.end).map(|end| end.n + 1).fold(look.state.next, i64::max);
+        let ends = || parts.iter().filter_map(|p| p.end);
+        let next = ends().map(|end| end.n + 1).fold(look.state.next, i64::max);
+        // After those that the topics know: a backup of before several heals has none of theirs, and what is published under a lineage
+        // that was there before is a ghost to every consumer.
+        let lineage = 1 + ends().map(|end| end.l).fold(look.state.lineage, i64::max);
         let absent = rows::absent(conn).await?;
-        let survey = Survey { scope, parts, next, absent };
+        let survey = Survey { scope, parts, next, lineage, absent };
         survey.judge(conn, &look.state, moved).await?;
         Ok(survey)
     }
@@ -168,7 +173,7 @@ impl Walking {
         let mut offset = 0;
         for record in batch? {
             offset = record.offset;
-            match self.walk.next(&record).map_err(|reason| Error::Broken { place: place(&record), reason })? {
+            match self.walk.next(&record).map_err(|wrong| refused(&record, wrong))? {
                 Is::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
                 Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
@@ -190,6 +195,13 @@ impl Walking {
         self.end_known =
             self.walk.last.is_some_and(|last| met.contains_key(&last.id) || self.end_known && !ids.contains(&last.id));
         Ok(Some(beyond.into_iter().map(|missing| Found { row: met.get(&missing.id).copied(), missing }).collect()))
+    }
+}
+
+fn refused(record: &Record, wrong: Wrong) -> Error {
+    match wrong {
+        Wrong::Chain(reason) => Error::Broken { place: place(record), reason: reason.to_owned() },
+        Wrong::NoRoom(at) => Error::NoRoom { place: place(record), at },
     }
 }
 
@@ -255,7 +267,7 @@ impl Survey {
             positions: positions.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
             applied: None,
             effects: None,
-            lineage: (look.state.lineage, look.state.lineage + 1),
+            lineage: (look.state.lineage, self.lineage),
             done: false,
         };
         let missing = report.partitions.iter().map(|p| p.missing).sum();

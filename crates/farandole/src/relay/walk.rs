@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use super::state::Head;
-use crate::chain::{self, Link, Verdict, judge};
+use crate::chain::{self, Link, Place, Verdict, judge};
 use crate::record::Record;
 
 /// What a record is.
@@ -26,6 +26,17 @@ pub(crate) enum Is {
 pub(crate) struct Beyond {
     pub id: Uuid,
     pub link: Link,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Wrong {
+    /// By the chain rule.
+    #[error("{0}")]
+    Chain(&'static str),
+    /// It is the next, at a place that nothing can follow.
+    #[error("it has number {0}, behind which there is no room")]
+    NoRoom(Place),
 }
 
 /// A walk along one partition.
@@ -57,8 +68,8 @@ impl Walk {
     /// Takes the next record.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn next(&mut self, record: &Record) -> Result<Is, String> {
+    /// What is wrong with it.
+    pub fn next(&mut self, record: &Record) -> Result<Is, Wrong> {
         let Some((id, link)) = record.ours(&self.source) else { return Ok(Is::Foreign) };
         let verdict = judge(self.seen, link.place, link.previous);
         let first = self.seen.is_none();
@@ -70,7 +81,8 @@ impl Walk {
             }
             // The head itself has expired, and this is the record after it.
             if !(first && self.from_middle && link.previous == Some(head.into())) {
-                if verdict != Verdict::Drop {
+                // What nothing can follow, was followed by the head all the same: somebody else's.
+                if verdict != Verdict::Drop && link.place.leaves_room() {
                     self.go(id, &link);
                 }
                 return Ok(Is::Before(id));
@@ -81,9 +93,12 @@ impl Walk {
             Verdict::Drop => return Ok(Is::Before(id)),
             Verdict::Apply => {}
             Verdict::NoStart if first && self.from_middle && self.head.is_some() => {}
-            Verdict::NoStart => return Err("the topic's beginning is missing".to_owned()),
-            Verdict::Ahead => return Err("the record before it is missing".to_owned()),
-            Verdict::Fork => return Err("it begins a second history".to_owned()),
+            Verdict::NoStart => return Err(Wrong::Chain("the topic's beginning is missing")),
+            Verdict::Ahead => return Err(Wrong::Chain("the record before it is missing")),
+            Verdict::Fork => return Err(Wrong::Chain("it begins a second history")),
+        }
+        if !link.place.leaves_room() {
+            return Err(Wrong::NoRoom(link.place));
         }
         self.go(id, &link);
         Ok(Is::Beyond(Beyond { id, link }))
@@ -126,7 +141,7 @@ mod tests {
         let mut walk = Walk::new(SOURCE.to_owned(), head, from_middle);
         let mut beyond = Vec::new();
         for (number, previous) in records {
-            if let Is::Beyond(b) = walk.next(&record(SOURCE, *number, *previous))? {
+            if let Is::Beyond(b) = walk.next(&record(SOURCE, *number, *previous)).map_err(|wrong| wrong.to_string())? {
                 beyond.push(b.link.place.number);
             }
         }
@@ -165,6 +180,15 @@ mod tests {
             assert!(walked(Some(head), false, &records).unwrap_err().contains(word), "{records:?}");
         }
         assert!(walked(None, false, &[(4, Some(3))]).unwrap_err().contains("beginning"));
+    }
+
+    #[test]
+    fn behind_the_last_number_nothing_is_taken() {
+        let last = i64::MAX - (1 << 40);
+        assert!(walked(Some(2), false, &[(1, None), (2, Some(1)), (last, Some(2))]).unwrap_err().contains("no room"));
+        // Before the head it is somebody else's, and shows at its consumers.
+        assert_eq!(walked(Some(2), false, &[(1, None), (last, Some(1)), (2, Some(1)), (3, Some(2))]), Ok(vec![3]));
+        assert_eq!(walked(Some(9), false, &[(1, None), (last, Some(1))]), Err("no head".to_owned()));
     }
 
     #[test]
