@@ -56,6 +56,8 @@ async fn position(pool: &PgPool, scope: &str) -> (i64, serde_json::Value) {
 async fn a_replica_that_slept_through_a_heal_remembers_nothing() {
     let mut shop = Shop::new().await;
     let till = Sleeper::start(&shop).await;
+    // Should this test fail: its thread is waited for.
+    let _stopped = till.running.stop.clone().drop_guard();
     shop.sell("k0", "tea", 1).await;
     shop.all_counted().await;
     shop.copy(&shop.database.name, &shop.backup()).await;
