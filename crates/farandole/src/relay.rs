@@ -30,6 +30,7 @@ pub(crate) mod log;
 #[cfg(test)]
 mod model;
 mod numbers;
+pub(crate) mod own;
 pub(crate) mod owner;
 pub mod partitions;
 pub(crate) mod produce;

@@ -235,8 +235,7 @@ impl<P: Processor> Worker<P> {
     async fn write(&mut self) -> Result<(), End> {
         let (scope, after) = (self.scope.clone(), self.position.clone());
         let (step, before, compared) = (self.step, Arc::clone(&self.written), self.compared);
-        let batch =
-            Batch { scope, step, before, compared, after, items: Arc::default(), records: Vec::new(), unreadable: None };
+        let batch = Batch { scope, step, before, compared, after, items: Arc::default(), records: Vec::new(), unreadable: None };
         let Some(ran) = self.lane.run(Vec::new(), batch).await else { return Err(End::Stopped) };
         match ran.result {
             Ok(()) => self.moved(ran.batch).await,

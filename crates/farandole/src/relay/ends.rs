@@ -2,7 +2,7 @@
 //!
 //! A partition may end in anything: somebody else's record, a tombstone, a transaction's marker. What counts is the last record of
 //! **this** source, looked for backward from the end in stretches that grow, so that a handful of strangers costs nothing and a
-//! million of them one pass and no memory. Its headers say whose a record is ([`Record::ours`]); no other place decides that. And of
+//! million of them one pass and no memory. Its headers say whose a record is ([`Own`]); no other place decides that. And of
 //! its records the one counts that is furthest along the chain: what a paused relay sends late comes after it.
 //!
 //! The relay, the stand-by and the heal all ask here, so they can't disagree.
@@ -14,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use uuid::Uuid;
 
 use super::error::Error;
+use super::own::Own;
 use super::state::Head;
 use super::walk::Walk;
 use crate::chain::Place;
@@ -43,19 +44,13 @@ pub(crate) enum End {
     Record(Uuid),
 }
 
-/// The source that a service's records name.
-pub(crate) fn source(service: &str) -> String {
-    format!("/farandole/{service}")
-}
-
-/// Where the chain of `service` ends in each partition of `topics`.
-pub(crate) async fn ends(kafka: ClientConfig, service: &str, topics: Vec<String>) -> Result<Vec<(String, i32, End)>, Error> {
-    let source = source(service);
+/// Where the own chain ends in each partition of `topics`.
+pub(crate) async fn ends(kafka: ClientConfig, own: Own, topics: Vec<String>) -> Result<Vec<(String, i32, End)>, Error> {
     blocking("reading where the topics end", move || {
         let client = Client::new(&kafka, View::Everything)?;
         let mut ends = Vec::new();
         for topic in topics {
-            last(&client, &source, &topic, &mut ends)?;
+            last(&client, &own, &topic, &mut ends)?;
         }
         Ok(ends)
     })
@@ -65,19 +60,19 @@ pub(crate) async fn ends(kafka: ClientConfig, service: &str, topics: Vec<String>
 /// By partition, the record of the greatest place so far.
 type Found = BTreeMap<i32, (Place, Uuid)>;
 
-/// Takes a record of `source` if none before it was further along its chain. The last in the order of offsets would be a late
+/// Takes an own record if none before it was further along its chain. The last in the order of offsets would be a late
 /// repetition's, of a row that the database has: it would hide what was published since, and a database that was set back pass for one
 /// that wasn't.
-fn furthest(found: &mut Found, source: &str, record: &Record) {
-    if let Some((id, link)) = record.ours(source)
+fn furthest(found: &mut Found, own: &Own, record: &Record) {
+    if let Some((id, link)) = own.link(record)
         && found.get(&record.partition).is_none_or(|(place, _)| *place < link.place)
     {
         found.insert(record.partition, (link.place, id));
     }
 }
 
-/// The record of `source` that is furthest along its chain, in each partition of `topic`.
-fn last(client: &Client, source: &str, topic: &str, ends: &mut Vec<(String, i32, End)>) -> Result<(), Error> {
+/// The own record that is furthest along its chain, in each partition of `topic`.
+fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, End)>) -> Result<(), Error> {
     // What of each partition hasn't been looked at yet.
     let mut rest = client.extents(topic)?;
     if rest.is_empty() {
@@ -89,7 +84,7 @@ fn last(client: &Client, source: &str, topic: &str, ends: &mut Vec<(String, i32,
         let stretches: Vec<Extent> = rest.iter().map(|e| Extent { low: e.low.max(e.high - length), ..e.clone() }).collect();
         let mut found = Found::new();
         client.each(&stretches, |record| {
-            furthest(&mut found, source, &record);
+            furthest(&mut found, own, &record);
             Ok::<_, extent::Error>(true)
         })?;
         rest = std::iter::zip(rest, stretches)
@@ -114,21 +109,21 @@ fn last(client: &Client, source: &str, topic: &str, ends: &mut Vec<(String, i32,
     Ok(())
 }
 
-/// The id of the last record of `service`'s chain in a partition, repetitions left aside; none when `head` isn't in it or what
+/// The id of the last record of the own chain in a partition, repetitions left aside; none when `head` isn't in it or what
 /// follows that doesn't hang together.
 pub(crate) async fn chain_end(
     kafka: &ClientConfig,
-    service: &str,
+    own: &Own,
     topic: &str,
     partition: i32,
     head: Head,
 ) -> Result<Option<Uuid>, Error> {
-    let (kafka, source, topic) = (kafka.clone(), source(service), topic.to_owned());
+    let (kafka, own, topic) = (kafka.clone(), own.clone(), topic.to_owned());
     blocking("reading a chain to its end", move || {
         let client = Client::new(&kafka, View::Everything)?;
         let extent = client.extent(&topic, partition)?;
-        let from = before(&client, &extent, &source, head.n - REPEATED)?;
-        let mut walk = Walk::new(source, Some(head), from > 0);
+        let from = before(&client, &extent, &own, head.n - REPEATED)?;
+        let mut walk = Walk::new(own, Some(head), from > 0);
         let mut broken = false;
         client.each(&[Extent { low: from, ..extent }], |record| {
             broken = walk.next(&record).is_err();
@@ -139,15 +134,15 @@ pub(crate) async fn chain_end(
     .await
 }
 
-/// An offset at or before the first record of `source` that has a number of `number` or more: numbers grow along a partition, but
+/// An offset at or before the first own record that has a number of `number` or more: numbers grow along a partition, but
 /// for repetitions, so stretches are halved.
-pub(crate) fn before(client: &Client, extent: &Extent, source: &str, number: i64) -> Result<i64, extent::Error> {
+pub(crate) fn before(client: &Client, extent: &Extent, own: &Own, number: i64) -> Result<i64, extent::Error> {
     let (mut low, mut high) = (extent.low, extent.high);
     while high - low > HALVED {
         let middle = low + (high - low) / 2;
         let mut probe = None;
         client.each(&[Extent { low: middle, high, ..extent.clone() }], |record: Record| {
-            probe = record.ours(source).map(|(_, link)| (record.offset, link.place.number));
+            probe = own.link(&record).map(|(_, link)| (record.offset, link.place.number));
             Ok::<_, extent::Error>(probe.is_none())
         })?;
         match probe {
@@ -168,6 +163,7 @@ pub(crate) async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::State;
     use super::*;
     use crate::record::Header;
 
@@ -181,7 +177,7 @@ mod tests {
             key: None,
             value: None,
             headers: vec![
-                header("ce_source", source("orders")),
+                header("ce_source", "/farandole/orders".to_owned()),
                 header("ce_id", id.to_string()),
                 header("farandole", format!("l={lineage};n={number};p=-;c=x/0/0;k={id};i=1/1")),
             ],
@@ -191,9 +187,10 @@ mod tests {
     #[test]
     fn a_late_repetition_is_no_end() {
         let mut found = Found::new();
+        let own = Own::of("orders", &State::first("7".to_owned()));
         // Partition 0 ends in a repetition, 1 in a ghost of the lineage before; the other's record of 2 is no repetition of 1's.
         for (partition, lineage, number) in [(0, 1, 5), (1, 1, 9), (0, 1, 8), (2, 1, 4), (1, 2, 7), (0, 1, 5), (1, 1, 9)] {
-            furthest(&mut found, &source("orders"), &record(partition, lineage, number));
+            furthest(&mut found, &own, &record(partition, lineage, number));
         }
         let ends: Vec<_> = found.into_iter().map(|(partition, (place, _))| (partition, place.lineage, place.number)).collect();
         assert_eq!(ends, [(0, 1, 8), (1, 2, 7), (2, 1, 4)]);

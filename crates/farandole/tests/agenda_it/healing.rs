@@ -89,6 +89,8 @@ async fn what_was_compared_before_a_heal_decides_nothing_after_it() {
         let agenda = tokio::spawn(agenda.run(shutdown.clone()));
         eventually(what, async || history.trouble().is_some()).await;
         assert!(bank.calls().is_empty(), "{what}: an effect was started");
+        let claims = world.count("select count(*) from farandole.steps where scope like 'claim/%'").await;
+        assert_eq!(claims, 0, "{what}: a claim was taken, which would count as an attempt");
         shutdown.cancel();
         agenda.await.unwrap();
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal};
+use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal, heal_passing};
 use farandole::relay::{self, Role};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -391,6 +391,30 @@ async fn a_forged_number_without_room_behind_it_is_refused() {
         producer.send(record, Duration::from_secs(20)).await.unwrap();
         refusal(&world).await;
         let refused = healed(&world, &Ids::of(&topic), Mode::Execute).await.unwrap_err();
-        assert!(matches!(&refused, Error::NoRoom { place, .. } if *place == format!("{topic}/0@10")), "{refused}");
+        let at = format!("{topic}/0@10");
+        assert!(matches!(&refused, Error::NoRoom { place, .. } if *place == at), "{refused}");
+
+        // Told to, it goes on without it, and every later start looks past it, although nothing is published behind it.
+        assert!(refused.to_string().contains(&format!("`heal --pass-over {at}`")), "{refused}");
+        let pass = async |all: &[&String], mode| {
+            let named = all.iter().map(|at| at.parse().unwrap()).collect();
+            heal_passing(&world.pool, &world.config(), &Ids::of(&topic), mode, &named).await
+        };
+        let wrong = pass(&[&at, &format!("{topic}/0@9")], Mode::Execute).await.unwrap_err();
+        assert!(matches!(wrong, Error::NothingToPass { .. }), "a record that the database has: {wrong}");
+        let dry = pass(&[&at], Mode::DryRun).await.unwrap();
+        assert_eq!((dry.passed.as_slice(), dry.is_whole()), (&[at.clone()][..], false), "{dry}");
+        refusal(&world).await;
+        assert!(pass(&[&at], Mode::Execute).await.unwrap().done);
+        assert!(healed(&world, &Ids::of(&topic), Mode::Execute).await.unwrap().is_whole());
+        for rows in [0, 5] {
+            world.fill(&topic, rows).await;
+            let relay = world.relay(world.config()).await;
+            relay.is_active().await;
+            relay.published(rows.unsigned_abs()).await;
+            relay.stop().await.unwrap();
+        }
+        let own: Vec<Record> = world.read(&topic).await.into_iter().filter(|r| r.id.to_string() != id).collect();
+        assert_eq!(consume(&own).len(), 15);
     }
 }

@@ -4,6 +4,7 @@ mod asleep;
 mod history;
 mod markers;
 mod surroundings;
+mod tombstone;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
