@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farandole::cli::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
-use farandole::heal::Mode;
+use farandole::heal::{At, Mode};
 use farandole::parking::operate::Which;
 use farandole_cli::operate::{self, Database};
 use farandole_cli::verify::{self, Report};
@@ -99,6 +99,10 @@ enum Verb {
         /// Go on behind records that the database lacks; they stay in the topics
         #[arg(long)]
         skip_missing: bool,
+        /// Go on without the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be taken: nothing of it comes
+        /// into the database. A refusal names it; may be given several times
+        #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
+        pass_over: Vec<At>,
         /// Do it
         #[arg(long)]
         execute: bool,
@@ -176,10 +180,11 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
-        Verb::Heal { database, kafka, service, topics, skip_missing, execute, output } => on_runtime(async {
+        Verb::Heal { database, kafka, service, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
             let mode = if execute { Mode::Execute } else { Mode::DryRun };
             let database = Database::at(database.database_url);
-            print(&operate::heal(&database, &kafka.into(), &service, topics, mode, skip_missing).await?, output);
+            let how = operate::How { mode, skip: skip_missing, pass_over: pass_over.into_iter().collect() };
+            print(&operate::heal(&database, &kafka.into(), &service, topics, &how).await?, output);
             Ok(())
         }),
     }

@@ -1,10 +1,12 @@
 //! What a service's own program does for its operator, for readers and outboxes beside code of one's own: whose rows they are is
 //! told, since no program here knows it by itself.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, bail};
 use farandole::config::Kafka;
 use farandole::engine::session;
-use farandole::heal::{self, Mode, NoFold, Report, Skip};
+use farandole::heal::{At, Mode, NoFold, Report, Skip, heal_passing};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
 use farandole::parking::operate::{self as parked, Dropped, Queue, Which};
@@ -140,25 +142,33 @@ pub async fn set_position(
     Ok(farandole::intake::operate::set(&mut conn, kafka, &reader, topic, partition, to).await?)
 }
 
+/// What a heal is told.
+#[derive(Debug)]
+pub struct How {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// Records that the database lacks are left to their owner.
+    pub skip: bool,
+    /// Records that are passed over.
+    pub pass_over: BTreeSet<At>,
+}
+
 /// Brings an outbox and its topics together again. What the topics have more is nothing that can be folded into tables that the
-/// kit doesn't know: `skip` leaves that to their owner and goes on behind it.
+/// kit doesn't know: [`How::skip`] leaves that to their owner and goes on behind it.
 ///
 /// # Errors
-/// As [`heal::heal`].
-pub async fn heal(
-    database: &Database,
-    kafka: &Kafka,
-    service: &str,
-    topics: Vec<String>,
-    mode: Mode,
-    skip: bool,
-) -> anyhow::Result<Report> {
+/// As [`farandole::heal::heal`].
+pub async fn heal(database: &Database, kafka: &Kafka, service: &str, topics: Vec<String>, how: &How) -> anyhow::Result<Report> {
     database.connect().await?.close().await?;
     // Each session that is used is opened anew, brought under the kit's settings and never given back.
     let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
     let config = relay::Config { topics, kafka: kafka.properties.clone(), ..relay::Config::new(service, &kafka.bootstrap) };
-    let report =
-        if skip { heal::heal(&pool, &config, &Skip, mode).await } else { heal::heal(&pool, &config, &NoFold, mode).await };
+    let How { mode, skip, pass_over } = how;
+    let report = if *skip {
+        heal_passing(&pool, &config, &Skip, *mode, pass_over).await
+    } else {
+        heal_passing(&pool, &config, &NoFold, *mode, pass_over).await
+    };
     pool.close().await;
     Ok(report?)
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agenda::Effects;
 use crate::config::Config;
 use crate::engine::chain_of;
-use crate::heal;
+use crate::heal::{self, At};
 use crate::parking::operate::Which;
 use crate::participant::Participant;
 use crate::running::Signals;
@@ -72,6 +72,10 @@ enum Verb {
     /// After a restored backup or a lossy fail-over, when the service refuses to start: say where database and topics differ and what
     /// would be done about it; with --execute, do it. Stop the service first.
     Heal {
+        /// Go on without the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be taken: nothing of it comes
+        /// into the database. A refusal names it; may be given several times.
+        #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
+        pass_over: Vec<At>,
         /// Do it.
         #[arg(long)]
         execute: bool,
@@ -170,10 +174,10 @@ where
                 Ok(())
             }
         }),
-        Verb::Heal { execute, output } => {
+        Verb::Heal { pass_over, execute, output } => {
             let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
             on_runtime(loaded.config, async |config| {
-                print(&service.heal(&config, mode).await?, output);
+                print(&service.heal_passing(&config, mode, &pass_over.into_iter().collect()).await?, output);
                 Ok(())
             })
         }

@@ -111,6 +111,9 @@ pub struct Fault {
 pub trait Source<W>: Send {
     /// Called once the batch's rows are locked: says which inputs still stand, one a work.
     fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+    /// Called first: the number of the comparison that this batch rests on; none where nothing is compared. What a source remembers of
+    /// the database from batch to batch is worth nothing under another one.
+    fn rests_on(&mut self, _comparison: Option<u64>) {}
     /// Whether these inputs come from the parked ones, so that what is parked doesn't hold them.
     fn releases(&self) -> bool {
         false

@@ -18,6 +18,9 @@
 //! that every relay waits, and with it each service that starts, until the heal has ended. It refuses while the service runs, and
 //! holds alone the lock that every deciding transaction shares: what runs all the same, or appends to the outbox, waits for its end.
 //!
+//! **A record in the service's name that can't be folded or followed** stops it: a tombstone, a forgery. It says which, and goes on
+//! without that one if told to ([`heal_passing`]).
+//!
 //! **It may be broken off anywhere** and run again: a batch of records, with the heads moved past it, is one transaction, and
 //! so is the end. What stays is the mark. A second run finds nothing to do. Memory is bounded by batches of some hundred
 //! records, whatever the topic holds; the outbox's ids are kept in a temporary table.
@@ -33,6 +36,7 @@
 mod act;
 mod fold;
 mod open;
+mod pass;
 mod read;
 mod report;
 mod rows;
@@ -40,14 +44,18 @@ mod survey;
 mod tasks;
 
 pub use fold::{Fold, Folding, NoFold, Skip};
+pub use pass::At;
 pub use report::{Partition, Report};
+
+use std::collections::BTreeSet;
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::chain::Link;
+use crate::chain::{Link, Place};
 use crate::record::Record;
 use crate::relay::log;
+use crate::relay::own::Own;
 use crate::relay::produce::client_config;
 use crate::{codec, extent, relay, step};
 
@@ -141,7 +149,10 @@ pub enum Error {
         service: &'static str,
     },
     /// A record of the own topic can't be read.
-    #[error("{place} can't be read: {reason}")]
+    #[error(
+        "{place} can't be read: {reason}. If nothing is to come of it, since the service never wrote it so, `heal --pass-over {place}` goes \
+         on without it"
+    )]
     Unreadable {
         /// topic/partition@offset.
         place: String,
@@ -149,7 +160,10 @@ pub enum Error {
         reason: String,
     },
     /// The chain is broken beyond the head.
-    #[error("{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains")]
+    #[error(
+        "{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains; if a record there is \
+         none of the service's, `heal --pass-over {place}` goes on without it"
+    )]
     Broken {
         /// Which topic.
         topic: String,
@@ -157,6 +171,35 @@ pub enum Error {
         place: String,
         /// Why.
         reason: String,
+    },
+    /// The next record has a number that none can follow.
+    #[error(
+        "{place} has number {at} in the name of this service, and behind that there is no room for numbers: no relay wrote it. See who \
+         may write to the topic; `heal --pass-over {place}` goes on without it, and consumers that took it stop at the next record until \
+         their position is set"
+    )]
+    NoRoom {
+        /// topic/partition@offset.
+        place: String,
+        /// Its lineage and number.
+        at: Place,
+    },
+    /// What was to be passed over isn't there.
+    #[error(
+        "at {place} there is nothing to pass over: no record in the name of this service is there, or the database has it. A place is \
+         topic/partition@offset, the topic with its prefix"
+    )]
+    NothingToPass {
+        /// topic/partition@offset.
+        place: String,
+    },
+    /// Too many records in the service's name that aren't its.
+    #[error("{strays} records in the name of this service aren't its, and {most} is the limit: see who may write to its topics")]
+    Strays {
+        /// How many.
+        strays: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// Beside the outbox alone there is nothing to fold with.
     #[error(
@@ -235,6 +278,26 @@ impl From<step::Error> for Error {
 /// # Errors
 /// See [`Error`].
 pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode: Mode) -> Result<Report, Error> {
+    heal_passing(pool, config, fold, mode, &BTreeSet::new()).await
+}
+
+/// [`heal`], passing over the records at these places: somebody else wrote them in the service's name, or nothing can be made of
+/// them. Nothing of one comes into the database.
+///
+/// One that is the next of its chain stays in the chain, since consumers have taken it so and stop at a record that doesn't name it as
+/// the one before; a tombstone is such. One that isn't, or that leaves no room for numbers, or behind which the service's own went on
+/// without it, is none of the service's: the relay's state remembers it, so that later starts look past it. Consumers that took it stop
+/// at the next record.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn heal_passing<F: Fold>(
+    pool: &PgPool,
+    config: &relay::Config,
+    fold: &F,
+    mode: Mode,
+    named: &BTreeSet<At>,
+) -> Result<Report, Error> {
     // It reads as much as there is, and folds into the service's own tables.
     let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
     let look = log::look(&mut conn).await?;
@@ -243,15 +306,12 @@ pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode
         return Err(Error::Service { service: config.service.clone(), topic });
     }
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
-    let surveyor = survey::Surveyor { config, kafka, fold };
+    let own = Own::of(&config.service, &look.state);
+    let surveyor = survey::Surveyor { config, kafka, fold, own, named };
     let survey = surveyor.survey(&mut conn, &look).await?;
     let report = survey.report(&mut conn, &look, config, fold).await?;
     if mode == Mode::DryRun || report.is_whole() {
         return Ok(report);
     }
     act::act(&surveyor, pool, conn, look, survey, report).await
-}
-
-fn place(record: &Record) -> String {
-    format!("{}/{}@{}", record.topic, record.partition, record.offset)
 }

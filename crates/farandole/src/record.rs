@@ -103,6 +103,11 @@ impl Record {
         }
     }
 
+    /// Where it is: topic/partition@offset.
+    pub(crate) fn at(&self) -> String {
+        format!("{}/{}@{}", self.topic, self.partition, self.offset)
+    }
+
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|h| h.name == name).map(|h| h.value.as_str())

@@ -30,6 +30,7 @@ pub(crate) mod log;
 #[cfg(test)]
 mod model;
 mod numbers;
+pub(crate) mod own;
 pub(crate) mod owner;
 pub mod partitions;
 pub(crate) mod produce;
@@ -264,7 +265,7 @@ impl Relay {
                 Ok(()) => break,
             }
         }
-        look.step.into_iter().for_each(|step| self.history.hold(look.at.0, look.at.1, step));
+        look.step.into_iter().for_each(|step| self.history.hold(look.at, step, look.state.lineage));
         tracing::info!("the topics continue what the database knows; standing by");
         Ok(())
     }

@@ -24,6 +24,7 @@ mod positions;
 mod run;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -166,6 +167,19 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached.
     pub async fn heal(&self, config: &Config, mode: heal::Mode) -> Result<heal::Report, Error> {
+        self.heal_passing(config, mode, &BTreeSet::new()).await
+    }
+
+    /// The same, passing over records; see [`heal_passing`](heal::heal_passing).
+    ///
+    /// # Errors
+    /// As [`Service::heal`].
+    pub async fn heal_passing(
+        &self,
+        config: &Config,
+        mode: heal::Mode,
+        named: &BTreeSet<heal::At>,
+    ) -> Result<heal::Report, Error> {
         config.check().map_err(Error::Config)?;
         let checks = http::Checks::default();
         let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
@@ -176,7 +190,7 @@ impl<P: Participant, E> Service<P, E> {
         let prefix = &config.topics.prefix;
         let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
-        let healed = heal::heal(&pools.relay, &parts::relay_config::<P>(config), &fold, mode).await;
+        let healed = heal::heal_passing(&pools.relay, &parts::relay_config::<P>(config), &fold, mode, named).await;
         pools.close().await;
         healed.map_err(Error::Heal)
     }

@@ -135,6 +135,7 @@ impl<P: Participant> Engine<P> {
     ) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let at = |doing| Error::database(doing, n);
+        source.rests_on(seen.as_ref().map(Seen::comparison));
         let mut tx = begin(conn).await.map_err(at(BEGIN))?;
         let conn = &mut *tx;
 

@@ -191,8 +191,9 @@ impl<F: Fold> Healer<'_, F> {
                 None => heads.remove(&part.extent.partition),
             };
         }
-        (state.next, state.lineage, state.system) = (survey.next, state.lineage + 1, look.system.clone());
+        (state.next, state.lineage, state.system) = (survey.next, survey.lineage, look.system.clone());
         state.healing = false;
+        state.strays.extend(survey.strays());
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;

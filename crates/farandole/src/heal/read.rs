@@ -7,6 +7,7 @@ use super::Error;
 use crate::extent::{Client, Extent, View};
 use crate::record::Record;
 use crate::relay::ends;
+use crate::relay::own::Own;
 
 /// Records handed on at once, and their bytes: with [`WAITING`] and what the client fetches ahead (4 MiB) all the memory used.
 const RECORDS: usize = 500;
@@ -27,10 +28,10 @@ pub(super) async fn extents(kafka: ClientConfig, topics: Vec<String>) -> Result<
     .await
 }
 
-/// An offset at or before the first record of `source` that has a number of `number` or more.
-pub(super) async fn before(kafka: ClientConfig, extent: Extent, source: String, number: i64) -> Result<i64, Error> {
+/// An offset at or before the first own record that has a number of `number` or more.
+pub(super) async fn before(kafka: ClientConfig, extent: Extent, own: Own, number: i64) -> Result<i64, Error> {
     ends::blocking("looking for where to begin", move || {
-        Ok(ends::before(&Client::new(&kafka, View::Everything)?, &extent, &source, number)?)
+        Ok(ends::before(&Client::new(&kafka, View::Everything)?, &extent, &own, number)?)
     })
     .await
 }

@@ -22,6 +22,8 @@ pub struct Report {
     pub lost: i64,
     /// Inputs of which the topic holds some events only; the others are lost.
     pub torn: Vec<String>,
+    /// Records in the service's name that are passed over: nothing of them is folded.
+    pub passed: Vec<String>,
     /// The offset from which each partition is heard again.
     pub positions: BTreeMap<String, i64>,
     /// Inputs after those positions that the folded events say are applied. Known once it is done.
@@ -54,7 +56,7 @@ pub struct Partition {
 impl Report {
     /// Whether database and topics agree.
     pub fn is_whole(&self) -> bool {
-        self.moved.is_none() && !self.broken_off && self.partitions.is_empty()
+        self.moved.is_none() && !self.broken_off && self.partitions.is_empty() && self.passed.is_empty()
     }
 }
 
@@ -87,7 +89,13 @@ impl fmt::Display for Report {
         for torn in &self.torn {
             writeln!(f, "  only {torn} reached the topic; the others are lost")?;
         }
+        for at in &self.passed {
+            writeln!(f, "  {at}: a record in the name of {}, which was to be passed over", self.service)?;
+        }
         writeln!(f, "{done}")?;
+        if !self.passed.is_empty() {
+            writeln!(f, "  {} record(s) {will} passed over: nothing of them comes into the database", self.passed.len())?;
+        }
         let missing = |folded| self.partitions.iter().filter(|p| p.folded == folded).map(|p| p.missing).sum::<u64>();
         writeln!(f, "  {} record(s) {will} folded into the rows, with their tasks and answers", missing(true))?;
         if missing(false) > 0 {

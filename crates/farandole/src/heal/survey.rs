@@ -9,23 +9,29 @@ use tokio::sync::mpsc;
 
 use super::open::Open;
 use super::rows::{self, Scope};
-use super::{Error, Fold, Missing, Partition, Report, place, read};
+use super::{At, Error, Fold, Missing, Partition, Report, read};
 use crate::extent::Extent;
 use crate::record::Record;
 use crate::relay::continuity;
-use crate::relay::ends::{REPEATED, TELL, source};
+use crate::relay::ends::{REPEATED, TELL};
 use crate::relay::log::Look;
+use crate::relay::own::Own;
 use crate::relay::state::{Head, State};
-use crate::relay::walk::{Beyond, Is, Walk};
+use crate::relay::walk::{Beyond, Is, Walk, Wrong};
 use crate::{intake, relay};
+
+/// Strays that the relay's state remembers: it is written with each step. More than a handful is another trouble, that of a topic which
+/// anybody may write to.
+const MOST: usize = 64;
 
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Survey {
     pub scope: Scope,
     pub parts: Vec<Part>,
-    /// The number after the last that any topic holds.
+    /// The number after the last that any topic holds, and the lineage after.
     pub next: i64,
+    pub lineage: i64,
     absent: rows::Absent,
 }
 
@@ -48,6 +54,9 @@ pub(super) struct Part {
     end_known: bool,
     torn: Vec<String>,
     records: i64,
+    /// Records that were passed over, and those of them that aren't the service's (topic/partition@offset).
+    pub passed: BTreeSet<String>,
+    pub strays: BTreeSet<String>,
 }
 
 /// A record of ours, beyond the head.
@@ -62,6 +71,9 @@ pub(super) struct Surveyor<'a, F> {
     pub config: &'a relay::Config,
     pub kafka: ClientConfig,
     pub fold: &'a F,
+    pub own: Own,
+    /// What is to be passed over.
+    pub named: &'a BTreeSet<At>,
 }
 
 impl<F: Fold> Surveyor<'_, F> {
@@ -76,9 +88,14 @@ impl<F: Fold> Surveyor<'_, F> {
             // What the topics lost may be any row, published or not.
             scope = Scope::All;
         };
-        let next = parts.iter().filter_map(|p| p.end).map(|end| end.n + 1).fold(look.state.next, i64::max);
+        let ends = || parts.iter().filter_map(|p| p.end);
+        let next = ends().map(|end| end.n + 1).fold(look.state.next, i64::max);
+        // After those that the topics know: a backup of before several heals has none of theirs, and what is published under a lineage
+        // that was there before is a ghost to every consumer.
+        let lineage = 1 + ends().map(|end| end.l).fold(look.state.lineage, i64::max);
         let absent = rows::absent(conn).await?;
-        let survey = Survey { scope, parts, next, absent };
+        let survey = Survey { scope, parts, next, lineage, absent };
+        survey.have_passed(&look.state, self.named)?;
         survey.judge(conn, &look.state, moved).await?;
         Ok(survey)
     }
@@ -103,7 +120,7 @@ impl<F: Fold> Surveyor<'_, F> {
         let head = state.heads.get(&extent.topic).and_then(|h| h.get(&extent.partition)).copied();
         let from = match (scope, head) {
             (Scope::Unsent, Some(head)) => {
-                read::before(self.kafka.clone(), extent.clone(), source(&self.config.service), head.n - REPEATED).await?
+                read::before(self.kafka.clone(), extent.clone(), self.own.clone(), head.n - REPEATED).await?
             }
             _ => extent.low,
         };
@@ -120,6 +137,8 @@ impl<F: Fold> Surveyor<'_, F> {
             end_known: false,
             torn: Vec::new(),
             records: 0,
+            passed: BTreeSet::new(),
+            strays: BTreeSet::new(),
         };
         let is_own = self.fold.topic() == Some(part.extent.topic.as_str());
         let mut open = Open::default();
@@ -139,13 +158,15 @@ impl<F: Fold> Surveyor<'_, F> {
         part.shorter = !walking.walk.has_met_head() && !expired;
         part.end = if expired { head } else { walking.walk.last };
         (part.end_known, part.records) = (walking.end_known, walking.walk.records);
+        (part.passed, part.strays) = (walking.walk.passed, walking.walk.strays);
         part.torn = open.into_texts().collect();
         Ok(part)
     }
 
     /// A walk along a partition, from offset `from`.
     pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
-        let walk = Walk::new(source(&self.config.service), head, from > 0);
+        let named = self.named.iter().map(At::to_string).collect();
+        let walk = Walk::new(self.own.clone(), head, from > 0).passing(named);
         let records = read::records(self.kafka.clone(), extent.clone(), from);
         Walking { walk, records, extent, told: Instant::now(), end_known: false }
     }
@@ -168,11 +189,7 @@ impl Walking {
         let mut offset = 0;
         for record in batch? {
             offset = record.offset;
-            match self.walk.next(&record).map_err(|reason| Error::Broken {
-                topic: record.topic.clone(),
-                place: place(&record),
-                reason,
-            })? {
+            match self.walk.next(&record).map_err(|wrong| refused(&record, wrong))? {
                 Is::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
                 Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
@@ -197,6 +214,13 @@ impl Walking {
     }
 }
 
+fn refused(record: &Record, wrong: Wrong) -> Error {
+    match wrong {
+        Wrong::Chain(reason) => Error::Broken { topic: record.topic.clone(), place: record.at(), reason: reason.to_owned() },
+        Wrong::NoRoom(at) => Error::NoRoom { place: record.at(), at },
+    }
+}
+
 /// Partitions of each topic.
 pub(super) fn counts(extents: &[Extent]) -> Vec<(String, i32)> {
     let mut counts = BTreeMap::new();
@@ -205,6 +229,22 @@ pub(super) fn counts(extents: &[Extent]) -> Vec<(String, i32)> {
 }
 
 impl Survey {
+    /// Refuses to pass over what nobody would meet: it is misspelt, or nothing stands there in the service's name that isn't in the
+    /// database already. And more than can be remembered.
+    fn have_passed(&self, state: &State, named: &BTreeSet<At>) -> Result<(), Error> {
+        let met = |at: &String| state.strays.contains(at) || self.parts.iter().any(|part| part.passed.contains(at));
+        if let Some(place) = named.iter().map(At::to_string).find(|at| !met(at)) {
+            return Err(Error::NothingToPass { place });
+        }
+        let strays = state.strays.union(&self.strays()).count();
+        if strays > MOST { Err(Error::Strays { strays, most: MOST }) } else { Ok(()) }
+    }
+
+    /// Records in the service's name that aren't its.
+    pub(super) fn strays(&self) -> BTreeSet<String> {
+        self.parts.iter().flat_map(|part| part.strays.iter().cloned()).collect()
+    }
+
     /// Refuses what can't be healed.
     async fn judge(&self, conn: &mut PgConnection, state: &State, moved: bool) -> Result<(), Error> {
         if self.scope == Scope::Unsent {
@@ -256,10 +296,11 @@ impl Survey {
             unpublished: self.absent.rows,
             lost: if self.parts.iter().any(|p| p.shorter) { self.absent.acknowledged } else { 0 },
             torn: self.parts.iter().flat_map(|p| p.torn.iter().cloned()).collect(),
+            passed: self.parts.iter().flat_map(|p| p.passed.iter().cloned()).collect(),
             positions: positions.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
             applied: None,
             effects: None,
-            lineage: (look.state.lineage, look.state.lineage + 1),
+            lineage: (look.state.lineage, self.lineage),
             done: false,
         };
         let missing = report.partitions.iter().map(|p| p.missing).sum();

@@ -1,7 +1,8 @@
 //! Inputs that a heal found to be applied: events of the own topic name them as their causes, while the position is older.
 //!
 //! They come again, and are passed over. Rows go once the position is behind them (see [`tidy`](crate::tidy)); a database that was
-//! never healed has none, and is asked once a lane.
+//! never healed has none, and is asked once a lane and comparison: a heal works while the service doesn't, but a replica that slept
+//! meanwhile goes on with what it remembers from before.
 
 use sqlx::PgConnection;
 
@@ -10,20 +11,29 @@ use crate::record::Record;
 /// What a lane knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    /// There are none, and none are added while a service runs.
-    none: bool,
+    known: Known,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing, or that there are some.
+    #[default]
+    Nothing,
+    /// There are none, and none are added, as long as the database is that of this comparison; see [`History`](crate::relay::History).
+    None(Option<u64>),
 }
 
 impl Applied {
-    /// Sets `stand` to false for those of `records` that `reader` applied.
+    /// Sets `stand` to false for those of `records` that `reader` applied, in the database of this `comparison`.
     pub(super) async fn strike(
         &mut self,
         conn: &mut PgConnection,
+        comparison: Option<u64>,
         reader: &str,
         records: &[&Record],
         stand: &mut [bool],
     ) -> sqlx::Result<()> {
-        if self.none || records.is_empty() {
+        if self.known == Known::None(comparison) || records.is_empty() {
             return Ok(());
         }
         let (found, any): (Vec<i64>, bool) = sqlx::query_as(
@@ -37,7 +47,7 @@ impl Applied {
         .bind(reader)
         .fetch_one(conn)
         .await?;
-        self.none = !any;
+        self.known = if any { Known::Nothing } else { Known::None(comparison) };
         for ord in found {
             if let Some(stands) = usize::try_from(ord - 1).ok().and_then(|at| stand.get_mut(at)) {
                 *stands = false;

@@ -247,7 +247,7 @@ impl<P: Processor> Context<P> {
         };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
-        let (found, mut position) = (self.ids.of(&at.0), position);
+        let (found, written, mut position) = (self.ids.of(&at.0), Arc::new(position.clone()), position);
         let (mut broken, mut unwritten) = (None, None);
         match (&position.topic_id, &found) {
             (Some(known), Some(found)) if known != found => {
@@ -273,6 +273,8 @@ impl<P: Processor> Context<P> {
             partition: at.1,
             scope,
             step,
+            written,
+            compared: None,
             position,
             unwritten,
             broken,

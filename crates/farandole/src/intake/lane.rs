@@ -33,6 +33,9 @@ const WAITING: usize = 64;
 pub(super) struct Batch {
     pub scope: String,
     pub step: Option<i64>,
+    /// What that step says, and under which comparison of the database it was read or written.
+    pub before: Arc<Position>,
+    pub compared: Option<u64>,
     pub after: Position,
     /// What was read; the works below are of some of these.
     pub items: Arc<Vec<Item>>,
@@ -125,11 +128,15 @@ async fn transaction<P: Processor>(
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
-    let mut source = Together { reader: engine.reader(), batches, limits, journal: engine.journal(), applied };
+    let mut source = Together { reader: engine.reader(), batches, limits, journal: engine.journal(), applied, comparison: None };
     let result = engine.run(&mut works, &mut source).await.map(drop);
+    let comparison = source.comparison;
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
         portion.works = works.by_ref().take(count).collect();
+        if result.is_ok() {
+            portion.batch.compared = comparison;
+        }
     }
     result
 }
@@ -141,17 +148,42 @@ struct Together<'a> {
     limits: Limits,
     journal: Option<Journal>,
     applied: &'a mut Applied,
+    /// What this run rests on.
+    comparison: Option<u64>,
+}
+
+impl Together<'_> {
+    /// Looks whether positions that come from before the last comparison are still what the database says. A step's number alone
+    /// doesn't tell: in a database that was set back and went on, another step may have it.
+    async fn still(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        for batch in self.batches.iter().filter(|batch| batch.compared != self.comparison) {
+            let latest = step::latest::<Position>(conn, &batch.scope).await.map_err(|e| match e {
+                step::Error::Database { source, .. } => Error::Database { doing: "looking at a position", inputs: 0, source },
+                other => Error::Fenced(chain_of(&other)),
+            })?;
+            let (step, position) = latest.map(|(step, position)| (step, position.bounded())).unzip();
+            if step != batch.step || position.is_some_and(|position| position != *batch.before) {
+                return Err(Error::Fenced(format!("{} is another since the database was set back", batch.scope)));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<W: Sync> Source<W> for Together<'_> {
+    fn rests_on(&mut self, comparison: Option<u64>) {
+        self.comparison = comparison;
+    }
+
     async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
+        self.still(conn).await?;
         let mut records = Vec::with_capacity(works.len());
         for batch in &self.batches {
             records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
         }
         let at = |doing| Error::database(doing, works.len());
         let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
-        let struck = self.applied.strike(conn, self.reader, &records, &mut stand).await;
+        let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
         struck.map_err(at("looking for inputs that are applied"))?;
         Ok(stand)
     }
@@ -172,7 +204,7 @@ impl<W: Sync> Source<W> for Together<'_> {
             }
             if let Some((i, aggregate, fault)) = &batch.unreadable {
                 let (record, mut stands) = (&batch.items[*i].record, [true]);
-                let struck = self.applied.strike(conn, self.reader, &[record], &mut stands).await;
+                let struck = self.applied.strike(conn, self.comparison, self.reader, &[record], &mut stands).await;
                 struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
                 if stands[0] {
                     let (aggregate, key) = (aggregate.clone(), record.aggregate());

@@ -60,6 +60,9 @@ pub(super) struct Worker<P: Processor> {
     pub partition: i32,
     pub scope: String,
     pub step: Option<i64>,
+    /// What that step says, and under which comparison of the database it was read or written; none until something is written.
+    pub written: Arc<Position>,
+    pub compared: Option<u64>,
     pub position: Position,
     /// Why nothing of this partition can be read.
     pub broken: Option<String>,
@@ -233,10 +236,11 @@ impl<P: Processor> Worker<P> {
     /// Writes where the partition is, although nothing came of the records before that.
     async fn write(&mut self) -> Result<(), End> {
         let (scope, after) = (self.scope.clone(), self.position.clone());
-        let batch = Batch { scope, step: self.step, after, items: Arc::default(), records: Vec::new(), unreadable: None };
+        let (step, before, compared) = (self.step, Arc::clone(&self.written), self.compared);
+        let batch = Batch { scope, step, before, compared, after, items: Arc::default(), records: Vec::new(), unreadable: None };
         let Some(ran) = self.lane.run(Vec::new(), batch).await else { return Err(End::Stopped) };
         match ran.result {
-            Ok(()) => self.moved(ran.batch.after).await,
+            Ok(()) => self.moved(ran.batch).await,
             Err(error) if matches!(*error, engine::Error::Fenced(_)) => return Err(End::Fenced),
             Err(error) => tracing::debug!(error = chain_of(&*error), "position not written; trying again later"),
         }
@@ -298,7 +302,8 @@ impl<P: Processor> Worker<P> {
             self.unwritten.get_or_insert_with(Instant::now);
             return Ok(Done::All);
         }
-        let mut batch = Batch { scope: self.scope.clone(), step: self.step, after, items: items.clone(), records, unreadable };
+        let (scope, step, before, compared) = (self.scope.clone(), self.step, Arc::clone(&self.written), self.compared);
+        let mut batch = Batch { scope, step, before, compared, after, items: items.clone(), records, unreadable };
         let (mut pause, mut tries) = (PAUSE.0, 0);
         loop {
             let Some(ran) = self.lane.run(works, batch).await else { return Err(End::Stopped) };
@@ -347,13 +352,14 @@ impl<P: Processor> Worker<P> {
         }
         ignored.iter().for_each(|i| ignored::count(&items[*i].record));
         self.applied.set(&last.record);
-        self.moved(batch.after).await;
+        self.moved(batch).await;
         Ok(if end == range.end { Done::All } else { Done::UpTo(end) })
     }
 
     /// The position is written, as the step after the last.
-    async fn moved(&mut self, position: Position) {
+    async fn moved(&mut self, Batch { after: position, compared, .. }: Batch) {
         self.step = Some(self.step.unwrap_or(0) + 1);
+        (self.written, self.compared) = (Arc::new(position.clone()), compared);
         self.next.store(position.next_offset, Ordering::Relaxed);
         (self.position, self.unwritten) = (position, None);
         self.told.over();

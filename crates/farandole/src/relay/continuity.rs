@@ -20,6 +20,7 @@ use super::Config;
 use super::ends::{End, chain_end, ends};
 use super::error::Error;
 use super::log::within;
+use super::own::Own;
 use super::produce::Client;
 use super::read;
 use super::state::State;
@@ -81,7 +82,8 @@ pub(crate) async fn check(
     topics: Vec<String>,
     beyond: Beyond,
 ) -> Result<(), Error> {
-    let ends = ends(kafka.clone(), service, topics).await?;
+    let own = Own::of(service, state);
+    let ends = ends(kafka.clone(), own.clone(), topics).await?;
     let head = |topic: &str, partition: i32| state.heads.get(topic).and_then(|h| h.get(&partition)).copied();
     let apart = |(topic, partition, end): &(String, i32, End)| match (end, head(topic, *partition)) {
         (End::Unwritten, None) | (End::Expired, _) => false,
@@ -110,7 +112,7 @@ pub(crate) async fn check(
         }
         // A paused relay's records may land after those that followed them. What counts is where the chain ends.
         if let (Some(_), Some(head)) = (found, head)
-            && let Some(end) = chain_end(kafka, service, &topic, partition, head).await?
+            && let Some(end) = chain_end(kafka, &own, &topic, partition, head).await?
             && (end == head.id || !known(&[end]).await?.is_empty())
         {
             continue;
@@ -128,8 +130,8 @@ fn id_of(end: End) -> Option<Uuid> {
 
 /// A topic that this relay never published to must hold none of our records: they would be an earlier life's, whose numbers
 /// the new ones would repeat.
-pub(crate) async fn check_unused(kafka: &ClientConfig, service: &str, topic: &str) -> Result<(), Error> {
-    for (topic, partition, end) in ends(kafka.clone(), service, vec![topic.to_owned()]).await? {
+pub(crate) async fn check_unused(kafka: &ClientConfig, service: &str, state: &State, topic: &str) -> Result<(), Error> {
+    for (topic, partition, end) in ends(kafka.clone(), Own::of(service, state), vec![topic.to_owned()]).await? {
         if let End::Record(found) = end {
             let (service, expected) = (service.to_owned(), "none".to_owned());
             return Err(Error::Continuity { service, topic, partition, found: found.to_string(), expected });

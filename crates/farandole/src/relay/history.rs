@@ -6,8 +6,13 @@
 //! - before this process has compared the database with the topics (the relay's [`continuity`](super::continuity) check, by the
 //!   owner at each take-over and by each stand-by itself), nor
 //! - unless the transaction that decides finds the database to be the one that was compared: the same server since the same
-//!   start, the same database in it, and in its step log the relay's step that this process saw last. Of what was set back, one of
-//!   the three is another. A restart that lost nothing looks the same at first, and costs a comparison.
+//!   start, the same database in it, in its step log the relay's step that this process saw last, and still the same lineage. Of
+//!   what was set back, one of these is another. A restart that lost nothing looks the same at first, and costs a comparison.
+//!
+//! **What a process remembers** of a database it remembers under the comparison that this came after ([`Seen::comparison`]), and
+//! under another one it asks again. A process that slept (a paused machine, whose sessions the server ended) may have missed a heal
+//! and all that came before; the lineage, of which each heal opens a new one, tells it so even where the server went on and its step
+//! is still there or was trimmed.
 //!
 //! Whoever finds it otherwise closes this for the whole process; the relay, told by that, compares again and opens it or refuses.
 //!
@@ -39,6 +44,8 @@ pub(crate) struct Seen {
     /// The relay's newest step, and when it was taken, in microseconds: two histories share the number, never both.
     pub step: i64,
     pub taken: i64,
+    /// The lineage that the relay's state was in: a heal opens the next.
+    pub lineage: i64,
     /// Of which comparison this comes.
     comparison: u64,
 }
@@ -59,6 +66,9 @@ macro_rules! holds_sql {
             $seen,
             "::bigint[])[2]
                   and not newest.healing
+                  and newest.lineage = (",
+            $seen,
+            "::bigint[])[5]
                   and coalesce((select (extract(epoch from taken_at) * 1000000)::bigint from farandole.steps
                                 where scope = ",
             $scope,
@@ -69,7 +79,7 @@ macro_rules! holds_sql {
             "::bigint[])[4], newest.step > (",
             $seen,
             "::bigint[])[3])
-               from (select step, state ? 'healing' as healing from farandole.steps
+               from (select step, state ? 'healing' as healing, (state->>'lineage')::bigint as lineage from farandole.steps
                      where scope = ",
             $scope,
             " order by step desc limit 1) newest), false))"
@@ -81,7 +91,12 @@ pub(crate) use holds_sql;
 impl Seen {
     /// As `holds_sql` wants it.
     pub(crate) fn values(&self) -> Vec<i64> {
-        vec![self.server, self.database, self.step, self.taken]
+        vec![self.server, self.database, self.step, self.taken, self.lineage]
+    }
+
+    /// Of which comparison this comes: what is remembered under another one may be of another history.
+    pub(crate) fn comparison(&self) -> u64 {
+        self.comparison
     }
 }
 
@@ -108,11 +123,11 @@ impl History {
         now.seen.ok_or_else(|| now.why.clone())
     }
 
-    /// The comparison has held, for this server and database as of this step.
-    pub(crate) fn hold(&self, server: i64, database: i64, (step, taken): (i64, i64)) {
+    /// The comparison has held, for this server and database as of this step, which is of this lineage.
+    pub(crate) fn hold(&self, (server, database): (i64, i64), (step, taken): (i64, i64), lineage: i64) {
         let mut now = self.lock();
         now.comparisons += 1;
-        now.seen = Some(Seen { server, database, step, taken, comparison: now.comparisons });
+        now.seen = Some(Seen { server, database, step, taken, lineage, comparison: now.comparisons });
     }
 
     /// A further step was taken, or seen, in the database of the last comparison.
@@ -156,19 +171,20 @@ mod tests {
         assert!(history.trouble().is_some_and(|why| why.contains("yet")));
         history.advance((7, 70));
         assert!(history.seen().is_err(), "a step is no comparison");
-        history.hold(1, 2, (7, 70));
+        history.hold((1, 2), (7, 70), 1);
         let old = history.seen().unwrap();
         history.advance((9, 90));
         history.advance((8, 80));
-        assert_eq!(history.seen().unwrap().values(), [1, 2, 9, 90]);
-        history.hold(3, 2, (10, 100));
+        assert_eq!(history.seen().unwrap().values(), [1, 2, 9, 90, 1]);
+        history.hold((3, 2), (10, 100), 1);
+        assert_ne!(history.seen().unwrap().comparison(), old.comparison());
         history.doubt(&old);
         assert_eq!(history.trouble(), None, "what was found before the last comparison says nothing");
         history.doubt(&history.seen().unwrap());
         assert!(history.trouble().is_some_and(|why| why.contains("set back")));
         history.advance((11, 110));
         assert!(history.seen().is_err());
-        history.hold(3, 2, (12, 120));
+        history.hold((3, 2), (12, 120), 2);
         history.refuse("no".to_owned());
         assert_eq!(history.trouble().as_deref(), Some("no"));
     }

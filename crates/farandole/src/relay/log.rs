@@ -187,8 +187,8 @@ impl Log {
     }
 
     /// The topics continue what the database knows, as of the last durable step.
-    pub(crate) fn hold(&self) {
-        self.history.hold(self.at.0, self.at.1, self.durable);
+    pub(crate) fn hold(&self, state: &State) {
+        self.history.hold(self.at, self.durable, state.lineage);
     }
 
     /// Takes a step on `conn`, whose commits may be lost in a crash.

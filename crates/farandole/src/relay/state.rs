@@ -3,7 +3,7 @@
 //! **Invariant:** a step alone says what its batch is, in which order it goes out and under which numbers. Two relays that
 //! read the same step publish the same records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -42,6 +42,9 @@ pub struct State {
     /// A heal is under way, or was broken off: the database holds a part of what the topic has, and nobody publishes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub healing: bool,
+    /// Records in this service's name that aren't its: a heal was told to pass over them (topic/partition@offset).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub strays: BTreeSet<String>,
 }
 
 /// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
@@ -82,6 +85,7 @@ impl State {
             owner: None,
             lease_until: 0,
             healing: false,
+            strays: BTreeSet::new(),
         }
     }
 

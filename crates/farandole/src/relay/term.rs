@@ -83,7 +83,7 @@ impl Term {
         let mut term = Self { config, status, reader, out, unnoted: false, compared: Instant::now() };
         // Declared topics and their counts may be new to the state.
         term.out.step().await?;
-        term.out.log.hold();
+        term.out.log.hold(&term.out.state);
         Ok(term)
     }
 
@@ -263,7 +263,7 @@ async fn learn(config: &Config, out: &mut Publisher, topic: &str) -> Result<(), 
     let Some(client) = out.producer.client() else { return Ok(()) };
     let counts = continuity::counts(client, vec![topic.to_owned()]).await?;
     let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
-    continuity::check_unused(&kafka, &config.service, topic).await?;
+    continuity::check_unused(&kafka, &config.service, &out.state, topic).await?;
     for (topic, count) in counts {
         out.learn(&topic, count);
     }

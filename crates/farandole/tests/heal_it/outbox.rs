@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal};
+use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal, heal_passing};
 use farandole::relay::{self, Role};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -352,4 +352,69 @@ async fn a_backup_within_its_lease_is_refused_at_once() {
         Ok(_) = never => panic!("it stands by"),
     };
     assert!(error.to_string().contains("`orders heal`"), "{error}");
+}
+
+/// A backup of before two heals is restored: the topic knows lineage 3, the database 1. What goes out afterwards must be of a lineage
+/// after those, or every consumer takes it for a ghost. Guard: the lineage that a heal opens is after the topics', too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_before_two_heals_opens_a_lineage_after_theirs() {
+    let (world, topic) = world(1, 10).await;
+    back_up(&world).await;
+    for lineage in 2..=4 {
+        world.fill(&topic, 5).await;
+        publish(&world, 5).await;
+        restore(&world).await;
+        world.pool.execute("truncate folded").await.unwrap();
+        let report = healed(&world, &Ids::of(&topic), Mode::Execute).await.unwrap();
+        assert_eq!((report.done, report.lineage), (true, (1, lineage)), "{report}");
+    }
+    world.fill(&topic, 5).await;
+    publish(&world, 5).await;
+    let applied = whole(&world, &topic).await;
+    assert_eq!((applied.len(), applied.last().unwrap().link.place.lineage), (30, 4));
+}
+
+/// A record in the service's name at the last number that is read, the next by the chain rule. Adopted, it would leave no number that
+/// anybody could read. Guard: `Place::leaves_room`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_number_without_room_behind_it_is_refused() {
+    for forged in ["l=1;n=9223370937343148031", "l=9223370937343148031;n=11"] {
+        let (world, topic) = world(1, 10).await;
+        let id = Uuid::now_v7().to_string();
+        let link = format!("{forged};p=1:10;c=x/0/7;k={id};i=1/1");
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in [("ce_id", id.as_str()), ("ce_source", "/farandole/orders"), ("farandole", &link)] {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let producer: FutureProducer = world.client().create().unwrap();
+        let record = FutureRecord::to(&topic).key("k").payload("forged").headers(headers);
+        producer.send(record, Duration::from_secs(20)).await.unwrap();
+        refusal(&world).await;
+        let refused = healed(&world, &Ids::of(&topic), Mode::Execute).await.unwrap_err();
+        let at = format!("{topic}/0@10");
+        assert!(matches!(&refused, Error::NoRoom { place, .. } if *place == at), "{refused}");
+
+        // Told to, it goes on without it, and every later start looks past it, although nothing is published behind it.
+        assert!(refused.to_string().contains(&format!("`heal --pass-over {at}`")), "{refused}");
+        let pass = async |all: &[&String], mode| {
+            let named = all.iter().map(|at| at.parse().unwrap()).collect();
+            heal_passing(&world.pool, &world.config(), &Ids::of(&topic), mode, &named).await
+        };
+        let wrong = pass(&[&at, &format!("{topic}/0@9")], Mode::Execute).await.unwrap_err();
+        assert!(matches!(wrong, Error::NothingToPass { .. }), "a record that the database has: {wrong}");
+        let dry = pass(&[&at], Mode::DryRun).await.unwrap();
+        assert_eq!((dry.passed.as_slice(), dry.is_whole()), (&[at.clone()][..], false), "{dry}");
+        refusal(&world).await;
+        assert!(pass(&[&at], Mode::Execute).await.unwrap().done);
+        assert!(healed(&world, &Ids::of(&topic), Mode::Execute).await.unwrap().is_whole());
+        for rows in [0, 5] {
+            world.fill(&topic, rows).await;
+            let relay = world.relay(world.config()).await;
+            relay.is_active().await;
+            relay.published(rows.unsigned_abs()).await;
+            relay.stop().await.unwrap();
+        }
+        let own: Vec<Record> = world.read(&topic).await.into_iter().filter(|r| r.id.to_string() != id).collect();
+        assert_eq!(consume(&own).len(), 15);
+    }
 }

@@ -136,6 +136,37 @@ async fn a_lost_database_is_refused_behind_strangers() {
     }
 }
 
+/// A database that was set back into the middle of a batch, beside a topic that ends in a late repetition of a row of that batch, which
+/// the database has. Guard: `ends`, where of our own records the one counts that is furthest along the chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_repetition_hides_nothing() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let producer: FutureProducer = world.client().create().unwrap();
+    let publish = async |rows: i64| {
+        world.fill(&topic, rows).await;
+        let relay = world.relay(world.config()).await;
+        relay.published(rows.unsigned_abs()).await;
+        relay.stop().await.unwrap();
+    };
+    publish(10).await;
+    world.pool.execute("create table backup as table farandole.steps").await.unwrap();
+    publish(10).await;
+    let late = world.read(&topic).await.remove(12);
+    let back = "delete from farandole.outbox where seq > 15; delete from farandole.steps;
+                insert into farandole.steps table backup;
+                update farandole.steps set state = state || jsonb_build_object('in_flight',
+                  jsonb_build_object('b', pg_current_snapshot()::text, 'after', 10)) where scope = 'relay'";
+    world.pool.execute(back).await.unwrap();
+    let (id, link) = (late.id.to_string(), late.link);
+    let link = format!("l=1;n={};p={};c=carts/0/7;k={};i=1/1", link.place.number, link.previous.unwrap(), link.correlation);
+    let pairs = [("ce_id", id.as_str()), ("ce_source", "/farandole/orders"), ("farandole", link.as_str())];
+    stray(&producer, &topic, 0, &pairs, Some("late")).await;
+    let Running { task, .. } = world.relay(world.config()).await;
+    let error = tokio::time::timeout(WAIT, task).await.expect("it refuses in time").unwrap().unwrap_err();
+    assert!(matches!(&error, Error::Continuity { .. }), "{error}");
+}
+
 /// Two services publish to one topic: only its own records count for each, whoever's come last.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_services_may_share_a_topic() {
