@@ -114,7 +114,7 @@ pub enum Error {
     Position(#[source] intake::operate::Error),
     /// Parked inputs could not be dropped.
     #[error("dropping parked inputs")]
-    Parked(#[source] parking::operate::Refused),
+    Parked(#[source] Box<parking::operate::Refused>),
     /// The HTTP listener failed.
     #[error("HTTP")]
     Http(#[source] std::io::Error),

@@ -56,7 +56,7 @@ impl<P: Participant, E> Service<P, E> {
         codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
         let dropped = operate::drop(&mut conn, P::NAME, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
         pools.close().await;
-        match dropped.map_err(Error::Parked)? {
+        match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
             dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
             dropped => Ok(dropped),
         }
