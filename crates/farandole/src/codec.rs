@@ -31,6 +31,7 @@ mod error;
 mod frame;
 mod json;
 mod registry;
+mod remote;
 mod schema;
 mod state;
 mod store;
@@ -38,32 +39,21 @@ mod store;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio_util::sync::CancellationToken;
 
 pub use self::{avro::Avro, error::Error, json::Json};
 use self::{
     frame::split,
-    registry::{Found, Registry},
-    schema::{Parsed, fingerprint, guarded, intern, same},
+    remote::Remote,
+    schema::{Parsed, fingerprint, guarded, intern},
     state::{Slot, State},
 };
 use crate::RecordType;
-use crate::config::{self, Subjects};
+use crate::config;
 use crate::engine::{Sessions, chain_of};
-
-/// How often the registry is asked for what was once true: what it has lost is missed by who is new, which nobody is every minute.
-const REFRESH: Duration = Duration::from_secs(5 * 60);
-/// Schema look-ups at the registry at the same time.
-const LOOKUPS: usize = 8;
-/// An id that no registry has given out. That it says so is an answer.
-const NOBODYS: i32 = i32::MAX;
 
 /// Encodes and decodes. Clones share everything but the format that they write.
 #[derive(Clone)]
@@ -140,32 +130,6 @@ impl Written {
     }
 }
 
-struct Remote {
-    registry: Registry,
-    sessions: Sessions,
-    subjects: Subjects,
-    /// What this process has registered, by topic, to be asked for again.
-    registered: Mutex<BTreeMap<String, (Vec<RecordType>, Subjects)>>,
-    /// What the registry said last that isn't as it should be, by subject or id.
-    troubles: Mutex<BTreeMap<String, String>>,
-}
-
-impl Remote {
-    fn trouble(&self, about: &str, is: Option<String>) {
-        let mut troubles = whole(self.troubles.lock());
-        match is {
-            Some(why) if troubles.get(about) == Some(&why) => {}
-            Some(why) => {
-                tracing::warn!(about, why, "schemas");
-                troubles.insert(about.to_owned(), why);
-            }
-            None => {
-                troubles.remove(about);
-            }
-        }
-    }
-}
-
 impl Codec {
     /// A codec that knows no type yet. Makes no call.
     ///
@@ -177,13 +141,7 @@ impl Codec {
 
     /// [`Codec::new`], for a registry that isn't used as by default.
     pub fn with(registry: &config::Registry, sessions: impl Into<Sessions>) -> Self {
-        let remote = Remote {
-            registry: Registry::new(registry),
-            sessions: sessions.into(),
-            subjects: registry.subjects,
-            registered: Mutex::default(),
-            troubles: Mutex::default(),
-        };
+        let remote = Remote::new(registry, sessions.into());
         Self { avro: Avro::default(), remote: Some(Arc::new(remote)), written: Written::Avro }
     }
 
@@ -212,139 +170,6 @@ impl Codec {
         codec
     }
 
-    /// Registers the types that a service publishes to `topic`, and gives each its id.
-    ///
-    /// What is kept from before serves when the registry can't be reached or refuses; see [`Codec::troubles`].
-    ///
-    /// # Errors
-    /// Passing ([`Error::is_passing`]) when the registry or the database can't be reached and something isn't known
-    /// yet: try again later. [`Error::Incompatible`], [`Error::Refused`], [`Error::Reused`] and [`Error::Schema`] don't end by waiting.
-    pub async fn register(&self, topic: &str, types: &[RecordType]) -> Result<(), Error> {
-        let subjects = self.remote.as_ref().map_or(Subjects::TopicRecord, |remote| remote.subjects);
-        self.register_under(topic, types, subjects).await
-    }
-
-    /// [`Codec::register`], with subjects named so whatever the configuration says: for the kit's own types.
-    pub(crate) async fn register_under(&self, topic: &str, types: &[RecordType], named: Subjects) -> Result<(), Error> {
-        if self.written == Written::Json {
-            // It has no schema.
-            return Ok(());
-        }
-        self.know(types)?;
-        let Some(remote) = &self.remote else {
-            return types.iter().try_for_each(|t| self.know_as(t, Some(made_up_id(t.schema))));
-        };
-        if named == Subjects::Topic && types.len() > 1 {
-            return Err(Error::OneSubject { topic: topic.into(), types: types.len() });
-        }
-        let subject = |t: &RecordType| match named {
-            Subjects::TopicRecord => format!("{topic}-{}", t.name),
-            Subjects::Record => t.name.to_owned(),
-            Subjects::Topic => format!("{topic}-value"),
-        };
-        let subjects: Vec<String> = types.iter().map(subject).collect();
-        let kept = store::subjects(&remote.sessions, &subjects).await?;
-        let mut away = false;
-        for (t, subject) in types.iter().zip(subjects) {
-            let key = (subject, fingerprint(t.schema).to_vec());
-            let kept = kept.get(&key).copied();
-            let asked = match kept {
-                // Its silence was waited for once.
-                Some(id) if away => Ok(id),
-                _ => remote.registry.id(&key.0, t.schema).await,
-            };
-            let id = match (asked, kept) {
-                (Ok(id), Some(was)) if id == was => id,
-                (Ok(id), was) => {
-                    store::keep_subject(&remote.sessions, &key.0, &key.1, id, t.schema).await?;
-                    tracing::debug!(subject = key.0, id, "schema registered");
-                    moved(&key.0, was, id);
-                    id
-                }
-                (Err(error), Some(id)) => {
-                    away |= matches!(error, Error::Registry { .. });
-                    remote.trouble(&key.0, Some(chain_of(&error)));
-                    self.know_as(t, Some(id))?;
-                    continue;
-                }
-                (Err(error), None) => return Err(error),
-            };
-            remote.trouble(&key.0, None);
-            self.know_as(t, Some(id))?;
-        }
-        whole(remote.registered.lock()).insert(topic.to_owned(), (types.to_vec(), named));
-        Ok(())
-    }
-
-    /// Asks the registry again for what was once true: that it holds what is written here under the same ids, and that the ids kept of
-    /// what is read mean what they meant. See [`Codec::troubles`]. To be called at the start and then every few minutes.
-    ///
-    /// # Errors
-    /// The database's. What the registry says is no error here.
-    pub async fn refresh(&self) -> Result<(), Error> {
-        let Some(remote) = &self.remote else { return Ok(()) };
-        let registered = whole(remote.registered.lock()).clone();
-        for (topic, (types, named)) in registered {
-            match self.register_under(&topic, &types, named).await {
-                Ok(()) => remote.trouble(&topic, None),
-                Err(error @ Error::Database { .. }) => return Err(error),
-                // Written on under the ids of before; the next start refuses.
-                Err(error) => remote.trouble(&topic, Some(chain_of(&error))),
-            }
-        }
-        let names = self.read().names();
-        let kept = store::of_records(&remote.sessions, &names).await?;
-        let lookups = kept.into_iter().map(async |(id, text)| (id, text, remote.registry.schema(id).await));
-        let answers: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS).collect().await;
-        for (id, kept, answer) in answers {
-            let about = format!("schema {id}");
-            match answer {
-                Ok(Found::Avro(text)) if same(&kept, &text) => {
-                    self.write().allow(id);
-                    remote.trouble(&about, None);
-                }
-                Ok(Found::Avro(_) | Found::Foreign(_)) => {
-                    let why = Error::Reused { id, what: "it is asked for again from time to time".into() }.to_string();
-                    self.write().forbid(id, &why);
-                    remote.trouble(&about, Some(why));
-                }
-                Ok(Found::Nothing) => remote.trouble(
-                    &about,
-                    Some(
-                        "the registry no longer knows this id: who hasn't read it before can't read records written with it"
-                            .into(),
-                    ),
-                ),
-                Err(error) => remote.trouble(&about, Some(chain_of(&error))),
-            }
-        }
-        Ok(())
-    }
-
-    /// Calls [`Codec::refresh`] at once and every few minutes, until told to stop.
-    pub async fn keep_fresh(&self, stop: &CancellationToken) {
-        if self.remote.is_none() {
-            return;
-        }
-        loop {
-            match stop.run_until_cancelled(self.refresh()).await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(error = chain_of(&error), "the registry couldn't be asked again"),
-                None => return,
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(REFRESH)).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// What isn't as it should be at the registry, though what is kept serves.
-    pub fn troubles(&self) -> Vec<String> {
-        let troubles =
-            |remote: &Arc<Remote>| whole(remote.troubles.lock()).iter().map(|(of, is)| format!("{of}: {is}")).collect();
-        self.remote.as_ref().map(troubles).unwrap_or_default()
-    }
-
     /// Adds the types that a service hears: values of these names are read as these schemas.
     ///
     /// # Errors
@@ -352,69 +177,6 @@ impl Codec {
     pub fn know(&self, types: &[RecordType]) -> Result<(), Error> {
         // A type without a schema comes as JSON only.
         types.iter().filter(|t| !t.schema.is_empty()).try_for_each(|t| self.know_as(t, None))
-    }
-
-    /// Loads the schemas behind `ids`, those in front of a batch's values ([`Codec::schema_id`]). Free when all are held.
-    ///
-    /// An id that the registry doesn't know, or of which it alone says nothing usable, is no error here: decoding tells. It is asked
-    /// for again after 10 seconds, later after up to 5 minutes.
-    ///
-    /// # Errors
-    /// Passing, always: the registry answers for no id, or the database can't be reached.
-    pub async fn prepare(&self, ids: impl IntoIterator<Item = i32>) -> Result<(), Error> {
-        let mut missing = self.read().missing(ids);
-        let (false, Some(remote)) = (missing.is_empty(), &self.remote) else { return Ok(()) };
-        let wanted: Vec<i32> = missing.iter().copied().collect();
-        for (id, text) in store::schemas(&remote.sessions, &wanted).await? {
-            missing.remove(&id);
-            self.add(id, &text);
-        }
-        let count = missing.len();
-        let (failed, why) = self.look_up(remote, missing).await?;
-        let Some(why) = why else { return Ok(()) };
-        // Trouble with one id isn't the registry's trouble. It answers if it has answered for others, or does for one that it knows.
-        // Only what fails once more after that is the id's: the registry may just have come back.
-        let known = self.read().some_id().unwrap_or(NOBODYS);
-        if failed.len() == count && remote.registry.schema(known).await.is_err() {
-            return Err(why);
-        }
-        let (failed, why) = self.look_up(remote, failed).await?;
-        let reason: Arc<str> = why.map(|error| chain_of(&error)).unwrap_or_default().into();
-        for id in failed {
-            tracing::warn!(id, reason = &*reason, "the registry answers, but not for this schema; what is written with it parks");
-            self.write().doubt(id, Some(Slot::Withheld(reason.clone())));
-        }
-        Ok(())
-    }
-
-    /// Asks the registry for `ids`; gives those for which it had no answer, and the last reason.
-    async fn look_up(&self, remote: &Remote, ids: BTreeSet<i32>) -> Result<(BTreeSet<i32>, Option<Error>), Error> {
-        let lookups = ids.into_iter().map(async |id| (id, remote.registry.schema(id).await));
-        let answers: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS).collect().await;
-        let (mut found, mut failed, mut why) = (Vec::new(), BTreeSet::new(), None);
-        for (id, answer) in answers {
-            match answer {
-                // Kept for good once it can be read: what can't may be somebody's else answer, and is asked for again.
-                Ok(Found::Avro(text)) => match intern(&text) {
-                    Ok(schema) => {
-                        self.write().add(id, schema);
-                        found.push((id, text));
-                    }
-                    Err(reason) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
-                },
-                Ok(Found::Foreign(reason)) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
-                Ok(Found::Nothing) => self.write().doubt(id, None),
-                Err(error) => {
-                    failed.insert(id);
-                    why = Some(error);
-                }
-            }
-        }
-        if !found.is_empty() {
-            // None of them was there; what somebody else has kept meanwhile is the registry's word as well.
-            store::keep_schemas(&remote.sessions, &found).await?;
-        }
-        Ok((failed, why))
     }
 
     /// `value`, of the registered type `name`, as bytes.
@@ -501,10 +263,17 @@ impl Codec {
         self.write().know(schema, id)
     }
 
-    fn add(&self, id: i32, text: &str) {
+    /// Holds what an id stands for. False when it can't be read; then that is held, for a while.
+    fn add(&self, id: i32, text: &str) -> bool {
         match intern(text) {
-            Ok(schema) => self.write().add(id, schema),
-            Err(reason) => self.write().doubt(id, Some(Slot::Unusable(reason.into()))),
+            Ok(schema) => {
+                self.write().add(id, schema);
+                true
+            }
+            Err(reason) => {
+                self.write().doubt(id, Some(Slot::Unusable(reason.into())));
+                false
+            }
         }
     }
 
@@ -514,19 +283,6 @@ impl Codec {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         whole(self.avro.0.write())
-    }
-}
-
-/// Says that the registry has numbered a schema anew.
-fn moved(subject: &str, was: Option<i32>, id: i32) {
-    if let Some(was) = was {
-        tracing::error!(
-            subject,
-            was,
-            id,
-            "the registry has numbered this schema anew, as after it lost its contents: records already written carry the old id, which only \
-             services that have met it before can read; restore the registry's contents for others to do so"
-        );
     }
 }
 

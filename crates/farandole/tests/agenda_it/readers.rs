@@ -266,3 +266,57 @@ async fn an_aggregate_that_looks_like_a_name_is_another() {
     let verdicts = engine.run(&mut [command("k")], &mut NoSource).await.unwrap();
     assert!(matches!(&verdicts[..], [Verdict::Held { behind }] if behind == "k"), "{verdicts:?}");
 }
+
+/// Two readers have parked the same names. Guards: the reader in each statement on parked rows, which would otherwise take, hold up,
+/// release, hasten or count the other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_has_parked_under_the_same_name_is_left_alone() {
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    sqlx::raw_sql(TABLE).execute(&world.pool).await.unwrap();
+    topic.send(&numbered(1, 0..2)).await;
+    let mut narrow = topic.config(5);
+    narrow.parked.aggregate = 4;
+    let ann = Reading::start(&world.pool, Scribe { name: "ann", refuses: b"k1" }, narrow.clone());
+    let parked = async |reader: &'static str| operate::list(&world.pool, reader).await.unwrap().first().map_or(0, |q| q.inputs);
+    until("ann to have parked", async || parked("ann").await == 2).await;
+    // Nothing of hers is due for as long as this lasts; what is parked under a name holds up hers alone.
+    let later = "update farandole.parked set retry_at = clock_timestamp() + interval '1 hour' where reader = 'ann'";
+    sqlx::raw_sql(later).execute(&world.pool).await.unwrap();
+    let bob = Reading::start(&world.pool, Scribe { name: "bob", refuses: b"none" }, narrow.clone());
+    until("bob to have read what ann refuses", async || got(&world.pool, "bob").await == names(0..2)).await;
+    bob.stop().await;
+
+    // Now he has parked the same, and each has room of its own: 2 and 4 under a limit of 4.
+    let bob = Reading::start(&world.pool, Scribe { name: "bob", refuses: b"k1" }, narrow);
+    topic.send(&numbered(1, 2..4)).await;
+    until("both to have parked", async || (parked("ann").await, parked("bob").await) == (4, 2)).await;
+    bob.stop().await;
+    ann.stop().await;
+    let states = async || -> Vec<(String, i64, bool, bool)> {
+        let sql = "select reader, record_offset, head, retry_at > clock_timestamp() from farandole.parked order by reader, seq";
+        sqlx::query_as(sql).fetch_all(&world.pool).await.unwrap()
+    };
+    sqlx::raw_sql("update farandole.parked set retry_at = clock_timestamp() + interval '1 hour'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let row = |reader: &str, offset, head, waits| (reader.to_owned(), offset, head, waits);
+    let hers = |waits| {
+        vec![row("ann", 0, true, waits), row("ann", 1, false, true), row("ann", 2, false, true), row("ann", 3, false, true)]
+    };
+    assert_eq!(states().await, [hers(true), vec![row("bob", 2, true, true), row("bob", 3, false, true)]].concat());
+    assert!(operate::retry(&world.pool, "bob", "k1").await.unwrap());
+    assert_eq!(states().await, [hers(true), vec![row("bob", 2, true, false), row("bob", 3, false, true)]].concat());
+    let mut conn = world.pool.acquire().await.unwrap();
+    let dropped = operate::drop(&mut conn, "bob", None, "k1", operate::Which::First, "a test", "a test").await.unwrap();
+    assert_eq!(dropped.len(), 1);
+    // What was behind it is the head now, and tried at once: his, not hers.
+    assert_eq!(states().await, [hers(true), vec![row("bob", 3, true, false)]].concat());
+    let bob = Reading::start(&world.pool, Scribe { name: "bob", refuses: b"none" }, topic.config(5));
+    until("his to be released", async || parked("bob").await == 0).await;
+    assert_eq!(got(&world.pool, "bob").await, ["n00", "n01", "n03"], "of hers nothing");
+    let dropped = operate::drop(&mut conn, "bob", None, "k1", operate::Which::All, "a test", "a test").await.unwrap();
+    assert!(dropped.is_empty(), "what is left is hers");
+    bob.stop().await;
+    assert_eq!(states().await, hers(true));
+}
