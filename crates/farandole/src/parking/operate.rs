@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
 use super::input::{self, Place};
-use super::journal::{Entry, Happened, Journal};
+use super::journal::{Happened, Journal};
 use super::queue::{self, Gone};
 use crate::engine::Error;
 use crate::engine::writes::{BEGIN, begin};
@@ -205,22 +205,16 @@ pub async fn drop(
         let (name, place, behind, under) = (name.to_owned(), place.clone(), behind.clone(), under.clone());
         return Err(Refused::Waits { name, place, behind, under });
     }
-    let rows: Vec<Gone> = still.iter().map(|(gone, ..)| gone.clone()).collect();
-    let dropped: Vec<Dropped> = still
-        .into_iter()
-        .filter_map(|(gone, place, behind)| {
-            let mut names = gone.names.into_iter();
-            Some(Dropped { place, aggregate: names.next()?, also: names.next(), behind: behind.map(|(place, _)| place) })
-        })
-        .collect();
-    let now = queue::take(&mut tx, reader, &rows).await.map_err(at("dropping"))?;
-    let what = || Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
-    let entries: Vec<Entry> =
-        dropped.iter().map(|one| Entry { aggregate: one.aggregate.clone(), place: one.place.clone(), what: what() }).collect();
-    if let Some(journal) = journal {
-        journal.append(&mut tx, now, &entries).await?;
-    }
+    let (rows, behind): (Vec<(Gone, Place)>, Vec<_>) =
+        still.into_iter().map(|(gone, place, behind)| ((gone, place), behind.map(|(place, _)| place))).unzip();
+    let why = Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
+    queue::take(&mut tx, reader, journal, &rows, &why).await?;
     tx.commit().await.map_err(at("commit"))?;
+    let one = |((gone, place), behind): ((Gone, Place), Option<Place>)| {
+        let mut names = gone.names.into_iter();
+        Some(Dropped { place, aggregate: names.next()?, also: names.next(), behind })
+    };
+    let dropped: Vec<Dropped> = rows.into_iter().zip(behind).filter_map(one).collect();
     for one in &dropped {
         tracing::warn!(reader, input = %one, reason, by, "dropped");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use sqlx::PgConnection;
 
-use super::input;
+use super::input::{self, Place};
 use super::journal::{Entry, Happened, Journal};
 use crate::engine::Error;
 use crate::locks;
@@ -41,31 +41,46 @@ pub(super) struct Gone {
     pub names: Vec<String>,
 }
 
-/// Takes rows out, whose names are locked; the oldest that is left under each name becomes a head, and is tried at once. Gives the
-/// database's clock.
-pub(super) async fn take(conn: &mut PgConnection, reader: &str, gone: &[Gone]) -> sqlx::Result<Timestamp> {
-    let names: BTreeSet<&str> = gone.iter().flat_map(|g| &g.names).map(String::as_str).collect();
-    sqlx::query("delete from farandole.parked where seq = any($1)")
-        .bind(gone.iter().map(|g| g.seq).collect::<Vec<_>>())
-        .execute(&mut *conn)
-        .await?;
-    let now: i64 = sqlx::query_scalar(
-        "with first as materialized (
-           select least((select min(seq) from farandole.parked where reader = $2 and aggregate = n),
-                        (select min(seq) from farandole.parked where reader = $2 and also = n)) as seq
-           from unnest($1::text[]) n
-         ), locked as materialized (
-           select seq from farandole.parked where seq = any (array(select seq from first)) order by seq for update
-         ), heads as (
-           update farandole.parked set head = true, retry_at = clock_timestamp() where seq = any (array(select seq from locked))
-         )
-         select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
-    )
-    .bind(names.into_iter().collect::<Vec<_>>())
-    .bind(reader)
-    .fetch_one(conn)
-    .await?;
-    Ok(Timestamp::from_micros(now))
+/// Takes rows out, whose names are locked, and says in the journal why; the oldest that is left under each name becomes a head, and is
+/// tried at once.
+pub(super) async fn take(
+    conn: &mut PgConnection,
+    reader: &str,
+    journal: Option<&Journal>,
+    rows: &[(Gone, Place)],
+    why: &Happened,
+) -> Result<(), Error> {
+    let gone = || rows.iter().map(|(gone, _)| gone);
+    let names: BTreeSet<&str> = gone().flat_map(|g| &g.names).map(String::as_str).collect();
+    let taken = async |conn: &mut PgConnection| {
+        sqlx::query("delete from farandole.parked where seq = any($1)")
+            .bind(gone().map(|g| g.seq).collect::<Vec<_>>())
+            .execute(&mut *conn)
+            .await?;
+        sqlx::query_scalar::<_, i64>(
+            "with first as materialized (
+               select least((select min(seq) from farandole.parked where reader = $2 and aggregate = n),
+                            (select min(seq) from farandole.parked where reader = $2 and also = n)) as seq
+               from unnest($1::text[]) n
+             ), locked as materialized (
+               select seq from farandole.parked where seq = any (array(select seq from first)) order by seq for update
+             ), heads as (
+               update farandole.parked set head = true, retry_at = clock_timestamp() where seq = any (array(select seq from locked))
+             )
+             select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+        )
+        .bind(names.into_iter().collect::<Vec<_>>())
+        .bind(reader)
+        .fetch_one(conn)
+        .await
+    };
+    let now = taken(conn).await.map_err(Error::database("taking parked inputs out", rows.len()))?;
+    let Some(journal) = journal else { return Ok(()) };
+    let entry = |(gone, place): &(Gone, Place)| {
+        Some(Entry { aggregate: gone.names.first()?.clone(), place: place.clone(), what: why.clone() })
+    };
+    let entries: Vec<Entry> = rows.iter().filter_map(entry).collect();
+    journal.append(conn, Timestamp::from_micros(now), &entries).await
 }
 
 /// Makes heads of rows that are first under their aggregate and aren't: left by an earlier build, which knew no heads, that ran
@@ -106,17 +121,8 @@ pub(crate) async fn close_deadlines(
     let all = found.iter().flat_map(|(gone, _)| &gone.names).map(String::as_str);
     lock(conn, reader, all).await.map_err(at("locking names of parked deadlines"))?;
     let found = look(conn).await.map_err(at("looking for parked deadlines"))?;
-    let rows: Vec<Gone> = found.iter().map(|(gone, _)| gone.clone()).collect();
-    let now = take(conn, reader, &rows).await.map_err(at("closing parked deadlines"))?;
-    let dropped = || Happened::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
-    let entries: Vec<Entry> = found
-        .into_iter()
-        .filter_map(|(gone, place)| Some(Entry { aggregate: gone.names.into_iter().next()?, place, what: dropped() }))
-        .collect();
-    match journal {
-        Some(journal) => journal.append(conn, now, &entries).await,
-        None => Ok(()),
-    }
+    let why = Happened::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
+    take(conn, reader, journal, &found, &why).await
 }
 
 /// Seq and names from the first three columns.

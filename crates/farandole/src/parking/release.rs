@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgExecutor};
 use tokio_util::sync::CancellationToken;
 
 use super::input::{self, Input, Place, Row};
-use super::journal::{Entry, Happened, Journal};
+use super::journal::{Happened, Journal};
 use super::queue::{self, Gone};
 use super::short;
 use crate::engine::sessions::asked;
@@ -270,21 +270,14 @@ impl<W: Sync> Source<W> for Release {
             .collect();
         self.gone = !gone.is_empty();
         if self.gone {
-            let rows: Vec<Gone> = gone.iter().map(|one| one.gone.clone()).collect();
-            let now = queue::take(conn, &self.reader, &rows).await.map_err(at("releasing"))?;
+            let rows: Vec<(Gone, Place)> = gone.into_iter().map(|one| (one.gone, one.place)).collect();
+            queue::take(conn, &self.reader, self.journal.as_ref(), &rows, &Happened::Released).await?;
             let mut counts = HashMap::<&str, usize>::new();
-            for name in rows.iter().filter_map(|row| row.names.first()) {
+            for name in rows.iter().filter_map(|(row, _)| row.names.first()) {
                 *counts.entry(name).or_default() += 1;
             }
             counts.iter().for_each(|(aggregate, inputs)| tracing::info!(aggregate, inputs, "released"));
-            let entry = |one: One| {
-                Some(Entry { aggregate: one.gone.names.into_iter().next()?, place: one.place, what: Happened::Released })
-            };
-            let entries: Vec<Entry> = gone.into_iter().filter_map(entry).collect();
-            if let Some(journal) = &self.journal {
-                journal.append(conn, now, &entries).await?;
-            }
-            metrics::counter!("farandole_released_total").increment(entries.len() as u64);
+            metrics::counter!("farandole_released_total").increment(rows.len() as u64);
         }
         // After the others went, for that made heads of them.
         if !failed.is_empty() {
