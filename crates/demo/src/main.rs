@@ -3,6 +3,7 @@
 //! In order: start the stage, start the services, import real orders, wait until every order has ended, read everything back
 //! and audit it, say what happened. See `--help`.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,13 +70,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> anyhow::Result<bool> {
+    // What the audit said, once it has.
+    let held = Cell::new(false);
     tokio::select! {
-        done = demonstrate(args) => done,
+        done = demonstrate(args, &held) => done,
         // Leaving this function drops the shop and the stage, which stop what they started.
         signal = interrupted() => {
             signal?;
             eprintln!("demo: stopped");
-            Ok(false)
+            Ok(held.get())
         }
     }
 }
@@ -90,7 +93,7 @@ async fn interrupted() -> anyhow::Result<()> {
     }
 }
 
-async fn demonstrate(args: &Args) -> anyhow::Result<bool> {
+async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
     let began = Instant::now();
     let data = match &args.data {
         Some(path) => path.canonicalize().with_context(|| format!("opening {}", path.display()))?,
@@ -128,6 +131,7 @@ async fn demonstrate(args: &Args) -> anyhow::Result<bool> {
     eprintln!("demo: placed {} orders; waiting until each has ended", account.placed);
     let memory = shop.memory();
     let audit = settle(&shop, &account).await?;
+    held.set(audit.holds());
     first.abort();
     let first = first.await.ok().flatten();
     report::print(&shop, &account, &audit, &memory, first, began);

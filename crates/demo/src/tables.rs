@@ -14,11 +14,14 @@ pub async fn open_matters(shop: &Shop) -> anyhow::Result<Vec<String>> {
     for service in SERVICES {
         let pool = shop.pool(service).await?;
         let tasks: i64 = sqlx::query_scalar("select count(*) from farandole.tasks").fetch_one(&pool).await?;
-        let parked: i64 = sqlx::query_scalar("select count(*) from farandole.parked").fetch_one(&pool).await?;
-        for (n, what) in [(tasks, "open task(s)"), (parked, "parked input(s)")] {
-            if n > 0 {
-                open.push(format!("{service}: {n} {what}"));
-            }
+        if tasks > 0 {
+            open.push(format!("{service}: {tasks} open task(s)"));
+        }
+        let parked = "select count(*), min(aggregate), min(reason) from farandole.parked having count(*) > 0";
+        let parked: Option<(i64, String, Option<String>)> = sqlx::query_as(parked).fetch_optional(&pool).await?;
+        if let Some((n, aggregate, reason)) = parked {
+            let reason = reason.unwrap_or_default();
+            open.push(format!("{service}: {n} parked input(s), as of {aggregate}: {reason}"));
         }
         if service == "orders" {
             let placed: i64 =

@@ -14,9 +14,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -80,7 +81,20 @@ impl Error {
 }
 
 /// A client that reads by offsets. It joins no group and commits nothing. All of its calls block.
-pub struct Client(BaseConsumer);
+pub struct Client(BaseConsumer<Quiet>);
+
+/// Logs what the client complains about; where a partition ends is no complaint.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(error = %error, reason, "reading a topic");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,7 +124,7 @@ impl Client {
         if kafka.get("queued.max.messages.kbytes").is_none() {
             kafka.set("queued.max.messages.kbytes", "4096");
         }
-        Ok(Self(kafka.create().map_err(Error::kafka("making a Kafka consumer"))?))
+        Ok(Self(kafka.create_with_context(Quiet).map_err(Error::kafka("making a Kafka consumer"))?))
     }
 
     /// What each partition of `topic` holds as of now; nothing when there is no such topic.

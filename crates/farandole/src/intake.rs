@@ -31,6 +31,7 @@ mod lane;
 mod look;
 pub mod operate;
 mod position;
+mod pulse;
 mod queue;
 mod readers;
 mod strangers;
@@ -140,6 +141,15 @@ pub enum Error {
     /// A property that isn't the user's to set; says which, and why.
     #[error("{0}")]
     Property(String),
+    /// The client's call doesn't come back: nothing is read any more, and only a new process reads on.
+    #[error(
+        "the Kafka client hasn't come back from a call in {seconds} s: nothing is read any more. Start this process again; what was read \
+         is in the database"
+    )]
+    Lost {
+        /// How long.
+        seconds: u64,
+    },
     /// The consumer's thread ended.
     #[error("the consumer's thread ended: {0}")]
     Thread(String),
@@ -190,22 +200,30 @@ impl<P: Processor> Intake<P> {
         }
         let runtime = tokio::runtime::Handle::current();
         let stop = shutdown.clone();
+        let pulse = Arc::new(pulse::Pulse::default());
         let (done, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("intake".to_owned())
-            .spawn(move || {
-                let config = Arc::new(self.config);
-                let result = loop {
-                    match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop) {
-                        Ok(consumer::Ended::Quiet) => {}
-                        Ok(consumer::Ended::Stopped) => break Ok(()),
-                        Err(error) => break Err(error),
-                    }
-                };
-                let _ = done.send(result);
+            .spawn({
+                let pulse = Arc::clone(&pulse);
+                move || {
+                    let config = Arc::new(self.config);
+                    let result = loop {
+                        match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop, &pulse) {
+                            Ok(consumer::Ended::Quiet) => {}
+                            Ok(consumer::Ended::Stopped) => break Ok(()),
+                            Err(error) => break Err(error),
+                        }
+                    };
+                    let _ = done.send(result);
+                }
             })
             .map_err(|e| Error::Thread(e.to_string()))?;
-        let result = ended.await.unwrap_or_else(|_| Err(Error::Thread("it panicked".to_owned())));
+        let result = tokio::select! {
+            ended = ended => ended.unwrap_or_else(|_| Err(Error::Thread("it panicked".to_owned()))),
+            // Its thread stays where it is until the process ends.
+            seconds = pulse.lost() => return Err(Error::Lost { seconds }),
+        };
         // The thread has sent its result as its last act, so this doesn't wait.
         let _ = thread.join();
         result

@@ -190,6 +190,7 @@ impl Shop {
         let shim = registry::Shim::open(authority(stage.registry()), &load.client).await?;
         doors.registry.lead_to([shim.address.clone()]);
         let strays = Arc::new(Strays::new(stage.kafka(), seed));
+        let empty = Arc::clone(&shim.empty);
         let way = registry::Way {
             door: Arc::clone(&doors.registry),
             shim,
@@ -253,6 +254,7 @@ impl Shop {
             url: stage.registry().to_owned(),
             client: load.client.clone(),
             services,
+            empty,
             losses: AtomicI32::new(0),
         });
         harm(&mut targets, "registry", Arc::<registry::Server>::clone(&registry));

@@ -32,7 +32,14 @@ pub(crate) fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
         let changes = taken.is_none_or(|taken| !value.eq_ignore_ascii_case(taken));
         changes.then(|| format!("Kafka property `{name}` can't be set: {why}"))
     };
-    properties.iter().filter_map(fixed).collect()
+    let contexts = |debug: &String| debug.split(',').any(|context| ["all", "topic"].contains(&context.trim()));
+    let hangs = properties.get("debug").filter(|debug| contexts(debug)).map(|debug| {
+        format!(
+            "Kafka property `debug` can't be `{debug}`: the client's words about topics can stop it for good; name other contexts, as \
+             `debug = \"broker,cgrp,fetch\"`"
+        )
+    });
+    properties.iter().filter_map(fixed).chain(hangs).collect()
 }
 
 /// Whether members of a consumer group are told by the broker what is theirs (KIP-848). Then sessions and the way of assigning are

@@ -21,6 +21,7 @@ use super::identity::{self, Ids};
 use super::lag::{self, Applied};
 use super::lane::Lane;
 use super::position::{Position, scope};
+use super::pulse::Pulse;
 use super::queue::{Queue, queue};
 use super::told::Told;
 use super::troubles::Of;
@@ -78,6 +79,8 @@ pub(super) struct Context<P: Processor> {
     pub unjoined: AtomicBool,
     /// The client has complained since the last report.
     pub complained: AtomicBool,
+    /// Where the thread is.
+    pub pulse: Arc<Pulse>,
 }
 
 impl<P: Processor> ClientContext for Context<P> {
@@ -123,6 +126,8 @@ impl<P: Processor> ClientContext for Context<P> {
 
 impl<P: Processor> ConsumerContext for Context<P> {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        // It waits for the database here, for as long as that takes.
+        self.pulse.leave();
         let done = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assign(consumer, list)
         } else {
@@ -136,6 +141,7 @@ impl<P: Processor> ConsumerContext for Context<P> {
         if let Err(error) = done {
             tracing::error!(error = %error, "rebalance");
         }
+        self.pulse.enter();
     }
 }
 

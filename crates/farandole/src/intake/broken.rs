@@ -22,7 +22,13 @@ pub(super) fn words(config: &Config, reader: &str, record: &Record, link: &Link,
                 set(*offset)
             )
         }
-        _ => format!("to go on from here on purpose: {}", set(*offset)),
+        // What it is taken for, it is: its number is the last from then on.
+        _ => format!(
+            "if what is missing is lost for good, to go on from here: {}; if this one is a stray or forged, to pass over it: {} (taken for \
+             a true one it would have the true ones behind it dropped as repetitions)",
+            set(*offset),
+            set(offset + 1)
+        ),
     };
     let show = |place: Option<Place>| place.map_or_else(|| "none".to_owned(), |p| p.to_string());
     format!(

@@ -19,6 +19,7 @@ use super::identity::{self, Ids};
 use super::lag;
 use super::lane::Lane;
 use super::look;
+use super::pulse::Pulse;
 use super::queue::queue;
 use super::worker::End;
 use super::{Config, Error, Troubles};
@@ -49,6 +50,7 @@ pub(super) fn run<P: Processor>(
     troubles: &Troubles,
     runtime: &Handle,
     shutdown: &CancellationToken,
+    pulse: &Arc<Pulse>,
 ) -> Result<Ended, Error> {
     if let Some(refused) = properties::refused(&config.properties).into_iter().next() {
         return Err(Error::Property(refused));
@@ -108,6 +110,7 @@ pub(super) fn run<P: Processor>(
         quiet: AtomicBool::new(false),
         unjoined: AtomicBool::new(false),
         complained: AtomicBool::new(false),
+        pulse: Arc::clone(pulse),
     };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
@@ -140,7 +143,9 @@ fn poll<P: Processor>(
     // Workers were told to end since their topic's id has changed, and begin again once they have.
     let mut renewing = false;
     while !shutdown.is_cancelled() && !context.quiet.load(Ordering::Relaxed) {
+        context.pulse.enter();
         let polled = consumer.poll(if full > 0 { POLL_FULL } else { POLL });
+        context.pulse.leave();
         // Before the record is handed on: it may be the first of another topic of that name.
         if context.ids.have_changed() {
             end_changed(context);

@@ -2,8 +2,13 @@
 //! one means nothing in the new.
 //!
 //! **Where from.** Brokers give each topic an id, and the client notices when a name's id changes, but tells nobody: it goes on in
-//! the new topic at the old offset. It says so in its debug log alone, which is why that is on for topics, and read here. The line
+//! the new topic at the old offset. It says so in its debug log alone, which is why that is on for metadata, and read here. The line
 //! for a topic that the client meets for the first time is the same, with an id of nothing but `A` before.
+//!
+//! **Not for topics**, although the line belongs to both: what the client says of those it says also where it takes its last hold of a
+//! partition away, which may be in the queue that is polled, with that queue locked; the line is put into the same queue and waits for
+//! the lock for ever. A consumer whose topic was deleted hung like that. So users can't turn that on either (`config::properties`), and
+//! `pulse` looks whether the client's calls come back.
 //!
 //! **How it fails.** With brokers before 2.8, or a client that words it otherwise, no id is known, and nothing is compared; a test
 //! holds the words up. The chain rule still notices that a chain begins anew.
@@ -13,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The context of the client's debug log that has the ids.
-pub(super) const DEBUG: &str = "topic";
+pub(super) const DEBUG: &str = "metadata";
 /// And the facility.
 pub(super) const FACILITY: &str = "METADATA";
 

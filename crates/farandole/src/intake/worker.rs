@@ -40,6 +40,9 @@ const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a partition that stands looks whether its position was set by hand.
 const LOOK: Duration = Duration::from_secs(3);
+/// The same for one that is well and has nothing to read: as often as an operator waits for without a question to each partition's
+/// database every moment.
+const LOOK_IDLE: Duration = Duration::from_secs(10);
 
 /// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position. Records of further ones park, so
 /// that who writes under forged names stops nobody: the service that the topic is named after always has a place.
@@ -98,13 +101,14 @@ impl<P: Processor> Worker<P> {
             return self.stand(why).await;
         }
         loop {
+            let look = if self.troubles.has(&self.topic, self.partition) { LOOK } else { LOOK_IDLE };
             let first = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
                 record = waiting.next() => match record { Some(record) => record, None => return End::Stopped },
-                () = tokio::time::sleep(LOOK), if self.unwritten.is_none() => {
-                    // What the topic doesn't have any more brings nothing that would be fenced.
-                    if self.troubles.has(&self.topic, self.partition) && self.is_moved().await {
+                () = tokio::time::sleep(look), if self.unwritten.is_none() => {
+                    // What has nothing to read brings nothing that would be fenced.
+                    if self.is_moved().await {
                         return End::Fenced;
                     }
                     continue;

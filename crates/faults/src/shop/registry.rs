@@ -2,10 +2,11 @@
 //! everything that it held.
 //!
 //! **Assumption:** a registry that comes back empty gives no id away a second time. One that does gives readers the wrong schema for
-//! what was written before, and nothing behind it could notice; so after a loss the ids that were in use are used up first.
+//! what was written before, and nothing behind it could notice; so after a loss the ids that were in use are used up first, and
+//! until then nobody is let through.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Shim {
     /// Where it listens.
     pub address: String,
+    /// The registry has lost everything, and would give ids away that were in use.
+    pub empty: Arc<AtomicBool>,
     refused: Arc<Mutex<BTreeSet<i32>>>,
     serving: JoinHandle<()>,
 }
@@ -45,6 +48,7 @@ pub struct Shim {
 struct Behind {
     client: Client,
     target: String,
+    empty: Arc<AtomicBool>,
     refused: Arc<Mutex<BTreeSet<i32>>>,
 }
 
@@ -57,13 +61,15 @@ impl Shim {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listening before the registry")?;
         let address = listener.local_addr()?.to_string();
         let refused: Arc<Mutex<BTreeSet<i32>>> = Arc::default();
-        let behind = Behind { client: client.clone(), target: target.to_owned(), refused: Arc::clone(&refused) };
+        let empty: Arc<AtomicBool> = Arc::default();
+        let (client, target) = (client.clone(), target.to_owned());
+        let behind = Behind { client, target, empty: Arc::clone(&empty), refused: Arc::clone(&refused) };
         let app = axum::Router::new().fallback(pass).with_state(Arc::new(behind));
         let serving = tokio::spawn(async move {
             // It never ends by itself.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, refused, serving })
+        Ok(Self { address, empty, refused, serving })
     }
 
     fn set(&self, ids: BTreeSet<i32>) {
@@ -78,6 +84,9 @@ impl Drop for Shim {
 }
 
 async fn pass(State(behind): State<Arc<Behind>>, request: Request) -> Response {
+    if behind.empty.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not yet").into_response();
+    }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let asked = path.split('/').skip_while(|part| *part != "ids").nth(1).and_then(|id| id.split('?').next()?.parse().ok());
     if asked.is_some_and(|id| behind.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)) {
@@ -152,13 +161,19 @@ pub struct Server {
     pub client: Client,
     /// What registers schemas when it starts.
     pub services: Vec<Arc<Process>>,
+    /// Whether it is still to be filled: the way to it is shut.
+    pub empty: Arc<AtomicBool>,
     /// How often it lost everything.
     pub losses: AtomicI32,
 }
 
 impl Subject for Server {
     fn strike(&self, harm: Harm) -> anyhow::Result<()> {
-        self.part.strike(if harm == Harm::LoseAll { Harm::Kill } else { harm })
+        if harm == Harm::LoseAll {
+            self.empty.store(true, Ordering::Relaxed);
+            return self.part.strike(Harm::Kill);
+        }
+        self.part.strike(harm)
     }
 
     fn mend(&self, harm: Harm) -> anyhow::Result<()> {
@@ -166,6 +181,7 @@ impl Subject for Server {
         if harm == Harm::LoseAll {
             let losses = self.losses.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::runtime::Handle::current().block_on(self.use_up(losses.unsigned_abs() * IN_USE))?;
+            self.empty.store(false, Ordering::Relaxed);
             for service in &self.services {
                 service.kill();
                 service.start()?;
@@ -229,5 +245,7 @@ mod tests {
         assert_eq!(ask("/api/schemas/ids/77?a=b").await, (201, "POST /api/schemas/ids/77?a=b b".to_owned()));
         shim.set(BTreeSet::new());
         assert_eq!(ask("/api/schemas/ids/7").await, (201, "POST /api/schemas/ids/7 b".to_owned()));
+        shim.empty.store(true, Ordering::Relaxed);
+        assert_eq!(ask("/api/schemas/ids/7").await.0, 503, "one that would give ids away again is asked by nobody");
     }
 }
