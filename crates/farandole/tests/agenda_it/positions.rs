@@ -49,7 +49,7 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
             start == Start::Earliest || positions(&mut conn, Chronicle::NAME).await.unwrap().len() == 2
         };
         let (task, stop) = intake();
-        until("both partitions to begin", async || begun().await && world.story("k0").await == first).await;
+        until(&format!("both partitions to begin with {start}"), async || begun().await && world.story("k0").await == first).await;
         stop.cancel();
         task.await.unwrap();
         // While nobody reads.
