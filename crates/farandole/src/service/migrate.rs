@@ -50,7 +50,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
 
 /// Everything, with waits bounded by `process.wait`.
 pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, config: &Config) -> Result<(), Error> {
-    config.check().map_err(Error::Config)?;
+    parts::check::<P>(config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
     tables::<P>(&patience, service, config, Missing::Make).await?;
