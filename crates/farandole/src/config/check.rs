@@ -25,6 +25,8 @@ const LEASE: Duration = Duration::from_secs(1);
 /// The longest that librdkafka waits for an acknowledgement is a bit more.
 const DELIVERY: Duration = Duration::from_secs(24 * 24 * 60 * 60);
 
+const OTHER_SCHEME: &str = "it doesn't begin with postgres://";
+
 /// A setting that is wrong.
 pub(super) struct Fault {
     pub section: &'static str,
@@ -132,7 +134,8 @@ fn servers(config: &Config, found: &mut Found) {
     let mut brokers = config.kafka.bootstrap.split(',').map(str::trim).filter(|broker| !broker.is_empty()).peekable();
     let right = brokers.peek().is_some() && brokers.all(is_broker);
     found.unless(right, "kafka", "bootstrap", "brokers as \"host:port,host:port\"");
-    let refused = properties::refused(&config.kafka.properties).into_iter().map(Says::All);
+    let refused = properties::refused(&config.kafka.properties).into_iter();
+    let refused = refused.map(|why| Says::All(format!("`kafka.properties`: {why}")));
     found.0.extend(refused.map(|says| Fault { section: "kafka", field: "properties", says }));
 
     let registry = web(&config.registry.url);
@@ -192,7 +195,7 @@ fn relay_and_agenda(config: &Config, found: &mut Found) {
     found.lasts("relay", "idle_max", relay.idle_max, INSTANT, "");
     found.lasts("relay", "lease", relay.lease, LEASE, ": each third of it is a step in the database");
     found.unless(
-        relay.idle_max <= relay.lease / 3,
+        relay.lease < LEASE || relay.idle_max <= relay.lease / 3,
         "relay",
         "idle_max",
         "at most a third of `relay.lease`, or an idle relay loses it",
@@ -234,19 +237,18 @@ fn is_broker(text: &str) -> bool {
 fn web(text: &str) -> Option<String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => None,
-        Ok(_) => Some("it begins with neither http:// nor https://".to_owned()),
-        Err(error) => Some(error.to_string()),
+        Err(error) if text.contains("://") => Some(error.to_string()),
+        _ => Some("it begins with neither http:// nor https://".to_owned()),
     }
 }
 
 /// Why this is no address of a database. What is said holds nothing of the address.
 fn postgres(text: &str) -> Option<String> {
     match Url::parse(text) {
-        Ok(url) if !matches!(url.scheme(), "postgres" | "postgresql") || url.cannot_be_a_base() => {
-            Some("it doesn't begin with postgres://".to_owned())
-        }
+        Ok(url) if !matches!(url.scheme(), "postgres" | "postgresql") || url.cannot_be_a_base() => Some(OTHER_SCHEME.to_owned()),
         Ok(_) => text.parse::<PgConnectOptions>().err().map(|error| error.to_string()),
-        Err(error) => Some(error.to_string()),
+        Err(error) if text.contains("://") => Some(error.to_string()),
+        Err(_) => Some(OTHER_SCHEME.to_owned()),
     }
 }
 

@@ -204,7 +204,7 @@ impl Layers {
                 format!("`{section}.{field}` from {source} is {}; it has to be {want}", value.unwrap_or_default())
             }
             Says::WantSecretly(want) => format!("`{section}.{field}` from {source} has to be {want}"),
-            Says::All(sentence) => format!("{sentence} (`{section}.{field}` from {source})"),
+            Says::All(sentence) => sentence,
         });
     }
 

@@ -149,7 +149,7 @@ fn what_has_no_default_is_asked_for() {
 #[test]
 fn what_shows_without_a_server_is_refused() {
     for (key, value, words) in [
-        ("database.url", "\"localhost/orders\"", "postgres://"),
+        ("database.url", "\"localhost/orders\"", "it doesn't begin with postgres://"),
         ("database.url", "\"http://localhost/orders\"", "it doesn't begin with postgres://"),
         ("database.url", "\"postgres://h/db?sslmode=maybe\"", "unknown value"),
         ("database.max_connections", "4294967295", "at most 10000"),
@@ -161,7 +161,7 @@ fn what_shows_without_a_server_is_refused() {
         ("kafka.properties", "{ acks = \"1\" }", "`acks` can't be set: what is acknowledged"),
         ("kafka.properties", "{ \"sasl.mechanizm\" = \"PLAIN\" }", "`sasl.mechanizm` can't be set"),
         ("kafka.properties", "{ \"linger.ms\" = \"soon\" }", "`linger.ms` can't be set"),
-        ("registry.url", "\"127.0.0.1:8081\"", "http://127.0.0.1:8081"),
+        ("registry.url", "\"127.0.0.1:8081\"", "neither http:// nor https://"),
         ("registry.url", "\"ftp://r\"", "neither http:// nor https://"),
         ("registry.url", "\"http://r:port\"", "port"),
         ("topics.prefix", "\"a/b \"", "letters, digits"),
