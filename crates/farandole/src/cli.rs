@@ -20,7 +20,7 @@ use crate::heal::{self, At};
 use crate::parking::operate::Which;
 use crate::participant::Participant;
 use crate::running::Signals;
-use crate::service::{Bound, Error, Missing, Service};
+use crate::service::{self, Bound, Error, Missing, Service};
 use crate::telemetry;
 pub use verbs::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
 
@@ -33,7 +33,7 @@ Examples:
     NAME migrate --config NAME.toml && NAME serve --config NAME.toml
   The same in one, for a first try:
     FARANDOLE_DATABASE_URL=postgres://me:secret@127.0.0.1:5432/NAME NAME serve --migrate
-  Show all settings, with where each comes from:
+  Show all settings, with where each comes from, and check them; exit code 0 says that nothing is wrong with them:
     NAME --print-config
   See what is parked, and give up an input that will never be of use:
     NAME parked
@@ -52,7 +52,8 @@ struct Cli {
     /// TOML file with settings.
     #[arg(long, global = true, env = "FARANDOLE_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Print the effective configuration as TOML, without secrets, and end.
+    /// Print the effective configuration as TOML, without secrets, and end. Makes every check that needs no server, so this is how to
+    /// check a configuration: what is wrong is told on standard error, all at once, and the exit code is 2.
     #[arg(long, global = true)]
     print_config: bool,
     #[command(subcommand)]
@@ -125,13 +126,15 @@ where
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let loaded = match Config::load::<S>(cli.config.as_deref(), environment()) {
+    let loaded = match Config::load_for::<S>(cli.config.as_deref(), environment(), service::unfit::<P>) {
         Ok(loaded) => loaded,
         Err(error) => return usage(&error),
     };
     if cli.print_config {
         print!("{}", loaded.printed);
-        return ExitCode::SUCCESS;
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // as below
+        let wrong = loaded.config.check().err().map(|error| usage(&error));
+        return build(&loaded.config, loaded.own).err().map(|error| usage(&*error)).or(wrong).unwrap_or(ExitCode::SUCCESS);
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
     let works =

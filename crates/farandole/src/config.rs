@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** what [`Loaded::printed`] shows has no password in it.
 
+pub(crate) mod check;
 mod error;
 mod fields;
 mod layers;
@@ -20,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use error::Error;
@@ -216,6 +217,7 @@ section! {
     /// The HTTP listener.
     Http {
         /// Address and port; port 0 takes a free one.
+        #[serde(deserialize_with = "units::listen")]
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
         /// Largest request body.
         #[serde(with = "units::size")]
@@ -384,10 +386,19 @@ impl Config {
     /// left alone.
     ///
     /// # Errors
-    /// Names every key that is unknown or wrong, where it came from, and what would be right.
+    /// Names every key that is unknown or wrong, where it came from, and what would be right: all at once.
     pub fn load<S: Serialize + DeserializeOwned + Default>(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded<S>, Error> {
+        Self::load_for(file, env, |_| Vec::new())
+    }
+
+    /// The same for a service, which knows more that may be wrong.
+    pub(crate) fn load_for<S: Serialize + DeserializeOwned + Default>(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+        more: impl FnOnce(&Self) -> Vec<String>,
     ) -> Result<Loaded<S>, Error> {
         let mut layers = layers::Layers::defaults::<S>();
         if let Some(path) = file {
@@ -395,25 +406,18 @@ impl Config {
         }
         layers.env(env);
         let printed = print::print(&layers);
-        let (config, own) = layers.finish::<S>()?;
+        let (config, own) = layers.finish::<S>(more)?;
         Ok(Loaded { config, own, printed })
     }
 
-    /// Checks what only shows in the values together, and that what has no default is there.
+    /// Checks all that shows without a server, and that what has no default is there. [`Config::load`] has done the first for what it
+    /// loads.
     ///
     /// # Errors
     /// Names every key that is wrong.
     pub fn check(&self) -> Result<(), Error> {
-        let mut wrong = Vec::new();
-        if self.database.url.expose_secret().is_empty() {
-            wrong.push(
-                "`database.url` is not set; set FARANDOLE_DATABASE_URL=postgres://user:password@host:5432/database".to_owned(),
-            );
-        }
-        wrong.extend(properties::refused(&self.kafka.properties));
-        if self.agenda.lease <= self.agenda.timeout {
-            wrong.push("`agenda.lease` must be longer than `agenda.timeout`, or an effect that runs is claimed twice".to_owned());
-        }
+        let wrong: Vec<String> =
+            check::unset(self).into_iter().chain(check::faults(self).into_iter().map(check::Fault::plain)).collect();
         if wrong.is_empty() { Ok(()) } else { Err(Error(wrong)) }
     }
 }

@@ -46,6 +46,8 @@ use crate::message::Message as _;
 use crate::participant::Participant;
 use crate::{heal, http, topics};
 
+pub(crate) use parts::unfit;
+
 /// What a service's routes work with.
 #[derive(Debug)]
 pub struct Api<P: Participant> {
@@ -180,7 +182,7 @@ impl<P: Participant, E> Service<P, E> {
         mode: heal::Mode,
         named: &BTreeSet<heal::At>,
     ) -> Result<heal::Report, Error> {
-        config.check().map_err(Error::Config)?;
+        parts::check::<P>(config)?;
         let checks = http::Checks::default();
         let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
         migrate::tables::<P>(&patience, &self.migrations, config, Missing::Refuse).await?;

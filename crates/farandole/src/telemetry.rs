@@ -7,6 +7,7 @@
 //!
 #![doc = include_str!("telemetry/metrics.md")]
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -48,7 +49,10 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        Format::Text => lines.with_ansi(std::env::var_os("NO_COLOR").is_none()).boxed(),
+        Format::Text => {
+            // In a file or a pipe colours are rubbish between the words.
+            lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).boxed()
+        }
     };
     let registry = tracing_subscriber::registry();
     // An error of `try_init` means that the caller has set up its own, which stands.

@@ -1,14 +1,15 @@
 //! Defaults, file and environment, one over the other, with the source of every value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
+use super::check::{self, Fault, Says};
 use super::error::suggest;
 use super::fields::fields_of;
-use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics};
+use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics, print};
 
 /// In front of every variable of ours.
 pub(super) const PREFIX: &str = "FARANDOLE_";
@@ -47,6 +48,8 @@ pub(super) struct Layers {
     /// By section and field; what isn't here is a default.
     pub sources: BTreeMap<(&'static str, String), Source>,
     problems: Vec<String>,
+    /// Whose values couldn't be read. They stand at their defaults, of which there is nothing more to say.
+    unread: BTreeSet<(&'static str, String)>,
 }
 
 impl Layers {
@@ -65,7 +68,7 @@ impl Layers {
             section::<Process>("process"),
             section::<S>("own"),
         ];
-        Self { sections, sources: BTreeMap::new(), problems: Vec::new() }
+        Self { sections, sources: BTreeMap::new(), problems: Vec::new(), unread: BTreeSet::new() }
     }
 
     pub fn source(&self, section: &'static str, field: &str) -> Source {
@@ -153,7 +156,11 @@ impl Layers {
         sections.map(|(section, field)| form(&format!("{section}{between}{field}"))).collect()
     }
 
-    pub fn finish<S: DeserializeOwned + Default>(mut self) -> Result<(Config, S), Error> {
+    /// The configuration, when nothing is wrong with it; `more` finds what else is.
+    pub fn finish<S: Serialize + DeserializeOwned + Default>(
+        mut self,
+        more: impl FnOnce(&Config) -> Vec<String>,
+    ) -> Result<(Config, S), Error> {
         let config = Config {
             database: self.read("database"),
             kafka: self.read("kafka"),
@@ -168,56 +175,41 @@ impl Layers {
             process: self.read("process"),
         };
         let own = self.read("own");
-        self.range("topics", "partitions", config.topics.partitions >= 1, "at least 1");
-        self.range(
-            "topics",
-            "replication",
-            config.topics.replication >= 0,
-            "at least 1, or 0 for what the brokers allow up to 3",
-        );
-        for field in ["max_connections", "intake_connections", "agenda_connections"] {
-            let value = self.value("database", field).and_then(Value::as_integer);
-            self.range("database", field, value.is_none_or(|n| n >= 1), "at least 1");
+        for fault in check::faults(&config) {
+            self.fault(fault);
         }
-        self.range(
-            "database",
-            "relay_connections",
-            config.database.relay_connections >= 3,
-            "at least 3: one publishes, one keeps the lease, one tends the tables",
-        );
-        self.range("intake", "lanes", (1..=64).contains(&config.intake.lanes), "from 1 to 64");
-        self.range("agenda", "bulkhead", config.agenda.bulkhead >= 1, "at least 1: with none no effect ever starts");
-        self.range("http", "max_connections", config.http.max_connections >= 1, "at least 1");
-        self.range("http", "max_in_flight", config.http.max_in_flight >= 1, "at least 1");
-        self.range("process", "worker_threads", config.process.worker_threads >= 1, "at least 1");
-        self.range(
-            "log",
-            "level",
-            tracing_subscriber::EnvFilter::try_new(&config.log.level).is_ok(),
-            "a level or a filter: \"info\", \"info,farandole=debug\"",
-        );
-        let level = tracing_subscriber::EnvFilter::try_new(&config.otlp.level);
-        self.range("otlp", "level", level.is_ok(), "a level or a filter: \"info\", \"info,farandole=debug\"");
-        let url = |text: &String| reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        let endpoint = config.otlp.endpoint.as_ref().is_none_or(url);
-        self.range("otlp", "endpoint", endpoint, "the address of an OTLP/HTTP receiver: \"http://127.0.0.1:4318\"");
-        if self.problems.is_empty() { Ok((config, own)) } else { Err(Error(self.problems)) }
+        self.problems.extend(more(&config));
+        if self.problems.is_empty() {
+            return Ok((config, own));
+        }
+        // Alone it is no mistake yet, for not every verb needs a database.
+        if !self.unread.iter().any(|(section, field)| (*section, field.as_str()) == ("database", "url")) {
+            self.problems.extend(check::unset(&config));
+        }
+        Err(Error(self.problems))
     }
 
     fn value(&self, section: &str, field: &str) -> Option<&Value> {
         self.sections.iter().find(|s| s.name == section)?.values.get(field)
     }
 
-    fn range(&mut self, section: &'static str, field: &str, right: bool, want: &str) {
-        if !right {
-            let value = self.value(section, field).map(ToString::to_string).unwrap_or_default();
-            self.problems
-                .push(format!("`{section}.{field}` from {} is {value}; it has to be {want}", self.source(section, field)));
+    fn fault(&mut self, Fault { section, field, says }: Fault) {
+        if self.unread.contains(&(section, field.to_owned())) {
+            return;
         }
+        let source = self.source(section, field);
+        self.problems.push(match says {
+            Says::Want(want) => {
+                let value = self.value(section, field).map(|value| print::masked(field, value).to_string());
+                format!("`{section}.{field}` from {source} is {}; it has to be {want}", value.unwrap_or_default())
+            }
+            Says::WantSecretly(want) => format!("`{section}.{field}` from {source} has to be {want}"),
+            Says::All(sentence) => sentence,
+        });
     }
 
-    /// The section as its type; its default, and a problem noted, when a value doesn't fit.
-    fn read<T: DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
+    /// The section as its type. What doesn't fit is noted and stands at its default, so that what follows is looked at too.
+    fn read<T: Serialize + DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         loop {
             let values = self.sections.iter().find(|s| s.name == name).map(|s| s.values.clone()).unwrap_or_default();
             let error = match serde_path_to_error::deserialize::<_, T>(Value::Table(values)) {
@@ -234,8 +226,19 @@ impl Layers {
             let reason = toml::de::Error::message(&reason).trim().to_owned();
             let key = if path == "." { name.to_owned() } else { format!("{name}.{path}") };
             self.problems.push(format!("`{key}` from {source}: {reason}"));
-            return T::default();
+            if !self.unread.insert((name, field.clone())) || !self.reset::<T>(name, &field) {
+                return T::default();
+            }
         }
+    }
+
+    /// Puts a setting back to its default; false when there was none to put back.
+    fn reset<T: Serialize + DeserializeOwned + Default>(&mut self, name: &str, field: &str) -> bool {
+        let default = section::<T>("").values.remove(field);
+        let Some(section) = self.sections.iter_mut().find(|s| s.name == name) else { return false };
+        let before = section.values.remove(field);
+        section.values.extend(default.map(|value| (field.to_owned(), value)));
+        before.is_some()
     }
 
     /// A variable's text that fits no string, for a setting without a default to tell its type, may be a number or a list.

@@ -5,6 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use super::print;
+
 /// A property, the one value that changes nothing if there is one, and why no other is taken.
 type Fixed = (&'static str, Option<&'static str>, &'static str);
 
@@ -28,7 +33,7 @@ const FIXED: [Fixed; 14] = [
 /// What is wrong with these properties, a sentence each.
 pub(crate) fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
     let fixed = |(name, value): (&String, &String)| {
-        let (_, taken, why) = FIXED.iter().find(|(fixed, _, _)| fixed == name)?;
+        let Some((_, taken, why)) = FIXED.iter().find(|(fixed, _, _)| fixed == name) else { return unfit(name, value) };
         let changes = taken.is_none_or(|taken| !value.eq_ignore_ascii_case(taken));
         changes.then(|| format!("Kafka property `{name}` can't be set: {why}"))
     };
@@ -40,6 +45,18 @@ pub(crate) fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
         )
     });
     properties.iter().filter_map(fixed).chain(hangs).collect()
+}
+
+/// Why librdkafka takes no such property, or no such value of it.
+fn unfit(name: &str, value: &str) -> Option<String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    let why = match config.create_native_config().err()? {
+        // Its words repeat the value.
+        KafkaError::ClientConfig(_, why, _, _) if !print::is_secret(name) => why,
+        _ => "librdkafka doesn't take its value".to_owned(),
+    };
+    Some(format!("Kafka property `{name}` can't be set: {why}"))
 }
 
 /// Whether members of a consumer group are told by the broker what is theirs (KIP-848). Then sessions and the way of assigning are

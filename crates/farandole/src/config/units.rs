@@ -32,16 +32,21 @@ pub mod duration {
         fits.ok_or_else(|| format!("`{text}` is too long; the longest is \"3650d\""))
     }
 
+    /// As it is written: in the largest unit that leaves no rest.
+    pub(crate) fn text(value: Duration) -> String {
+        let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+        // The largest unit that leaves no rest; milliseconds always do.
+        let (name, unit) =
+            UNITS.iter().rev().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)).unwrap_or(&UNITS[1]);
+        format!("{}{name}", millis / unit)
+    }
+
     /// For serde.
     ///
     /// # Errors
     /// The serializer's.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-        // The largest unit that leaves no rest; milliseconds always do.
-        let (name, unit) =
-            UNITS.iter().rev().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)).unwrap_or(&UNITS[1]);
-        serializer.serialize_str(&format!("{}{name}", millis / unit))
+        serializer.serialize_str(&text(*value))
     }
 
     /// For serde.
@@ -93,6 +98,18 @@ pub mod size {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
         parse(&super::Text::deserialize(deserializer)?.0).map_err(D::Error::custom)
     }
+}
+
+/// An address and a port, for `deserialize_with`.
+///
+/// # Errors
+/// What would be right.
+pub fn listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<std::net::SocketAddr, D::Error> {
+    use serde::{Deserialize as _, de::Error as _};
+    let Text(text) = Text::deserialize(deserializer)?;
+    let wrong =
+        || format!("`{text}` is no socket address; write one and its port: \"127.0.0.1:8080\", \"0.0.0.0:8080\", \"[::]:8080\"");
+    text.parse().map_err(|_| D::Error::custom(wrong()))
 }
 
 /// A string, or a bare number as it was written: so that `timeout = 10` is told about units rather than types.

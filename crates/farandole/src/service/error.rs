@@ -58,10 +58,12 @@ pub enum Error {
     },
     /// Tables are missing.
     #[error(
-        "the {whose} tables lack {} migration(s), the first is {first}; run `migrate`, or start with `serve --migrate`",
+        "the {whose} tables lack {} migration(s), the first is {first}; run `{service} migrate` first, or start with `serve --migrate`",
         missing
     )]
     NotMigrated {
+        /// Whose program makes them.
+        service: String,
         /// `kit's` or `service's`.
         whose: &'static str,
         /// How many.

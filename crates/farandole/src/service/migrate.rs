@@ -43,14 +43,14 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     let failed = |source| Error::Database { doing, source };
     let mut conn = pool.acquire().await.map_err(failed)?.detach();
     session::prepare(&mut conn, session::Purpose::Long).await.map_err(failed)?;
-    let result = kits(&mut conn, Missing::Make).await;
+    let result = make_kits(&mut conn).await;
     let _ = conn.close().await; // what was done is committed; a migration that failed would keep its lock on a pooled connection
     result
 }
 
 /// Everything, with waits bounded by `process.wait`.
 pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, config: &Config) -> Result<(), Error> {
-    config.check().map_err(Error::Config)?;
+    parts::check::<P>(config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
     tables::<P>(&patience, service, config, Missing::Make).await?;
@@ -92,31 +92,36 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
 
 /// The kit's tables come first: they say whose database it is, and another service's gets none of this one's tables.
 async fn both(conn: &mut PgConnection, name: &str, service: &Migrator, missing: Missing) -> Result<(), Error> {
-    kits(conn, missing).await?;
+    kits(conn, name, missing).await?;
     owner::claim(conn, name, false).await.map_err(Error::Relay)?;
-    one(conn, "service's", service, missing).await
-}
-
-async fn kits(conn: &mut PgConnection, missing: Missing) -> Result<(), Error> {
-    one(conn, "kit's", &kit(), missing).await?;
     match missing {
-        // Whoever appends may do so before a relay has ever run.
-        Missing::Make => partitions::make(conn).await.map(drop).map_err(Error::Relay),
-        Missing::Refuse => Ok(()),
+        Missing::Make => make(conn, "service's", service).await,
+        Missing::Refuse => check(conn, name, "service's", service).await,
     }
 }
 
-async fn one(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator, missing: Missing) -> Result<(), Error> {
+/// The kit's tables, for the service of this name.
+pub(super) async fn kits(conn: &mut PgConnection, name: &str, missing: Missing) -> Result<(), Error> {
     match missing {
-        Missing::Make => migrator.run_direct(None, conn, false).await.map_err(|source| match source {
-            MigrateError::VersionMismatch(version) => {
-                let changed = migrator.iter().find(|m| m.version == version).map_or_else(|| version.to_string(), name);
-                Error::Changed { whose, migration: changed }
-            }
-            source => Error::Migrate { whose, source },
-        }),
-        Missing::Refuse => check(conn, whose, migrator).await,
+        Missing::Make => make_kits(conn).await,
+        Missing::Refuse => check(conn, name, "kit's", &kit()).await,
     }
+}
+
+async fn make_kits(conn: &mut PgConnection) -> Result<(), Error> {
+    make(conn, "kit's", &kit()).await?;
+    // Whoever appends may do so before a relay has ever run.
+    partitions::make(conn).await.map(drop).map_err(Error::Relay)
+}
+
+async fn make(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
+    migrator.run_direct(None, conn, false).await.map_err(|source| match source {
+        MigrateError::VersionMismatch(version) => {
+            let changed = migrator.iter().find(|m| m.version == version).map_or_else(|| version.to_string(), name);
+            Error::Changed { whose, migration: changed }
+        }
+        source => Error::Migrate { whose, source },
+    })
 }
 
 fn name(migration: &Migration) -> String {
@@ -124,7 +129,7 @@ fn name(migration: &Migration) -> String {
 }
 
 /// That each migration of `migrator` was applied, and is still the same. More than these may have been.
-async fn check(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
+async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
     let failed = |source| Error::Database { doing: "looking which migrations were applied", source };
     let table = migrator.table_name.as_ref();
     let there: bool =
@@ -150,7 +155,10 @@ async fn check(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator
     }
     let missing: Vec<&Migration> = ups().filter(|m| !applied.contains_key(&m.version)).collect();
     match missing.first() {
-        Some(first) => Err(Error::NotMigrated { whose, missing: missing.len(), first: name(first) }),
+        Some(first) => {
+            let (service, missing, first) = (service.to_owned(), missing.len(), name(first));
+            Err(Error::NotMigrated { service, whose, missing, first })
+        }
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, PgConnection};
 
 use super::wait::Patience;
-use super::{Error, parts};
+use super::{Error, Missing, migrate, parts};
 use crate::config::Config;
 use crate::engine::session;
 use crate::participant::Participant;
@@ -13,6 +13,13 @@ use crate::{intake, topics};
 /// A connection for an operator's verb, to this service's database and no other's.
 pub(super) async fn connect<P: Participant>(config: &Config) -> Result<PgConnection, Error> {
     let mut conn = parts::connect(config).await?;
+    let sql = "select to_regclass('farandole.owner') is not null";
+    let doing = "looking for the kit's tables";
+    let there: bool = sqlx::query_scalar(sql).fetch_one(&mut conn).await.map_err(|source| Error::Database { doing, source })?;
+    if !there {
+        // In the words of `heal` and `serve`, rather than those of a query that misses its table.
+        migrate::kits(&mut conn, P::NAME, Missing::Refuse).await?;
+    }
     owner::claim(&mut conn, P::NAME, false).await.map_err(Error::Relay)?;
     Ok(conn)
 }

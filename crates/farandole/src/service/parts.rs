@@ -12,6 +12,7 @@ use super::Error;
 use crate::agenda::{self, Agenda, Effects};
 use crate::codec::Codec;
 use crate::commands::{Commands, Runner};
+use crate::config::check::LONGEST_NAME;
 use crate::config::{self, Config, Database};
 use crate::engine::session::{self, Purpose};
 use crate::engine::{Engine, Sessions};
@@ -170,18 +171,33 @@ pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
     mapped.map_or_else(|| format!("{prefix}{topic}"), str::to_owned)
 }
 
-/// That what is set topic by topic names topics that are heard: a name that is misspelt would be a setting that isn't there.
+/// That the configuration fits, by itself and this service.
 ///
 /// # Errors
-/// Names each that isn't.
-pub(super) fn check_topics<P: Participant>(config: &Config) -> Result<(), Error> {
+/// Names all that doesn't.
+pub(super) fn check<P: Participant>(config: &Config) -> Result<(), Error> {
+    let mut wrong = config.check().err().map(|error| error.0).unwrap_or_default();
+    wrong.extend(unfit::<P>(config));
+    if wrong.is_empty() { Ok(()) } else { Err(Error::Config(config::Error(wrong))) }
+}
+
+/// What doesn't fit this service. What is set topic by topic names topics that are heard: a name that is misspelt would be a setting
+/// that isn't there.
+pub(crate) fn unfit<P: Participant>(config: &Config) -> Vec<String> {
     let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
     let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
     let wrong = named.filter(|(_, topic)| !P::HEARS.contains(topic));
     let heard = if P::HEARS.is_empty() { "nothing".to_owned() } else { P::HEARS.join(", ") };
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", P::NAME));
-    let wrong: Vec<String> = wrong.collect();
-    if wrong.is_empty() { Ok(()) } else { Err(Error::Config(config::Error(wrong))) }
+    let mut wrong: Vec<String> = wrong.collect();
+    let journal = topics::journal(&config.topics.prefix, P::NAME);
+    if journal.len() > LONGEST_NAME {
+        wrong.push(format!(
+            "`topics.prefix` is too long: Kafka's names have {LONGEST_NAME} letters at most, and {journal} has {}",
+            journal.len()
+        ));
+    }
+    wrong
 }
 
 fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake::Config {

@@ -125,8 +125,7 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
     missing: Missing,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    config.check().map_err(Error::Config)?;
-    parts::check_topics::<P>(&config)?;
+    parts::check::<P>(&config)?;
     // An error means that the caller has chosen one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::recorder();

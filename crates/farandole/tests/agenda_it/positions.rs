@@ -33,6 +33,7 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
     tokio::time::sleep(Duration::from_millis(20)).await; // Kafka's times are milliseconds
     let world = World::new().await;
     let noon = Timestamp::from_micros(world.now().await);
+    tokio::time::sleep(Duration::from_millis(20)).await;
     topic.send(&[(0, "new".to_owned())]).await;
     let starts = [
         (Start::Earliest, "old, new", "old, new, after 0"),

@@ -139,8 +139,100 @@ fn what_has_no_default_is_asked_for() {
     assert!(said.contains("FARANDOLE_DATABASE_URL"), "{said}");
     let fits = load::<NoSettings>("[database]\nurl = \"postgres://h/db\"", &[]).unwrap();
     assert!(fits.config.check().is_ok());
-    let long = load::<NoSettings>("[database]\nurl = \"postgres://h/db\"\n[agenda]\ntimeout = \"40s\"", &[]).unwrap();
-    assert!(long.config.check().unwrap_err().to_string().contains("agenda.lease"));
+    let mut long = fits.config;
+    long.agenda.timeout = Duration::from_secs(40);
+    assert!(long.check().unwrap_err().to_string().contains("agenda.lease"));
+}
+
+/// Guard: what shows without a server is refused when it is loaded. Without, a service waits for servers that no setting of it leads
+/// to, reads nothing, or panics.
+#[test]
+fn what_shows_without_a_server_is_refused() {
+    for (key, value, words) in [
+        ("database.url", "\"localhost/orders\"", "it doesn't begin with postgres://"),
+        ("database.url", "\"http://localhost/orders\"", "it doesn't begin with postgres://"),
+        ("database.url", "\"postgres://h/db?sslmode=maybe\"", "unknown value"),
+        ("database.max_connections", "4294967295", "at most 10000"),
+        ("database.relay_connections", "2", "at least 3"),
+        ("database.acquire_timeout", "\"0s\"", "at least \"1ms\""),
+        ("database.idle_timeout", "\"0s\"", "at least \"1s\""),
+        ("kafka.bootstrap", "\"\"", "host:port"),
+        ("kafka.bootstrap", "\"a:9092,b:port\"", "host:port"),
+        ("kafka.properties", "{ acks = \"1\" }", "`acks` can't be set: what is acknowledged"),
+        ("kafka.properties", "{ \"sasl.mechanizm\" = \"PLAIN\" }", "`sasl.mechanizm` can't be set"),
+        ("kafka.properties", "{ \"linger.ms\" = \"soon\" }", "`linger.ms` can't be set"),
+        ("registry.url", "\"127.0.0.1:8081\"", "neither http:// nor https://"),
+        ("registry.url", "\"ftp://r\"", "neither http:// nor https://"),
+        ("registry.url", "\"http://r:port\"", "port"),
+        ("topics.prefix", "\"a/b \"", "letters, digits"),
+        ("topics.partitions", "0", "at least 1"),
+        ("topics.replication", "-1", "at least 0"),
+        ("http.listen", "\"localhost:8080\"", "0.0.0.0:8080"),
+        ("http.listen", "8080", "0.0.0.0:8080"),
+        ("http.body_limit", "\"0B\"", "at least \"1B\""),
+        ("http.request_timeout", "\"0s\"", "at least \"1ms\""),
+        ("http.max_in_flight", "9000000000000000000", "at most 1000000"),
+        ("http.idempotency_retention", "\"0s\"", "at least \"1s\""),
+        ("log.level", "\"inof\"", "off, error, warn, info, debug or trace"),
+        ("log.level", "\"\"", "off, error, warn, info, debug or trace"),
+        ("otlp.level", "\"farandole\"", "`farandole=trace`"),
+        ("otlp.endpoint", "\"collector:4318\"", "neither http:// nor https://"),
+        ("intake.group", "\"\"", "a name"),
+        ("intake.instance", "\"a b\"", "letters, digits"),
+        ("intake.start", "\"yesterday\"", "neither `earliest` nor"),
+        ("intake.lanes", "0", "at least 1"),
+        ("intake.lanes", "65", "at most 64"),
+        ("intake.max_records", "0", "at least 1"),
+        ("intake.max_bytes", "\"0B\"", "from \"1B\""),
+        ("relay.idle_max", "\"0s\"", "at least \"1ms\""),
+        ("relay.idle_max", "\"4s\"", "a third of `relay.lease`"),
+        ("relay.lease", "\"100ms\"", "at least \"1s\""),
+        ("relay.delivery_timeout", "\"0s\"", "at least \"1s\""),
+        ("relay.delivery_timeout", "\"30d\"", "at most \"24d\""),
+        ("agenda.timeout", "\"30s\"", "longer than `agenda.timeout`"),
+        ("agenda.timeout", "\"0s\"", "at least \"1ms\""),
+        ("agenda.idle", "\"0s\"", "at least \"1ms\""),
+        ("agenda.bulkhead", "9000000000000000000", "at most 1000000"),
+        ("process.worker_threads", "100000", "at most 1024"),
+    ] {
+        let (section, field) = key.split_once('.').unwrap();
+        let said = refusal(&format!("[{section}]\n{field} = {value}"), &[]);
+        assert!(said.contains(&format!("`{section}.")) && said.contains(words), "{key} = {value}: {words} is missing in {said}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_and_no_password_with_it() {
+    let file = "[http]\nlisten = \"here\"\nmax_connections = 0\nbody_limit = \"x\"\n[database]\nurl = \"me:s3cret@h/db\"\n\
+                [registry]\nurl = \"me:s3cret@r:8081\"\n[topics]\npartitions = 0\n[own]\nhold = 3\nlimit = \"few\"";
+    let said = refusal(file, &[("FARANDOLE_INTAKE_LANES", "0"), ("FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD", "s3cret")]);
+    for key in [
+        "http.listen",
+        "http.max_connections",
+        "http.body_limit",
+        "database.url",
+        "registry.url",
+        "topics.partitions",
+        "own.hold",
+        "own.limit",
+        "intake.lanes",
+    ] {
+        assert_eq!(said.matches(&format!("`{key}`")).count(), 1, "{key} in {said}");
+    }
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn what_is_odd_but_right_is_taken() {
+    for (file, url) in [
+        ("[kafka]\nbootstrap = \"SASL_SSL://a:1, [::1]:2,c\"", "postgres:///db?host=/run/postgresql"),
+        ("[kafka.properties]\n\"security.protocol\" = \"SSL\"\n\"linger.ms\" = \"0.2\"", "postgresql://h/db"),
+        ("[log]\nlevel = \"WARN,farandole=debug,[request]=trace\"\n[otlp]\nlevel = \"off\"", "postgres://u:p%40@h:1/db"),
+        ("[intake]\nmax_parked = 0\nstart = \"2026-01-31T12:00:00Z\"\n[http]\nlisten = \"[::]:0\"", "postgres://h"),
+    ] {
+        let loaded = load::<NoSettings>(file, &[("FARANDOLE_DATABASE_URL", url)]).unwrap_or_else(|error| panic!("{error}"));
+        loaded.config.check().unwrap_or_else(|error| panic!("{error}"));
+    }
 }
 
 #[test]

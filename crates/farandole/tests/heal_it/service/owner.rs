@@ -47,6 +47,26 @@ fn booth() -> Service<Booth> {
     Service::new(Booth, Migrator::with_migrations(vec![migration]))
 }
 
+/// Guard: an operator's verbs say what a database lacks that isn't migrated. Without, they tell of a relation that doesn't exist.
+#[tokio::test(flavor = "multi_thread")]
+async fn verbs_ask_for_the_tables() {
+    let shop = Shop::new().await;
+    let config = &shop.config;
+    let till = service(shop.insurer.clone());
+    let said = |error: service::Error| farandole::engine::chain_of(&error);
+    let to = "earliest".parse().unwrap();
+    for refused in [
+        said(till.heal(config, Mode::DryRun).await.unwrap_err()),
+        said(till.parked(config).await.unwrap_err()),
+        said(till.retry_parked(config, "k").await.unwrap_err()),
+        said(till.drop_parked(config, "k", farandole::parking::operate::Which::First, "a test", "me").await.unwrap_err()),
+        said(till.positions(config).await.unwrap_err()),
+        said(till.set_position(config, "sales", None, to).await.unwrap_err()),
+    ] {
+        assert!(refused.contains("the kit's tables lack") && refused.contains("run `till migrate` first"), "{refused}");
+    }
+}
+
 /// Guard: whose the database is comes before the service's migrations, wherever they run, and before an operator's verbs. Without, the
 /// second service is told that a migration of its tables was changed and to put it back, which would be the first one's; or its verbs
 /// write among the first one's rows.
