@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::wait::Patience;
-use super::{Error, Missing, parts};
+use super::{Error, Missing, elsewhere, parts};
 use crate::codec::{Codec, Written};
 use crate::config::{Config, Subjects};
 use crate::engine::session;
@@ -94,7 +94,15 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
 async fn both(conn: &mut PgConnection, name: &str, service: &Migrator, missing: Missing) -> Result<(), Error> {
     kits(conn, missing).await?;
     owner::claim(conn, name, false).await.map_err(Error::Relay)?;
-    one(conn, "service's", service, missing).await
+    if missing == Missing::Make {
+        elsewhere::refuse(conn, name, service).await?;
+    }
+    let result = one(conn, "service's", service, missing).await;
+    if matches!(result, Err(Error::NotMigrated { .. })) {
+        // What it would advise makes a second set.
+        elsewhere::refuse(conn, name, service).await?;
+    }
+    result
 }
 
 async fn kits(conn: &mut PgConnection, missing: Missing) -> Result<(), Error> {
