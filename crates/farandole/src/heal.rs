@@ -150,10 +150,12 @@ pub enum Error {
     },
     /// A record of the own topic can't be read.
     #[error(
-        "{place} can't be read: {reason}. If nothing is to come of it, since the service never wrote it so, `heal --pass-over {place}` goes \
-         on without it"
+        "{place} can't be read: {reason}. If nothing is to come of it, since the service never wrote it so, {} goes on without it",
+        passing(service, place)
     )]
     Unreadable {
+        /// Which service.
+        service: String,
         /// topic/partition@offset.
         place: String,
         /// Why.
@@ -162,9 +164,12 @@ pub enum Error {
     /// The chain is broken beyond the head.
     #[error(
         "{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains; if a record there is \
-         none of the service's, `heal --pass-over {place}` goes on without it"
+         none of the service's, {} goes on without it",
+        passing(service, place)
     )]
     Broken {
+        /// Which service.
+        service: String,
         /// Which topic.
         topic: String,
         /// topic/partition@offset.
@@ -175,10 +180,12 @@ pub enum Error {
     /// The next record has a number that none can follow.
     #[error(
         "{place} has number {at} in the name of this service, and behind that there is no room for numbers: no relay wrote it. See who \
-         may write to the topic; `heal --pass-over {place}` goes on without it, and consumers that took it stop at the next record until \
-         their position is set"
+         may write to the topic; {} goes on without it, and consumers that took it stop at the next record until their position is set",
+        passing(service, place)
     )]
     NoRoom {
+        /// Which service.
+        service: String,
         /// topic/partition@offset.
         place: String,
         /// Its lineage and number.
@@ -252,6 +259,14 @@ pub enum Error {
         /// Which partition.
         partition: i32,
     },
+}
+
+/// What goes on without the record at `place`.
+fn passing(service: &str, place: &str) -> String {
+    format!(
+        "`{service} heal --pass-over {place} --execute`, or beside code of your own \
+         `farandole heal --service {service} --pass-over {place} --execute`,"
+    )
 }
 
 impl Error {

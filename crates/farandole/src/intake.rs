@@ -34,6 +34,7 @@ mod position;
 mod pulse;
 mod queue;
 mod readers;
+mod resume;
 mod strangers;
 mod told;
 mod troubles;

@@ -15,6 +15,7 @@
 //! parts and shows in `/readyz`.
 
 mod describe;
+mod elsewhere;
 mod error;
 mod migrate;
 mod own;

@@ -69,7 +69,8 @@ pub enum Error {
     /// The topic isn't what is declared.
     #[error(
         "topic {topic} has {found} partition(s) and `topics.partitions` says {declared}; set that to {found} if the topic was made so. If \
-         partitions were added to it later, its keys have moved: nothing takes them away again, and the service needs a new topic"
+         partitions were added to it later, its keys have moved, and nothing takes them away again: it has to be made again with {declared}, \
+         from a copy of its records, each in its partition, in its order, with its key, value and headers"
     )]
     Partitions {
         /// Its name.
@@ -82,7 +83,9 @@ pub enum Error {
     /// The service's two topics differ, so no number is right for both.
     #[error(
         "topic {topic} has {found} partition(s), but {beside} has {other}: they are made alike, so partitions were added to one of them, \
-         which moves its keys. Nothing takes them away again: if nothing was published to it yet, delete it and `migrate` makes it anew"
+         which moves its keys. Nothing takes them away again: if nothing was published to it yet, delete it and `migrate` makes it anew; \
+         else it has to be made again as it was, from a copy of its records, each in its partition, in its order, with its key, value and \
+         headers"
     )]
     Unlike {
         /// The own topic.

@@ -90,6 +90,11 @@ impl Lines {
         let mut lines =
             Self { reader: BufReader::with_capacity(1 << 16, whole), header: Vec::new(), number: 0, line: Vec::new() };
         let header = lines.next_line()?.context("it is empty")?;
+        // A file with CR alone is one line, and would be an empty list of orders.
+        let end = lines.line.strip_suffix(b"\n").unwrap_or(&lines.line);
+        if end.strip_suffix(b"\r").unwrap_or(end).contains(&b'\r') {
+            bail!("its lines end in CR alone, as old programs wrote them: save it with LF or CRLF as the end of a line");
+        }
         match header.fields {
             Ok(fields) => lines.header = fields,
             Err(reason) => bail!("it can't be a header: {}", reason.replace('_', " ")),
@@ -213,6 +218,18 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(count, 8);
+    }
+
+    /// Guard: the look for CR in the first line. Without, all of the file is the header, and nothing is left to import.
+    #[test]
+    fn a_file_with_carriage_returns_alone_is_refused() {
+        let rows = "1,2\r".repeat(LONGEST);
+        for text in ["a,b\r1,2\r3,4\r", "a,b\r1,2\r\n", &format!("a,b\r{rows}")] {
+            let refused = all(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("CR alone"), "{refused}");
+        }
+        assert_eq!(all(b"a,b\r\n1,2\r\n").unwrap().1, 1);
+        assert_eq!(all(b"a,b\r").unwrap().1, 0);
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<P: Participant> Folding<P> {
     }
 
     fn event(&self, record: &Record) -> Result<P::Event, Error> {
-        let unreadable = |reason: String| Error::Unreadable { place: record.at(), reason };
+        let unreadable = |reason: String| Error::Unreadable { service: P::NAME.to_owned(), place: record.at(), reason };
         let kind = record.header("ce_type").ok_or_else(|| unreadable("header `ce_type` is missing".to_owned()))?;
         let index = P::Event::find(kind).ok_or_else(|| Error::UnknownType {
             place: record.at(),

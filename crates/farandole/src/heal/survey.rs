@@ -168,12 +168,13 @@ impl<F: Fold> Surveyor<'_, F> {
         let named = self.named.iter().map(At::to_string).collect();
         let walk = Walk::new(self.own.clone(), head, from > 0).passing(named);
         let records = read::records(self.kafka.clone(), extent.clone(), from);
-        Walking { walk, records, extent, told: Instant::now(), end_known: false }
+        Walking { service: self.config.service.clone(), walk, records, extent, told: Instant::now(), end_known: false }
     }
 }
 
 /// A walk under way.
 pub(super) struct Walking {
+    service: String,
     walk: Walk,
     records: mpsc::Receiver<Result<Vec<Record>, Error>>,
     extent: Extent,
@@ -189,7 +190,7 @@ impl Walking {
         let mut offset = 0;
         for record in batch? {
             offset = record.offset;
-            match self.walk.next(&record).map_err(|wrong| refused(&record, wrong))? {
+            match self.walk.next(&record).map_err(|wrong| refused(&self.service, &record, wrong))? {
                 Is::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
                 Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
@@ -214,10 +215,11 @@ impl Walking {
     }
 }
 
-fn refused(record: &Record, wrong: Wrong) -> Error {
+fn refused(service: &str, record: &Record, wrong: Wrong) -> Error {
+    let (service, topic, place) = (service.to_owned(), record.topic.clone(), record.at());
     match wrong {
-        Wrong::Chain(reason) => Error::Broken { topic: record.topic.clone(), place: record.at(), reason: reason.to_owned() },
-        Wrong::NoRoom(at) => Error::NoRoom { place: record.at(), at },
+        Wrong::Chain(reason) => Error::Broken { service, topic, place, reason: reason.to_owned() },
+        Wrong::NoRoom(at) => Error::NoRoom { service, place, at },
     }
 }
 

@@ -1,12 +1,12 @@
 //! Positions: where a partition's reader is, with the heads of the chains in it, as a step log of scope
 //! `position/<reader>/<topic>/<partition>`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use crate::chain::Head;
+use crate::chain::{self, Head, Link, Verdict};
 use crate::parking::NAME;
 use crate::record::Record;
 use crate::step;
@@ -26,6 +26,9 @@ pub struct Position {
     /// that is seen is taken for its first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub midway: bool,
+    /// The same of these sources alone: an operator has had the reader go on at a record of theirs, or behind one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub midway_of: BTreeSet<String>,
 }
 
 impl Position {
@@ -35,13 +38,29 @@ impl Position {
         self
     }
 
+    /// What the chain rule says of a record of `source` that comes now.
+    pub(super) fn judge(&self, source: &str, link: &Link) -> Verdict {
+        match self.heads.get(source) {
+            None if self.midway || self.midway_of.contains(source) => Verdict::Apply,
+            head => chain::judge(head.copied(), link.place, link.previous),
+        }
+    }
+
     /// Moves behind `record`, which is the head of its source's chain then, if it is in one.
     pub(super) fn pass(&mut self, record: &Record, head: Option<Head>) {
         self.next_offset = record.offset + 1;
         let Some((source, head)) = record.header("ce_source").zip(head) else { return };
+        self.lead(source, head);
+    }
+
+    /// `head` is the last of `source` now.
+    pub(super) fn lead(&mut self, source: &str, head: Head) {
         match self.heads.get_mut(source) {
             Some(before) => *before = head,
-            None => drop(self.heads.insert(source.to_owned(), head)),
+            None => {
+                self.midway_of.remove(source);
+                self.heads.insert(source.to_owned(), head);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use super::position::Position;
 use super::queue::Waiting;
 use super::told::Told;
 use super::{Config, Troubles, broken, ignored};
-use crate::chain::{self, Head, Verdict};
+use crate::chain::{Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said, brief};
@@ -46,7 +46,7 @@ const LOOK_IDLE: Duration = Duration::from_secs(10);
 
 /// Sources of one partition. A topic has one or a few; each costs memory, and bytes in every position. Records of further ones park, so
 /// that who writes under forged names stops nobody: the service that the topic is named after always has a place.
-const SOURCES: usize = 64;
+pub(super) const SOURCES: usize = 64;
 
 /// How a worker ended.
 pub(super) enum End {
@@ -185,11 +185,7 @@ impl<P: Processor> Worker<P> {
             // at the next record whether something is missing.
             if let Ok(Some((source, link))) = record.link() {
                 let head = after.heads.get(source).copied();
-                let verdict = match head {
-                    None if after.midway => Verdict::Apply,
-                    _ => chain::judge(head, link.place, link.previous),
-                };
-                match verdict {
+                match after.judge(source, &link) {
                     Verdict::Apply if head.is_none() && after.heads.len() >= SOURCES && !names(&self.topic, source) => {
                         let reason = format!(
                             "it is of {}, and {SOURCES} sources are known in this partition: check who writes to the topic",
@@ -401,7 +397,7 @@ fn fresh_byte() -> u8 {
 }
 
 /// Whether `topic`, which may have a prefix, is that of the service that publishes as `source`.
-fn names(topic: &str, source: &str) -> bool {
+pub(super) fn names(topic: &str, source: &str) -> bool {
     source.strip_prefix("/farandole/").is_some_and(|service| !service.is_empty() && topic.ends_with(service))
 }
 

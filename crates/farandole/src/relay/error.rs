@@ -11,7 +11,9 @@ pub enum Error {
     /// A topic's partition count isn't the one that its events were published with; keys would move.
     #[error(
         "topic {topic} has {broker} partitions, its events were published to {fixed}: keys would move. \
-         Partitions can't be taken away again, so nothing here brings this topic back; the service needs a new one"
+         Partitions can't be taken away again, and the topic is the log of its service's state: it has to be made again with {fixed}, from a \
+         copy of its records, each in its partition, in its order, with its key, value and headers. Don't delete it before there is one. \
+         Its readers say then up to which offset they had read the old one: `position set` to that has them go on"
     )]
     PartitionCount {
         /// Which topic.

@@ -71,6 +71,30 @@ pub enum Error {
         /// Version and description of the first.
         first: String,
     },
+    /// The service's tables are in another schema than the one that its migrations would be applied in.
+    #[error(
+        "the tables of {service} are in schema {there}{}, and its migrations would go to {}, where they would make a second, empty set: \
+         the search path of {role} is {path}. Let {there} come first in it, and run the same again: \
+         `alter role {role} in database {database} set search_path = {there}`",
+        if *seen { "" } else { " (it looks so: this role may not read what was applied there)" },
+        here.as_ref().map_or_else(|| "no schema".to_owned(), |here| format!("schema {here}"))
+    )]
+    Elsewhere {
+        /// Which service.
+        service: String,
+        /// Where they are.
+        there: String,
+        /// Whether the record of its migrations was read there.
+        seen: bool,
+        /// The first schema of the search path that is there.
+        here: Option<String>,
+        /// The search path.
+        path: String,
+        /// Whose it is.
+        role: String,
+        /// Which database.
+        database: String,
+    },
     /// A migration that was applied is another one now.
     #[error(
         "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \

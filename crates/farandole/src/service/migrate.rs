@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::wait::Patience;
-use super::{Error, Missing, parts};
+use super::{Error, Missing, elsewhere, parts};
 use crate::codec::{Codec, Written};
 use crate::config::{Config, Subjects};
 use crate::engine::session;
@@ -94,10 +94,16 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
 async fn both(conn: &mut PgConnection, name: &str, service: &Migrator, missing: Missing) -> Result<(), Error> {
     kits(conn, name, missing).await?;
     owner::claim(conn, name, false).await.map_err(Error::Relay)?;
-    match missing {
-        Missing::Make => make(conn, "service's", service).await,
-        Missing::Refuse => check(conn, name, "service's", service).await,
+    if missing == Missing::Make {
+        elsewhere::refuse(conn, name, service).await?;
+        return make(conn, "service's", service).await;
     }
+    let result = check(conn, name, "service's", service).await;
+    if matches!(result, Err(Error::NotMigrated { .. })) {
+        // What it would advise makes a second set.
+        elsewhere::refuse(conn, name, service).await?;
+    }
+    result
 }
 
 /// The kit's tables, for the service of this name.

@@ -50,7 +50,8 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
             start == Start::Earliest || positions(&mut conn, Chronicle::NAME).await.unwrap().len() == 2
         };
         let (task, stop) = intake();
-        until(&format!("both partitions to begin with {start}"), async || begun().await && world.story("k0").await == first).await;
+        until(&format!("both partitions to begin with {start}"), async || begun().await && world.story("k0").await == first)
+            .await;
         stop.cancel();
         task.await.unwrap();
         // While nobody reads.
@@ -64,8 +65,12 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
 
 /// Sends what happened to `k0` as a record of `/s`'s chain, at a place in it.
 async fn link(topic: &Topic, what: &str, place: &str) {
+    link_of(topic, "/s", what, place).await;
+}
+
+async fn link_of(topic: &Topic, source: &str, what: &str, place: &str) {
     let link = format!("{place};c=test;k={};i=1/1", uuid::Uuid::nil());
-    let headers = [("ce_type", Happened::NAME), ("ce_source", "/s"), ("farandole", link.as_str())];
+    let headers = [("ce_type", Happened::NAME), ("ce_source", source), ("farandole", link.as_str())];
     let happened = Happened { key: "k0".to_owned(), what: what.to_owned() };
     let value = Event::from(happened).encode(&Codec::offline(Event::TYPES)).unwrap();
     topic.send_one(0, &value, &headers).await;
@@ -178,4 +183,47 @@ async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
     assert_eq!(set(&world, &topic, None, "latest").await.unwrap().len(), 2);
     stop.cancel();
     task.await.unwrap();
+}
+
+/// A stranger's record stops a partition, and behind it a relay repeats what it had published. Guards: `Stretch`, and that what a heal noted
+/// stays. Without the first the heads of all sources are forgotten, and the repetition takes effect twice; without the second, what the
+/// intake has yet to pass over does.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_passes_over_a_strangers_record_passes_over_nothing_else() {
+    for (to, story) in [(3, "c1, c2, c3"), (2, "c1, c2, x9, c3")] {
+        let (world, topic) = (World::new().await, Topic::new(1).await);
+        link(&topic, "c1", "l=1;n=1;p=-").await;
+        link(&topic, "c2", "l=1;n=2;p=1:1").await;
+        link_of(&topic, "/x", "x9", "l=1;n=9;p=1:7").await;
+        let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+        let troubles = intake.troubles();
+        let (task, stop) = read(intake);
+        until("it to be said", async || troubles.list().iter().any(|t| t.contains("beginning is missing"))).await;
+        sqlx::query("insert into farandole.applied (reader, topic, partition, record_offset) values ($1, $2, 0, 1000)")
+            .bind(Chronicle::NAME)
+            .bind(&topic.name)
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        let id = async || {
+            let mut conn = world.pool.acquire().await.unwrap();
+            positions(&mut conn, Chronicle::NAME).await.unwrap().remove(0).1.topic_id
+        };
+        set(&world, &topic, Some(0), &to.to_string()).await.unwrap();
+        let known = id().await;
+        assert!(known.is_some());
+        for (what, place) in [("c1", "l=1;n=1;p=-"), ("c2", "l=1;n=2;p=1:1"), ("c3", "l=1;n=3;p=1:2")] {
+            link(&topic, what, place).await;
+        }
+        until("the partition to go on", async || world.story("k0").await == story).await;
+        let noted: i64 = sqlx::query_scalar("select count(*) from farandole.applied").fetch_one(&world.pool).await.unwrap();
+        assert_eq!(noted, 1);
+        // Back to the beginning on purpose: the id of the topic stays known, and all is read again.
+        set(&world, &topic, Some(0), "0").await.unwrap();
+        assert_eq!(id().await, known);
+        let again = format!("{story}, c1, c2, x9, c3");
+        until("all to be read again", async || world.story("k0").await == again).await;
+        stop.cancel();
+        task.await.unwrap();
+    }
 }

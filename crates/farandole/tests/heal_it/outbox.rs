@@ -395,7 +395,7 @@ async fn a_forged_number_without_room_behind_it_is_refused() {
         assert!(matches!(&refused, Error::NoRoom { place, .. } if *place == at), "{refused}");
 
         // Told to, it goes on without it, and every later start looks past it, although nothing is published behind it.
-        assert!(refused.to_string().contains(&format!("`heal --pass-over {at}`")), "{refused}");
+        assert!(refused.to_string().contains(&format!("`orders heal --pass-over {at} --execute`")), "{refused}");
         let pass = async |all: &[&String], mode| {
             let named = all.iter().map(|at| at.parse().unwrap()).collect();
             heal_passing(&world.pool, &world.config(), &Ids::of(&topic), mode, &named).await

@@ -1,9 +1,11 @@
 //! A whole service on a database that is set back while its topic, its inputs and its consumers go on.
 
 mod asleep;
+mod elsewhere;
 mod history;
 mod markers;
 mod owner;
+mod partitions;
 mod surroundings;
 mod tombstone;
 

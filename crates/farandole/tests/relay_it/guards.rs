@@ -28,6 +28,7 @@ async fn more_partitions_than_at_first_are_refused() {
     for relay in [relay, world.relay(config).await] {
         let error = refusal(relay).await;
         assert!(matches!(&error, Error::PartitionCount { fixed: 3, broker: 5, topic: t } if *t == topic), "{error}");
+        assert!(error.to_string().contains("made again with 3, from a copy of its records"), "{error}");
     }
 }
 

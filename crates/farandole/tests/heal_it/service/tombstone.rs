@@ -28,7 +28,10 @@ async fn a_tombstone_in_our_name_is_passed_over_when_it_is_named() {
     assert!(said.contains("`till heal`"), "{said}");
     let at = format!("{own}/{}@{offset}", last.partition);
     let refused = farandole::engine::chain_of(&shop.heal(Mode::Execute).await.unwrap_err());
-    assert!(refused.contains("has no value") && refused.contains(&format!("`heal --pass-over {at}`")), "{refused}");
+    assert!(
+        refused.contains("has no value") && refused.contains(&format!("`till heal --pass-over {at} --execute`")),
+        "{refused}"
+    );
     let named = [at.parse().unwrap()].into();
     let done = service(shop.insurer.clone()).heal_passing(&shop.config, Mode::Execute, &named).await.unwrap();
     assert!(done.done && done.passed == [at], "{done}");
