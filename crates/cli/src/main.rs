@@ -243,5 +243,5 @@ fn tell(report: &Report) {
     for example in &report.examples {
         println!("  {example}");
     }
-    println!("{} violations", report.violations);
+    println!("{} violation{}", report.violations, if report.violations == 1 { "" } else { "s" });
 }

@@ -82,7 +82,9 @@ impl fmt::Display for Report {
         let violations = self.violations();
         violations.iter().try_for_each(|violation| writeln!(f, "  VIOLATED {violation}"))?;
         let what = if violations.is_empty() { String::new() } else { format!(": {}", violations.join("; ")) };
-        write!(f, "\n{} faults, {} violations{what}", self.rows.len(), violations.len())
+        let s = |n: usize| if n == 1 { "" } else { "s" };
+        let (faults, violated) = (self.rows.len(), violations.len());
+        write!(f, "\n{faults} fault{}, {violated} violation{}{what}", s(faults), s(violated))
     }
 }
 
@@ -105,24 +107,24 @@ mod tests {
 
     #[test]
     fn each_kind_of_violation_shows_in_the_last_line() {
-        assert_eq!(last_line(&report()), "1 faults, 0 violations");
+        assert_eq!(last_line(&report()), "1 fault, 0 violations");
         assert!(report().holds());
 
         let mut stuck = report();
         stuck.rows[0].recovery = None;
-        assert_eq!(last_line(&stuck), "1 faults, 1 violations: orders killed with -9: no recovery");
+        assert_eq!(last_line(&stuck), "1 fault, 1 violation: orders killed with -9: no recovery");
 
         let mut failed = report();
         failed.rows[0].trouble = Some("can't be ended: no".into());
-        assert_eq!(last_line(&failed), "1 faults, 1 violations: orders killed with -9: can't be ended: no");
+        assert_eq!(last_line(&failed), "1 fault, 1 violation: orders killed with -9: can't be ended: no");
 
         let mut died = report();
         died.trouble.push("orders ended by itself".into());
-        assert_eq!(last_line(&died), "1 faults, 1 violations: orders ended by itself");
+        assert_eq!(last_line(&died), "1 fault, 1 violation: orders ended by itself");
 
         let mut untrue = report();
         untrue.checks[0].that(false, || "it doesn't".into());
-        assert_eq!(last_line(&untrue), "1 faults, 1 violations: it holds (1 violated)");
+        assert_eq!(last_line(&untrue), "1 fault, 1 violation: it holds (1 violated)");
         assert!(!untrue.holds());
     }
 }

@@ -65,7 +65,7 @@ async fn a_whole_topic_and_a_broken_one() {
     let example = broken["examples"][0].as_str().unwrap();
     assert!(example.contains("/0@3: a gap: /farandole/chains 1:8 follows 1:7, but the one before it here is 1:5"), "{example}");
     let words = String::from_utf8(run(&["verify", &topic]).stdout).unwrap();
-    assert!(words.contains("1 violations") && words.contains("/farandole/chains"), "{words}");
+    assert!(words.contains("1 violation\n") && words.contains("/farandole/chains"), "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

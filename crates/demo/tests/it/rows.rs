@@ -1,4 +1,4 @@
-//! Ways in which such systems fail, shown on the whole shop. The letters are those of ARCHITECTURE.md's table.
+//! Ways in which such systems fail, shown on the whole shop. The letters are those of FAILURES.md's table.
 
 use std::time::{Duration, Instant};
 

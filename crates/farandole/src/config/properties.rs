@@ -47,3 +47,19 @@ pub(crate) fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
 pub(crate) fn broker_assigns(properties: &BTreeMap<String, String>) -> bool {
     properties.get("group.protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_the_client_is_refused() {
+        let set = |debug: &str| refused(&BTreeMap::from([("debug".to_owned(), debug.to_owned())]));
+        for hangs in ["topic", "all", "broker, topic", "cgrp,all"] {
+            assert!(set(hangs).len() == 1 && set(hangs)[0].contains("name other contexts"), "{hangs}");
+        }
+        for taken in ["broker,cgrp,fetch", "metadata", ""] {
+            assert_eq!(set(taken), [""; 0], "{taken}");
+        }
+    }
+}

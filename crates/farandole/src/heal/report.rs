@@ -62,7 +62,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (will, done) = if self.done { ("was", "done") } else { ("will be", "to do") };
+        let done = if self.done { "done" } else { "to do" };
         if self.is_whole() {
             return writeln!(f, "{}: database and topics agree; nothing to do", self.service);
         }
@@ -94,24 +94,24 @@ impl fmt::Display for Report {
         }
         writeln!(f, "{done}")?;
         if !self.passed.is_empty() {
-            writeln!(f, "  {} record(s) {will} passed over: nothing of them comes into the database", self.passed.len())?;
+            writeln!(f, "  passed over, nothing of it comes into the database: {} record(s)", self.passed.len())?;
         }
         let missing = |folded| self.partitions.iter().filter(|p| p.folded == folded).map(|p| p.missing).sum::<u64>();
-        writeln!(f, "  {} record(s) {will} folded into the rows, with their tasks and answers", missing(true))?;
+        writeln!(f, "  folded into the rows, with tasks and answers: {} record(s)", missing(true))?;
         if missing(false) > 0 {
-            writeln!(f, "  {} record(s) of other topics {will} left alone: they are no state", missing(false))?;
+            writeln!(f, "  left alone, being no state: {} record(s) of other topics", missing(false))?;
         }
-        writeln!(f, "  {} row(s) {will} appended again, to be published under the same ids", self.unpublished)?;
+        writeln!(f, "  appended again, to be published under the same ids: {} row(s)", self.unpublished)?;
         if let Some(effects) = self.effects {
-            writeln!(f, "  {effects} effect(s) may have been started since the backup, and are run again under their keys")?;
+            writeln!(f, "  run again under their keys, since they may have been started after the backup: {effects} effect(s)")?;
         }
-        writeln!(f, "  lineage {} {will} opened after {}", self.lineage.1, self.lineage.0)?;
+        writeln!(f, "  lineage {} opened after {}", self.lineage.1, self.lineage.0)?;
         for (partition, offset) in &self.positions {
-            writeln!(f, "  {partition} {will} heard again from offset {offset}")?;
+            writeln!(f, "  {partition} heard again from offset {offset}")?;
         }
         match self.applied {
-            Some(applied) => writeln!(f, "  {applied} input(s) behind that are applied already and will be passed over")?,
-            None => writeln!(f, "  inputs behind that are applied already will be passed over")?,
+            Some(applied) => writeln!(f, "  behind that, applied already and so passed over: {applied} input(s)")?,
+            None => writeln!(f, "  behind that, inputs that are applied already are passed over")?,
         }
         if self.lost > 0 {
             writeln!(f, "  consumers that had read what the topic lost will stop at a fork, since it gets new numbers")?;

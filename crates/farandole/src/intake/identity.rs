@@ -70,6 +70,13 @@ pub(super) fn another(topic: &str, partition: i32, next: i64, known: &str, found
 mod tests {
     use super::*;
 
+    /// What the kit turns on is what users may.
+    #[test]
+    fn what_is_turned_on_hangs_nothing() {
+        let properties = std::collections::BTreeMap::from([("debug".to_owned(), DEBUG.to_owned())]);
+        assert!(crate::config::properties::refused(&properties).is_empty());
+    }
+
     #[test]
     fn ids_are_read_from_the_clients_words() {
         let ids = Ids::default();

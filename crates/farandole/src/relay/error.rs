@@ -26,7 +26,7 @@ pub enum Error {
     /// A partition ends in a record that this database doesn't know as its last: the database is older than the topic (a
     /// restored backup), or the topic lost its end (a lossy fail-over).
     #[error(
-        "the last event of {service} in {topic}/{partition} is {found}, this database's last one there is {expected}: publishing \
+        "the last event of {service} in {topic}/{partition}: {found} in the topic, {expected} in this database, so publishing \
          would fork the log. Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it \
          would do: fold what the topic has more and open a new lineage"
     )]

@@ -55,7 +55,7 @@ impl Description {
                 .collect(),
             commands: std::any::type_name::<P::Command>(),
             effects: std::any::type_name::<P::Effect>(),
-            migrations: migrations.iter().map(|m| format!("{} {}", m.version, m.description)).collect(),
+            migrations: migrations.iter().map(|m| format!("{} ({})", m.version, m.description)).collect(),
         }
     }
 }

@@ -128,7 +128,7 @@ async fn one(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator, 
 }
 
 fn name(migration: &Migration) -> String {
-    format!("{} {}", migration.version, migration.description)
+    format!("{} ({})", migration.version, migration.description)
 }
 
 /// That each migration of `migrator` was applied, and is still the same. More than these may have been.

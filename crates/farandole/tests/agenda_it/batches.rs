@@ -327,7 +327,7 @@ async fn who_joins_a_queue_that_ends_is_first_in_it() {
     releases.await.unwrap();
 }
 
-/// F31: a release meets trouble of the system. Guard: that is no failure of the input: its reason and tries stay as they are, and it is
+/// O31: a release meets trouble of the system. Guard: that is no failure of the input: its reason and tries stay as they are, and it is
 /// tried again within seconds. Without, the database's words replace the reason, and each restart puts off what it met for longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn trouble_of_the_system_is_not_the_inputs() {

@@ -57,7 +57,7 @@ fn hear(engine: Arc<Engine<Chronicle>>, what: &str) -> (Arc<Notify>, Arc<Notify>
     (written, go_on, task)
 }
 
-/// F7: an input parks in a transaction that only locked its aggregate's row; another, for the same aggregate and from elsewhere, waited
+/// O7: an input parks in a transaction that only locked its aggregate's row; another, for the same aggregate and from elsewhere, waited
 /// for that row. It must find the first parked, and queue. Guard: the level named by `session::begin`. Without, under `repeatable read` it
 /// sees what is parked as of before its wait, and overtakes.
 #[tokio::test(flavor = "multi_thread")]

@@ -53,7 +53,7 @@ async fn gate() -> (Arc<Gate>, config::Registry) {
     (gate, config::Registry { url, user: Some("me".to_owned()), password: "s3cret".into(), ..config::Registry::default() })
 }
 
-/// F36: nobody may configure subjects or register, and the schema is there or not. Guard: it is looked for first.
+/// O36: nobody may configure subjects or register, and the schema is there or not. Guard: it is looked for first.
 #[tokio::test]
 async fn a_registry_that_only_answers_is_enough_where_the_schema_is() {
     let (place, (gate, registry)) = (Place::new().await, gate().await);
@@ -92,7 +92,7 @@ async fn subjects_of(place: &Place) -> Vec<String> {
     sqlx::query_scalar("select subject from farandole.subjects").fetch_all(&place.pool).await.unwrap()
 }
 
-/// F26: replicas that start at once, for the very first time. Guard: a conflict is looked at again. Without, in most tries one ends with
+/// O26: replicas that start at once, for the very first time. Guard: a conflict is looked at again. Without, in most tries one ends with
 /// "a rule named COMPATIBILITY already exists".
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_register_at_once() {
@@ -116,7 +116,7 @@ async fn replicas_register_at_once() {
     }
 }
 
-/// F21: the registry loses what it held. Guards: the start asks again, and so does what runs; without, nothing ever puts it back, and a
+/// O21: the registry loses what it held. Guards: the start asks again, and so does what runs; without, nothing ever puts it back, and a
 /// new service parks all of it.
 #[tokio::test]
 async fn a_registry_that_lost_its_contents_gets_them_back() {

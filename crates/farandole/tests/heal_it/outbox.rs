@@ -298,7 +298,7 @@ async fn append(tx: &mut farandole::Tx<'_>, topic: &str) -> Result<Uuid, farando
     farandole::outbox::append(tx, &event).await
 }
 
-/// F3 of the faults found from outside. A heal looked once whether somebody writes. Guard: the lock that deciding transactions share.
+/// O3. A heal looked once whether somebody writes. Guard: the lock that deciding transactions share.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heal_and_who_writes_wait_for_each_other() {
     let (world, topic) = world(1, 10).await;
@@ -324,7 +324,7 @@ async fn a_heal_and_who_writes_wait_for_each_other() {
     assert_eq!(whole(&world, &topic).await.len(), 16);
 }
 
-/// F3. A backup holds a lease of an hour: a relay on it looks for itself, and never stands by. Guard: the stand-by's comparison.
+/// O3. A backup holds a lease of an hour: a relay on it looks for itself, and never stands by. Guard: the stand-by's comparison.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_within_its_lease_is_refused_at_once() {
     let (world, topic) = world(2, 10).await;

@@ -72,7 +72,7 @@ async fn is_healthy(world: &World, topic: &str) {
     seen.unwrap();
 }
 
-/// F1, F2 of the faults found from outside. One record without headers at a partition's end ended every later start, and a marker
+/// O1, O2. One record without headers at a partition's end ended every later start, and a marker
 /// there made each wait for ever. Guard: `ends`, which looks for our own last record and asks where partitions end.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_a_partition_ends_in_the_relay_goes_on() {
@@ -110,7 +110,7 @@ async fn whatever_a_partition_ends_in_the_relay_goes_on() {
     assert_eq!(consume(&ours).len(), rows);
 }
 
-/// F1. A lost database beside a topic whose partitions end in strangers' records must not begin again at number 1.
+/// O1. A lost database beside a topic whose partitions end in strangers' records must not begin again at number 1.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_database_is_refused_behind_strangers() {
     let world = World::new().await;
@@ -186,7 +186,7 @@ async fn two_services_may_share_a_topic() {
     }
 }
 
-/// F2. Reading ends where a partition ends, whatever is there, and knows two ways of seeing.
+/// O2. Reading ends where a partition ends, whatever is there, and knows two ways of seeing.
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_ends_with_the_partition() {
     let world = World::new().await;

@@ -42,7 +42,7 @@ async fn set(world: &World, settings: &[(&str, &str, &str)]) {
     }
 }
 
-/// F7: a role whose every default is odd. Guard: `session::prepare`. Without, the relay can't write a step, nor keep a session.
+/// O7: a role whose every default is odd. Guard: `session::prepare`. Without, the relay can't write a step, nor keep a session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_may_say_what_it_likes() {
     let world = World::new().await;
@@ -119,7 +119,7 @@ async fn admin(world: &World) -> PgConnection {
     PgConnection::connect_with(&options.database(&database)).await.unwrap()
 }
 
-/// F12: rights on rows only, as the sentences say, and seq passes the end of the last partition that `migrate` made. Guards: the
+/// O12: rights on rows only, as the sentences say, and seq passes the end of the last partition that `migrate` made. Guards: the
 /// check at the start; functions that work as the tables' owner. Without, the relay says nothing, and every append fails from there on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_with_rights_on_rows_alone() {
@@ -207,7 +207,7 @@ async fn row_security_on_the_kits_tables_is_named() {
     assert!(error.contains("`alter table farandole.outbox disable row level security`"), "{error}");
 }
 
-/// F34. Guard: the check, which `migrate` makes first. Without, a record keyed `日本` stops its partition one day.
+/// O34. Guard: the check, which `migrate` makes first. Without, a record keyed `日本` stops its partition one day.
 #[tokio::test]
 async fn a_database_that_cant_store_every_text_is_refused() {
     let sandbox = Stage::shared().sandbox().await.unwrap();
@@ -275,7 +275,7 @@ impl Pooler {
     }
 }
 
-/// F35: a pooler that lends sessions out by transaction is found out and named, in whichever order its sessions come; one by session is
+/// O35: a pooler that lends sessions out by transaction is found out and named, in whichever order its sessions come; one by session is
 /// as good as the server. Guard: two sessions that tell each other apart. Without, everything is ready and every command fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_by_transaction_is_refused_and_one_by_session_isnt() {

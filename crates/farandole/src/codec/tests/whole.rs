@@ -1,4 +1,4 @@
-//! F33: what encoding accepts, decoding gives back: over what Avro and serde offer, both ways of decoding.
+//! O33: what encoding accepts, decoding gives back: over what Avro and serde offer, both ways of decoding.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -16,7 +16,7 @@ async fn answered(shop: &mut Shop, till: &Running, name: &str, key: &str, status
     shop.counts(key, "tea", 5);
 }
 
-/// F3 of the faults found from outside. A backup holds a lease that has time left: the service that starts on it said that it was
+/// O3. A backup holds a lease that has time left: the service that starts on it said that it was
 /// ready as a stand-by, decided what it heard again, and made each effect again, until the lease was over. Guard: a stand-by compares
 /// the database with the topics by itself.
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +55,7 @@ async fn a_backup_within_its_lease_decides_nothing() {
     assert_eq!((rows(&shop).await, shop.insurer.keys()), (before, keys), "nothing is decided again, and no effect made");
 }
 
-/// F3. The database is set back under a running service, by a copy put in its place or by rows put back in place: its sessions go
+/// O3. The database is set back under a running service, by a copy put in its place or by rows put back in place: its sessions go
 /// on, or come again at once. Guard: each deciding transaction looks whether the database is the one that was compared.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_set_back_under_a_service_decides_nothing() {

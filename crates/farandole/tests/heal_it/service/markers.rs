@@ -35,7 +35,7 @@ async fn is_at_the_end(shop: &Shop, till: &Running, what: &str) {
     eventually(what, PATIENCE, at_end).await;
 }
 
-/// F2 of the faults found from outside. The last offset of a heard topic is a transaction's marker, or a repetition that is dropped:
+/// O2. The last offset of a heard topic is a transaction's marker, or a repetition that is dropped:
 /// the lag stayed at 1, its seconds grew, and the watchdog made a new client each minute. Guard: `lag::end`, and repetitions move the
 /// position.
 #[tokio::test(flavor = "multi_thread")]

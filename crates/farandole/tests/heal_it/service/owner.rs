@@ -59,7 +59,7 @@ async fn a_second_service_is_told_whose_the_database_is() {
     service(shop.insurer.clone()).migrate(config).await.unwrap();
     let changed = said(booth().migrate(config).await.unwrap_err());
     assert!(
-        changed.contains("1 booths of the service's tables was changed") && changed.contains("another service's"),
+        changed.contains("1 (booths) of the service's tables was changed") && changed.contains("another service's"),
         "{changed}"
     );
 

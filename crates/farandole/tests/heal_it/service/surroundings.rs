@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// F12: who migrates owns the tables, who serves has rights on rows. `/readyz` names each right that is missing with the words that give it;
+/// O12: who migrates owns the tables, who serves has rights on rows. `/readyz` names each right that is missing with the words that give it;
 /// after that commands pass, also where the outbox's partitions made by `migrate` end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_with_rights_on_rows_alone() {
@@ -53,7 +53,7 @@ async fn a_service_with_rights_on_rows_alone() {
     till.stop().await;
 }
 
-/// F26: two replicas at their very first start, on a database, topics and subjects that nobody has made yet.
+/// O26: two replicas at their very first start, on a database, topics and subjects that nobody has made yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_start_at_once_for_the_first_time() {
     for _ in 0..3 {
