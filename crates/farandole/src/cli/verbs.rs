@@ -47,7 +47,8 @@ pub enum Positions {
     /// List where each partition is read next. What is told when nothing else is.
     List,
     /// Set where a partition is read next. The reader may run: it goes on from there within seconds. Records in between are read
-    /// again, or never; of each source the next record is taken for the first of its chain.
+    /// again, or never. An offset where it stands, or not far ahead, leaves the chains as they are, but for that of the record there if
+    /// it doesn't fit; anywhere else, of each source the next record is taken for the first of its chain.
     Set {
         /// The topic.
         #[arg(long)]

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 
 use super::begin;
 use super::identity::{self, Ids};
-use super::position::{Position, scope};
+use super::position::{Position, positions, scope};
 use super::resume::Stretch;
 use crate::config::{Kafka, Start};
 use crate::engine::session;
@@ -154,11 +154,15 @@ pub async fn set(
     partition: Option<i32>,
     to: To,
 ) -> Result<Vec<Moved>, Error> {
-    let mut from = BTreeMap::new();
-    if let (To::Offset(_), Some(partition)) = (to, partition) {
-        let latest = step::latest::<Position>(&mut *conn, &scope(reader, topic, partition)).await.map_err(Error::Position)?;
-        from.extend(latest.map(|(_, position)| (partition, position.next_offset)));
-    }
+    let from: BTreeMap<i32, i64> = match to {
+        To::Start(_) => BTreeMap::new(),
+        To::Offset(_) => {
+            let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
+            let partition = |at: &str| at.rsplit_once('/').filter(|(of, _)| *of == topic)?.1.parse().ok();
+            let stored = positions(&mut *conn, reader).await.map_err(failed)?;
+            stored.iter().filter_map(|(at, position)| Some((partition(at)?, position.next_offset))).collect()
+        }
+    };
     let (kafka, asked) = (kafka.clone(), topic.to_owned());
     let goals =
         tokio::task::spawn_blocking(move || goals(&kafka, &asked, partition, to, &from)).await.map_err(Error::Broken)??;
