@@ -34,7 +34,7 @@ use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
 
 pub use describe::Description;
-pub use error::Error;
+pub use error::{Elsewhere, Error};
 pub use migrate::migrate;
 pub use run::Bound;
 

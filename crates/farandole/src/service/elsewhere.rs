@@ -10,7 +10,7 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::Error;
+use super::error::{Elsewhere, Error};
 
 /// Tables that are named as the one of the service's migrations: schema, table, whether new ones would go there, whether it may be read.
 const TABLES: &str = "
@@ -49,7 +49,8 @@ pub(super) async fn refuse(conn: &mut PgConnection, name: &str, service: &Migrat
                 .fetch_one(&mut *conn)
                 .await
                 .map_err(failed)?;
-                return Err(Error::Elsewhere { service: name.to_owned(), there, seen: readable, here, path, role, database });
+                let found = Elsewhere { service: name.to_owned(), there, seen: readable, here, path, role, database };
+                return Err(Error::Elsewhere(Box::new(found)));
             }
             (false, _) => {}
         }

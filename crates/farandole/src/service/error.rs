@@ -72,29 +72,8 @@ pub enum Error {
         first: String,
     },
     /// The service's tables are in another schema than the one that its migrations would be applied in.
-    #[error(
-        "the tables of {service} are in schema {there}{}, and its migrations would go to {}, where they would make a second, empty set: \
-         the search path of {role} is {path}. Let {there} come first in it, and run the same again: \
-         `alter role {role} in database {database} set search_path = {there}`",
-        if *seen { "" } else { " (it looks so: this role may not read what was applied there)" },
-        here.as_ref().map_or_else(|| "no schema".to_owned(), |here| format!("schema {here}"))
-    )]
-    Elsewhere {
-        /// Which service.
-        service: String,
-        /// Where they are.
-        there: String,
-        /// Whether the record of its migrations was read there.
-        seen: bool,
-        /// The first schema of the search path that is there.
-        here: Option<String>,
-        /// The search path.
-        path: String,
-        /// Whose it is.
-        role: String,
-        /// Which database.
-        database: String,
-    },
+    #[error(transparent)]
+    Elsewhere(Box<Elsewhere>),
     /// A migration that was applied is another one now.
     #[error(
         "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
@@ -167,6 +146,32 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+}
+
+/// Where a service's tables are, and where its migrations would go instead.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tables of {service} are in schema {there}{}, and its migrations would go to {}, where they would make a second, empty set: \
+     the search path of {role} is {path}. Let {there} come first in it, and run the same again: \
+     `alter role {role} in database {database} set search_path = {there}`",
+    if *seen { "" } else { " (it looks so: this role may not read what was applied there)" },
+    here.as_ref().map_or_else(|| "no schema".to_owned(), |here| format!("schema {here}"))
+)]
+pub struct Elsewhere {
+    /// Which service.
+    pub service: String,
+    /// Where they are.
+    pub there: String,
+    /// Whether the record of its migrations was read there.
+    pub seen: bool,
+    /// The first schema of the search path that is there.
+    pub here: Option<String>,
+    /// The search path.
+    pub path: String,
+    /// Whose it is.
+    pub role: String,
+    /// Which database.
+    pub database: String,
 }
 
 impl Error {
