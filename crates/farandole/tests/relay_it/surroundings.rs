@@ -178,7 +178,7 @@ async fn a_role_with_rights_on_rows_alone() {
     };
     let ahead = async || there("farandole.outbox_5000001").await;
     eventually("two more than the one that is being filled", Duration::from_secs(20), ahead).await;
-    eventually("what is out to be dropped", Duration::from_secs(60), async || {
+    eventually("what is out to be dropped", Duration::from_secs(180), async || {
         !there("farandole.outbox_1").await && !there("farandole.outbox_2000001").await
     })
     .await;
