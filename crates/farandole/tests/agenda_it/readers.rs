@@ -198,6 +198,12 @@ async fn a_topic_made_anew_is_noticed() {
         let start = || Reading::start(&world.pool, Scribe { name, refuses: b"" }, topic.config(50));
         let mut reading = Some(start());
         until("what it holds to be read", async || got(&world.pool, name).await.len() == 9).await;
+        // The client tells it when it gets to it.
+        until("the topic's id to be in the position", async || {
+            let all = intake::positions(&mut world.pool.acquire().await.unwrap(), name).await.unwrap();
+            all.iter().any(|(at, position)| at.starts_with(topic.name()) && position.topic_id.is_some())
+        })
+        .await;
         if !runs {
             reading.take().unwrap().stop().await;
         }
