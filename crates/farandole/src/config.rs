@@ -11,6 +11,7 @@ pub(crate) mod check;
 mod error;
 mod fields;
 mod layers;
+mod mask;
 mod per_topic;
 mod print;
 pub(crate) mod properties;

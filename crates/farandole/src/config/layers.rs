@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::check::{self, Fault, Says};
 use super::error::suggest;
 use super::fields::fields_of;
-use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics, print};
+use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics, mask};
 
 /// In front of every variable of ours.
 pub(super) const PREFIX: &str = "FARANDOLE_";
@@ -200,7 +200,7 @@ impl Layers {
         let source = self.source(section, field);
         self.problems.push(match says {
             Says::Want(want) => {
-                let value = self.value(section, field).map(|value| print::masked(field, value).to_string());
+                let value = self.value(section, field).map(|value| mask::masked(field, value).to_string());
                 format!("`{section}.{field}` from {source} is {}; it has to be {want}", value.unwrap_or_default())
             }
             Says::WantSecretly(want) => format!("`{section}.{field}` from {source} has to be {want}"),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-use super::print;
+use super::mask;
 
 /// A property, the one value that changes nothing if there is one, and why no other is taken.
 type Fixed = (&'static str, Option<&'static str>, &'static str);
@@ -53,7 +53,7 @@ fn unfit(name: &str, value: &str) -> Option<String> {
     config.set(name, value);
     let why = match config.create_native_config().err()? {
         // Its words repeat the value.
-        KafkaError::ClientConfig(_, why, _, _) if !print::is_secret(name) => why,
+        KafkaError::ClientConfig(_, why, _, _) if !mask::is_secret(name) => why,
         _ => "librdkafka doesn't take its value".to_owned(),
     };
     Some(format!("Kafka property `{name}` can't be set: {why}"))

@@ -145,7 +145,7 @@ fn split(text: &str) -> (&str, &str) {
 /// # Errors
 /// The serializer's.
 pub fn masked<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { super::print::MASK })
+    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { super::mask::MASK })
 }
 
 #[cfg(test)]
