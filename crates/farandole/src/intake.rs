@@ -36,7 +36,6 @@ mod queue;
 mod readers;
 mod resume;
 mod strangers;
-mod told;
 mod troubles;
 mod watch;
 mod worker;
@@ -52,7 +51,7 @@ use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::mapping::Mapping;
 use crate::parking::Limits;
-use told::Told;
+use crate::told::Told;
 use troubles::Of;
 
 pub(crate) use position::all_of;
@@ -202,22 +201,20 @@ impl<P: Processor> Intake<P> {
         let runtime = tokio::runtime::Handle::current();
         let stop = shutdown.clone();
         let pulse = Arc::new(pulse::Pulse::default());
+        let beats = Arc::clone(&pulse);
         let (done, ended) = tokio::sync::oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("intake".to_owned())
-            .spawn({
-                let pulse = Arc::clone(&pulse);
-                move || {
-                    let config = Arc::new(self.config);
-                    let result = loop {
-                        match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop, &pulse) {
-                            Ok(consumer::Ended::Quiet) => {}
-                            Ok(consumer::Ended::Stopped) => break Ok(()),
-                            Err(error) => break Err(error),
-                        }
-                    };
-                    let _ = done.send(result);
-                }
+            .spawn(move || {
+                let config = Arc::new(self.config);
+                let result = loop {
+                    match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop, &beats) {
+                        Ok(consumer::Ended::Quiet) => {}
+                        Ok(consumer::Ended::Stopped) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+                let _ = done.send(result);
             })
             .map_err(|e| Error::Thread(e.to_string()))?;
         let result = tokio::select! {

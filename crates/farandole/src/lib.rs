@@ -37,6 +37,7 @@ pub mod telemetry;
 pub mod testing;
 mod tidy;
 pub mod time;
+mod told;
 pub mod topics;
 mod trace;
 pub mod trouble;

@@ -23,7 +23,6 @@ use super::lane::Lane;
 use super::position::{Position, scope};
 use super::pulse::Pulse;
 use super::queue::{Queue, queue};
-use super::told::Told;
 use super::troubles::Of;
 use super::watch::{Seen, Watch};
 use super::worker::{End, Worker};
@@ -33,6 +32,7 @@ use crate::engine::sessions::asked;
 use crate::engine::{Processor, chain_of};
 use crate::record::Record;
 use crate::step;
+use crate::told::Told;
 
 /// How long a broker may take to say what a topic is; it is asked at an assignment, which has the session's time.
 const METADATA: Duration = Duration::from_secs(3);

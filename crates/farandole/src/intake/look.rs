@@ -14,9 +14,9 @@ use rdkafka::error::KafkaResult;
 use rdkafka::statistics::ConsumerGroup;
 
 use super::assigned::Context;
-use super::told::Told;
 use super::troubles::Of;
 use crate::engine::Processor;
+use crate::told::Told;
 
 /// Between two looks while something is missing. A look at all topics also has the client join again for one that has come.
 const SOON: Duration = Duration::from_secs(3);

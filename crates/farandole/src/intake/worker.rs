@@ -13,13 +13,13 @@ use super::lag::Applied;
 use super::lane::{Batch, Lane};
 use super::position::Position;
 use super::queue::Waiting;
-use super::told::Told;
 use super::{Config, Troubles, broken, ignored};
 use crate::chain::{Head, Verdict};
 use crate::engine::sessions::asked;
 use crate::engine::{self, Fault, Processor, chain_of};
 use crate::record::{Record, Said, brief};
 use crate::step;
+use crate::told::Told;
 use crate::trouble::{Trouble, Troubled as _};
 
 /// Pauses between tries while the system is in trouble: short at first, so that a restart costs little; bounded, so that its

@@ -13,6 +13,7 @@ use super::partitions;
 use super::state::{SCOPE, State};
 use super::status::{Role, Status};
 use crate::step;
+use crate::told::Told;
 
 /// Writers fill a partition in ten seconds at the very best, and two more stand ready.
 const EVERY: Duration = Duration::from_secs(2);
@@ -20,8 +21,6 @@ const EVERY: Duration = Duration::from_secs(2);
 const KEEP: u32 = 100;
 /// Figures, and a look for partitions to drop.
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
-/// The same trouble is told again after so long.
-const REMIND: Duration = Duration::from_secs(60);
 /// More than this isn't counted: the answer is "many", and counting takes some 20 ms.
 pub const COUNT_TO: i64 = 100_000;
 
@@ -46,7 +45,7 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
     let mut sampled: Option<Instant> = None;
     let mut seen = BTreeMap::new();
     let mut first_step = 0;
-    let mut told: Option<(String, Instant)> = None;
+    let mut told = Told::default();
     loop {
         let due = sampled.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
         let done = async {
@@ -70,15 +69,14 @@ pub(crate) async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infa
         };
         match done.await {
             Ok(()) => {
-                told = None;
+                told.over();
                 status.upkeep_is(None);
             }
             Err(e) => {
                 kept = None;
                 let reason = e.chain();
-                if told.as_ref().is_none_or(|(last, at)| *last != reason || at.elapsed() >= REMIND) {
+                if told.is_due(&reason) {
                     tracing::warn!(reason, room = status.room(), "outbox upkeep failed; trying again");
-                    told = Some((reason.clone(), Instant::now()));
                 }
                 status.upkeep_is(Some(reason));
             }

@@ -7,11 +7,11 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// What was said last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Told(Option<(String, Instant)>);
+pub(crate) struct Told(Option<(String, Instant)>);
 
 impl Told {
     /// Whether `why` is to be said: it is new, or hasn't been for a while.
-    pub(super) fn is_due(&mut self, why: &str) -> bool {
+    pub(crate) fn is_due(&mut self, why: &str) -> bool {
         self.is_due_at(why, Instant::now())
     }
 
@@ -24,7 +24,7 @@ impl Told {
     }
 
     /// It is over: the next is new, whatever it says.
-    pub(super) fn over(&mut self) {
+    pub(crate) fn over(&mut self) {
         self.0 = None;
     }
 }
