@@ -1,9 +1,9 @@
 //! The registry, with something before it that understands HTTP: it can refuse one schema and let all others through. And its loss of
 //! everything that it held.
 //!
-//! **Assumption:** a registry that comes back empty gives no id away a second time. One that does gives readers the wrong schema for
-//! what was written before, and nothing behind it could notice; so after a loss the ids that were in use are used up first, and
-//! until then nobody is let through.
+//! **Assumption:** a registry that comes back empty gives no id away a second time. One that does makes a second schema of what an
+//! old id means, and what is written under it meanwhile parks until somebody says which; so after a loss the ids that were in use
+//! are used up first, by schemas that are deleted again, and until then nobody is let through.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -192,13 +192,17 @@ impl Subject for Server {
 }
 
 impl Server {
-    /// Registers so many schemas that nobody uses.
+    /// Registers so many schemas that nobody uses, and deletes them: their ids mean nothing, and are given to nobody again.
     async fn use_up(&self, ids: u32) -> anyhow::Result<()> {
         for n in 0..ids {
+            let subject = format!("{}/subjects/filler-{n}", self.url);
             let schema = json!({ "type": "record", "name": format!("filler.F{n}"), "fields": [] }).to_string();
-            let request = self.client.post(format!("{}/subjects/filler-{n}/versions", self.url)).timeout(ANSWER);
-            let answer = request.json(&json!({ "schema": schema })).send().await.context("using up the registry's ids")?;
-            ensure!(answer.status().is_success(), "using up the registry's ids: {}", answer.status());
+            let register = self.client.post(format!("{subject}/versions")).json(&json!({ "schema": schema }));
+            let delete = [subject.clone(), format!("{subject}?permanent=true")].map(|url| self.client.delete(url));
+            for request in std::iter::once(register).chain(delete) {
+                let answer = request.timeout(ANSWER).send().await.context("using up the registry's ids")?;
+                ensure!(answer.status().is_success(), "using up the registry's ids: {} of {}", answer.status(), answer.url());
+            }
         }
         Ok(())
     }
