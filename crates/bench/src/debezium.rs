@@ -13,13 +13,12 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use stage::process::{Child, Command};
-use stage::{Options, Sandbox, Stage};
+use stage::{Options, Sandbox, Stage, tail};
 use tempfile::TempDir;
 use tokio::task::{block_in_place, spawn_blocking};
 
 use crate::check::Shape;
 use crate::machine::between;
-use crate::publisher::tail;
 use crate::rows::{ROUTER_TABLE, Rows, Table};
 use crate::topics::{self, Ends};
 

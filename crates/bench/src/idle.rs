@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use stage::Stage;
 use stage::process::Command;
+use stage::{Stage, tail};
 use tokio::task::block_in_place;
 
 use crate::machine::usage_of;
-use crate::publisher::tail;
 use crate::report::{Figure, Side};
 
 /// How long it may take to be ready: its first start makes tables, topics and schemas.

@@ -10,6 +10,7 @@ mod intake;
 mod latency;
 mod load;
 mod machine;
+mod place;
 mod plain;
 mod publisher;
 mod relay;

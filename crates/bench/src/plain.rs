@@ -12,8 +12,8 @@ use sqlx::{Connection as _, PgPool};
 use uuid::Uuid;
 
 use crate::events::{Event, PARTITIONS, POINTS};
-use crate::intake::Place;
 use crate::machine::{forget_peak, own_usage};
+use crate::place::Place;
 use crate::report::Side;
 
 const TABLES: &str = "

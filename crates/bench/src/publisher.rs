@@ -1,12 +1,11 @@
 //! The two sides of the relay's measurements: an outbox, and the process that publishes it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use stage::process::{Child, Command};
-use stage::{Sandbox, Stage};
+use stage::{Sandbox, Stage, tail};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -163,11 +162,4 @@ impl Relay {
         self.process = Some(command.spawn()?);
         Ok(())
     }
-}
-
-/// The last lines of a log.
-pub fn tail(log: &Path) -> String {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
 }

@@ -49,168 +49,29 @@ mod commit;
 mod config;
 mod deadlines;
 mod effects;
-mod ops;
 mod outcomes;
+mod outside;
 pub(crate) mod sample;
 pub(crate) mod scan;
 mod source;
 mod target;
 
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use config::Config;
-pub use ops::apply;
-
-use crate::engine::{Engine, Fault, Origin, Sessions, Work};
-use crate::parking::{self, input::Answered};
-use crate::participant::{Body, NoEffect, Participant};
-use crate::record::Said;
-use crate::time::Timestamp;
-use claims::Id;
+use crate::database::sessions::Sessions;
+use crate::engine::Engine;
+use crate::participant::Participant;
 use commit::Committer;
 
-/// The two kinds of task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Come back at a time.
-    Deadline,
-    /// Ask the outside world.
-    Effect,
-}
+pub use config::Config;
+pub use outside::{Call, EffectError, Effects, NoEffects};
 
-impl Kind {
-    /// As the table has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadline => "deadline",
-            Self::Effect => "effect",
-        }
-    }
-}
-
-/// One change of the agenda.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Op {
-    /// A task opens, beside what is open under the same name and key.
-    Open {
-        /// What it is.
-        kind: Kind,
-        /// Kind of deadline or effect.
-        name: String,
-        /// The aggregate.
-        key: String,
-        /// Id of the event that opened it.
-        cause: Uuid,
-        /// Of an effect.
-        idempotency_key: Option<Uuid>,
-        /// When, by the database's clock.
-        due: Timestamp,
-        /// For the operator; [`Effects::target`] decides.
-        target: Option<String>,
-        /// What is asked.
-        effect: Option<serde_json::Value>,
-        /// Of the event.
-        correlation: Uuid,
-        /// Of the event.
-        traceparent: Option<String>,
-    },
-    /// Tasks are no longer wanted; see the module's fourth guarantee. All that is open of the name and key.
-    Close {
-        /// Kind of deadline or effect.
-        name: String,
-        /// The aggregate.
-        key: String,
-    },
-}
-
-/// Calls to the outside world, by user code.
-pub trait Effects<P: Participant>: Send + Sync + 'static {
-    /// Names whom `effect` calls. Bulkhead, breaker and retry budget are one a target.
-    fn target(&self, effect: &P::Effect) -> &'static str;
-    /// Makes one attempt. It is dropped at the timeout ([`Config::timeout`]), and then counts as unknown.
-    fn run(&self, call: &Call, effect: &P::Effect) -> impl Future<Output = Result<P::Outcome, EffectError>> + Send;
-}
-
-/// One attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    /// The same for all attempts, and no other effect's.
-    pub idempotency_key: Uuid,
-    /// 1 is the first.
-    pub attempt: u32,
-    /// When the first attempt was claimed, by the database's clock. Once the key is older than the other side keeps it, look up
-    /// what became of it.
-    pub first_attempt_at: Timestamp,
-    /// The aggregate's id.
-    pub aggregate: String,
-    /// W3C trace context to pass on.
-    pub traceparent: Option<String>,
-}
-
-/// Why an attempt has no outcome. Both are tried again, for ever; "no" is an outcome.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EffectError {
-    /// It didn't happen.
-    #[error("not done: {reason}")]
-    Retry {
-        /// In words.
-        reason: String,
-        /// Not before, if the other side said so.
-        after: Option<Duration>,
-    },
-    /// It may have happened: it will be asked again under the same key.
-    #[error("outcome unknown: {reason}")]
-    Unknown {
-        /// In words.
-        reason: String,
-    },
-}
-
-/// For participants that ask nothing of the outside world.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoEffects;
-
-impl<P: Participant<Effect = NoEffect>> Effects<P> for NoEffects {
-    fn target(&self, effect: &NoEffect) -> &'static str {
-        match *effect {}
-    }
-    async fn run(&self, _call: &Call, effect: &NoEffect) -> Result<P::Outcome, EffectError> {
-        match *effect {}
-    }
-}
-
-/// What a task brought, as the engine takes it.
-fn input<P: Participant>(id: &Id, correlation: Uuid, traceparent: Option<String>, body: Body<P>) -> Work<P> {
-    let kind = if matches!(body, Body::Deadline { .. }) { parking::input::Kind::Deadline } else { parking::input::Kind::Outcome };
-    let (cause, key) = (id.cause_of(kind.as_str()), Some(parking::name(id.key.as_bytes()).into_owned()));
-    Work::new(body, Origin { cause, correlation: Some(correlation), traceparent, idempotency: None, key })
-}
-
-/// What a parked task brought, as this build reads it.
-pub(crate) fn read<P: Participant>(task: &parking::input::Task) -> Said<Work<P>> {
-    let (name, key) = (task.name.clone(), task.key.clone());
-    let body = match task.answered.clone() {
-        None => Ok(Body::Deadline { name, key }),
-        Some(Answered { effect, outcome }) => serde_json::from_value(effect)
-            .and_then(|effect| Ok((effect, serde_json::from_value(outcome)?)))
-            .map(|(effect, outcome)| Body::Outcome { name, key, effect, outcome }),
-    };
-    match body {
-        Ok(body) => {
-            let id = Id { name: task.name.clone(), key: task.key.clone(), cause: task.cause };
-            Said::Input(Box::new(input(&id, task.correlation, task.traceparent.clone(), body)))
-        }
-        Err(error) => {
-            Said::Fault(Fault { reason: format!("an effect or outcome that this build can't read: {error}"), passing: false })
-        }
-    }
-}
+pub use crate::engine::ops::apply;
+pub use crate::engine::tasks::{Kind, Op};
 
 /// Wakes the agenda of this process when a commit opened tasks. Without it they are found by polling.
 #[derive(Debug, Clone, Default)]

@@ -10,18 +10,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::agenda::Effects;
 use crate::config::Config;
-use crate::engine::chain_of;
+use crate::ground::error::chain_of;
+use crate::ground::running::Signals;
 use crate::heal::{self, At};
 use crate::parking::operate::Which;
 use crate::participant::Participant;
-use crate::running::Signals;
-use crate::service::{self, Bound, Error, Missing, Service};
-use crate::telemetry;
+use crate::service::{self, Bound, Error, Missing, Service, telemetry};
+
 pub use verbs::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
 
 const FAILED: u8 = 1;

@@ -34,6 +34,7 @@
 //! **Assumption:** a topic's records have expired nowhere but at its beginning.
 
 mod act;
+mod error;
 mod fold;
 mod open;
 mod pass;
@@ -43,21 +44,18 @@ mod rows;
 mod survey;
 mod tasks;
 
-pub use fold::{Fold, Folding, NoFold, Skip};
-pub use pass::At;
-pub use report::{Partition, Report};
-
 use std::collections::BTreeSet;
 
 use sqlx::PgPool;
-use uuid::Uuid;
 
-use crate::chain::{Link, Place};
-use crate::record::Record;
-use crate::relay::log;
-use crate::relay::own::Own;
-use crate::relay::produce::client_config;
-use crate::{codec, extent, relay, step};
+use crate::publish::relay::own::Own;
+use crate::publish::relay::produce::client_config;
+use crate::publish::relay::{self, log};
+
+pub use error::{Error, Missing};
+pub use fold::{Fold, Folding, NoFold, Skip};
+pub use pass::At;
+pub use report::{Partition, Report};
 
 /// Whether anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,225 +64,6 @@ pub enum Mode {
     DryRun,
     /// Does it.
     Execute,
-}
-
-/// A record that the database lacks.
-#[derive(Debug, Clone)]
-pub struct Missing {
-    /// As it was read.
-    pub record: Record,
-    /// Its id.
-    pub id: Uuid,
-    /// Its `farandole` header.
-    pub link: Link,
-}
-
-/// Why it doesn't go on. Nothing is lost: what was done is whole, and it may be run again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Brokers, database or lease.
-    #[error(transparent)]
-    Relay(#[from] relay::Error),
-    /// The database was in the way.
-    #[error("{doing}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// What it said.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// It is a service's database, and what is asked for would leave its tables out.
-    #[error(
-        "this database is that of service `{service}`, and its tables are the fold of its topic {topic}, which its own program alone can \
-         bring together with it: run `{service} heal`"
-    )]
-    Service {
-        /// Whose.
-        service: String,
-        /// The log of its state.
-        topic: String,
-    },
-    /// Schemas can't be had.
-    #[error("reading schemas")]
-    Schemas(#[source] codec::Error),
-    /// A relay publishes.
-    #[error("a relay of {service} is alive: stop the service, then try again")]
-    Alive {
-        /// Whose.
-        service: String,
-    },
-    /// The service decides.
-    #[error(
-        "{service} runs, or a replica of it: {sessions} session(s) of its agenda or commands are open. Stop it, then try again"
-    )]
-    Running {
-        /// Which.
-        service: String,
-        /// How many.
-        sessions: i64,
-    },
-    /// Somebody is in the middle of writing.
-    #[error(
-        "a transaction that writes is open in the database of {service}: {holders}. Let it end, or stop who holds it, then try again"
-    )]
-    Writing {
-        /// Whose database.
-        service: String,
-        /// The sessions, by name and pid.
-        holders: String,
-    },
-    /// Somebody published, or healed, between the look and the lease.
-    #[error("the relay's state has changed since it was looked at: try again")]
-    Changed,
-    /// The own topic holds a type that this build doesn't know.
-    #[error("{place} is a {kind}, which this build of {service} doesn't know: use the build that wrote it, or a newer one")]
-    UnknownType {
-        /// topic/partition@offset.
-        place: String,
-        /// Its `ce_type`.
-        kind: String,
-        /// Which service.
-        service: &'static str,
-    },
-    /// A record of the own topic can't be read.
-    #[error(
-        "{place} can't be read: {reason}. If nothing is to come of it, since the service never wrote it so, {} goes on without it",
-        passing(service, place)
-    )]
-    Unreadable {
-        /// Which service.
-        service: String,
-        /// topic/partition@offset.
-        place: String,
-        /// Why.
-        reason: String,
-    },
-    /// The chain is broken beyond the head.
-    #[error(
-        "{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains; if a record there is \
-         none of the service's, {} goes on without it",
-        passing(service, place)
-    )]
-    Broken {
-        /// Which service.
-        service: String,
-        /// Which topic.
-        topic: String,
-        /// topic/partition@offset.
-        place: String,
-        /// Why.
-        reason: String,
-    },
-    /// The next record has a number that none can follow.
-    #[error(
-        "{place} has number {at} in the name of this service, and behind that there is no room for numbers: no relay wrote it. See who \
-         may write to the topic; {} goes on without it, and consumers that took it stop at the next record until their position is set",
-        passing(service, place)
-    )]
-    NoRoom {
-        /// Which service.
-        service: String,
-        /// topic/partition@offset.
-        place: String,
-        /// Its lineage and number.
-        at: Place,
-    },
-    /// What was to be passed over isn't there.
-    #[error(
-        "at {place} there is nothing to pass over: no record in the name of this service is there, or the database has it. A place is \
-         topic/partition@offset, the topic with its prefix"
-    )]
-    NothingToPass {
-        /// topic/partition@offset.
-        place: String,
-    },
-    /// Too many records in the service's name that aren't its.
-    #[error("{strays} records in the name of this service aren't its, and {most} is the limit: see who may write to its topics")]
-    Strays {
-        /// How many.
-        strays: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// Beside the outbox alone there is nothing to fold with.
-    #[error(
-        "the topics hold {missing} record(s) that this database lacks: transactions after the backup published them, and only the program \
-         whose tables they changed can bring them back there. {} shows a topic's chains; once that is done, or isn't wanted, \
-         `farandole heal --service {service}{} --skip-missing --execute` goes on behind them",
-        topics.iter().map(|topic| format!("`farandole verify {topic}`")).collect::<Vec<_>>().join(", "),
-        told.iter().map(|topic| format!(" --topic {topic}")).collect::<String>()
-    )]
-    NothingFolds {
-        /// How many.
-        missing: u64,
-        /// Whose relay published them.
-        service: String,
-        /// The topics that hold them.
-        topics: Vec<String>,
-        /// The topics that the heal was told of.
-        told: Vec<String>,
-    },
-    /// A participant failed at an event that it had made itself.
-    #[error("folding: {0}")]
-    Evolve(String),
-    /// Topics lost records, and so did the outbox.
-    #[error(
-        "the topics lack {expected} record(s) that were published, and the outbox holds {there} of them: the others can't be \
-         published again. Restore the topics, or a database that is older than what they lost"
-    )]
-    Trimmed {
-        /// Lost by the topics.
-        expected: i64,
-        /// Still in the outbox.
-        there: i64,
-    },
-    /// Both sides were set back.
-    #[error(
-        "{topic}/{partition} lacks this database's last record there, and what it has instead can't be told apart from what this \
-         database published: both were set back. Restore one of the two"
-    )]
-    BothLost {
-        /// Which topic.
-        topic: String,
-        /// Which partition.
-        partition: i32,
-    },
-    /// Whether old rows were published can't be seen any more.
-    #[error("the beginning of {topic}/{partition} has expired: whether rows of the outbox were in it can't be told")]
-    Expired {
-        /// Which topic.
-        topic: String,
-        /// Which partition.
-        partition: i32,
-    },
-}
-
-/// What goes on without the record at `place`.
-fn passing(service: &str, place: &str) -> String {
-    format!(
-        "`{service} heal --pass-over {place} --execute`, or beside code of your own \
-         `farandole heal --service {service} --pass-over {place} --execute`,"
-    )
-}
-
-impl Error {
-    fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
-    }
-}
-
-impl From<extent::Error> for Error {
-    fn from(source: extent::Error) -> Self {
-        Self::Relay(source.into())
-    }
-}
-
-impl From<step::Error> for Error {
-    fn from(source: step::Error) -> Self {
-        Self::Relay(source.into())
-    }
 }
 
 /// Compares the database behind `pool` with the topics that `config` and its state name, and brings them together again if

@@ -1,53 +1,42 @@
 //! Event choreography on Kafka and PostgreSQL.
 //!
 //! See `ARCHITECTURE.md` for the whole, and [`participant`] for where to start.
+//!
+//! The folders of this crate are its floors; `ARCHITECTURE.md` draws them, and a test sees to it that a floor uses only what is
+//! below. The names that users write are those below, whatever floor a thing stands on.
 
 pub mod agenda;
-#[cfg(feature = "jemalloc")]
-mod allocator;
-pub mod chain;
 pub mod cli;
-pub mod codec;
-pub mod commands;
 pub mod config;
+mod consume;
+mod database;
 pub mod engine;
-pub mod extent;
-pub mod handler;
+mod ground;
 pub mod heal;
-pub mod http;
-pub mod intake;
-mod locks;
-pub mod mapping;
-pub mod message;
-pub mod outbox;
 pub mod parking;
 pub mod participant;
-pub mod partitioner;
 #[doc(hidden)]
 pub mod plans;
-pub mod problem;
-pub mod record;
-pub mod relay;
-pub mod running;
+mod publish;
 pub mod service;
-pub mod step;
-pub mod surroundings;
-pub mod table;
-pub mod telemetry;
-pub mod testing;
-mod tidy;
-pub mod time;
-mod told;
-pub mod topics;
-mod trace;
-pub mod trouble;
+mod wire;
+
+pub use consume::{handler, intake, release};
+pub use database::{step, surroundings};
+pub use engine::commands;
+pub use ground::{running, time, trouble};
+pub use participant::{problem, table, testing};
+pub use publish::{outbox, relay};
+pub use service::{http, telemetry};
+pub use wire::{chain, codec, extent, mapping, message, partitioner, record, topics};
 
 pub use cli::main;
-pub use codec::Codec;
+pub use codec::{Codec, RecordType};
 pub use config::{Config, NoSettings};
-pub use handler::{Handler, Reader, Tx};
+pub use database::Tx;
+pub use handler::{Handler, Reader};
 pub use mapping::Mapping;
-pub use message::{Message, RecordType};
+pub use message::Message;
 pub use participant::{Body, Decision, Input, NoEffect, Participant, Refusal, Task};
 pub use problem::{Answer, FieldError, Problem};
 pub use record::Record;

@@ -36,39 +36,33 @@
 //! of which just then the last goes, and nobody looks at it any more; without limits, one bad release of a service parks its whole
 //! topic, row by row.
 
+mod error;
+mod fault;
 pub mod input;
 pub mod journal;
 pub mod operate;
 pub(crate) mod queue;
-pub(crate) mod release;
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
 
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-use crate::config;
-use crate::engine::{Error, Fault};
-#[cfg(doc)]
-use crate::participant::Participant;
-use crate::relay::history::{Seen, holds_sql};
-use crate::relay::state::SCOPE;
-use crate::time::Timestamp;
-use input::{Place, What};
+use crate::ground::text::short;
+use crate::ground::time::Timestamp;
+use crate::publish::relay::history::{Seen, holds_sql};
+use crate::publish::relay::state::SCOPE;
+use input::What;
 use journal::{Entry, Happened, Journal};
 
-pub(crate) use queue::close_deadlines;
-pub use release::run;
+#[cfg(doc)]
+use crate::participant::Participant;
 
-/// Bytes of a name; an index takes some 2,700, and a position holds as many sources as it may.
-pub(crate) const NAME: usize = 512;
-/// Bytes that are written in full when they are no text.
-const HEX: usize = 250;
-/// Characters of a reason that are kept.
-const REASON: usize = 1_000;
+pub use error::Error;
+pub use fault::Fault;
+pub(crate) use queue::close_deadlines;
+
+pub use crate::ground::text::name;
 
 /// What a batch asks for once its rows are locked.
 #[derive(Debug)]
@@ -103,35 +97,6 @@ pub(crate) async fn among(conn: &mut PgConnection, reader: &str, names: &[&str],
     .fetch_one(conn)
     .await?;
     Ok(Ground { now: Timestamp::from_micros(micros), parked: parked.into_iter().collect(), holds })
-}
-
-/// The name of an aggregate, a key, a source or an id: what rows and operators call it. Different bytes have different names, and
-/// any bytes have one that a column and an index take: text as it is; what is none, or begins with `:`, as `:hex:` and its bytes;
-/// what is too long as `:sha256:` and its digest. A record without a key parks as `:at:topic/partition/offset`.
-///
-/// With names that say less (a replacement character for what is no text), two keys would hold each other up, and two foreign
-/// records would pass for one.
-pub fn name(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
-        _ if bytes.len() <= HEX => Cow::Owned(hex(":hex:", bytes)),
-        _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),
-    }
-}
-
-/// The name of the record at a place, when it has no other.
-pub(crate) fn name_of_place(place: &Place) -> String {
-    format!(":at:{place}")
-}
-
-/// `prefix` and the bytes in hexadecimal.
-pub(crate) fn hex(prefix: &str, bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(prefix.len() + 2 * bytes.len());
-    text.push_str(prefix);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}"); // a String takes all
-    }
-    text
 }
 
 /// An input to park.
@@ -182,16 +147,6 @@ impl Parked<'_> {
     }
 }
 
-/// A reason as it is stored: a few lines, since some libraries' errors quote all of what they couldn't read.
-fn short(reason: &str) -> String {
-    let mut text: String = reason.chars().take(REASON + 1).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
-    if let Some((end, _)) = text.char_indices().nth(REASON) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
 /// How much may be parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -204,15 +159,14 @@ pub struct Limits {
     pub a_minute: u32,
 }
 
-impl From<&config::Intake> for Limits {
-    fn from(config: &config::Intake) -> Self {
-        Self { aggregate: config.max_parked_per_aggregate, total: config.max_parked, a_minute: config.max_failures_a_minute }
-    }
+impl Limits {
+    /// Far more than what waits for a person within a day, and far less than a table that nobody can look through.
+    pub const DEFAULT: Self = Self { aggregate: 1_000, total: 100_000, a_minute: 1_000 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::from(&config::Intake::default())
+        Self::DEFAULT
     }
 }
 
@@ -349,41 +303,4 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
 
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn names_that_are_text_stay_as_they_are() {
-        for plain in ["order-1", "", "日本", "\u{fffd}", "a/b", "t/0/5", "sha256:ab"] {
-            assert_eq!(name(plain.as_bytes()), plain);
-        }
-        for (bytes, expected) in [(&[0x81][..], ":hex:81"), (b"a\0", ":hex:6100"), (b":hex:81", ":hex:3a6865783a3831")] {
-            assert_eq!(name(bytes), expected);
-        }
-        let (long, longer) = (name(&[0xff; 251]).into_owned(), name(&[b'x'; 513]).into_owned());
-        assert!(long.starts_with(":sha256:") && longer.starts_with(":sha256:") && long != longer);
-        assert_ne!(name(long.as_bytes()), long, "a key may look like a name");
-        assert_eq!(name_of_place(&Place::Record { topic: "t".to_owned(), partition: 0, offset: 5 }), ":at:t/0/5");
-    }
-
-    /// Bytes that are likely to be taken for one another.
-    fn bytes() -> impl Strategy<Value = Vec<u8>> {
-        let parts: Vec<&'static [u8]> =
-            vec![b":hex:", b":sha256:", b":at:", b"81", &[0x81], &[0], "\u{fffd}".as_bytes(), &[b'x'; 130]];
-        let part = prop::sample::select(parts);
-        prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn different_bytes_have_different_names(one in bytes(), other in bytes()) {
-            prop_assert_eq!(one == other, name(&one) == name(&other));
-            prop_assert!(name(&one).len() <= NAME && !name(&one).contains('\0') && !name(&one).starts_with(":at:"));
-        }
-    }
 }

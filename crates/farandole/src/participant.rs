@@ -4,15 +4,20 @@
 //! The kit loads what [`Participant::touches`] names, calls the functions in the order in which they stand here, and stores
 //! what [`Participant::evolve`] changed, for a whole batch of inputs in one transaction.
 
+pub mod problem;
+pub mod table;
+pub mod testing;
+
 use std::fmt::Debug;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::message::Message;
-use crate::problem::{Answer, Problem};
-use crate::table::{Keys, Tables};
-use crate::time::Timestamp;
+use crate::ground::time::Timestamp;
+use crate::participant::problem::{Answer, Problem};
+use crate::participant::table::{Keys, Tables};
+use crate::wire::message::Message;
 
 /// A service's business, whole.
 pub trait Participant: Sized + Debug + Send + Sync + 'static {

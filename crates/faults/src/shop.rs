@@ -10,6 +10,7 @@ mod registry;
 mod replica;
 mod servers;
 mod strays;
+mod system;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,17 +19,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::audit::Check;
 use demo::shop::{Parts, SERVICES};
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use stage::process::Command;
 use stage::{Options, Stage};
-use tokio_util::sync::CancellationToken;
 
 use crate::plan::{Harm, Shape};
 use crate::proxy::Door;
-use crate::run::System;
 use crate::target::{Part, Process, Subject, Target};
 use backup::Backup;
 use load::Load;
@@ -37,8 +33,6 @@ use strays::Strays;
 
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
 const READY: Duration = Duration::from_secs(90);
-/// How long brokers may take to catch up: they notice a lost one after 4 s, and a loaded machine is slow.
-const IN_SYNC: Duration = Duration::from_secs(120);
 /// Shorter than the default, so that outages also make orders miss their deadline, and compensations are part of the run.
 const CONFIRM_WITHIN: &str = "20s";
 /// What the acquirer does by itself all the time: some calls fail, some are done and not answered.
@@ -320,58 +314,5 @@ impl Shop {
                 scope.spawn(|| process.stop());
             }
         });
-    }
-}
-
-impl System for Shop {
-    fn targets(&self) -> &[Target] {
-        &self.targets
-    }
-
-    async fn load(&self, stop: CancellationToken) -> anyhow::Result<String> {
-        self.load.run(stop).await
-    }
-
-    async fn probe(&self) {
-        self.load.probe().await;
-    }
-
-    /// Every replica of every partition is in sync.
-    async fn whole(&self) -> anyhow::Result<()> {
-        let brokers = self.stage.kafka().to_owned();
-        tokio::task::spawn_blocking(move || in_sync(&brokers)).await.context("the look at the brokers ended early")?
-    }
-
-    async fn audit(&self) -> anyhow::Result<Vec<Check>> {
-        audit::settle(self, &self.load.ledger()).await
-    }
-}
-
-/// Waits until all replicas are in sync. Blocks.
-fn in_sync(brokers: &str) -> anyhow::Result<()> {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("reconnect.backoff.max.ms", "200")
-        .create()
-        .context("making a Kafka client")?;
-    let until = Instant::now() + IN_SYNC;
-    loop {
-        let behind = match client.fetch_metadata(None, Duration::from_secs(5)) {
-            Ok(cluster) => {
-                let topics = cluster.topics().iter().flat_map(|t| t.partitions().iter().map(move |p| (t.name(), p)));
-                // A topic with fewer copies than brokers would be one that a fault takes away whole.
-                let lagging = topics.filter(|(_, p)| p.isr().len() < usize::from(BROKERS) || p.leader() < 0);
-                let names: Vec<String> = lagging.map(|(topic, p)| format!("{topic}/{}", p.id())).collect();
-                if names.is_empty() && cluster.brokers().len() == usize::from(BROKERS) {
-                    return Ok(());
-                }
-                format!("{} of {BROKERS} brokers; not in sync: {}", cluster.brokers().len(), names.join(", "))
-            }
-            Err(error) => error.to_string(),
-        };
-        if Instant::now() > until {
-            bail!("the brokers are not in sync within {} s: {behind}", IN_SYNC.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Limits, Seen};
+use crate::limits::{Limits, Seen};
 
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

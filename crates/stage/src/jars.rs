@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 use crate::error::{At, Error};
-use crate::folder;
 use crate::process::find;
+use crate::runs;
 
 const POM: &str = include_str!("../../../deploy/stage/pom.xml");
 
@@ -76,7 +76,7 @@ fn fetch(part: &Path, text: &str, what: &str) -> Result<(), Error> {
     let mvn = find("mvn").ok_or_else(|| Error::missing("mvn", "maven"))?;
     eprintln!("stage: fetching {what} with Maven …");
     if part.exists() {
-        folder::remove(part);
+        runs::remove(part);
     }
     fs::create_dir_all(part).at("creating", part)?;
     let pom = part.join("pom.xml");

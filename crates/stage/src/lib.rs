@@ -34,11 +34,12 @@ mod postgres;
 pub mod process;
 mod registry;
 mod running;
+mod runs;
 mod sandbox;
 mod sweep;
 
 pub use error::Error;
-pub use folder::{Options, free_port};
+pub use folder::{Options, free_port, tail};
 pub use jars::fetched;
 pub use running::Stage;
 pub use sandbox::{Database, Sandbox};

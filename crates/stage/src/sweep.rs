@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::error::Error;
-use crate::folder;
 use crate::process::{
     send,
     table::{self, Identity},
 };
+use crate::runs;
 
 /// PostgreSQL's time to free its shared memory after SIGQUIT; it gives its own children 5 s.
 const ORDERLY: Duration = Duration::from_secs(6);
@@ -39,18 +39,18 @@ pub fn clean(dir: &Path) -> Result<Swept, Error> {
     if !dir.is_dir() {
         return Ok(Swept::default());
     }
-    let _lock = folder::lock(dir)?;
+    let _lock = runs::lock(dir)?;
     Ok(sweep(dir, Kept::Remove))
 }
 
 /// As [`clean`], and removes logs and jars too; the jars are downloaded again at the next start.
 pub fn clean_all(dir: &Path) -> Result<Swept, Error> {
     let swept = clean(dir)?;
-    if folder::runs(dir).is_empty() {
+    if runs::runs(dir).is_empty() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if name == "logs" || name.to_string_lossy().starts_with("jars-") {
-                folder::remove(&entry.path());
+                runs::remove(&entry.path());
             }
         }
     }
@@ -60,10 +60,10 @@ pub fn clean_all(dir: &Path) -> Result<Swept, Error> {
 /// With the lock of `dir` held.
 pub(crate) fn sweep(dir: &Path, kept: Kept) -> Swept {
     let mut swept = Swept::default();
-    for run in folder::runs(dir).into_iter().filter(|run| has_no_owner(run)) {
+    for run in runs::runs(dir).into_iter().filter(|run| has_no_owner(run)) {
         swept.processes += kill_left(&run);
         if kept == Kept::Remove || !run.join("keep").exists() {
-            folder::remove(&run);
+            runs::remove(&run);
             swept.runs += 1;
         }
     }

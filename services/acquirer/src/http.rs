@@ -8,6 +8,7 @@ mod faulty;
 mod fields;
 mod problem;
 mod read;
+mod shared;
 mod view;
 
 use std::sync::Arc;
@@ -21,51 +22,20 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::authorisation::Command;
-use crate::faults::Switchboard;
-use crate::store::Store;
 
 use read::Id;
 
 pub use problem::Problem;
 pub use read::faults as read_faults;
+pub use shared::Acquirer;
 
 /// The largest request body: thirty times the largest that has only valid fields.
 const MAX_BODY: usize = 16 << 10;
-/// Requests under `/authorisations` at a time, hanging ones included; more get a 503.
-const MAX_IN_FLIGHT: usize = 2_048;
-
-/// What the handlers share.
-pub struct Acquirer {
-    pub store: Store,
-    pub faults: Switchboard,
-    /// Ends hanging answers when the server stops.
-    pub closing: CancellationToken,
-    slots: Semaphore,
-}
-
 type App = State<Arc<Acquirer>>;
 type Body = Result<Bytes, BytesRejection>;
 type Reply = Result<Response, Problem>;
-
-// === impl Acquirer ===
-
-impl Acquirer {
-    pub fn new(store: Store, faults: Switchboard, closing: CancellationToken) -> Self {
-        let slots = Semaphore::new(MAX_IN_FLIGHT);
-        Self { store, faults, closing, slots }
-    }
-
-    async fn execute(&self, headers: &HeaderMap, command: Result<Command, Problem>) -> Reply {
-        // Both are read before either is complained of, so that the caller hears of every wrong field at once.
-        let (key, command) = read::both(read::key(headers), command)?;
-        let answer = self.store.execute(&key, &command, self.faults.issuer(), now()).await?;
-        Ok(view::answer(&answer))
-    }
-}
 
 /// The routes, apart from any socket.
 pub fn app(acquirer: Arc<Acquirer>) -> Router {
@@ -89,22 +59,29 @@ pub fn app(acquirer: Arc<Acquirer>) -> Router {
         .with_state(acquirer)
 }
 
+async fn execute(app: &Acquirer, headers: &HeaderMap, command: Result<Command, Problem>) -> Reply {
+    // Both are read before either is complained of, so that the caller hears of every wrong field at once.
+    let (key, command) = read::both(read::key(headers), command)?;
+    let answer = app.store.execute(&key, &command, app.faults.issuer(), now()).await?;
+    Ok(view::answer(&answer))
+}
+
 async fn authorise(State(app): App, headers: HeaderMap, body: Body) -> Reply {
-    app.execute(&headers, read::purchase(&body?).map(Command::Authorise)).await
+    execute(&app, &headers, read::purchase(&body?).map(Command::Authorise)).await
 }
 
 async fn capture(State(app): App, Id(id): Id, headers: HeaderMap, body: Body) -> Reply {
     let command = read::amount(&body?).map(|amount| Command::Capture { id, amount });
-    app.execute(&headers, command).await
+    execute(&app, &headers, command).await
 }
 
 async fn void(State(app): App, Id(id): Id, headers: HeaderMap, body: Body) -> Reply {
-    app.execute(&headers, read::nothing(&body?).map(|()| Command::Void { id })).await
+    execute(&app, &headers, read::nothing(&body?).map(|()| Command::Void { id })).await
 }
 
 async fn refund(State(app): App, Id(id): Id, headers: HeaderMap, body: Body) -> Reply {
     let command = read::amount(&body?).map(|amount| Command::Refund { id, amount });
-    app.execute(&headers, command).await
+    execute(&app, &headers, command).await
 }
 
 async fn show(State(app): App, Id(id): Id) -> Reply {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use farandole::chain::{Head, Link, Place, Verdict, judge};
 use serde::Serialize;
 
-use super::EXAMPLES;
+/// Places shown of what is wrong; all of it is counted.
+pub(super) const EXAMPLES: usize = 20;
 
 /// What a record's headers say of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,7 +155,7 @@ async fn spans_arrive_in_the_trace_of_the_request() {
 
 /// Type and labels of every metric of the documented table.
 fn documented() -> BTreeMap<&'static str, (&'static str, BTreeSet<String>)> {
-    let rows = include_str!("../../../farandole/src/telemetry/metrics.md").lines().skip(2);
+    let rows = include_str!("../../../farandole/src/service/telemetry/metrics.md").lines().skip(2);
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let labels = cells[3].split(',').map(|label| label.trim().trim_matches('`').to_owned()).filter(|label| !label.is_empty());

@@ -10,7 +10,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::time::LONGEST;
+use crate::ground::time::LONGEST;
 
 /// When it opens and closes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
-use super::backoff::draw;
-use super::claims::Claim;
-use super::target::{Ready, Shared};
-use super::{Call, Config, EffectError, Effects};
+use crate::agenda::backoff::draw;
+use crate::agenda::claims::Claim;
+use crate::agenda::target::{Ready, Shared};
+use crate::agenda::{Call, Config, EffectError, Effects};
+use crate::engine::trace;
 use crate::participant::Participant;
-use crate::trace;
 
 /// How an attempt ended.
 #[derive(Debug)]

@@ -10,31 +10,11 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::engine::writes;
-use crate::relay::history::{Seen, holds_sql};
-use crate::relay::state::SCOPE;
-use crate::step;
-use crate::time::{LONGEST, Timestamp};
-
-/// Which task. The order is that of the locks.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Id {
-    pub name: String,
-    pub key: String,
-    pub cause: Uuid,
-}
-
-impl Id {
-    /// What events say led to them when this task did; a heal reads from it which one it was.
-    pub fn cause_of(&self, kind: &str) -> String {
-        format!("{kind}/{}/{}", self.name, self.cause)
-    }
-
-    /// As `farandole.claim` has it.
-    fn scope(&self) -> String {
-        format!("claim/{}/{}/{}", step::part(&self.name), self.key, self.cause)
-    }
-}
+use crate::database::gate;
+use crate::engine::tasks::Id;
+use crate::ground::time::{LONGEST, Timestamp};
+use crate::publish::relay::history::{Seen, holds_sql};
+use crate::publish::relay::state::SCOPE;
 
 /// The newest step of a task's claims; all zero when there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,7 +64,7 @@ macro_rules! append_sql {
     ($tasks:literal, $lock:literal) => {
         concat!(
             "with gate as materialized (select pg_try_advisory_xact_lock_shared(",
-            writes::key!(),
+            gate::key!(),
             ") as free, ",
             holds_sql!("$12", "$13"),
             r#" as holds),

@@ -5,14 +5,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::backoff::{Backoff, draw};
-use super::claims;
-use super::source::{Claims, Doomed, Held, Place};
-use crate::engine::sessions::asked;
-use crate::engine::{Engine, Error, Fault, Verdict, Work, chain_of};
+use crate::agenda::backoff::{Backoff, draw};
+use crate::agenda::claims;
+use crate::agenda::source::{Claims, Doomed, Held, Place};
+use crate::database::sessions::asked;
+use crate::engine::{Engine, Error, Verdict, Work};
+use crate::ground::error::chain_of;
+use crate::ground::trouble::{Trouble, Troubled as _};
+use crate::parking::Fault;
 use crate::parking::Limits;
 use crate::participant::Participant;
-use crate::trouble::{Trouble, Troubled as _};
 
 /// Between tries when the database is in trouble.
 const TROUBLE: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) };

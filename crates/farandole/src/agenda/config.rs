@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
-use super::{breaker, budget};
+use crate::agenda::backoff::Backoff;
+use crate::agenda::{breaker, budget};
 use crate::parking::Limits;
 
 /// Bounds and times. The defaults suit most services.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::claims::Claim;
-use super::commit::Committer;
-use super::scan::Scanner;
-use super::source::Held;
-use super::{Config, Kind};
-use crate::engine::Work;
+use crate::agenda::Config;
+use crate::agenda::claims::{Claim, Task};
+use crate::agenda::commit::Committer;
+use crate::agenda::scan::Scanner;
+use crate::agenda::source::Held;
+use crate::engine::tasks::Kind;
+use crate::engine::{Work, read};
 use crate::participant::{Body, Participant};
 
 /// Between two looks, so that a burst of wake-ups is one look.
@@ -42,7 +43,7 @@ pub(super) async fn run<P: Participant>(
             }
             Err(error) => {
                 trouble += 1;
-                tracing::warn!(error = crate::engine::chain_of(&error), "deadlines can't be read; trying again");
+                tracing::warn!(error = crate::ground::error::chain_of(&error), "deadlines can't be read; trying again");
                 config.undecided.ceiling(trouble)
             }
         };
@@ -57,9 +58,9 @@ pub(super) async fn run<P: Participant>(
     }
 }
 
-fn input<P: Participant>(task: super::claims::Task) -> (Work<P>, Held) {
+fn input<P: Participant>(task: Task) -> (Work<P>, Held) {
     let (name, key) = (task.id.name.clone(), task.id.key.clone());
-    let work = super::input(&task.id, task.correlation, task.traceparent, Body::Deadline { name, key });
+    let work = read::input(&task.id, task.correlation, task.traceparent, Body::Deadline { name, key });
     // Counted here, since no claim is written unless it has to wait.
     let claim = Claim { attempt: task.claim.attempt.saturating_add(1), ..task.claim };
     (work, Held { id: task.id, claim })

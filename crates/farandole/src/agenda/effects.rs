@@ -9,17 +9,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::call;
-use super::claims::{self, Claim, Id, Next, Task};
-use super::outcomes::{Back, Finished, Settled};
-use super::scan::Scanner;
-use super::target::{Ready, Target};
-use super::{Config, Effects, Kind};
-use crate::engine::sessions::asked;
-use crate::engine::{Sessions, chain_of, guarded};
+use crate::agenda::claims::{self, Claim, Next, Task};
+use crate::agenda::outcomes::{Back, Finished, Settled};
+use crate::agenda::scan::Scanner;
+use crate::agenda::target::{Ready, Target};
+use crate::agenda::{Config, Effects, call};
+use crate::database::sessions::{Sessions, asked};
+use crate::engine::guarded;
+use crate::engine::tasks::{Id, Kind};
+use crate::ground::error::chain_of;
+use crate::ground::time::later;
 use crate::participant::Participant;
-use crate::relay::History;
-use crate::time::later;
+use crate::publish::relay::History;
 
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
-use super::call::Ended;
-use super::claims::{self, Claim, Id, Next};
-use super::commit::Committer;
-use super::source::Held;
-use super::target::Ready;
-use crate::engine::sessions::asked;
-use crate::engine::{Work, chain_of};
+use crate::agenda::call::Ended;
+use crate::agenda::claims::{self, Claim, Next};
+use crate::agenda::commit::Committer;
+use crate::agenda::source::Held;
+use crate::agenda::target::Ready;
+use crate::database::sessions::asked;
+use crate::engine::tasks::Id;
+use crate::engine::{Work, read};
+use crate::ground::error::chain_of;
 use crate::participant::{Body, Participant};
 
 /// An ended attempt.
@@ -93,7 +95,7 @@ pub(super) async fn run<P: Participant>(
 fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P> {
     let Ready { id, correlation, traceparent, effect, .. } = ready;
     let (name, key) = (id.name.clone(), id.key.clone());
-    super::input(&id, correlation, traceparent, Body::Outcome { name, key, effect, outcome })
+    read::input(&id, correlation, traceparent, Body::Outcome { name, key, effect, outcome })
 }
 
 /// Writes when the next attempts may begin.

@@ -9,9 +9,8 @@ use sqlx::Row as _;
 use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 
-use super::Kind;
-use crate::engine::Sessions;
-use crate::engine::sessions::asked;
+use crate::database::sessions::{Sessions, asked};
+use crate::engine::tasks::Kind;
 
 /// Tasks of a kind that are counted one by one.
 pub const COUNT_TO: i64 = 10_000;

@@ -7,14 +7,14 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::Kind;
-use super::claims::{Claim, Id, Task};
-use crate::engine::Sessions;
-use crate::engine::sessions::asked;
-use crate::time::Timestamp;
+use crate::agenda::claims::{Claim, Task};
+use crate::database::sessions::{Sessions, asked};
+use crate::engine::tasks::{Id, Kind};
+use crate::ground::time::Timestamp;
 
 /// How far behind the clock the cursor stays: what commits later than this waits for the next sweep.
 const SLACK: Duration = Duration::from_secs(1);

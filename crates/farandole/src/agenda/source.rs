@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::backoff::{Backoff, draw};
-use super::claims::{self, Claim, Id, Next};
-use crate::engine::{Error, Fault, Source, Verdict, Work};
+use crate::agenda::backoff::{Backoff, draw};
+use crate::agenda::claims::{self, Claim, Next};
+use crate::engine::tasks::Id;
+use crate::engine::{Error, Source, Verdict, Work};
+use crate::parking::Fault;
 use crate::parking::input::{Answered, Task, What};
 use crate::parking::journal::Journal;
 use crate::parking::{self, Limits, Parked, Why};
@@ -90,7 +92,7 @@ impl Place {
                 why: b.why,
             })
             .collect();
-        parking::park(conn, self.service, Some(&self.journal), &parked, self.limits).await
+        Ok(parking::park(conn, self.service, Some(&self.journal), &parked, self.limits).await?)
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::Config;
-use super::breaker::Breaker;
-use super::budget::Budget;
-use super::claims::{Claim, Id};
+use crate::agenda::Config;
+use crate::agenda::breaker::Breaker;
+use crate::agenda::budget::Budget;
+use crate::agenda::claims::Claim;
+use crate::engine::tasks::Id;
 
 /// How soon to look again when only the budget is in the way.
 const BUDGET_PAUSE: Duration = Duration::from_millis(100);

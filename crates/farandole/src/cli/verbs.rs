@@ -4,8 +4,8 @@
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::intake::Position;
-use crate::intake::operate::{Moved, To};
+use crate::consume::intake::Position;
+use crate::consume::intake::operate::{Moved, To};
 use crate::parking::operate::{Dropped, Queue};
 
 /// How to print.

@@ -10,7 +10,9 @@ use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Config, properties, units};
+use crate::config::Config;
+use crate::ground::units;
+use crate::wire::properties;
 
 /// The longest name of a topic that Kafka takes.
 pub(crate) const LONGEST_NAME: usize = 249;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::check::{self, Fault, Says};
-use super::error::suggest;
-use super::fields::fields_of;
-use super::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Registry, Relay, Topics, mask};
+use crate::config::check::{self, Fault, Says};
+use crate::config::error::suggest;
+use crate::config::fields::fields_of;
+use crate::config::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Relay, Topics, mask};
+use crate::wire::settings::Registry;
 
 /// In front of every variable of ours.
 pub(super) const PREFIX: &str = "FARANDOLE_";

@@ -2,16 +2,7 @@
 
 use toml::Value;
 
-/// Stands where a secret would.
-pub(super) const MASK: &str = "********";
-/// Parts of names whose values are never shown.
-const SECRET_NAMES: [&str; 7] = ["password", "passwd", "secret", "token", "api_key", "private_key", "ssl.key.pem"];
-
-/// Whether the value of a setting of this name is never shown.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_NAMES.iter().any(|secret| name.contains(secret))
-}
+use crate::ground::secret::{MASK, is_secret};
 
 pub(super) fn masked(name: &str, value: &Value) -> Value {
     match value {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::layers::Layers;
-use super::mask::masked;
+use crate::config::layers::Layers;
+use crate::config::mask::masked;
 
 pub(super) fn print(layers: &Layers) -> String {
     let mut out = String::new();

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use serde_json::Value;
 use sqlx::{PgConnection, Row as _};
 
-use super::{Idempotency, Work};
-use crate::locks;
+use crate::database::locks;
+use crate::engine::{Idempotency, Work};
 use crate::participant::Participant;
-use crate::problem::{Answer, Problem};
+use crate::participant::problem::{Answer, Problem};
 
 /// What is known of the keys of a batch.
 #[derive(Debug, Default)]

@@ -6,17 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use super::idempotency::Known;
-use super::{Error, Fault, Verdict, Work};
-use crate::agenda;
-use crate::chain::escape;
-use crate::codec::Codec;
-use crate::message::Message;
-use crate::outbox;
-use crate::parking;
+use crate::engine::idempotency::Known;
+use crate::engine::tasks::{Kind, Op};
+use crate::engine::{Error, Verdict, Work};
+use crate::ground::text::name;
+use crate::parking::Fault;
+use crate::participant::problem::Problem;
+use crate::participant::table::Tables;
 use crate::participant::{Body, Participant, Refusal, Task};
-use crate::problem::Problem;
-use crate::table::Tables;
+use crate::publish::outbox;
+use crate::wire::chain::escape;
+use crate::wire::codec::Codec;
+use crate::wire::message::Message;
 
 /// Events of one decision: an order of the most lines that fits a record, an event a line, twice over. Their number is told in each
 /// record's header, in 15 bits; what is beyond would be cut off.
@@ -32,7 +33,7 @@ const MAX_TASKS: usize = MAX_EVENTS;
 pub(super) struct Plan {
     pub verdicts: Vec<Verdict>,
     pub outbox: Vec<outbox::Row>,
-    pub tasks: Vec<agenda::Op>,
+    pub tasks: Vec<Op>,
 }
 
 /// What the decisions of a batch rest on, beside the rows.
@@ -62,7 +63,7 @@ impl<P: Participant> Ground<'_, P> {
                     Verdict::Lost
                 } else {
                     let aggregate = &aggregates[i];
-                    let name = parking::name(aggregate.as_bytes());
+                    let name = name(aggregate.as_bytes());
                     let mut names = std::iter::once(name.as_ref()).chain(work.origin.key.as_deref());
                     let verdict = match names.find(|name| parked.contains(*name)) {
                         Some(name) => Verdict::Held { behind: name.to_owned() },
@@ -203,7 +204,7 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
 pub(crate) const KEYED: (&str, &str) = ("farandole-effects", "keyed");
 
 /// What the event in `row` opens and closes; the row says how its effects are keyed.
-fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::Row) -> Result<Vec<agenda::Op>, String> {
+fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::Row) -> Result<Vec<Op>, String> {
     let tasks = participant.follow_up(event);
     let mut open = HashSet::new();
     for task in &tasks {
@@ -224,16 +225,16 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
 }
 
 /// A task that the event in `row` opens or closes.
-pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &outbox::Row) -> agenda::Op {
+pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &outbox::Row) -> Op {
     let (kind, name, key, due, effect, idempotency_key) = match task {
-        Task::Close { name, key } => return agenda::Op::Close { name: name.to_owned(), key },
-        Task::Deadline { name, key, due } => (agenda::Kind::Deadline, name, key, due, None, None),
+        Task::Close { name, key } => return Op::Close { name: name.to_owned(), key },
+        Task::Deadline { name, key, due } => (Kind::Deadline, name, key, due, None, None),
         Task::Effect { name, key, effect } => {
             let asked = idempotency_key(row, name, &key, participant.asks_for(&effect).as_deref());
-            (agenda::Kind::Effect, name, key, row.time, Some(serde_json::json!(effect)), Some(asked))
+            (Kind::Effect, name, key, row.time, Some(serde_json::json!(effect)), Some(asked))
         }
     };
-    agenda::Op::Open {
+    Op::Open {
         kind,
         name: name.to_owned(),
         cause: row.id,

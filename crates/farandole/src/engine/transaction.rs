@@ -5,20 +5,28 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use tracing::{Instrument as _, Span};
 
-use super::idempotency::Known;
-use super::plan::{Ground, Plan, guarded, guarded_async};
-use super::writes::{BEGIN, begin};
-use super::{Error, LIMIT, Processor, Sessions, Source, Verdict, Work};
-use crate::codec::Codec;
-use crate::config::{PerTopic, Unknown};
+use crate::database::gate::{BEGIN, begin};
+use crate::database::session::LIMIT;
+use crate::database::sessions::Sessions;
+use crate::engine::error::{ANSWER, COMMIT, CONNECT};
+use crate::engine::idempotency::Known;
+use crate::engine::plan::{Ground, Plan, guarded, guarded_async};
+use crate::engine::work::Said;
+use crate::engine::{Error, Processor, Source, Verdict, Work, ops, read, trace};
+use crate::ground::error::chain_of;
+use crate::ground::text::name;
+use crate::ground::trouble::{Trouble, Troubled as _};
+use crate::parking;
 use crate::parking::input::Task;
 use crate::parking::journal::Journal;
 use crate::participant::Participant;
-use crate::record::{Record, Said};
-use crate::relay::History;
-use crate::relay::history::Seen;
-use crate::table::{Keys, Tables};
-use crate::{agenda, outbox, parking, trace};
+use crate::participant::table::{Keys, Tables};
+use crate::publish::outbox;
+use crate::publish::relay::History;
+use crate::publish::relay::history::Seen;
+use crate::wire::codec::Codec;
+use crate::wire::per_topic::{PerTopic, Unknown};
+use crate::wire::record::Record;
 
 /// Called after a commit that left something to do.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -105,12 +113,12 @@ impl<P: Participant> Engine<P> {
     /// Decides all of `works` and stores what follows, in one transaction.
     ///
     /// # Errors
-    /// Nothing of the batch has happened, and it may be run again; but see [what it is about](crate::trouble). The one exception is an error
+    /// Nothing of the batch has happened, and it may be run again; but see [what it is about](crate::ground::trouble). The one exception is an error
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
     pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let seen = self.history.as_ref().map(History::seen).transpose().map_err(Error::Parted)?;
-        let mut session = self.sessions.hold().await.map_err(Error::database(super::CONNECT, n))?;
+        let mut session = self.sessions.hold().await.map_err(Error::database(CONNECT, n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
         let transact = self.transact(&mut session.conn, works, source, seen).instrument(span);
         let result = match tokio::time::timeout(LIMIT, guarded_async(transact)).await {
@@ -122,7 +130,7 @@ impl<P: Participant> Engine<P> {
             Ok(Ok(done)) => session.after(Ok(done), || given_up(n)).await,
             Err(late) => session.after(Err(late), || given_up(n)).await,
         };
-        self.sessions.ran(&result);
+        note(&self.sessions, &result);
         result
     }
 
@@ -154,7 +162,7 @@ impl<P: Participant> Engine<P> {
         let standing = source.claim(conn, works).await?;
         let aggregates = works.iter().map(|work| self.aggregate(work)).collect::<Result<Vec<_>, _>>()?;
         let mut names = Vec::new();
-        let called: Vec<_> = aggregates.iter().map(|aggregate| parking::name(aggregate.as_bytes())).collect();
+        let called: Vec<_> = aggregates.iter().map(|aggregate| name(aggregate.as_bytes())).collect();
         if !source.releases() {
             let keys = works.iter().filter_map(|w| w.origin.key.as_deref());
             names = called.iter().map(AsRef::as_ref).chain(keys).collect();
@@ -179,10 +187,10 @@ impl<P: Participant> Engine<P> {
         known.store(conn).await.map_err(at("storing answers"))?;
         let has_tasks = !tasks.is_empty();
         if has_tasks {
-            agenda::apply(conn, P::NAME, Some(&self.journal()), tasks).await?;
+            ops::apply(conn, P::NAME, Some(&self.journal()), tasks).await?;
         }
         source.settle(conn, works, &verdicts).await?;
-        tx.commit().await.map_err(at(super::COMMIT))?;
+        tx.commit().await.map_err(at(COMMIT))?;
         drop(events);
 
         if !rows.is_empty() {
@@ -196,9 +204,22 @@ impl<P: Participant> Engine<P> {
     }
 }
 
+/// Notes how a batch ended, where its connection came from.
+pub(crate) fn note(sessions: &Sessions, result: &Result<Vec<Verdict>, Error>) {
+    match result {
+        Ok(verdicts) if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Done(_))) => sessions.pass(),
+        Err(error @ Error::Database { .. })
+            if matches!(error.trouble(), Trouble::Session | Trouble::Dependency | Trouble::Person | Trouble::Size) =>
+        {
+            sessions.fail(chain_of(error));
+        }
+        _ => {}
+    }
+}
+
 /// The error of a batch that took longer than [`LIMIT`].
 pub(crate) fn given_up(inputs: usize) -> Error {
-    Error::Database { doing: super::ANSWER, inputs, source: sqlx::Error::PoolTimedOut }
+    Error::Database { doing: ANSWER, inputs, source: sqlx::Error::PoolTimedOut }
 }
 
 impl<P: Participant> Processor for Engine<P> {
@@ -221,15 +242,15 @@ impl<P: Participant> Processor for Engine<P> {
     }
 
     fn read(&self, record: &Record) -> Said<Work<P>> {
-        record.read_in_chain::<P>(&self.codec, self.unknown.of(&record.topic))
+        read::in_chain::<P>(record, &self.codec, self.unknown.of(&record.topic))
     }
 
     fn task(&self, task: &Task) -> Said<Work<P>> {
-        agenda::read(task)
+        read::task(task)
     }
 
     fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
-        self.aggregate(work).map(|aggregate| parking::name(aggregate.as_bytes()).into_owned())
+        self.aggregate(work).map(|aggregate| name(aggregate.as_bytes()).into_owned())
     }
 
     async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {

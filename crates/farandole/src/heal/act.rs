@@ -3,15 +3,14 @@
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::open::Open;
-use super::rows::{self, Scope};
-use super::survey::{Found, Part, Survey, Surveyor, counts};
-use super::{Error, Fold, Missing, Report, tasks};
-use crate::engine::{session, writes};
-use crate::relay::History;
-use crate::relay::log::{self, Log, Look, Purpose, Taken};
-use crate::relay::read;
-use crate::relay::state::{Head, State};
+use crate::database::{gate, session};
+use crate::heal::open::Open;
+use crate::heal::rows::{self, Scope};
+use crate::heal::survey::{Found, Part, Survey, Surveyor, counts};
+use crate::heal::{Error, Fold, Missing, Report, tasks};
+use crate::publish::relay::log::{self, Log, Look, Purpose, Taken};
+use crate::publish::relay::state::{Head, State};
+use crate::publish::relay::{History, read};
 
 /// Records that wait for the rest of an input's events. Events of one input lie closely together; this bounds memory.
 const WAITING: usize = 2_000;
@@ -64,7 +63,7 @@ pub(super) async fn act<F: Fold>(
 /// are as bounded as this is (`lock_timeout`).
 async fn alone(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
     let doing = "waiting until nothing is being decided";
-    let locked = sqlx::query(concat!("select pg_advisory_lock(", writes::key!(), ")")).execute(&mut *conn).await;
+    let locked = sqlx::query(concat!("select pg_advisory_lock(", gate::key!(), ")")).execute(&mut *conn).await;
     match locked {
         Ok(_) => Ok(()),
         Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(LOCK_NOT_AVAILABLE)) => {
@@ -73,7 +72,7 @@ async fn alone(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
                  where pid in (select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
                    and database = (select oid from pg_database where datname = current_database())
                    and (classid::bigint << 32) + objid::bigint = ",
-                writes::key!(),
+                gate::key!(),
                 ")"
             ))
             .fetch_one(conn)

@@ -8,17 +8,17 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::tasks::{self, Change};
-use super::{Error, Missing};
-use crate::chain::unescape;
-use crate::codec::Codec;
 use crate::engine::{KEYED, guarded, op};
-use crate::message::Message as _;
-use crate::outbox;
+use crate::ground::time::Timestamp;
+use crate::heal::tasks::{self, Change};
+use crate::heal::{Error, Missing};
 use crate::participant::Participant;
-use crate::record::Record;
-use crate::table::{Keys, Tables as _};
-use crate::time::Timestamp;
+use crate::participant::table::{Keys, Tables as _};
+use crate::publish::outbox;
+use crate::wire::chain::unescape;
+use crate::wire::codec::Codec;
+use crate::wire::message::Message as _;
+use crate::wire::record::Record;
 
 /// Puts records that a database lacks into it. [`NoFold`] where there is none, as beside the outbox alone.
 pub trait Fold: Send + Sync {
@@ -106,7 +106,7 @@ impl<P: Participant> Folding<P> {
             service: P::NAME,
         })?;
         let value = record.value.as_deref().ok_or_else(|| unreadable(format!("{kind} has no value")))?;
-        P::Event::decode(index, &record.codec(&self.codec), value).map_err(|e| unreadable(crate::engine::chain_of(&e)))
+        P::Event::decode(index, &record.codec(&self.codec), value).map_err(|e| unreadable(crate::ground::error::chain_of(&e)))
     }
 
     /// Loads the rows that these events change, which only `evolve` knows: it is tried on what is loaded, and what it misses

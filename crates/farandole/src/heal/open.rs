@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::chain::Link;
+use crate::wire::chain::Link;
 
 /// Inputs whose events aren't all there yet. The events of one input follow one another for their key, so a key has one at most.
 #[derive(Debug, Default)]

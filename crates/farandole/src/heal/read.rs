@@ -3,11 +3,11 @@
 use rdkafka::config::ClientConfig;
 use tokio::sync::mpsc;
 
-use super::Error;
-use crate::extent::{Client, Extent, View};
-use crate::record::Record;
-use crate::relay::ends;
-use crate::relay::own::Own;
+use crate::heal::Error;
+use crate::publish::relay::ends;
+use crate::publish::relay::own::Own;
+use crate::wire::extent::{Client, Extent, View};
+use crate::wire::record::Record;
 
 /// Records handed on at once, and their bytes: with [`WAITING`] and what the client fetches ahead (4 MiB) all the memory used.
 const RECORDS: usize = 500;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
-use super::Error;
-use crate::relay::state::{Snapshot, State};
+use crate::heal::Error;
+use crate::publish::relay::state::{Snapshot, State};
 
 /// Which rows of the outbox may or may not be in the topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ pub(super) async fn rest_on(conn: &mut PgConnection, state: &mut State, a: Snaps
         "select (seq - 1) / $2 * $2 + 1, count(*) from farandole.outbox where pg_visible_in_snapshot(xid, $1::pg_snapshot) group by 1",
     )
     .bind(&a.0)
-    .bind(crate::relay::partitions::ROWS)
+    .bind(crate::publish::relay::partitions::ROWS)
     .fetch_all(conn)
     .await
     .map_err(Error::database("counting the rows that are out"))?;

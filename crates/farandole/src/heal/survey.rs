@@ -7,18 +7,18 @@ use rdkafka::ClientConfig;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
-use super::open::Open;
-use super::rows::{self, Scope};
-use super::{At, Error, Fold, Missing, Partition, Report, read};
-use crate::extent::Extent;
-use crate::record::Record;
-use crate::relay::continuity;
-use crate::relay::ends::{REPEATED, TELL};
-use crate::relay::log::Look;
-use crate::relay::own::Own;
-use crate::relay::state::{Head, State};
-use crate::relay::walk::{Beyond, Is, Walk, Wrong};
-use crate::{intake, relay};
+use crate::consume::intake;
+use crate::heal::open::Open;
+use crate::heal::rows::{self, Scope};
+use crate::heal::{At, Error, Fold, Missing, Partition, Report, read};
+use crate::publish::relay::ends::{REPEATED, TELL};
+use crate::publish::relay::log::Look;
+use crate::publish::relay::own::Own;
+use crate::publish::relay::state::{Head, State};
+use crate::publish::relay::walk::{Beyond, Is, Walk, Wrong};
+use crate::publish::relay::{self, continuity};
+use crate::wire::extent::Extent;
+use crate::wire::record::Record;
 
 /// Strays that the relay's state remembers: it is written with each step. More than a handful is another trouble, that of a topic which
 /// anybody may write to.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::agenda::{Kind, Op};
+use crate::engine::tasks::{Kind, Op};
 
 /// Name and key.
 type Place = (String, String);
@@ -185,7 +185,7 @@ pub(super) async fn may_have_happened(conn: &mut PgConnection, worker: Uuid) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
+    use crate::ground::time::Timestamp;
 
     fn open(kind: Kind, cause: u128) -> Change {
         Change::Op(Op::Open {

@@ -7,8 +7,8 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::engine::Error;
-use crate::record::{Header, Record};
+use crate::parking::error::Error;
+use crate::wire::record::{Header, Record};
 
 /// Which input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Task {
     pub(super) fn rest(&self) -> Result<String, Error> {
         let Self { correlation, traceparent, answered, .. } = self.clone();
         let rest = serde_json::to_string(&Rest { correlation, traceparent, answered });
-        rest.map_err(|e| Error::Refused(format!("what {}/{} brought can't be kept: {e}", self.name, self.key)))
+        rest.map_err(|e| Error::Unkept(format!("what {}/{} brought can't be kept: {e}", self.name, self.key)))
     }
 }
 
@@ -158,7 +158,7 @@ impl<'a> What<'a> {
 
 /// A parked row.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub seq: i64,
     /// Aggregate, and key if that is another.
     pub names: Vec<String>,
@@ -167,7 +167,7 @@ pub(super) struct Row {
 
 /// A parked input, as it was read.
 #[derive(Debug)]
-pub(super) enum Input {
+pub(crate) enum Input {
     Record(Box<Record>),
     /// Or what of it can't be read.
     Task(Place, Result<Box<Task>, String>),
@@ -183,7 +183,7 @@ impl Input {
 }
 
 /// The first `limit` rows of `reader` under `names`, oldest first.
-pub(super) async fn rows(conn: &mut PgConnection, reader: &str, names: &[String], limit: i64) -> sqlx::Result<Vec<Row>> {
+pub(crate) async fn rows(conn: &mut PgConnection, reader: &str, names: &[String], limit: i64) -> sqlx::Result<Vec<Row>> {
     let rows = sqlx::query(
         "select seq, aggregate, also, topic, partition, record_offset, key, value, headers, task_kind, task_name, task_key, task_cause, task
          from farandole.parked
@@ -227,7 +227,7 @@ fn task(place: &Place, rest: &str) -> Result<Box<Task>, String> {
 }
 
 /// The place in a row: topic, partition and offset from column `record` on, kind, name, key and cause from column `task` on.
-pub(super) fn place(row: &PgRow, record: usize, task: usize) -> sqlx::Result<Place> {
+pub(crate) fn place(row: &PgRow, record: usize, task: usize) -> sqlx::Result<Place> {
     Ok(match row.try_get::<Option<String>, _>(record)? {
         Some(topic) => Place::Record { topic, partition: row.try_get(record + 1)?, offset: row.try_get(record + 2)? },
         None => Place::Task {

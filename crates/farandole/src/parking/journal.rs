@@ -8,13 +8,14 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::codec::Codec;
-use crate::engine::Error;
-use crate::message::RecordType;
-use crate::time::Timestamp;
-use crate::{outbox, topics};
+use crate::ground::time::Timestamp;
+use crate::parking::error::Error;
+use crate::publish::outbox;
+use crate::wire::codec::Codec;
+use crate::wire::codec::format::RecordType;
+use crate::wire::topics;
 
-pub use super::input::Place;
+pub use crate::parking::input::Place;
 
 /// The journal's event types.
 pub const TYPES: &[RecordType] = &[

@@ -4,12 +4,12 @@ use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
-use super::input::{self, Place};
-use super::journal::{Happened, Journal};
-use super::queue::{self, Gone};
-use crate::engine::Error;
-use crate::engine::writes::{BEGIN, begin};
-use crate::time::Timestamp;
+use crate::database::gate::{BEGIN, begin};
+use crate::ground::time::Timestamp;
+use crate::parking::error::Error;
+use crate::parking::input::{self, Place};
+use crate::parking::journal::{Happened, Journal};
+use crate::parking::queue::{self, Gone};
 
 /// Queues that are listed; who has more wants to count, not to read.
 const LISTED: i64 = 1_000;
@@ -128,7 +128,7 @@ impl std::fmt::Display for Dropped {
 pub enum Refused {
     /// The database's or the journal's.
     #[error(transparent)]
-    Engine(#[from] Error),
+    Failed(#[from] Error),
     /// What is first under the name isn't what fails.
     #[error(
         "the first that is parked under {name}, {place}, only waits behind {behind}, which is parked under {under}: drop that one, or \

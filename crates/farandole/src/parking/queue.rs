@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use sqlx::PgConnection;
 
-use super::input::{self, Place};
-use super::journal::{Entry, Happened, Journal};
-use crate::engine::Error;
-use crate::locks;
-use crate::time::Timestamp;
+use crate::database::locks;
+use crate::ground::time::Timestamp;
+use crate::parking::error::Error;
+use crate::parking::input::{self, Place};
+use crate::parking::journal::{Entry, Happened, Journal};
 
 /// Locks names, for who adds to or takes from what is parked under them. After the rows and tasks.
-pub(super) async fn lock<'a>(
+pub(crate) async fn lock<'a>(
     conn: &mut PgConnection,
     reader: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -36,14 +36,14 @@ pub(super) async fn taken(conn: &mut PgConnection, reader: &str, names: &BTreeSe
 
 /// A row that is taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Gone {
+pub(crate) struct Gone {
     pub seq: i64,
     pub names: Vec<String>,
 }
 
 /// Takes rows out, whose names are locked, and says in the journal why; the oldest that is left under each name becomes a head, and is
 /// tried at once.
-pub(super) async fn take(
+pub(crate) async fn take(
     conn: &mut PgConnection,
     reader: &str,
     journal: Option<&Journal>,

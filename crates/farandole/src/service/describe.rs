@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 
-use super::parts;
 use crate::config::Config;
-use crate::message::Message as _;
 use crate::participant::Participant;
-use crate::topics;
+use crate::service::parts;
+use crate::wire::message::Message as _;
+use crate::wire::topics;
 
 /// What a service hears, publishes and keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -10,7 +10,7 @@
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::error::{Elsewhere, Error};
+use crate::service::error::{Elsewhere, Error};
 
 /// Tables that are named as the one of the service's migrations: schema, table, whether new ones would go there, whether it may be read.
 const TABLES: &str = "

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 
-use crate::{codec, config, heal, intake, parking, relay, surroundings, topics};
+use crate::consume::intake;
+use crate::database::surroundings;
+use crate::publish::relay;
+use crate::wire::{codec, topics};
+use crate::{config, heal, parking};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]

@@ -9,17 +9,19 @@ use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use super::wait::Patience;
-use super::{Error, Missing, elsewhere, parts};
-use crate::codec::{Codec, Written};
-use crate::config::{Config, Subjects};
-use crate::engine::session;
-use crate::http::Checks;
-use crate::message::Message as _;
+use crate::config::Config;
+use crate::database::{session, surroundings};
+use crate::parking;
 use crate::participant::Participant;
-use crate::relay::{owner, partitions};
-use crate::table::Tables as _;
-use crate::{parking, surroundings, topics};
+use crate::participant::table::Tables as _;
+use crate::publish::relay::{owner, partitions};
+use crate::service::http::Checks;
+use crate::service::wait::Patience;
+use crate::service::{Error, Missing, elsewhere, parts};
+use crate::wire::codec::{Codec, Written};
+use crate::wire::message::Message as _;
+use crate::wire::settings::Subjects;
+use crate::wire::topics;
 
 const KITS: &str = "farandole._sqlx_migrations";
 

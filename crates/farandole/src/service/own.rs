@@ -2,13 +2,14 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::wait::Patience;
-use super::{Error, Missing, migrate, parts};
 use crate::config::Config;
-use crate::engine::session;
+use crate::consume::intake;
+use crate::database::session;
 use crate::participant::Participant;
-use crate::relay::owner;
-use crate::{intake, topics};
+use crate::publish::relay::owner;
+use crate::service::wait::Patience;
+use crate::service::{Error, Missing, migrate, parts};
+use crate::wire::topics;
 
 /// A connection for an operator's verb, to this service's database and no other's.
 pub(super) async fn connect<P: Participant>(config: &Config) -> Result<PgConnection, Error> {

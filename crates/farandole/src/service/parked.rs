@@ -2,13 +2,14 @@
 
 use sqlx::Connection as _;
 
-use super::{Error, Service, own, parts};
-use crate::codec::Codec;
-use crate::config::{Config, Subjects};
+use crate::config::Config;
 use crate::parking::journal::{self, Journal};
 use crate::parking::operate::{self, Dropped, Queue, Which};
 use crate::participant::Participant;
-use crate::topics;
+use crate::service::{Error, Service, own, parts};
+use crate::wire::codec::Codec;
+use crate::wire::settings::Subjects;
+use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
     /// What is parked.

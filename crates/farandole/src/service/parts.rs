@@ -8,20 +8,21 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
-use super::Error;
 use crate::agenda::{self, Agenda, Effects};
-use crate::codec::Codec;
-use crate::commands::{Commands, Runner};
 use crate::config::check::LONGEST_NAME;
 use crate::config::{self, Config, Database};
-use crate::engine::session::{self, Purpose};
-use crate::engine::{Engine, Sessions};
-use crate::intake::{self, Intake};
-use crate::mapping::Mapping;
+use crate::consume::intake::{self, Intake};
+use crate::database::session::{self, Purpose};
+use crate::database::sessions::Sessions;
+use crate::engine::Engine;
+use crate::engine::commands::{Commands, Runner};
 use crate::parking;
 use crate::participant::Participant;
-use crate::relay::{self, Relay};
-use crate::topics;
+use crate::publish::relay::{self, Relay};
+use crate::service::Error;
+use crate::wire::codec::Codec;
+use crate::wire::mapping::Mapping;
+use crate::wire::topics;
 
 /// One pool a part, so that none waits for a connection that another holds.
 #[derive(Debug, Clone)]

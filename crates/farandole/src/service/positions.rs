@@ -1,10 +1,11 @@
 //! An operator's view of where a service reads; the service itself may run meanwhile.
 
-use super::{Error, Service, own, parts};
 use crate::config::Config;
-use crate::intake::operate::{self, Moved, To};
-use crate::intake::{Position, positions};
+use crate::consume::intake::Position;
+use crate::consume::intake::operate::{self, Moved, To};
+use crate::consume::intake::position::positions;
 use crate::participant::Participant;
+use crate::service::{Error, Service, own, parts};
 
 impl<P: Participant, E> Service<P, E> {
     /// Where each partition is read next: `topic/partition` and position.

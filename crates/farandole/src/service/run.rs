@@ -11,16 +11,17 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::wait::Patience;
-use super::{Api, Error, Missing, Service, migrate, own, parts};
 use crate::agenda::Effects;
-use crate::codec::Codec;
 use crate::config::{Config, Http};
-use crate::engine::chain_of;
-use crate::http::{self, Checks};
+use crate::consume::{release, tidy};
+use crate::ground::error::chain_of;
 use crate::participant::Participant;
-use crate::relay::Role;
-use crate::{parking, telemetry, tidy, topics};
+use crate::publish::relay::Role;
+use crate::service::http::{self, Checks};
+use crate::service::wait::Patience;
+use crate::service::{Api, Error, Missing, Service, migrate, own, parts, telemetry};
+use crate::wire::codec::Codec;
+use crate::wire::topics;
 
 /// How often recorded histograms are put in their buckets; what waits for it is held in memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -240,7 +241,7 @@ async fn start<P: Participant, E: Effects<P>>(
     });
     checks.well("agenda");
     tasks.spawn("parking", async move |stop| {
-        parking::run(releases, stop).await;
+        release::run(releases, stop).await;
         Ok(())
     });
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::Error;
-use crate::engine::chain_of;
-use crate::http::Checks;
+use crate::ground::error::chain_of;
+use crate::service::Error;
+use crate::service::http::Checks;
 
 /// The first and the longest wait between two tries. The longest keeps a start within seconds of the end of the trouble.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));

@@ -9,6 +9,7 @@ use farandole::outbox::MAX_RECORD;
 use farandole::parking::input::What;
 use farandole::parking::{self, Limits, Parked, Why};
 use farandole::record::{Header, Record};
+use farandole::release;
 use farandole::trouble::{Trouble, Troubled as _};
 use farandole::{Body, Codec, Keys, Message as _, Participant as _, Table};
 use sqlx::PgConnection;
@@ -184,7 +185,7 @@ impl Source<Work<Chronicle>> for Feed<'_> {
             _ => return Ok(()),
         };
         let parked = Parked { aggregate: aggregate.clone(), key: self.0.0.aggregate(), what: What::Record(&self.0.0), why };
-        parking::park(conn, Chronicle::NAME, Some(&self.1), &[parked], limits).await
+        Ok(parking::park(conn, Chronicle::NAME, Some(&self.1), &[parked], limits).await?)
     }
 }
 
@@ -227,7 +228,7 @@ async fn a_release_and_one_more_input() {
             }
         };
         let stop = CancellationToken::new();
-        let release = || tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()));
+        let release = || tokio::spawn(release::run(world.engine(&Poke::default()), stop.clone()));
         let releases = if release_first {
             let releases = release();
             waiting(1).await;
@@ -310,7 +311,7 @@ async fn who_joins_a_queue_that_ends_is_first_in_it() {
         eventually("something to wait for a lock", async || world.count(sql).await == n).await;
     };
     let stop = CancellationToken::new();
-    let releases = tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()));
+    let releases = tokio::spawn(release::run(world.engine(&Poke::default()), stop.clone()));
     waiting(1).await;
     let feeding = {
         let engine = world.engine(&Poke::default());
@@ -347,7 +348,7 @@ async fn trouble_of_the_system_is_not_the_inputs() {
     let options = world.pool.connect_options().as_ref().clone().options([("lock_timeout", "300ms")]);
     let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
     let stop = CancellationToken::new();
-    let releases = tokio::spawn(parking::run(World { pool }.engine(&Poke::default()), stop.clone()));
+    let releases = tokio::spawn(release::run(World { pool }.engine(&Poke::default()), stop.clone()));
     let before = world.now().await;
     eventually("a try to have failed", async || {
         world.count("select (extract(epoch from retry_at) * 1000000)::bigint from farandole.parked").await > before + 1_000_000

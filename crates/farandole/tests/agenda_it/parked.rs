@@ -7,7 +7,7 @@ use farandole::config::Kafka;
 use farandole::engine::Engine;
 use farandole::intake::{self, Intake};
 use farandole::parking::operate;
-use farandole::{Codec, Message as _, Participant as _, parking};
+use farandole::{Codec, Message as _, Participant as _, release};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -169,7 +169,7 @@ async fn each_key_keeps_its_order_and_holds_up_no_other() {
         expected.entry(format!("k{key}")).or_default().push(what);
     }
     let stop = CancellationToken::new();
-    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()))).collect();
+    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(release::run(world.engine(&Poke::default()), stop.clone()))).collect();
 
     for (part, records) in inputs.chunks(INPUTS / 3).zip([1, 7, 50]) {
         let (intake, stop) = topic.read(&world, records);
@@ -235,7 +235,7 @@ async fn what_waits_holds_up_both_its_names() {
         })
         .collect();
     let stop = CancellationToken::new();
-    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone()))).collect();
+    let releases: Vec<_> = (0..2).map(|_| tokio::spawn(release::run(world.engine(&Poke::default()), stop.clone()))).collect();
     let mut most = 0;
     for (part, records) in inputs.chunks(INPUTS / 3).zip([1, 7, 50]) {
         let (intake, stop) = topic.read(&world, records);

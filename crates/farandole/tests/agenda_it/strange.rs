@@ -7,7 +7,7 @@ use farandole::config::{PerTopic, Unknown};
 use farandole::handler::{Error, Handler, Tx};
 use farandole::intake::Intake;
 use farandole::record::Record;
-use farandole::{Codec, Message as _, Reader, parking};
+use farandole::{Codec, Message as _, Reader, release};
 use tokio_util::sync::CancellationToken;
 
 use crate::parked::{Topic, read, until};
@@ -127,7 +127,7 @@ async fn events_of_unknown_types_park_or_are_passed_over() {
     };
     let (intake, stop) = read(Intake::new(engine(), topic.config(500)));
     let ended = CancellationToken::new();
-    let releases = tokio::spawn(parking::run(engine(), ended.clone()));
+    let releases = tokio::spawn(release::run(engine(), ended.clone()));
     sqlx::query("update farandole.parked set retry_at = clock_timestamp()").execute(&world.pool).await.unwrap();
     until("what was parked to go on", async || reasons(&world).await.is_empty()).await;
     assert_eq!(world.story("k0").await, "cancelled");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use farandole::agenda::{Config, Poke};
 use farandole::engine::{NoSource, Origin, Verdict, Work};
+use farandole::parking::Limits;
 use farandole::parking::journal::Journal;
 use farandole::parking::operate::{self, Queue, Which};
-use farandole::parking::{self, Limits};
+use farandole::release;
 use farandole::{Body, Participant as _};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ async fn free(world: &World, key: &str) {
 
 fn releasing(world: &World) -> (tokio::task::JoinHandle<()>, CancellationToken) {
     let stop = CancellationToken::new();
-    (tokio::spawn(parking::run(world.engine(&Poke::default()), stop.clone())), stop)
+    (tokio::spawn(release::run(world.engine(&Poke::default()), stop.clone())), stop)
 }
 
 /// Guards: a refused outcome parks and ends its task, in one transaction; records, deadlines and outcomes that come later queue

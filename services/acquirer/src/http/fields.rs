@@ -6,17 +6,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
-
-/// One complaint.
-#[derive(Debug, Serialize)]
-pub struct Wrong {
-    pub field: String,
-    pub message: String,
-}
+use super::problem::{Problem, Wrong};
 
 /// The fields that are not read yet, and the complaints so far.
 pub struct Fields {

@@ -6,8 +6,14 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::fields::Wrong;
 use crate::{log, store};
+
+/// One complaint.
+#[derive(Debug, Serialize)]
+pub struct Wrong {
+    pub field: String,
+    pub message: String,
+}
 
 /// What a caller is told when the request was not done.
 #[derive(Debug, Serialize)]

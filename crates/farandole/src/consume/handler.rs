@@ -1,0 +1,282 @@
+//! Reading topics into tables of one's own: an async handler, called with a batch of records inside the transaction that moves
+//! the position.
+//!
+//! For who has a schema already and wants neither participants nor a topic of their own. What the intake guarantees holds here
+//! too: each record's effects on the database and the position behind it are one transaction, so after a crash anywhere it is
+//! applied or read again; the chain rule drops what came before and notices what is missing; what can't be processed parks under
+//! its key, its successors behind it in order, and the others go on. The same workers, lanes and parking run it as run
+//! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything.
+//!
+//! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses. The batch is halved until
+//! the record is alone, and that one parks; a handler need not say which it was. What each SQLSTATE is about, and so what is done, is
+//! one [table](crate::ground::trouble) for the whole kit. With [`Error::NotYet`] nothing parks, the batch waits and is tried again.
+//!
+//! **Assumptions.** The handler's effects are all in its transaction: a batch may be run several times, and only the last run counts.
+//! It returns the errors of its queries, for a transaction with an error in it can't be committed; to go on after one, it uses a
+//! savepoint (`tx.begin()`). A batch takes less than a minute. Calls to the outside world don't belong here.
+//!
+//! **Locks.** A batch's keys are locked first (advisory, sorted), so that of one key no two calls run at once, whatever topics or
+//! replicas its records come from; the handler's own locks come after, in an order that is its own business.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, Postgres};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::consume::intake::{self, Intake, Troubles};
+use crate::consume::{release, tidy};
+use crate::database::gate::{BEGIN, begin};
+use crate::database::locks::lock_all;
+use crate::database::session::LIMIT;
+use crate::database::sessions::Sessions;
+use crate::database::surroundings;
+use crate::engine::Said;
+use crate::engine::{self, Processor, Source, Verdict, given_up, guarded_async, trace};
+use crate::ground::error::chain_of;
+use crate::ground::running::{Health, Running};
+use crate::parking;
+use crate::parking::Fault;
+use crate::parking::input::Task;
+use crate::parking::journal::Journal;
+use crate::wire::codec::{self, Codec};
+use crate::wire::record::Record;
+
+/// How long after a look at a database that isn't as it must be comes the next.
+const UNFIT: Duration = Duration::from_secs(3);
+
+/// A batch's transaction.
+pub type Tx<'a> = sqlx::Transaction<'a, Postgres>;
+
+/// What is done with records.
+pub trait Handler: Send + Sync + 'static {
+    /// Applies `records`, at least one, in their order. The kit commits.
+    ///
+    /// # Errors
+    /// See [`Error`]: one record's fault, or trouble that ends.
+    fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Why a handler can't apply its records.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One of them can't be processed: it is looked for, and parks with this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// All of them have to wait for something: nothing parks, they are tried again.
+    #[error("{0}")]
+    NotYet(String),
+    /// A query failed; its SQLSTATE tells [what it is about](crate::ground::trouble).
+    #[error("the handler's query failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            // The tables don't know what the record speaks of; waiting for that would hold up the whole partition.
+            sqlx::Error::RowNotFound => Self::Refused("a row that the handler needs isn't there".to_owned()),
+            error => Self::Database(error),
+        }
+    }
+}
+
+impl From<codec::Error> for Error {
+    fn from(error: codec::Error) -> Self {
+        if error.is_passing() { Self::NotYet(chain_of(&error)) } else { Self::Refused(chain_of(&error)) }
+    }
+}
+
+/// Reads topics into a handler: intake and releases of what is parked. Several may share a database, each with a
+/// [name](intake::Config::reader) of its own, and each has every record of its topics; replicas of one share its name.
+#[derive(Debug)]
+pub struct Reader<H: Handler> {
+    handling: Arc<Handling<H>>,
+    intake: Intake<Handling<H>>,
+}
+
+impl<H: Handler> Reader<H> {
+    /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
+    /// needs a connection a lane and one more, whose [settings](session) the kit sees to. `codec` loads the schemas that the
+    /// handler will read with.
+    pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
+        let handling = Arc::new(Handling { handler, codec, sessions: sessions.into(), reader: config.reader.clone() });
+        Self { intake: Intake::new(Arc::clone(&handling), config), handling }
+    }
+
+    /// What troubles its partitions.
+    pub fn troubles(&self) -> Troubles {
+        self.intake.troubles()
+    }
+
+    /// Reads until it is told to stop; then finishes the batches in flight and leaves the group. Trouble that ends by itself is
+    /// waited out, and shows in its [health](Running::health), as does what isn't there: a topic, a place in the group. It ends with
+    /// an error when the client can't be made or gives up for good.
+    pub fn start(self) -> Running<intake::Error> {
+        let troubles = self.troubles();
+        Running::start("the reader", Health::new(move || troubles.list()), |stop| self.run(stop))
+    }
+
+    /// As [`Reader::start`], for who owns the task: its result must be looked at.
+    ///
+    /// # Errors
+    /// When the client can't be made or gives up for good.
+    #[doc(hidden)]
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), intake::Error> {
+        let ended = shutdown.child_token();
+        let pool = self.handling.sessions.opener().clone();
+        if !fit(&pool, &self.intake.troubles(), &shutdown).await {
+            return Ok(());
+        }
+        let codec = self.handling.codec.clone();
+        let (sessions, reader) = (self.handling.sessions.clone(), self.handling.reader.clone());
+        let releases = release::run(self.handling, ended.clone());
+        let refreshes = codec.keep_fresh(&ended);
+        // Answers that lie here are of a service beside this, which keeps them for as long as its own setting says.
+        let tidy = tidy::run(&sessions, &reader, None, &ended);
+        let intake = async {
+            let result = self.intake.run(shutdown).await;
+            ended.cancel();
+            result
+        };
+        tokio::join!(intake, releases, refreshes, tidy).0
+    }
+}
+
+/// Waits until the database is as it must be; false when told to stop.
+async fn fit(pool: &PgPool, troubles: &Troubles, shutdown: &CancellationToken) -> bool {
+    let mut told = String::new();
+    loop {
+        let Some(checked) = shutdown.run_until_cancelled(surroundings::check(pool, &[])).await else { return false };
+        let Err(error) = checked else {
+            troubles.database(None);
+            return true;
+        };
+        let why = chain_of(&error);
+        if why != told {
+            tracing::warn!(why, "nothing is read");
+            told.clone_from(&why);
+        }
+        troubles.database(Some(why));
+        if shutdown.run_until_cancelled(tokio::time::sleep(UNFIT)).await.is_none() {
+            return false;
+        }
+    }
+}
+
+/// A handler with what the intake needs around it.
+pub struct Handling<H> {
+    handler: H,
+    codec: Codec,
+    sessions: Sessions,
+    reader: String,
+}
+
+impl<H> std::fmt::Debug for Handling<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handling").field("handler", &std::any::type_name::<H>()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Processor for Handling<H> {
+    type Work = Record;
+
+    fn reader(&self) -> &str {
+        &self.reader
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    fn journal(&self) -> Option<Journal> {
+        None
+    }
+
+    fn read(&self, record: &Record) -> Said<Record> {
+        match record.link() {
+            Ok(_) => Said::Input(Box::new(record.clone())),
+            Err(reason) => Said::Fault(Fault { reason, passing: false }),
+        }
+    }
+
+    fn task(&self, _task: &Task) -> Said<Record> {
+        Said::Fault(Fault { reason: "a handler has no tasks; this database is a service's, too".to_owned(), passing: false })
+    }
+
+    fn aggregate(&self, record: &Record) -> Result<String, engine::Error> {
+        Ok(record.aggregate())
+    }
+
+    async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
+        let n = records.len();
+        let mut session = self.sessions.hold().await.map_err(engine::Error::database(engine::CONNECT, n))?;
+        let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
+        let done = tokio::time::timeout(LIMIT, self.transact(&mut session.conn, records, source).instrument(span)).await;
+        let result = match done {
+            // Nobody knows what it was in the middle of: the connection goes.
+            Ok(Err(error @ (engine::Error::Panicked(_) | engine::Error::Database { doing: BEGIN, .. }))) => Err(error),
+            done => session.after(done, || given_up(n)).await,
+        };
+        engine::note(&self.sessions, &result);
+        result
+    }
+}
+
+impl<H: Handler> Handling<H> {
+    async fn transact<S: Source<Record>>(
+        &self,
+        conn: &mut PgConnection,
+        records: &[Record],
+        source: &mut S,
+    ) -> Result<Vec<Verdict>, engine::Error> {
+        let at = |doing| engine::Error::database(doing, records.len());
+        let mut tx = begin(conn).await.map_err(at(BEGIN))?;
+        let keys: Vec<String> = records.iter().map(Record::aggregate).collect();
+        lock_all(&mut tx, "handler", &keys).await.map_err(at("locking keys"))?;
+        let standing = source.claim(&mut tx, records).await?;
+        let names: Vec<&str> = if source.releases() { Vec::new() } else { keys.iter().map(String::as_str).collect() };
+        let parked = parking::among(&mut tx, &self.reader, &names, None).await.map_err(at("reading what is parked"))?.parked;
+        let verdicts: Vec<Verdict> = std::iter::zip(standing, keys).map(|(stands, key)| verdict(stands, key, &parked)).collect();
+        self.call(&mut tx, records, &verdicts).await?;
+        source.settle(&mut tx, records, &verdicts).await?;
+        tx.commit().await.map_err(at(engine::COMMIT))?;
+        metrics::histogram!("farandole_batch_inputs").record(records.len() as f64);
+        Ok(verdicts)
+    }
+
+    /// Calls the handler with those that are neither gone nor held.
+    async fn call(&self, tx: &mut Tx<'_>, records: &[Record], verdicts: &[Verdict]) -> Result<(), engine::Error> {
+        let stands = |verdict: &Verdict| matches!(verdict, Verdict::Done(_));
+        let some: Vec<Record>;
+        let records = if verdicts.iter().all(stands) {
+            records
+        } else {
+            some = records.iter().zip(verdicts).filter(|(_, v)| stands(v)).map(|(record, _)| record.clone()).collect();
+            &some
+        };
+        if records.is_empty() {
+            return Ok(());
+        }
+        let inputs = records.len();
+        guarded_async(async { self.handler.handle(tx, records).await }).await?.map_err(|error| match error {
+            Error::Refused(reason) => engine::Error::Refused(reason),
+            Error::NotYet(reason) => engine::Error::NotYet(reason),
+            Error::Database(source) => engine::Error::Database { doing: "the handler", inputs, source },
+        })
+    }
+}
+
+fn verdict(stands: bool, key: String, parked: &std::collections::HashSet<String>) -> Verdict {
+    match stands {
+        false => Verdict::Lost,
+        true if parked.contains(&key) => Verdict::Held { behind: key },
+        true => Verdict::Done(None),
+    }
+}

@@ -1,0 +1,150 @@
+//! The intake: records of other services' topics become inputs, each applied exactly once, in the order of its partition.
+//!
+//! **Guarantees.** A record's effects and the position behind it are one transaction: after a crash anywhere, the record is
+//! either applied or read again. An owner that has lost its partition commits nothing, since the position's step is then
+//! taken. A record that comes twice is dropped and one that is missing is noticed, by the chain rule. A record that can't be
+//! processed parks with its successors; a foreign producer's record that comes twice under one `ce_source` and `ce_id` is applied
+//! once; trouble of the system (database, registry, brokers away) parks nothing: the intake
+//! waits, says why, and goes on when it is over.
+//!
+//! **Assumptions.** Kafka keeps a partition's order, and what it has acknowledged. A source's chain is whole (see
+//! [`chain`](crate::wire::chain)).
+//!
+//! **How.** One consumer on a thread of its own polls for all partitions, so that rebalances are answered in time whatever the
+//! database does; a bounded channel leads to one worker a partition; a full one pauses its partition. Workers read and check;
+//! a [lane](lane) runs what waits of several partitions as one transaction. Positions come from the database alone; Kafka's
+//! committed offsets are written afterwards, for lag tools.
+//!
+//! **How it would fail without**: with offsets kept by Kafka, a crash between commit and commit applies twice or never; with
+//! an unconditional position, two owners of a partition both apply during a rebalance; without the chain, a producer's
+//! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
+
+mod applied;
+mod assigned;
+mod begin;
+mod broken;
+mod config;
+mod consumer;
+mod context;
+mod error;
+mod identity;
+mod ignored;
+mod judge;
+mod lag;
+mod lane;
+mod look;
+pub mod operate;
+pub(crate) mod position;
+mod pulse;
+mod queue;
+mod readers;
+mod resume;
+mod strangers;
+mod troubles;
+mod watch;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::database::sessions::asked;
+use crate::engine::Processor;
+use crate::ground::error::chain_of;
+use crate::ground::told::Told;
+use troubles::Of;
+
+pub use config::Config;
+pub use error::Error;
+pub(crate) use position::all_of;
+pub use position::{Position, positions};
+pub(crate) use readers::enter;
+pub use readers::{forget as forget_topic, rename};
+pub use troubles::Troubles;
+
+/// Reads topics into an engine or a handler.
+#[derive(Debug)]
+pub struct Intake<P: Processor> {
+    engine: Arc<P>,
+    config: Config,
+    troubles: Troubles,
+}
+
+impl<P: Processor> Intake<P> {
+    /// An intake; nothing is read before [`Intake::run`].
+    pub fn new(engine: Arc<P>, config: Config) -> Self {
+        let troubles = Troubles::default();
+        if !config.topics.is_empty() {
+            troubles.say(Of::Group, Some(format!("consumer group {} isn't joined yet", config.group)));
+        }
+        Self { engine, config, troubles }
+    }
+
+    /// What troubles its partitions.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
+    /// Reads until `shutdown`; then finishes the batches in flight and leaves the group.
+    ///
+    /// # Errors
+    /// When the client can't be made, or gives up for good. Trouble that ends by itself is waited out, and shows in
+    /// [`Intake::troubles`].
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        if self.config.topics.is_empty() {
+            shutdown.cancelled().await;
+            return Ok(());
+        }
+        readers::check(self.engine.reader())?;
+        if !self.enter(&shutdown).await {
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let stop = shutdown.clone();
+        let pulse = Arc::new(pulse::Pulse::default());
+        let beats = Arc::clone(&pulse);
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || {
+                let config = Arc::new(self.config);
+                let result = loop {
+                    match consumer::run(&self.engine, &config, &self.troubles, &runtime, &stop, &beats) {
+                        Ok(consumer::Ended::Quiet) => {}
+                        Ok(consumer::Ended::Stopped) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+                let _ = done.send(result);
+            })
+            .map_err(|e| Error::Thread(e.to_string()))?;
+        let result = tokio::select! {
+            ended = ended => ended.unwrap_or_else(|_| Err(Error::Thread("it panicked".to_owned()))),
+            // Its thread stays where it is until the process ends.
+            seconds = pulse.lost() => return Err(Error::Lost { seconds }),
+        };
+        // The thread has sent its result as its last act, so this doesn't wait.
+        let _ = thread.join();
+        result
+    }
+
+    /// Waits for the database, and for the rows that are this reader's; false at shutdown.
+    async fn enter(&self, shutdown: &CancellationToken) -> bool {
+        let (reader, mut pause, mut told) = (self.engine.reader(), PAUSE.0, Told::default());
+        while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
+            let why = chain_of(&error);
+            if told.is_due(&why) {
+                tracing::warn!(reader, why, "looking for this reader's rows; trying again");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),
+            }
+        }
+        true
+    }
+}
+
+/// The first and the longest pause between two looks for a reader's rows while the database is in trouble.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));

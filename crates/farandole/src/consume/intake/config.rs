@@ -1,0 +1,77 @@
+//! How the intake reads.
+
+use std::collections::BTreeMap;
+
+use crate::parking::Limits;
+use crate::wire::mapping::Mapping;
+use crate::wire::per_topic::{PerTopic, Start};
+
+/// The program with the verbs of readers that have none of their own.
+const TOOL: &str = "farandole";
+
+/// How the intake reads.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Brokers, `host:port,…`.
+    pub bootstrap: String,
+    /// Further properties of the Kafka client: TLS, SASL. Those that guarantees rest on are refused.
+    pub properties: BTreeMap<String, String>,
+    /// Consumer group.
+    pub group: String,
+    /// Whose the rows are: positions, what is parked, what was seen. Each reader of a topic has all of its records, so under another
+    /// name it begins anew; the group may change. The group's name unless it is set; a service's is its own, whatever this says.
+    pub reader: String,
+    /// Static member id, so that a restart within the session timeout moves no partition.
+    pub instance: Option<String>,
+    /// Topics with their prefixes.
+    pub topics: Vec<String>,
+    /// Where a partition is read from that has no position yet, by topic.
+    pub start: PerTopic<Start>,
+    /// Transactions at once.
+    pub lanes: usize,
+    /// How much may be parked.
+    pub parked: Limits,
+    /// Records a batch at most.
+    pub max_records: usize,
+    /// Bytes a batch at most.
+    pub max_bytes: usize,
+    /// The program with the verbs `position` and `parked` for this reader, as messages name it to the operator.
+    pub tool: String,
+    /// How records of foreign topics are read, by the topics' names in Kafka.
+    pub mappings: BTreeMap<String, Mapping>,
+}
+
+impl Config {
+    /// The default of [`Config::lanes`].
+    pub const LANES: usize = 1;
+    /// The default of [`Config::max_records`].
+    pub const MAX_RECORDS: usize = 500;
+    /// The default of [`Config::max_bytes`].
+    pub const MAX_BYTES: usize = 1024 * 1024;
+
+    /// How the operator calls `position set` for this reader.
+    pub(crate) fn set_position(&self, reader: &str, topic: &str, partition: i32, to: impl std::fmt::Display) -> String {
+        let whose = if self.tool == TOOL { format!(" --reader {reader}") } else { String::new() };
+        format!("`{} position set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
+    }
+
+    /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.
+    pub fn new(group: impl Into<String>, bootstrap: impl Into<String>, topics: Vec<String>) -> Self {
+        let group = group.into();
+        Self {
+            bootstrap: bootstrap.into(),
+            properties: BTreeMap::new(),
+            reader: group.clone(),
+            group,
+            instance: None,
+            topics,
+            start: PerTopic::default(),
+            lanes: Self::LANES,
+            parked: Limits::DEFAULT,
+            max_records: Self::MAX_RECORDS,
+            max_bytes: Self::MAX_BYTES,
+            tool: TOOL.to_owned(),
+            mappings: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The consumer's thread: polls, hands records to workers, pauses what is full.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::consume::intake::context::{Assigned, At, Context};
+use crate::consume::intake::identity::{self, Ids};
+use crate::consume::intake::lane::Lane;
+use crate::consume::intake::pulse::Pulse;
+use crate::consume::intake::queue::queue;
+use crate::consume::intake::worker::End;
+use crate::consume::intake::{Config, Error, Troubles, lag, look};
+use crate::engine::Processor;
+use crate::wire::properties;
+use crate::wire::record::Record;
+
+/// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// The same while a partition waits for room.
+const POLL_FULL: Duration = Duration::from_millis(5);
+/// How long a broker may take to say what a partition holds.
+const WATERMARKS: Duration = Duration::from_secs(5);
+/// How often Kafka is told the positions.
+const TELL: Duration = Duration::from_secs(5);
+/// How a consumer ended.
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// It had gone quiet; a new one goes on.
+    Quiet,
+}
+
+/// Polls until shutdown, or until it goes quiet.
+pub(super) fn run<P: Processor>(
+    engine: &Arc<P>,
+    config: &Arc<Config>,
+    troubles: &Troubles,
+    runtime: &Handle,
+    shutdown: &CancellationToken,
+    pulse: &Arc<Pulse>,
+) -> Result<Ended, Error> {
+    if let Some(refused) = properties::refused(&config.properties).into_iter().next() {
+        return Err(Error::Property(refused));
+    }
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.bootstrap)
+        .set("group.id", &config.group)
+        .set("client.id", &config.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // What is behind the last record may be a transaction's marker, which is no record: see `lag`.
+        .set("enable.partition.eof", "true")
+        // Never skip or start over by itself: the position says where to read, and a position that the topic no longer has is
+        // an error that somebody must look at.
+        .set("auto.offset.reset", "error")
+        // A service's memory is bounded by what it fetches ahead: 4 MiB is several batches of every partition.
+        .set("queued.max.messages.kbytes", "4096")
+        .set("queued.min.messages", "1000")
+        .set("fetch.max.bytes", "2097152")
+        .set("max.partition.fetch.bytes", "1048576")
+        // After that much is queued, fetching pauses: at its own measure of a second, a full queue would be empty for most of it.
+        .set("fetch.queue.backoff.ms", "20")
+        // How long a topic that was just made, or a broker that came back, may stay unnoticed.
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("allow.auto.create.topics", "false")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("statistics.interval.ms", lag::EVERY_MS);
+    if !properties::broker_assigns(&config.properties) {
+        client.set("partition.assignment.strategy", "cooperative-sticky");
+        client.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "2000");
+    }
+    if let Some(instance) = &config.instance {
+        client.set("group.instance.id", instance);
+    }
+    for (name, value) in &config.properties {
+        client.set(name, value);
+    }
+    let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
+    client.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+    let lane = |_| {
+        let (lane, run) = Lane::new(engine.clone(), config.parked);
+        (lane, runtime.spawn(run))
+    };
+    let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();
+    let context = Context {
+        engine: engine.clone(),
+        config: config.clone(),
+        troubles: troubles.clone(),
+        runtime: runtime.clone(),
+        shutdown: shutdown.clone(),
+        assigned: Mutex::default(),
+        lanes,
+        running,
+        watch: Mutex::default(),
+        ids: Ids::default(),
+        quiet: AtomicBool::new(false),
+        unjoined: AtomicBool::new(false),
+        complained: AtomicBool::new(false),
+        pulse: Arc::clone(pulse),
+    };
+    let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
+    let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(Error::Client)?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = || look::run(&consumer, || over.load(Ordering::Relaxed));
+        let looker = std::thread::Builder::new().name("intake-look".to_owned()).spawn_scoped(scope, looking);
+        let looker = looker.map_err(|e| Error::Thread(e.to_string()))?;
+        let read = poll(&consumer, shutdown, || looker.is_finished());
+        over.store(true, Ordering::Relaxed);
+        tell(&consumer, CommitMode::Sync);
+        let gone = consumer.context().lock().drain().collect::<Vec<_>>();
+        consumer.context().end(gone);
+        read
+    })
+}
+
+/// Polls until it is told to stop, goes quiet, or somebody who has to work beside it doesn't any more.
+fn poll<P: Processor>(
+    consumer: &BaseConsumer<Context<P>>,
+    shutdown: &CancellationToken,
+    blind: impl Fn() -> bool,
+) -> Result<Ended, Error> {
+    let context = consumer.context();
+    let mut told = Instant::now();
+    let mut full = 0;
+    // Partitions have lost what their position wants, and the brokers haven't said which.
+    let mut lost = false;
+    // Workers were told to end since their topic's id has changed, and begin again once they have.
+    let mut renewing = false;
+    while !shutdown.is_cancelled() && !context.quiet.load(Ordering::Relaxed) {
+        context.pulse.enter();
+        let polled = consumer.poll(if full > 0 { POLL_FULL } else { POLL });
+        context.pulse.leave();
+        // Before the record is handed on: it may be the first of another topic of that name.
+        if context.ids.have_changed() {
+            end_changed(context);
+            renewing = true;
+        }
+        match polled {
+            Some(Ok(message)) => {
+                let record = Record::copy(&message);
+                let mapping = context.config.mappings.get(&record.topic);
+                let record = match mapping {
+                    Some(mapping) => mapping.apply(record),
+                    None => record,
+                };
+                full += hand_over(consumer, record);
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => ended(consumer, partition),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => lost = !gone(consumer),
+            Some(Err(error)) => {
+                if let Some((code, words)) = consumer.client().fatal_error() {
+                    return Err(Error::Fatal { why: fatal(&context.config, code, &words) });
+                }
+                tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do");
+                context.complain(error.to_string());
+            }
+            None => {}
+        }
+        // At once and not with the look of every few seconds: the id of a topic that was just made becomes known while it is read.
+        // After the record that was polled was handed to nobody: a new worker would take it for the first at its position.
+        if renewing {
+            restart_ended(consumer);
+            renewing = context.lock().values().any(|assigned| assigned.stop.is_cancelled());
+        }
+        if full > 0 {
+            full = room(consumer);
+        }
+        if context.running.iter().any(JoinHandle::is_finished) {
+            return Err(Error::Thread("a lane ended".to_owned()));
+        }
+        if blind() {
+            return Err(Error::Thread("the look at what is missing ended".to_owned()));
+        }
+        if told.elapsed() > TELL {
+            restart_ended(consumer);
+            lost = lost && !gone(consumer);
+            tell(consumer, CommitMode::Async);
+            told = Instant::now();
+        }
+    }
+    Ok(if shutdown.is_cancelled() { Ended::Stopped } else { Ended::Quiet })
+}
+
+/// What to say of an error from which the client doesn't recover.
+fn fatal(config: &Config, code: RDKafkaErrorCode, words: &str) -> String {
+    match (code, &config.instance) {
+        (RDKafkaErrorCode::FencedInstanceId, Some(instance)) => format!(
+            "another process has joined consumer group {} as `intake.instance` = \"{instance}\", so this one has lost its place: give each \
+             replica an instance of its own, or none",
+            config.group
+        ),
+        _ => format!("the Kafka client gives up: {code}: {words}"),
+    }
+}
+
+/// Gives a record to its worker; 1 if its partition had to be paused.
+fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) -> usize {
+    let at = (record.topic.clone(), record.partition);
+    let mut assigned = consumer.context().lock();
+    let Some(partition) = assigned.get_mut(&at) else { return 0 };
+    (partition.handed, partition.ended) = (record.offset + 1, false);
+    if partition.spill.is_some() {
+        // What was fetched before the pause took hold comes again once it ends: the consumer is set back to the spilt record.
+        return 0;
+    }
+    match partition.queue.take(record) {
+        Ok(()) => 0,
+        // The worker has ended; it is started again from its position.
+        Err(TrySendError::Closed(_)) => 0,
+        Err(TrySendError::Full(record)) => {
+            partition.spill = Some(record);
+            drop(assigned);
+            let mut list = TopicPartitionList::new();
+            list.add_partition(&at.0, at.1);
+            if let Err(error) = consumer.pause(&list) {
+                tracing::error!(topic = at.0, partition = at.1, error = %error, "pausing");
+            }
+            1
+        }
+    }
+}
+
+/// The client has given all that a partition of this number holds. It doesn't say of which topic; its statistics do.
+fn ended<P: Processor>(consumer: &BaseConsumer<Context<P>>, partition: i32) {
+    let mut assigned = consumer.context().lock();
+    assigned.iter_mut().filter(|(at, _)| at.1 == partition).for_each(|(_, assigned)| assigned.ended = true);
+}
+
+/// Resumes partitions whose channel has room again; says how many are still full.
+fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
+    let mut resume = Vec::new();
+    let mut full = 0;
+    for (at, partition) in consumer.context().lock().iter_mut() {
+        let Some(record) = partition.spill.take() else { continue };
+        if !partition.queue.goes_on(&record) {
+            partition.spill = Some(record);
+            full += 1;
+            continue;
+        }
+        let next = record.offset + 1;
+        match partition.queue.take(record) {
+            Ok(()) => resume.push((at.clone(), next)),
+            // The worker has ended; it is started again from its position, which ends the pause.
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(record)) => {
+                partition.spill = Some(record);
+                full += 1;
+            }
+        }
+    }
+    for ((topic, partition), next) in resume {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&topic, partition);
+        let resumed =
+            consumer.seek(&topic, partition, Offset::Offset(next), Duration::from_secs(5)).and_then(|()| consumer.resume(&list));
+        if let Err(error) = resumed {
+            tracing::warn!(topic, partition, error = %error, "resuming; starting again from the position");
+            if let Some(assigned) = consumer.context().lock().get(&(topic, partition)) {
+                assigned.stop.cancel();
+            }
+        }
+    }
+    full
+}
+
+/// Ends the workers of partitions whose topic has another id than they know. They start again from their positions, which tell
+/// whether it is another topic; until then nothing is handed to them.
+fn end_changed<P: Processor>(context: &Context<P>) {
+    for ((topic, _), partition) in context.lock().iter_mut() {
+        if partition.topic_id != context.ids.of(topic) {
+            partition.stop.cancel();
+            partition.queue = queue(0).0;
+        }
+    }
+}
+
+/// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.
+fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
+    let context = consumer.context();
+    let ended: Vec<At> = context.lock().iter().filter(|(_, a)| a.worker.is_finished()).map(|(at, _)| at.clone()).collect();
+    for at in ended {
+        let Some(assigned) = context.lock().remove(&at) else { continue };
+        let trouble = how_ended(&at, assigned.worker.now_or_never());
+        let Some(offset) = context.start(consumer, &at) else { return };
+        // Until something is applied: a worker that ends again and again isn't well in between.
+        if trouble.is_some() {
+            context.troubles.set(&at.0, at.1, trouble);
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&at.0, at.1);
+        let back = consumer
+            .seek(&at.0, at.1, Offset::Offset(offset), Duration::from_secs(5))
+            // Of a partition that has nothing at its position the client has let go.
+            .or_else(|_| assign_again(consumer, &at, offset))
+            .and_then(|()| consumer.resume(&list));
+        if let Err(error) = back {
+            tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back; trying again");
+            if let Some(assigned) = context.lock().get(&at) {
+                assigned.stop.cancel();
+            }
+        }
+    }
+}
+
+fn assign_again<P: Processor>(consumer: &BaseConsumer<Context<P>>, at: &At, offset: i64) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&at.0, at.1);
+    consumer.incremental_unassign(&list)?;
+    list.set_partition_offset(&at.0, at.1, Offset::Offset(offset))?;
+    consumer.incremental_assign(&list)
+}
+
+/// Counts a worker's end, and says what there is to say of it.
+fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
+    let (why, trouble) = match ended {
+        Some(Ok(End::Fenced)) => ("fenced", None),
+        Some(Err(error)) if error.is_panic() => {
+            let why = "its worker panicked, and began again from the position".to_owned();
+            tracing::error!(topic = at.0, partition = at.1, why);
+            ("panic", Some(why))
+        }
+        Some(Ok(End::Stopped) | Err(_)) | None => ("stopped", None),
+    };
+    metrics::counter!("farandole_intake_restarts_total", "why" => why).increment(1);
+    trouble
+}
+
+/// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be
+/// told of all.
+fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
+    let context = consumer.context();
+    let seen = |(at, a): (&At, &Assigned)| (at.clone(), a.next.load(Ordering::Relaxed), a.fresh);
+    let mut told = true;
+    let at: Vec<(At, i64, bool)> = context.lock().iter().map(seen).collect();
+    for ((topic, partition), next, fresh) in at {
+        let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, WATERMARKS) else {
+            told = false;
+            continue;
+        };
+        if next < low || next > high {
+            let what = if fresh && next == 0 {
+                format!(
+                    "it has no position yet and `intake.start` is `earliest`, but the topic's beginning has expired, it holds {low} to \
+                     {high}; set `intake.start` to `latest` or to a time, or"
+                )
+            } else {
+                format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+            };
+            let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
+            let why = format!("{what} to go on from what there is: {how}");
+            tracing::error!(topic, partition, why, "this partition stops here");
+            context.troubles.set(&topic, partition, Some(why));
+        }
+    }
+    told
+}
+
+/// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.
+fn tell<P: Processor>(consumer: &BaseConsumer<Context<P>>, mode: CommitMode) {
+    let mut list = TopicPartitionList::new();
+    for (at, partition) in consumer.context().lock().iter_mut() {
+        let next = partition.next.load(Ordering::Relaxed);
+        if next > partition.told && list.add_partition_offset(&at.0, at.1, Offset::Offset(next)).is_ok() {
+            partition.told = next;
+        }
+    }
+    if list.count() > 0
+        && let Err(error) = consumer.commit(&list, mode)
+    {
+        tracing::debug!(error = %error, "offsets not told to Kafka");
+    }
+}

@@ -1,0 +1,64 @@
+//! What the consumer's callbacks know.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::consume::intake::identity::Ids;
+use crate::consume::intake::lag::Applied;
+use crate::consume::intake::lane::Lane;
+use crate::consume::intake::pulse::Pulse;
+use crate::consume::intake::queue::Queue;
+use crate::consume::intake::watch::Watch;
+use crate::consume::intake::worker::End;
+use crate::consume::intake::{Config, Troubles};
+use crate::engine::Processor;
+use crate::wire::record::Record;
+
+pub(super) type At = (String, i32);
+
+/// A partition that this member has.
+pub(super) struct Assigned {
+    pub queue: Queue,
+    pub worker: JoinHandle<End>,
+    pub stop: CancellationToken,
+    pub next: Arc<AtomicI64>,
+    pub applied: Applied,
+    pub told: i64,
+    /// The topic that it is read of.
+    pub topic_id: Option<String>,
+    /// The offset after the last record that the client gave.
+    pub handed: i64,
+    /// The client has said since then that there are no more.
+    pub ended: bool,
+    /// A record that found the channel full; its partition is paused.
+    pub spill: Option<Record>,
+    /// It had no position when it began.
+    pub fresh: bool,
+}
+
+/// What the consumer's callbacks know.
+pub(super) struct Context<P: Processor> {
+    pub engine: Arc<P>,
+    pub config: Arc<Config>,
+    pub troubles: Troubles,
+    pub runtime: Handle,
+    pub shutdown: CancellationToken,
+    pub assigned: Mutex<HashMap<At, Assigned>>,
+    pub lanes: Vec<Lane<P>>,
+    pub running: Vec<JoinHandle<()>>,
+    pub watch: Mutex<Watch>,
+    pub ids: Ids,
+    /// The watchdog has found a partition quiet.
+    pub quiet: AtomicBool,
+    /// At the last report this member had no place in its group.
+    pub unjoined: AtomicBool,
+    /// The client has complained since the last report.
+    pub complained: AtomicBool,
+    /// Where the thread is.
+    pub pulse: Arc<Pulse>,
+}

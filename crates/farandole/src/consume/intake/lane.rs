@@ -1,0 +1,225 @@
+//! Lanes: what waits of several partitions goes into one transaction.
+//!
+//! A worker reads and checks its partition, and hands the result to its lane; the lane takes whatever waits, of all its
+//! partitions, and runs it at once. So round trips and the commit are shared, and partitions that touch the same rows (the
+//! stock of an article) don't wait for each other's locks. What fails together is tried apart: one partition's trouble is
+//! none of the others'.
+//!
+//! A partition's number decides its lane. Topics are keyed alike, so all that is about one aggregate meets in one lane, and
+//! two lanes contend only for rows that aggregates share.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::consume::intake::applied::Applied;
+use crate::consume::intake::judge::Item;
+use crate::consume::intake::position::Position;
+use crate::consume::intake::strangers;
+use crate::database::step::{self, Append};
+use crate::engine::{Error, Processor, Source, Verdict};
+use crate::ground::error::chain_of;
+use crate::parking::Fault;
+use crate::parking::input::What;
+use crate::parking::journal::Journal;
+use crate::parking::{self, Limits, Parked, Why};
+
+/// Inputs a transaction, but for a single portion that is larger: more gain nothing, and what a commit holds locked stays small.
+const INPUTS: usize = 1_000;
+/// Portions that may wait: each worker has one at most.
+const WAITING: usize = 64;
+
+/// What a partition wants applied, and where that leaves it.
+pub(super) struct Batch {
+    pub scope: String,
+    pub step: Option<i64>,
+    /// What that step says, and under which comparison of the database it was read or written.
+    pub before: Arc<Position>,
+    pub compared: Option<u64>,
+    pub after: Position,
+    /// What was read; the works below are of some of these.
+    pub items: Arc<Vec<Item>>,
+    /// The item of each work, and its aggregate.
+    pub records: Vec<(usize, String)>,
+    /// An item that could not be read or stored, and under what it parks.
+    pub unreadable: Option<(usize, String, Fault)>,
+}
+
+/// A batch on its way through a lane.
+struct Portion<P: Processor> {
+    works: Vec<P::Work>,
+    batch: Batch,
+    reply: oneshot::Sender<Ran<P>>,
+}
+
+/// A batch after its run: stored whole, or not at all and to be tried again.
+pub(super) struct Ran<P: Processor> {
+    pub works: Vec<P::Work>,
+    pub batch: Batch,
+    pub result: Result<(), Arc<Error>>,
+}
+
+/// Where workers hand in their batches.
+pub(super) struct Lane<P: Processor>(mpsc::Sender<Portion<P>>);
+
+impl<P: Processor> Clone for Lane<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Processor> Lane<P> {
+    /// A lane, and what runs it until its last handle is gone.
+    pub(super) fn new(engine: Arc<P>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
+        let (portions, waiting) = mpsc::channel(WAITING);
+        (Self(portions), run(engine, limits, waiting))
+    }
+
+    /// Runs a batch, with whatever else waits. None when the lane has ended.
+    pub(super) async fn run(&self, works: Vec<P::Work>, batch: Batch) -> Option<Ran<P>> {
+        let (reply, ran) = oneshot::channel();
+        self.0.send(Portion { works, batch, reply }).await.ok()?;
+        ran.await.ok()
+    }
+}
+
+async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
+    let (mut waiting, mut applied) = (Vec::new(), Applied::default());
+    while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
+        while let Ok(portion) = queue.try_recv() {
+            waiting.push(portion);
+        }
+        let (mut inputs, mut scopes) = (0, HashSet::new());
+        // Of one partition only one: a second is that of a worker that was given up, or of its successor.
+        let fits = |portion: &&Portion<P>| {
+            inputs += portion.works.len();
+            inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
+        };
+        let some = waiting.iter().take_while(fits).count().max(1);
+        together(&*engine, limits, &mut applied, waiting.drain(..some).collect()).await;
+    }
+}
+
+async fn together<P: Processor>(engine: &P, limits: Limits, applied: &mut Applied, mut portions: Vec<Portion<P>>) {
+    let result = transaction(engine, limits, applied, &mut portions).await;
+    if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
+        for portion in portions {
+            let mut alone = vec![portion];
+            let result = transaction(engine, limits, applied, &mut alone).await.map_err(Arc::new);
+            answer(alone, &result);
+        }
+        return;
+    }
+    answer(portions, &result.map_err(Arc::new));
+}
+
+fn answer<P: Processor>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error>>) {
+    for Portion { works, batch, reply } in portions {
+        let _ = reply.send(Ran { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
+    }
+}
+
+async fn transaction<P: Processor>(
+    engine: &P,
+    limits: Limits,
+    applied: &mut Applied,
+    portions: &mut [Portion<P>],
+) -> Result<(), Error> {
+    let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
+    let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let batches = portions.iter().map(|p| &p.batch).collect();
+    let mut source = Together { reader: engine.reader(), batches, limits, journal: engine.journal(), applied, comparison: None };
+    let result = engine.run(&mut works, &mut source).await.map(drop);
+    let comparison = source.comparison;
+    let mut works = works.into_iter();
+    for (portion, count) in portions.iter_mut().zip(counts) {
+        portion.works = works.by_ref().take(count).collect();
+        if result.is_ok() {
+            portion.batch.compared = comparison;
+        }
+    }
+    result
+}
+
+/// The batches of several partitions as one source: moves their positions and parks what must be.
+struct Together<'a> {
+    reader: &'a str,
+    batches: Vec<&'a Batch>,
+    limits: Limits,
+    journal: Option<Journal>,
+    applied: &'a mut Applied,
+    /// What this run rests on.
+    comparison: Option<u64>,
+}
+
+impl Together<'_> {
+    /// Looks whether positions that come from before the last comparison are still what the database says. A step's number alone
+    /// doesn't tell: in a database that was set back and went on, another step may have it.
+    async fn still(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        for batch in self.batches.iter().filter(|batch| batch.compared != self.comparison) {
+            let latest = step::latest::<Position>(conn, &batch.scope).await.map_err(|e| match e {
+                step::Error::Database { source, .. } => Error::Database { doing: "looking at a position", inputs: 0, source },
+                other => Error::Fenced(chain_of(&other)),
+            })?;
+            let (step, position) = latest.map(|(step, position)| (step, position.bounded())).unzip();
+            if step != batch.step || position.is_some_and(|position| position != *batch.before) {
+                return Err(Error::Fenced(format!("{} is another since the database was set back", batch.scope)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Sync> Source<W> for Together<'_> {
+    fn rests_on(&mut self, comparison: Option<u64>) {
+        self.comparison = comparison;
+    }
+
+    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
+        self.still(conn).await?;
+        let mut records = Vec::with_capacity(works.len());
+        for batch in &self.batches {
+            records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
+        }
+        let at = |doing| Error::database(doing, works.len());
+        let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
+        let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
+        struck.map_err(at("looking for inputs that are applied"))?;
+        Ok(stand)
+    }
+
+    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
+        let mut parked: Vec<Parked<'_>> = Vec::new();
+        let mut verdicts = verdicts.iter();
+        for batch in &self.batches {
+            for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
+                let why = match verdict {
+                    Verdict::Parked(fault) => Why::Fault(fault),
+                    Verdict::Held { behind } => Why::Behind(behind),
+                    Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
+                };
+                let record = &batch.items[*i].record;
+                let (aggregate, key) = (aggregate.clone(), record.aggregate());
+                parked.push(Parked { aggregate, key, what: What::Record(record), why });
+            }
+            if let Some((i, aggregate, fault)) = &batch.unreadable {
+                let (record, mut stands) = (&batch.items[*i].record, [true]);
+                let struck = self.applied.strike(conn, self.comparison, self.reader, &[record], &mut stands).await;
+                struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
+                if stands[0] {
+                    let (aggregate, key) = (aggregate.clone(), record.aggregate());
+                    parked.push(Parked { aggregate, key, what: What::Record(record), why: Why::Fault(fault) });
+                }
+            }
+        }
+        parking::park(conn, self.reader, self.journal.as_ref(), &parked, self.limits).await?;
+        let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
+        step::append_many(conn, &moves).await.map_err(|e| match e {
+            step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
+            step::Error::Database { source, .. } => Error::Database { doing: "moving positions", inputs: works.len(), source },
+            other => Error::Fenced(chain_of(&other)),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Commands from callers, in batches.
+//!
+//! Whatever waits when a batch begins goes into it, so a lone command waits for nothing and a crowd shares one transaction.
+//! Each caller gets its own answer; one's refusal is not another's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Engine, Idempotency, NoSource, Origin, Verdict, Work};
+use crate::ground::trouble::{Trouble, Troubled as _};
+use crate::participant::problem::{Answer, Problem};
+use crate::participant::{Body, Participant};
+
+/// Commands that may wait. More than a few batches' worth would only wait to time out, so further ones are told to come back.
+const WAITING: usize = 2_000;
+/// Commands a batch: round trips are shared by so many that more gain nothing, and a batch stays within some 10 ms.
+const BATCH: usize = 500;
+/// Tries of a batch that the database ended because it met another one, or on sessions that can't work; beyond that it is trouble that the caller should know of.
+const TRIES: u32 = 5;
+
+/// Where commands are handed in.
+#[derive(Debug)]
+pub struct Commands<P: Participant> {
+    queue: mpsc::Sender<Asked<P>>,
+}
+
+impl<P: Participant> Clone for Commands<P> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+#[derive(Debug)]
+struct Asked<P: Participant> {
+    work: Work<P>,
+    reply: oneshot::Sender<Result<Answer, Problem>>,
+}
+
+/// Runs what is handed in.
+#[derive(Debug)]
+pub struct Runner<P: Participant> {
+    engine: Arc<Engine<P>>,
+    queue: mpsc::Receiver<Asked<P>>,
+}
+
+impl<P: Participant> Commands<P> {
+    /// The place to hand commands in, and what runs them.
+    pub fn new(engine: Arc<Engine<P>>) -> (Self, Runner<P>) {
+        let (queue, waiting) = mpsc::channel(WAITING);
+        (Self { queue }, Runner { engine, queue: waiting })
+    }
+
+    /// Decides `command` and gives its answer once that is stored.
+    ///
+    /// # Errors
+    /// The refusal, or 503 when the answer isn't known: then the same command under the same idempotency key is safe.
+    pub async fn submit(
+        &self,
+        command: P::Command,
+        idempotency: Option<Idempotency>,
+        traceparent: Option<String>,
+    ) -> Result<Answer, Problem> {
+        let mut work = Work::new(Body::Command(command), Origin { idempotency, traceparent, ..Origin::default() });
+        work.origin.cause = format!("command/{}", work.input.id);
+        let (reply, answer) = oneshot::channel();
+        self.queue
+            .try_send(Asked { work, reply })
+            .map_err(|_| Problem::unavailable("more commands wait than can be taken soon; try again", 1))?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::unavailable("this could not be stored now; send it again under the same Idempotency-Key", 1)
+}
+
+impl<P: Participant> Runner<P> {
+    /// Runs batches until `shutdown`, then what was handed in before.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                n = self.queue.recv_many(&mut waiting, BATCH) => if n == 0 { return },
+                () = shutdown.cancelled() => break,
+            }
+            self.batch(std::mem::take(&mut waiting)).await;
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut waiting, BATCH).await > 0 {
+            self.batch(std::mem::take(&mut waiting)).await;
+        }
+    }
+
+    async fn batch(&self, asked: Vec<Asked<P>>) {
+        // A batch that the database refuses is split until what it refuses is alone, or small enough: one's fault isn't another's.
+        let mut parts = vec![asked];
+        while let Some(part) = parts.pop() {
+            let (mut works, mut replies): (Vec<_>, Vec<_>) = part.into_iter().map(|a| (a.work, a.reply)).unzip();
+            match self.decide(&mut works).await {
+                Ok(verdicts) => {
+                    for (verdict, reply) in verdicts.into_iter().zip(replies) {
+                        let _ = reply.send(told(verdict)); // a caller that has gone needs no answer
+                    }
+                }
+                Err(error) if error.trouble().halves() && !error.maybe_happened() && works.len() > 1 => {
+                    let half = works.len() / 2;
+                    let (late_works, late_replies) = (works.split_off(half), replies.split_off(half));
+                    for (works, replies) in [(late_works, late_replies), (works, replies)] {
+                        parts.push(works.into_iter().zip(replies).map(|(work, reply)| Asked { work, reply }).collect());
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = engine::chain_of(&error), commands = works.len(), "commands not decided");
+                    let problem = match error {
+                        engine::Error::Parted(why) => Problem::unavailable(why, 1),
+                        error if error.trouble() == Trouble::Input => {
+                            Problem::new(500, "cannot-be-stored", "this request can't be stored; the operator has been told")
+                        }
+                        _ => unknown(),
+                    };
+                    for reply in replies {
+                        let _ = reply.send(Err(problem.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, works: &mut [Work<P>]) -> Result<Vec<Verdict>, engine::Error> {
+        let mut tries = 1;
+        loop {
+            match self.engine.run(works, &mut NoSource).await {
+                // On a session that can't work nothing has happened; the next one may.
+                Err(error)
+                    if matches!(error.trouble(), Trouble::Collision | Trouble::Session)
+                        && !error.maybe_happened()
+                        && tries < TRIES =>
+                {
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5)).await;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn told(verdict: Verdict) -> Result<Answer, Problem> {
+    match verdict {
+        Verdict::Done(Some(answer)) => Ok(answer),
+        Verdict::Done(None) => Ok(Answer::new(204, serde_json::Value::Null)),
+        Verdict::Refused(problem) => Err(problem),
+        Verdict::Held { .. } => {
+            Err(Problem::unavailable("an earlier event about this could not be processed; the operator has been told", 30))
+        }
+        // Neither is said of a command: it has no claim, and what it can't do is a refusal.
+        Verdict::Parked(fault) => Err(Problem::new(500, "cannot-be-decided", fault.reason)),
+        Verdict::Lost => Err(unknown()),
+    }
+}

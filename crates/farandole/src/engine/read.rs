@@ -1,0 +1,77 @@
+//! What records and parked tasks say to a participant.
+
+use uuid::Uuid;
+
+use crate::engine::tasks::Id;
+use crate::engine::{Origin, Said, Work};
+use crate::ground::error::chain_of;
+use crate::ground::text::{brief, name};
+use crate::parking::Fault;
+use crate::parking::input::{self, Answered};
+use crate::participant::{Body, Participant};
+use crate::wire::codec::Codec;
+use crate::wire::message::Message as _;
+use crate::wire::per_topic::Unknown;
+use crate::wire::record::Record;
+use crate::wire::traceparent::is_traceparent;
+
+/// Reads a record for participant `P`. The writer's schema must have been prepared. One whose `farandole` header is damaged can't be
+/// read: nobody knows whether it is the next.
+pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown) -> Said<Work<P>> {
+    let fault = |reason: String| Said::Fault(Fault { reason, passing: false });
+    let correlation = match record.link() {
+        Ok(link) => link.map(|(_, link)| link.correlation),
+        Err(reason) => return fault(reason),
+    };
+    let Some(kind) = record.header("ce_type") else { return fault("header `ce_type` is missing".to_owned()) };
+    let index = match P::Heard::find(kind) {
+        Some(index) => index,
+        None if P::SKIPS.contains(&kind) => return Said::Nothing,
+        None if unknown == Unknown::Ignore => return Said::Ignored,
+        None => return fault(format!("type {} is newer than this service", brief(kind))),
+    };
+    if record.key.as_ref().is_none_or(Vec::is_empty) {
+        return fault("the record has no key".to_owned());
+    }
+    let Some(value) = &record.value else { return fault(format!("{kind} has no value")) };
+    let heard = match P::Heard::decode(index, &record.codec(codec), value) {
+        Ok(heard) => heard,
+        Err(error) => return fault(chain_of(&error)),
+    };
+    let origin = Origin {
+        cause: format!("{}/{}/{}", record.topic, record.partition, record.offset),
+        correlation,
+        // What isn't one is a stranger's, of any length, and would go into every event that follows from this record.
+        traceparent: record.header("traceparent").filter(|text| is_traceparent(text)).map(str::to_owned),
+        idempotency: None,
+        key: Some(record.aggregate()),
+    };
+    Said::Input(Box::new(Work::new(Body::Heard(heard), origin)))
+}
+
+/// What a task brought, as the engine takes it.
+pub(crate) fn input<P: Participant>(id: &Id, correlation: Uuid, traceparent: Option<String>, body: Body<P>) -> Work<P> {
+    let kind = if matches!(body, Body::Deadline { .. }) { input::Kind::Deadline } else { input::Kind::Outcome };
+    let (cause, key) = (id.cause_of(kind.as_str()), Some(name(id.key.as_bytes()).into_owned()));
+    Work::new(body, Origin { cause, correlation: Some(correlation), traceparent, idempotency: None, key })
+}
+
+/// What a parked task brought, as this build reads it.
+pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Work<P>> {
+    let (name, key) = (task.name.clone(), task.key.clone());
+    let body = match task.answered.clone() {
+        None => Ok(Body::Deadline { name, key }),
+        Some(Answered { effect, outcome }) => serde_json::from_value(effect)
+            .and_then(|effect| Ok((effect, serde_json::from_value(outcome)?)))
+            .map(|(effect, outcome)| Body::Outcome { name, key, effect, outcome }),
+    };
+    match body {
+        Ok(body) => {
+            let id = Id { name: task.name.clone(), key: task.key.clone(), cause: task.cause };
+            Said::Input(Box::new(input(&id, task.correlation, task.traceparent.clone(), body)))
+        }
+        Err(error) => {
+            Said::Fault(Fault { reason: format!("an effect or outcome that this build can't read: {error}"), passing: false })
+        }
+    }
+}

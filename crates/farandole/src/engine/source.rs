@@ -1,0 +1,86 @@
+//! Where batches come from, and who runs them.
+
+use std::future::Future;
+
+use sqlx::PgConnection;
+
+use crate::database::sessions::Sessions;
+use crate::engine::error::Error;
+use crate::engine::plan::guarded;
+use crate::engine::work::{Said, Verdict};
+use crate::parking::Fault;
+use crate::parking::input::Task;
+use crate::parking::journal::Journal;
+use crate::wire::codec::Codec;
+use crate::wire::record::Record;
+
+/// Where a batch's inputs come from, inside the batch's transaction: positions, claims, parked rows.
+pub trait Source<W>: Send {
+    /// Called once the batch's rows are locked: says which inputs still stand, one a work.
+    fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+    /// Called first: the number of the comparison that this batch rests on; none where nothing is compared. What a source remembers of
+    /// the database from batch to batch is worth nothing under another one.
+    fn rests_on(&mut self, _comparison: Option<u64>) {}
+    /// Whether these inputs come from the parked ones, so that what is parked doesn't hold them.
+    fn releases(&self) -> bool {
+        false
+    }
+    /// Called last before the commit: moves the position, settles the claims, parks what must be.
+    fn settle(
+        &mut self,
+        conn: &mut PgConnection,
+        works: &[W],
+        verdicts: &[Verdict],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What the intake hands records to: an [`Engine`] with its participant, or [`Handling`](crate::consume::handler::Handling) with a handler
+/// over tables of its own. Positions, chain, lanes and parking are the same for both.
+pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
+    /// What a record becomes.
+    type Work: Send + Sync + 'static;
+    /// Whose positions, parked inputs and memories these are, among all that read topics into this database.
+    fn reader(&self) -> &str;
+    /// Where batches run.
+    fn sessions(&self) -> &Sessions;
+    /// What values are read with.
+    fn codec(&self) -> &Codec;
+    /// Where it is told what was parked and released; none for who has no topic.
+    fn journal(&self) -> Option<Journal>;
+    /// What a record says, judged by its headers and value alone.
+    fn read(&self, record: &Record) -> Said<Self::Work>;
+    /// What a parked task of the agenda brought.
+    fn task(&self, task: &Task) -> Said<Self::Work>;
+    /// Under what `work` parks when it can't be processed: a [name](crate::ground::text::name).
+    ///
+    /// # Errors
+    /// When that can't be told.
+    fn aggregate(&self, work: &Self::Work) -> Result<String, Error>;
+    /// Runs all of `works` in one transaction.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    fn run<S: Source<Self::Work>>(
+        &self,
+        works: &mut [Self::Work],
+        source: &mut S,
+    ) -> impl Future<Output = Result<Vec<Verdict>, Error>> + Send;
+}
+
+/// What a record says to `processor`. Its code is the service's, and may panic: that is the record's fault.
+pub(crate) fn said<P: Processor>(processor: &P, record: &Record) -> Said<P::Work> {
+    guarded(|| processor.read(record)).unwrap_or_else(|e| Said::Fault(Fault { reason: e.to_string(), passing: false }))
+}
+
+/// A source with nothing to move: commands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoSource;
+
+impl<W: Sync> Source<W> for NoSource {
+    async fn claim(&mut self, _conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
+        Ok(vec![true; works.len()])
+    }
+    async fn settle(&mut self, _conn: &mut PgConnection, _works: &[W], _verdicts: &[Verdict]) -> Result<(), Error> {
+        Ok(())
+    }
+}

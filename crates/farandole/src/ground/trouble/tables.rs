@@ -1,0 +1,160 @@
+//! The tables. A row: what is told, whom it is about, and what it is.
+
+use std::ops::RangeInclusive;
+
+use rdkafka::types::RDKafkaErrorCode as Code;
+
+use crate::ground::trouble::Trouble::{self, Collision, Dependency, Input, Owner, Person, Session, Size};
+
+/// PostgreSQL's SQLSTATEs: classes, and the codes that differ from theirs.
+pub(super) const SQLSTATE: &[(&str, Trouble, &str)] = &[
+    ("02", Input, "no data"),
+    ("03", Session, "statement not yet complete"),
+    ("08", Dependency, "connection lost"),
+    ("08P01", Session, "protocol violation"),
+    ("09", Input, "triggered action"),
+    ("0A", Session, "not supported: mostly a cached plan after a migration"),
+    ("0B", Session, "invalid transaction initiation"),
+    ("0L", Person, "invalid grantor"),
+    ("0P", Person, "invalid role"),
+    ("20", Input, "case not found"),
+    ("21", Input, "cardinality"),
+    ("22", Input, "data exception"),
+    ("23", Input, "integrity constraint"),
+    ("24", Session, "invalid cursor state"),
+    ("25", Session, "invalid transaction state"),
+    ("25006", Session, "read-only: another server after a fail-over"),
+    ("25P02", Size, "an error before this one was ignored"),
+    ("25P03", Session, "idle in transaction for too long"),
+    ("25P04", Size, "transaction timeout"),
+    ("26", Session, "no such prepared statement: a pooler in between"),
+    ("27", Input, "triggered data change"),
+    ("28", Person, "authentication refused"),
+    ("2B", Person, "dependent privileges"),
+    ("2D", Input, "invalid transaction termination"),
+    ("2F", Input, "SQL routine"),
+    ("34", Session, "no such cursor"),
+    ("38", Input, "external routine"),
+    ("39", Input, "external routine invocation"),
+    ("3B", Session, "savepoint"),
+    ("3D", Person, "no such database"),
+    ("3F", Person, "no such schema"),
+    ("40", Collision, "transaction rollback"),
+    ("40001", Collision, "serialisation failure"),
+    ("40002", Input, "deferred constraint"),
+    ("40003", Dependency, "whether it was done isn't known"),
+    ("40P01", Collision, "deadlock"),
+    ("42", Person, "syntax, access or names: another schema than this build's"),
+    ("42501", Person, "insufficient privilege"),
+    ("42703", Person, "no such column"),
+    ("42P01", Person, "no such table"),
+    ("42P03", Session, "duplicate cursor"),
+    ("42P05", Session, "duplicate prepared statement: a pooler in between"),
+    ("44", Input, "view's check option"),
+    ("53", Dependency, "insufficient resources"),
+    ("53100", Dependency, "disk full"),
+    ("53200", Size, "out of memory, or of room for locks"),
+    ("53300", Dependency, "too many connections"),
+    ("53400", Size, "limit of the configuration: temporary files"),
+    ("54", Input, "limit of the program: too large or too complex"),
+    ("55", Person, "object not in the state needed"),
+    ("55006", Dependency, "object in use"),
+    ("55P03", Person, "somebody holds a lock for longer than `lock_timeout`"),
+    ("57", Dependency, "operator intervention"),
+    ("57014", Size, "cancelled, or a statement that takes too long"),
+    ("57P01", Session, "ended by an administrator"),
+    ("57P02", Session, "crash of another session"),
+    ("57P03", Dependency, "starting or stopping"),
+    ("57P04", Person, "database dropped"),
+    ("57P05", Session, "idle for too long"),
+    ("58", Dependency, "system error"),
+    ("58P01", Person, "no such file"),
+    ("58P02", Person, "duplicate file"),
+    ("72", Collision, "snapshot too old"),
+    ("F0", Person, "configuration file"),
+    ("HV", Dependency, "foreign data"),
+    ("P0", Input, "raised by a function"),
+    ("XX", Size, "internal error"),
+    ("XX001", Person, "data corrupted"),
+    ("XX002", Person, "index corrupted"),
+];
+
+/// Those that are a caller's in a query made of what it sent.
+pub(super) const CALLER: &[(&str, &str)] = &[("22", "data exception, of what was sent"), ("54", "too large, of what was sent")];
+
+/// What the database client says by itself.
+#[cfg(test)]
+pub(super) const CLIENT: &[(&str, Trouble)] = &[
+    ("Encode", Input),
+    ("InvalidArgument", Input),
+    ("RowNotFound", Input),
+    ("Decode", Input),
+    ("ColumnDecode", Input),
+    ("too many arguments", Size),
+    ("Protocol", Session),
+    ("WorkerCrashed", Session),
+    ("InvalidSavePointStatement", Session),
+    ("BeginFailed", Session),
+    ("Io", Dependency),
+    ("PoolTimedOut", Dependency),
+    ("PoolClosed", Dependency),
+    ("Configuration", Person),
+    ("Tls", Person),
+    ("TypeNotFound", Person),
+    ("ColumnNotFound", Person),
+    ("ColumnIndexOutOfBounds", Person),
+];
+
+/// HTTP statuses of the asked service's own answers. The first row that has it counts.
+pub(super) const HTTP: &[(RangeInclusive<u16>, Trouble, &str)] = &[
+    (300..=399, Person, "moved"),
+    (401..=401, Person, "who asks isn't known"),
+    (403..=403, Person, "who asks may not"),
+    (407..=407, Person, "a proxy wants to know who asks"),
+    (408..=408, Dependency, "took too long"),
+    (413..=413, Size, "too large"),
+    (425..=425, Dependency, "too early"),
+    (429..=429, Dependency, "too many requests"),
+    (400..=499, Input, "refused"),
+    (500..=599, Dependency, "trouble of its own"),
+];
+
+/// `error_code`s of the registry, where they say more than the status.
+pub(super) const REGISTRY: &[(RangeInclusive<u64>, Trouble, &str)] = &[
+    (409..=409, Person, "incompatible schema"),
+    (40401..=40499, Input, "no such subject, version or schema"),
+    (42201..=42299, Person, "schema or setting that can't be"),
+    (50001..=50099, Dependency, "store, time limit or leader"),
+];
+
+/// Kafka's error codes, where it isn't simply brokers that are away.
+pub(super) const KAFKA: &[(Code, Trouble, &str)] = &[
+    (Code::InvalidMessage, Input, "damaged record"),
+    (Code::InvalidRecord, Input, "refused record"),
+    (Code::MessageSizeTooLarge, Person, "the topic's `max.message.bytes` is below the outbox's limit"),
+    (Code::InvalidMessageSize, Person, "the same, of a batch"),
+    (Code::MessageBatchTooLarge, Person, "the same, of a batch"),
+    (Code::AutoOffsetReset, Person, "the topic no longer holds what is to be read"),
+    (Code::OffsetOutOfRange, Person, "the topic no longer holds what is to be read"),
+    (Code::Authentication, Person, "who connects isn't known"),
+    (Code::SaslAuthenticationFailed, Person, "who connects isn't known"),
+    (Code::UnsupportedSASLMechanism, Person, "who connects isn't known"),
+    (Code::SSL, Person, "TLS"),
+    (Code::TopicAuthorizationFailed, Person, "rights on a topic"),
+    (Code::GroupAuthorizationFailed, Person, "rights on a group"),
+    (Code::ClusterAuthorizationFailed, Person, "rights on the cluster"),
+    (Code::InvalidTopic, Person, "name of a topic"),
+    (Code::InvalidPartitions, Person, "number of partitions"),
+    (Code::InvalidConfig, Person, "setting of a topic"),
+    (Code::InvalidReplicaAssignment, Person, "replicas"),
+    (Code::PolicyViolation, Person, "the cluster's policy"),
+    (Code::InvalidRequest, Person, "request"),
+    (Code::UnsupportedVersion, Person, "version of the brokers"),
+    (Code::InconsistentGroupProtocol, Person, "members of one group with other settings"),
+    (Code::InvalidGroupId, Person, "name of a group"),
+    (Code::InvalidSessionTimeout, Person, "session timeout"),
+    (Code::FencedInstanceId, Owner, "another member has this `intake.instance`"),
+    (Code::Fenced, Owner, "another has gone on"),
+    (Code::ProducerFenced, Owner, "another has gone on"),
+    (Code::InvalidProducerEpoch, Owner, "another has gone on"),
+];

@@ -1,0 +1,348 @@
+//! Rows of a service's tables, loaded for a batch at once, changed in memory, and stored at once.
+//!
+//! One query a table loads and locks every row that a batch touches; one statement a table stores those that changed. Locks
+//! are taken in one order everywhere: by table in the order of declaration, within a table by key. **Absent keys are locked
+//! too**, with an advisory lock and a second look: two topics may announce the same new aggregate at once, and without it
+//! both transactions would see no row and one would undo the other.
+//!
+//! Reading a row that the batch didn't load would look like its absence, so a [`Table`] remembers such a read and the
+//! engine refuses the decision.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use crate::database::locks;
+
+/// A key column's type, and how it is written.
+pub trait Key {
+    /// The column's SQL type.
+    const SQL: &'static str;
+    /// The key as PostgreSQL prints it.
+    fn text(&self) -> String;
+}
+
+impl Key for uuid::Uuid {
+    const SQL: &'static str = "uuid";
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Key for String {
+    const SQL: &'static str = "text";
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+/// A table's row. Written by [`tables!`](crate::tables).
+pub trait Row: Clone + PartialEq + Send + 'static {
+    /// The table's name.
+    const TABLE: &'static str;
+    /// The key column first.
+    const COLUMNS: &'static [&'static str];
+    /// The key column's SQL type.
+    const KEY_SQL: &'static str;
+    /// SQL types of arrays of each column, in the same order.
+    fn array_types() -> Vec<String>;
+    /// This row's key as text.
+    fn key(&self) -> String;
+    /// The row from a query's result.
+    ///
+    /// # Errors
+    /// When a column is missing or has another type.
+    fn from_row(row: &PgRow) -> sqlx::Result<Self>;
+    /// Binds one array a column.
+    fn bind<'q>(rows: &[&Self], query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments>;
+}
+
+/// The rows that an input touches: table and key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Keys {
+    /// These keys of `R`'s table.
+    pub fn of<R: Row, K: Key>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self::default().and::<R, K>(keys)
+    }
+
+    /// Those, and these of `R`'s table.
+    #[must_use]
+    pub fn and<R: Row, K: Key>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.0.entry(R::TABLE).or_default().extend(keys.into_iter().map(|k| k.text()));
+        self
+    }
+
+    /// Whether it names none.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeSet::is_empty)
+    }
+
+    /// Adds what `other` names.
+    pub fn merge(&mut self, other: Self) {
+        for (table, keys) in other.0 {
+            self.0.entry(table).or_default().extend(keys);
+        }
+    }
+
+    fn table(&self, table: &str) -> impl Iterator<Item = &String> {
+        self.0.get(table).into_iter().flatten()
+    }
+}
+
+/// The rows of one table that a batch has loaded.
+#[derive(Debug)]
+pub struct Table<R: Row> {
+    rows: BTreeMap<String, Slot<R>>,
+    missed: RefCell<BTreeSet<String>>,
+}
+
+#[derive(Debug)]
+struct Slot<R> {
+    stored: Option<R>,
+    now: Option<R>,
+}
+
+impl<R: Row> Default for Table<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), missed: RefCell::default() }
+    }
+}
+
+impl<R: Row> Table<R> {
+    /// The row, if there is one.
+    pub fn get(&self, key: &impl Key) -> Option<&R> {
+        let key = key.text();
+        match self.rows.get(&key) {
+            Some(slot) => slot.now.as_ref(),
+            None => {
+                self.missed.borrow_mut().insert(key);
+                None
+            }
+        }
+    }
+
+    /// The row to change, if there is one.
+    pub fn get_mut(&mut self, key: &impl Key) -> Option<&mut R> {
+        let key = key.text();
+        match self.rows.get_mut(&key) {
+            Some(slot) => slot.now.as_mut(),
+            None => {
+                self.missed.borrow_mut().insert(key);
+                None
+            }
+        }
+    }
+
+    /// Adds the row, or replaces the one of the same key.
+    pub fn put(&mut self, row: R) {
+        let key = row.key();
+        match self.rows.get_mut(&key) {
+            Some(slot) => slot.now = Some(row),
+            None => {
+                self.missed.borrow_mut().insert(key);
+            }
+        }
+    }
+
+    /// Puts a row in place as if loaded; for tests without a database.
+    pub fn given(&mut self, key: &impl Key, row: Option<R>) {
+        self.rows.insert(key.text(), Slot { stored: row.clone(), now: row });
+    }
+
+    /// A row that was read or changed without having been loaded: a fault of `touches`.
+    pub fn take_missed(&mut self) -> Option<String> {
+        self.missed.take().first().map(|key| format!("{}[{key}]", R::TABLE))
+    }
+
+    /// All rows that were, as keys to load: how a fold finds out what an event changes, since `touches` is about inputs.
+    pub fn missed(&mut self) -> Keys {
+        let keys = self.missed.take();
+        if keys.is_empty() { Keys::default() } else { Keys(BTreeMap::from([(R::TABLE, keys)])) }
+    }
+
+    /// Loads and locks the rows of `keys` that aren't loaded yet.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> sqlx::Result<()> {
+        let wanted: Vec<&str> = keys.table(R::TABLE).filter(|k| !self.rows.contains_key(*k)).map(String::as_str).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let absent = self.look(conn, &wanted).await?;
+        if absent.is_empty() {
+            return Ok(());
+        }
+        locks::lock_all(conn, R::TABLE, &absent).await?;
+        let absent: Vec<&str> = absent.iter().map(String::as_str).collect();
+        for key in self.look(conn, &absent).await? {
+            self.rows.insert(key, Slot { stored: None, now: None });
+        }
+        Ok(())
+    }
+
+    /// Loads what is there of `keys`, locked; gives the others.
+    async fn look(&mut self, conn: &mut PgConnection, keys: &[&str]) -> sqlx::Result<Vec<String>> {
+        let collate = if R::KEY_SQL == "text" { " collate \"C\"" } else { "" };
+        let sql = format!(
+            "select {} from {} where {key} = any($1::text[]::{}[]) order by {key}{collate} for no key update",
+            R::COLUMNS.join(", "),
+            R::TABLE,
+            R::KEY_SQL,
+            key = R::COLUMNS[0],
+        );
+        let found = sqlx::query(AssertSqlSafe(sql)).bind(keys).fetch_all(&mut *conn).await?;
+        for row in &found {
+            let row = R::from_row(row)?;
+            self.rows.insert(row.key(), Slot { stored: Some(row.clone()), now: Some(row) });
+        }
+        Ok(keys.iter().filter(|k| !self.rows.contains_key(**k)).map(|k| (*k).to_owned()).collect())
+    }
+
+    /// Stores every row that changed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn store(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        let changed: Vec<&R> = self.rows.values().filter(|s| s.now != s.stored).filter_map(|s| s.now.as_ref()).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let sql = format!(
+            "insert into {table} ({columns}) select * from unnest({arrays}) on conflict ({key}) do update set {sets}",
+            table = R::TABLE,
+            columns = R::COLUMNS.join(", "),
+            arrays = numbered(&R::array_types()),
+            key = R::COLUMNS[0],
+            sets = R::COLUMNS.iter().map(|c| format!("{c} = excluded.{c}")).collect::<Vec<_>>().join(", "),
+        );
+        R::bind(&changed, sqlx::query(AssertSqlSafe(sql))).execute(&mut *conn).await?;
+        Ok(())
+    }
+}
+
+/// `$1::type1, $2::type2, …`
+fn numbered(types: &[String]) -> String {
+    types.iter().enumerate().map(|(i, t)| format!("${}::{t}", i + 1)).collect::<Vec<_>>().join(", ")
+}
+
+/// All tables of a participant. Written by [`tables!`](crate::tables).
+pub trait Tables: Default + Send + 'static {
+    /// Loads and locks what `keys` names, table by table in the order of declaration.
+    fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Stores what changed.
+    fn store(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// The tables' names.
+    fn names() -> &'static [&'static str] {
+        &[]
+    }
+    /// A row that was read without having been loaded.
+    fn take_missed(&mut self) -> Option<String>;
+    /// All of them, as keys to load.
+    fn missed(&mut self) -> Keys;
+}
+
+/// The SQL name of the array type of a Rust type.
+pub fn array_type<T>() -> String
+where
+    Vec<T>: sqlx::Type<Postgres>,
+{
+    use sqlx::TypeInfo as _;
+    <Vec<T> as sqlx::Type<Postgres>>::type_info().name().to_owned()
+}
+
+/// Reads column `i` of a row.
+///
+/// # Errors
+/// When its type is another.
+pub fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, i: usize) -> sqlx::Result<T> {
+    row.try_get(i)
+}
+
+/// Declares a participant's tables and their rows; the first column of each is its key.
+///
+/// ```ignore
+/// farandole::tables! {
+///     pub struct Tables {
+///         /// Points by customer.
+///         accounts: Account in "accounts" { customer: String, points: i64 },
+///     }
+/// }
+/// ```
+/// The SQL that makes the tables is the service's own migration. A column that holds a Rust value of its own is a
+/// `sqlx::types::Json<T>` over `jsonb`.
+#[macro_export]
+macro_rules! tables {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $(
+        $(#[$row_meta:meta])* $field:ident : $row:ident in $table:literal {
+            $(#[$key_meta:meta])* $key:ident : $key_ty:ty $(, $(#[$col_meta:meta])* $col:ident : $col_ty:ty)* $(,)?
+        }
+    ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        #[allow(missing_docs)]
+        $vis struct $name { $(pub $field: $crate::Table<$row>),* }
+
+        impl $crate::Tables for $name {
+            async fn load(&mut self, conn: &mut $crate::sqlx::PgConnection, keys: &$crate::Keys) -> $crate::sqlx::Result<()> {
+                $(self.$field.load(&mut *conn, keys).await?;)*
+                Ok(())
+            }
+            async fn store(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<()> {
+                $(self.$field.store(&mut *conn).await?;)*
+                Ok(())
+            }
+            fn names() -> &'static [&'static str] {
+                &[$($table),*]
+            }
+            fn take_missed(&mut self) -> Option<String> {
+                None$(.or_else(|| self.$field.take_missed()))*
+            }
+            fn missed(&mut self) -> $crate::Keys {
+                let mut keys = $crate::Keys::default();
+                $(keys.merge(self.$field.missed());)*
+                keys
+            }
+        }
+
+        $(
+            $(#[$row_meta])*
+            #[derive(Debug, Clone, PartialEq)]
+            #[allow(missing_docs)]
+            $vis struct $row { $(#[$key_meta])* pub $key: $key_ty, $($(#[$col_meta])* pub $col: $col_ty),* }
+
+            impl $crate::table::Row for $row {
+                const TABLE: &'static str = $table;
+                const COLUMNS: &'static [&'static str] = &[stringify!($key), $(stringify!($col)),*];
+                const KEY_SQL: &'static str = <$key_ty as $crate::table::Key>::SQL;
+                fn array_types() -> Vec<String> {
+                    vec![$crate::table::array_type::<$key_ty>(), $($crate::table::array_type::<$col_ty>()),*]
+                }
+                fn key(&self) -> String {
+                    $crate::table::Key::text(&self.$key)
+                }
+                #[allow(unused_assignments)]
+                fn from_row(row: &$crate::sqlx::postgres::PgRow) -> $crate::sqlx::Result<Self> {
+                    let mut i = 0;
+                    let $key = $crate::table::column(row, i)?;
+                    $(i += 1; let $col = $crate::table::column(row, i)?;)*
+                    Ok(Self { $key, $($col),* })
+                }
+                fn bind<'q>(
+                    rows: &[&Self],
+                    query: $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments>,
+                ) -> $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments> {
+                    let query = query.bind(rows.iter().map(|r| r.$key.clone()).collect::<Vec<$key_ty>>());
+                    $(let query = query.bind(rows.iter().map(|r| r.$col.clone()).collect::<Vec<$col_ty>>());)*
+                    query
+                }
+            }
+        )*
+    };
+}

@@ -1,0 +1,106 @@
+//! A service, put together.
+
+use std::sync::Arc;
+
+use axum::Router;
+use sqlx::migrate::Migrator;
+
+use crate::agenda::{Effects, NoEffects};
+use crate::config::{self, Config};
+use crate::participant::Participant;
+use crate::service::api::Api;
+use crate::service::describe::Description;
+use crate::service::error::Error;
+use crate::service::{http, migrate, parts};
+use crate::wire::codec::Written;
+use crate::wire::mapping::Mapping;
+
+/// A participant, its tables' migrations, its effects, its routes.
+pub struct Service<P: Participant, E = NoEffects> {
+    pub(super) participant: Arc<P>,
+    pub(super) migrations: Migrator,
+    pub(super) effects: E,
+    pub(super) routes: fn() -> Router<Api<P>>,
+    pub(super) openapi: Option<fn() -> utoipa::openapi::OpenApi>,
+    pub(super) mappings: parts::Mappings,
+    pub(super) written: Written,
+}
+
+impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("name", &P::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<P: Participant> Service<P, NoEffects> {
+    /// A service without effects and routes. `migrations` are those of its own tables: `sqlx::migrate!()`.
+    pub fn new(participant: P, mut migrations: Migrator) -> Self {
+        // A release behind the database's is what rolls back, or waits its turn in a rolling update.
+        migrations.set_ignore_missing(true);
+        Self {
+            participant: Arc::new(participant),
+            migrations,
+            effects: NoEffects,
+            routes: Router::new,
+            openapi: None,
+            mappings: parts::Mappings::new(),
+            written: Written::Avro,
+        }
+    }
+}
+
+impl<P: Participant, E> Service<P, E> {
+    /// Calls the outside world through `effects`.
+    pub fn effects<F: Effects<P>>(self, effects: F) -> Service<P, F> {
+        let Self { participant, migrations, effects: _, routes, openapi, mappings, written } = self;
+        Service { participant, migrations, effects, routes, openapi, mappings, written }
+    }
+
+    /// Answers these routes.
+    pub fn routes(mut self, routes: fn() -> Router<Api<P>>) -> Self {
+        self.routes = routes;
+        self
+    }
+
+    /// Describes the routes, at `/openapi.json` and by the subcommand `openapi`.
+    pub fn openapi(mut self, openapi: fn() -> utoipa::openapi::OpenApi) -> Self {
+        self.openapi = Some(openapi);
+        self
+    }
+
+    /// Reads the topic that the participant calls `topic` (one of [`Participant::HEARS`]) as `mapping` says.
+    pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
+        self.mappings.insert(topic, mapping);
+        self
+    }
+
+    /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
+    pub fn writing(mut self, written: Written) -> Self {
+        self.written = written;
+        self
+    }
+
+    /// The routes with all limits around them, apart from any socket.
+    pub fn router(&self, api: Api<P>, config: &config::Http) -> Router {
+        http::around((self.routes)().with_state(api), config)
+    }
+
+    /// The description of the routes as JSON, if there is one.
+    pub fn openapi_json(&self) -> Option<String> {
+        // Its values are strings, numbers, lists and maps with text keys, which always are JSON.
+        self.openapi.map(|describe| serde_json::to_string_pretty(&describe()).unwrap_or_default() + "\n")
+    }
+
+    /// What the service is.
+    pub fn description(&self, config: &Config) -> Description {
+        Description::of::<P>(config, &self.mappings, &self.migrations)
+    }
+
+    /// Makes tables and topics and registers schemas, whatever of it isn't there yet.
+    ///
+    /// # Errors
+    /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
+    pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
+        migrate::all::<P>(&self.migrations, self.written, config).await
+    }
+}

@@ -1,0 +1,74 @@
+//! What a service can be told to do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agenda::Effects;
+use crate::config::Config;
+use crate::heal;
+use crate::participant::Participant;
+use crate::service::api::Missing;
+use crate::service::builder::Service;
+use crate::service::error::Error;
+use crate::service::run::{self, Bound};
+use crate::service::{http, migrate, parts, wait};
+use crate::wire::codec::Codec;
+use crate::wire::message::Message as _;
+use crate::wire::topics;
+
+impl<P: Participant, E> Service<P, E> {
+    /// Compares the database with the service's own topic after one of them was set back, and brings them together again if
+    /// `mode` says so; see [`heal`](crate::heal).
+    ///
+    /// # Errors
+    /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached.
+    pub async fn heal(&self, config: &Config, mode: heal::Mode) -> Result<heal::Report, Error> {
+        self.heal_passing(config, mode, &BTreeSet::new()).await
+    }
+
+    /// The same, passing over records; see [`heal_passing`](heal::heal_passing).
+    ///
+    /// # Errors
+    /// As [`Service::heal`].
+    pub async fn heal_passing(
+        &self,
+        config: &Config,
+        mode: heal::Mode,
+        named: &BTreeSet<heal::At>,
+    ) -> Result<heal::Report, Error> {
+        parts::check::<P>(config)?;
+        let checks = http::Checks::default();
+        let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
+        migrate::tables::<P>(&patience, &self.migrations, config, Missing::Refuse).await?;
+        let pools = parts::Pools::new(P::NAME, &config.database)?;
+        let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
+        codec.know(P::Event::TYPES).map_err(Error::Schemas)?;
+        let prefix = &config.topics.prefix;
+        let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.mappings, topic)).collect();
+        let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
+        let healed = heal::heal_passing(&pools.relay, &parts::relay_config::<P>(config), &fold, mode, named).await;
+        pools.close().await;
+        healed.map_err(Error::Heal)
+    }
+}
+
+impl<P: Participant, E: Effects<P>> Service<P, E> {
+    /// Serves until `shutdown`. Tables and topics have to be there.
+    ///
+    /// # Errors
+    /// The first part's that failed; see [`Error`].
+    pub async fn run(self, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+        let bound = Bound::bind(&config.http).await?;
+        self.serve(bound, config, Missing::Refuse, shutdown).await
+    }
+
+    /// The same on a listener of the caller's, making what is missing if told to.
+    ///
+    /// # Errors
+    /// The first part's that failed; see [`Error`].
+    pub async fn serve(self, bound: Bound, config: Config, missing: Missing, shutdown: CancellationToken) -> Result<(), Error> {
+        run::run(self, bound, config, missing, shutdown).await
+    }
+}
