@@ -7,8 +7,8 @@
 //! 1. A task is there exactly if the event that opened it is: same transaction. It ends with the transaction that decided or
 //!    parked its deadline or outcome, or that closed it.
 //! 2. A deadline is decided once, not before it is due by the database's clock.
-//! 3. An effect is attempted until it has an outcome, always under the same idempotency key, which is made from the id of the
-//!    event that opened it and the effect's name and key, so that no other effect has it. At most one worker at a time has the
+//! 3. An effect is attempted until it has an outcome, always under the same idempotency key, which is made from the input
+//!    that led to it and the effect itself, so that no other effect has it, and the same input decided again has no other. At most one worker at a time has the
 //!    claim, and an outcome commits only with the newest claim.
 //! 4. Closing an effect that may have started does not take it back: it is marked, goes on until it has an outcome, and the
 //!    outcome is delivered, to be compensated. Only an effect that was never started, or whose every attempt said that

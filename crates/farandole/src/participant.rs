@@ -58,7 +58,7 @@ pub trait Participant: Sized + Debug + Send + Sync + 'static {
     fn follow_up(&self, event: &Self::Event) -> Vec<Task<Self::Effect>>;
     /// What `effect` asks for, where that stays the same although several events open it (an order that is changed twice before its
     /// parcel is booked): all that ask for it do so under one idempotency key, made from this text and the service's name, for as long
-    /// as the other side keeps it. None, the default: each event that opens an effect asks for something new, under a key of its own.
+    /// as the other side keeps it. None, the default: each input whose event opens an effect asks for something new, under a key of its own.
     /// Look an old call up by what it was about, not by its time: [`first_attempt_at`](crate::agenda::Call::first_attempt_at) is that of
     /// one opening.
     fn asks_for(&self, _effect: &Self::Effect) -> Option<String> {

@@ -1,9 +1,11 @@
 //! The pure middle of a batch: each input is decided on the rows as those before it left them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt as _;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::engine::idempotency::Known;
@@ -200,8 +202,11 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
     }
 }
 
-/// The header of events whose effects have [keys of their own](idempotency_key): a heal makes the same keys from it.
-pub(crate) const KEYED: (&str, &str) = ("farandole-effects", "keyed");
+/// The header of events whose effects have [keys of their own](idempotency_key), and how those are made: a heal makes the same ones
+/// from it.
+pub(crate) const KEYED: &str = "farandole-effects";
+/// From the input. Earlier builds wrote `keyed`, from the event's id; before that there was no header.
+const BY_INPUT: &str = "input";
 
 /// What the event in `row` opens and closes; the row says how its effects are keyed.
 fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::Row) -> Result<Vec<Op>, String> {
@@ -219,7 +224,7 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
         }
     }
     if tasks.iter().any(|task| matches!(task, Task::Effect { .. })) {
-        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED.0] = KEYED.1.into();
+        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_INPUT.into();
     }
     Ok(tasks.into_iter().map(|task| op(participant, task, row)).collect())
 }
@@ -230,8 +235,9 @@ pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &o
         Task::Close { name, key } => return Op::Close { name: name.to_owned(), key },
         Task::Deadline { name, key, due } => (Kind::Deadline, name, key, due, None, None),
         Task::Effect { name, key, effect } => {
-            let asked = idempotency_key(row, name, &key, participant.asks_for(&effect).as_deref());
-            (Kind::Effect, name, key, row.time, Some(serde_json::json!(effect)), Some(asked))
+            let (says, effect) = (participant.asks_for(&effect), serde_json::json!(effect));
+            let asked = idempotency_key(row, name, &key, &effect, says.as_deref());
+            (Kind::Effect, name, key, row.time, Some(effect), Some(asked))
         }
     };
     Op::Open {
@@ -248,19 +254,38 @@ pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &o
     }
 }
 
-/// Under what an effect is asked for. Not under the event's id alone: a provider that was asked for two effects of one event would
-/// answer the second with what became of the first. Events of builds that didn't know that don't say so, and keep their keys. Under
-/// what the participant says it asks for, if it does, whichever event it was.
-fn idempotency_key(row: &outbox::Row, name: &str, key: &str, asked: Option<&str>) -> Uuid {
-    let keyed = row.headers.as_ref().is_some_and(|headers| headers.get(KEYED.0).is_some());
-    // The length keeps `ab` of `c` and `a` of `bc` apart.
+/// Under what an effect is asked for: what the participant says it asks for, if it does, whichever event it was. Else the input that
+/// led to it, which of its events it was, and the effect itself.
+///
+/// Not the event's id alone: a provider that was asked for two effects of one event would answer the second with what became of the
+/// first. And not the event's id at all: an effect may have been asked for when the database is lost before the event is published;
+/// the input is then decided again, and what follows is another event, which must not ask for the same under another key. Where that
+/// event asks for something else, the key is another one too, since a provider refuses a key that comes with another question.
+///
+/// Who asks without an `Idempotency-Key` asks for something new each time, and so does the event that he leads to.
+fn idempotency_key(row: &outbox::Row, name: &str, key: &str, effect: &Value, says: Option<&str>) -> Uuid {
+    // Lengths keep `ab` of `c` and `a` of `bc` apart.
     let of = |space: &Uuid, text: &str| Uuid::new_v5(space, format!("{}/{name}{text}", name.len()).as_bytes());
-    match asked {
-        _ if !keyed => row.id,
-        Some(asked) => {
-            let service = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("farandole:{}", row.aggregate_type).as_bytes());
-            of(&service, asked)
-        }
-        None => of(&row.id, key),
+    let service = || Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("farandole:{}", row.aggregate_type).as_bytes());
+    let how = row.headers.as_ref().and_then(|headers| headers.get(KEYED)).and_then(Value::as_str);
+    match (how, says) {
+        (None, _) => row.id,
+        (Some(_), Some(says)) => of(&service(), says),
+        (Some(BY_INPUT), None) => match input(row) {
+            Some(input) => {
+                let event = Uuid::new_v5(&service(), format!("{}/{input}", row.of.0).as_bytes());
+                of(&event, &format!("{}/{key}{effect}", key.len()))
+            }
+            None => of(&row.id, key),
+        },
+        (Some(_), None) => of(&row.id, key),
+    }
+}
+
+/// What the input that led to an event is called whenever it is given: none of one that nobody gives again under that name.
+fn input(row: &outbox::Row) -> Option<Cow<'_, str>> {
+    match &row.command {
+        Some(command) => Some(Cow::Owned(format!("command/{command}"))),
+        None => Some(row.cause.as_str()).filter(|cause| !cause.is_empty() && !cause.starts_with("command/")).map(Cow::Borrowed),
     }
 }

@@ -161,7 +161,7 @@ impl<P: Participant> Folding<P> {
         if let (1, Some((name, opened))) = (link.of.0, settled(&link.cause)) {
             changes.push(Change::Settled((name.to_owned(), key.clone()), opened));
         }
-        let keyed = record.header(KEYED.0).map(|how| serde_json::json!({ KEYED.0: how }));
+        let keyed = record.header(KEYED).map(|how| serde_json::json!({ KEYED: how }));
         let row = outbox::Row {
             topic: record.topic.clone(),
             id: *id,
@@ -174,7 +174,7 @@ impl<P: Participant> Folding<P> {
             correlation: link.correlation,
             of: link.of,
             traceparent: record.header("traceparent").map(str::to_owned),
-            command: None,
+            command: link.command.clone(),
             headers: keyed,
         };
         changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(&*self.participant, task, &row))));

@@ -12,7 +12,7 @@
 //! | `traceparent` | W3C trace context, if the row has one |
 //! | `farandole` | `l=…;n=…;p=…;c=…;k=…;i=…/…[;cmd=…]` |
 //!
-//! and, of an event that opens effects, `farandole-effects: keyed`, by which a heal makes their idempotency keys again. It is an entry
+//! and, of an event that opens effects, `farandole-effects`, by which a heal makes their idempotency keys again. It is an entry
 //! of the row's `headers`.
 //!
 //! Entries of the row's `headers` whose value is a string follow; a name of the table above is left out, but for `content-type`.
