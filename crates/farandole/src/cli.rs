@@ -293,7 +293,9 @@ mod tests {
     #[test]
     fn commands_that_messages_name_can_be_run() {
         let mut found = BTreeSet::new();
-        quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        for sources in ["src", "../outbox/src"] {
+            quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
+        }
         let command = Cli::command();
         let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
         assert_eq!(verbs, ["serve", "migrate", "heal", "describe", "openapi", "parked", "position"]);

@@ -6,20 +6,21 @@
 //! below. The names that users write are those below, whatever floor a thing stands on.
 
 pub mod agenda;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "http")]
 pub mod config;
 mod consume;
-mod database;
 pub mod engine;
-mod ground;
 pub mod heal;
 pub mod parking;
 pub mod participant;
 #[doc(hidden)]
 pub mod plans;
-mod publish;
+#[cfg(feature = "http")]
 pub mod service;
-mod wire;
+
+use farandole_outbox::{database, ground, publish, wire};
 
 pub use consume::{handler, intake, release};
 pub use database::{step, surroundings};
@@ -27,11 +28,14 @@ pub use engine::commands;
 pub use ground::{running, time, trouble};
 pub use participant::{problem, table, testing};
 pub use publish::{outbox, relay};
+#[cfg(feature = "http")]
 pub use service::{http, telemetry};
 pub use wire::{chain, codec, extent, mapping, message, partitioner, record, topics};
 
+#[cfg(feature = "cli")]
 pub use cli::main;
 pub use codec::{Codec, RecordType};
+#[cfg(feature = "http")]
 pub use config::{Config, NoSettings};
 pub use database::Tx;
 pub use handler::{Handler, Reader};
@@ -41,9 +45,14 @@ pub use participant::{Body, Decision, Input, NoEffect, Participant, Refusal, Tas
 pub use problem::{Answer, FieldError, Problem};
 pub use record::Record;
 pub use running::{Running, Signals};
-pub use service::{Api, Service, migrate};
+#[cfg(feature = "http")]
+pub use service::{Api, Service};
 pub use table::{Keys, Table, Tables};
 pub use time::Timestamp;
 
+pub use publish::migrations::{self, migrate};
+
 #[doc(hidden)]
 pub use sqlx;
+
+pub use farandole_outbox::messages;

@@ -34,6 +34,6 @@ pub use api::{Api, Missing};
 pub use builder::Service;
 pub use describe::Description;
 pub use error::{Elsewhere, Error};
-pub use migrate::migrate;
+#[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;

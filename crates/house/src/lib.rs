@@ -62,6 +62,12 @@ impl House {
         arrows.into_iter().map(|((from, to), names)| Arrow { from: from.to_owned(), to, names }).collect()
     }
 
+    /// What each module names of its own crate, as it is written, from the root on: a path through a re-export leads by where that is.
+    pub fn paths(&self) -> Vec<(&str, Vec<String>)> {
+        let named = self.modules.iter().flat_map(|(from, module)| module.named.iter().map(move |path| (from.as_str(), path)));
+        named.filter_map(|(from, path)| Some((from, resolve::absolute(&self.modules, from, path)?))).collect()
+    }
+
     /// Sets of files that use each other in a circle.
     pub fn circles(&self) -> Vec<BTreeSet<String>> {
         circles::of(&self.arrows())

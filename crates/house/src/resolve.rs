@@ -41,7 +41,7 @@ fn down(modules: &BTreeMap<String, Module>, path: &[String]) -> (String, Vec<Str
 }
 
 /// From the crate's root on; none for another crate's.
-fn absolute(modules: &BTreeMap<String, Module>, from: &str, path: &[String]) -> Option<Vec<String>> {
+pub(crate) fn absolute(modules: &BTreeMap<String, Module>, from: &str, path: &[String]) -> Option<Vec<String>> {
     let mut here: Vec<String> = from.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let mut path = path.iter();
     let mut first = path.next()?;

@@ -2,8 +2,8 @@
 //!
 //! The events are published by a relay exactly if their transactions commit. Their values are JSON, so no registry is asked for.
 use anyhow::Context as _;
-use farandole::codec::Json;
-use farandole::outbox::{self, Event};
+use farandole_outbox::codec::Json;
+use farandole_outbox::outbox::{self, Event};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 

@@ -2,9 +2,9 @@
 //! relay goes on publishing until SIGINT or SIGTERM. It ends with an error when the relay does.
 use anyhow::Context as _;
 use billing_outbox::{NAME, issue, pay};
-use farandole::config::{Kafka, Topics};
-use farandole::relay::{self, Relay};
-use farandole::{Signals, topics};
+use farandole_outbox::Signals;
+use farandole_outbox::relay::{self, Relay};
+use farandole_outbox::topics::{self, Kafka, Topics};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::mpsc;
 
@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     let pool = PgPoolOptions::new().max_connections(8).connect(&env("FARANDOLE_DATABASE_URL")?).await?;
 
     sqlx::migrate!().run(&pool).await?; // billing's own tables, with its own table of migrations, as ever
-    farandole::migrate(&pool).await?; // the outbox, in schema `farandole`, with another
+    farandole_outbox::migrate(&pool).await?; // the outbox, in schema `farandole`, with another
     topics::ensure(&kafka, &Topics { prefix: prefix.clone(), ..Topics::default() }, NAME, true).await?;
     let topic = topics::own(&prefix, NAME);
 

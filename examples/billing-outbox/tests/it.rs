@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use billing_outbox::{issue, pay};
-use farandole::Record;
-use farandole::chain::{Head, Verdict, judge};
+use farandole_outbox::Record;
+use farandole_outbox::chain::{Head, Verdict, judge};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;

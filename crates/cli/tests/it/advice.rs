@@ -20,7 +20,9 @@ fn quoted(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn commands_of_the_tool_that_messages_name_can_be_run() {
     let mut found = BTreeSet::new();
-    quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../farandole/src"), &mut found);
+    for sources in ["../farandole/src", "../outbox/src"] {
+        quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
+    }
     let mut seen = BTreeSet::new();
     for text in &found {
         let words: Vec<&str> = text.split_whitespace().skip(1).collect();

@@ -59,6 +59,7 @@ pub use config::Config;
 pub use error::Error;
 pub(crate) use position::all_of;
 pub use position::{Position, positions};
+#[cfg(feature = "http")]
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;

@@ -12,6 +12,7 @@ use crate::publish::outbox;
 
 /// The span of a request that came with `traceparent`, and the trace context that what follows from it goes on under, if it isn't
 /// the caller's.
+#[cfg(feature = "http")]
 pub(crate) fn request(method: &'static str, route: &str, traceparent: Option<&str>) -> (Span, Option<String>) {
     let span = tracing::info_span!("request", method, route);
     under(&span, traceparent);

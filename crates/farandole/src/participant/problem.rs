@@ -1,8 +1,5 @@
 //! Answers to callers: what was done, or an RFC 9457 problem that names every wrong field.
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,17 +25,6 @@ impl Answer {
     pub fn at(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
         self
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut response = (status, Json(self.body)).into_response();
-        if let Some(Ok(location)) = self.location.map(|l| HeaderValue::from_str(&l)) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
     }
 }
 
@@ -96,19 +82,5 @@ impl Problem {
         let mut problem = Self::new(503, "unavailable", detail);
         problem.retry_after = Some(retry_after);
         problem
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
     }
 }

@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
-
 use crate::consume::intake;
 use crate::database::surroundings;
-use crate::publish::relay;
+use crate::publish::{migrations, relay};
 use crate::wire::{codec, topics};
 use crate::{config, heal, parking};
 
@@ -51,44 +49,12 @@ pub enum Error {
     /// Server, database or role aren't as they must be.
     #[error("the database")]
     Surroundings(#[source] surroundings::Error),
-    /// A migration failed.
-    #[error("migrating the {whose} tables")]
-    Migrate {
-        /// `kit's` or `service's`.
-        whose: &'static str,
-        /// The cause.
-        #[source]
-        source: MigrateError,
-    },
-    /// Tables are missing.
-    #[error(
-        "the {whose} tables lack {} migration(s), the first is {first}; run `{service} migrate` first, or start with `serve --migrate`",
-        missing
-    )]
-    NotMigrated {
-        /// Whose program makes them.
-        service: String,
-        /// `kit's` or `service's`.
-        whose: &'static str,
-        /// How many.
-        missing: usize,
-        /// Version and description of the first.
-        first: String,
-    },
+    /// Tables are missing, or aren't what the migrations make.
+    #[error(transparent)]
+    Migrations(#[from] migrations::Error),
     /// The service's tables are in another schema than the one that its migrations would be applied in.
     #[error(transparent)]
     Elsewhere(Box<Elsewhere>),
-    /// A migration that was applied is another one now.
-    #[error(
-        "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
-         another service's database"
-    )]
-    Changed {
-        /// `kit's` or `service's`.
-        whose: &'static str,
-        /// Version and description.
-        migration: String,
-    },
     /// The topics aren't as declared.
     #[error("topics")]
     Topics(#[source] topics::Error),
@@ -184,7 +150,7 @@ impl Error {
         match self {
             // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
             Self::Database { .. } => true,
-            Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
+            Self::Migrations(e) => e.is_passing(),
             Self::Surroundings(e) => e.is_passing(),
             Self::Relay(relay::Error::Database { .. }) => true,
             Self::Topics(e) => e.is_passing(),

@@ -8,6 +8,7 @@
 //! **Invariant:** `/healthz` and `/readyz` don't stand in that queue: a service with too much to do is still seen to live.
 
 mod address;
+mod answers;
 mod body;
 mod checks;
 mod headers;

@@ -1,20 +1,18 @@
 //! Tables, topics and schemas: made by `migrate`, looked at by `serve`.
 //!
-//! The kit's tables are in schema `farandole` with a migration table of their own, so that kit and service number their
-//! migrations apart. All of it may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
+//! All of it may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
 
-use std::collections::BTreeMap;
-
-use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::config::Config;
 use crate::database::{session, surroundings};
 use crate::parking;
 use crate::participant::Participant;
 use crate::participant::table::Tables as _;
-use crate::publish::relay::{owner, partitions};
+use crate::publish::migrations;
+use crate::publish::relay::owner;
 use crate::service::http::Checks;
 use crate::service::wait::Patience;
 use crate::service::{Error, Missing, elsewhere, parts};
@@ -22,33 +20,6 @@ use crate::wire::codec::{Codec, Written};
 use crate::wire::message::Message as _;
 use crate::wire::settings::Subjects;
 use crate::wire::topics;
-
-const KITS: &str = "farandole._sqlx_migrations";
-
-/// The kit's migrations. Number 3 was never given out; a new one takes the next number after the last.
-fn kit() -> Migrator {
-    let mut kit = sqlx::migrate!("./migrations");
-    kit.dangerous_set_table_name(KITS);
-    kit.create_schema("farandole");
-    kit.set_ignore_missing(true);
-    kit
-}
-
-/// Makes or updates the kit's tables alone, in schema `farandole`, for who uses outbox or intake beside tables of their own. May
-/// run again, and from several places at once.
-///
-/// # Errors
-/// The migration's or the database's.
-pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    surroundings::server(&pool.connect_options()).await.map_err(Error::Surroundings)?;
-    let doing = "migrating the kit's tables";
-    let failed = |source| Error::Database { doing, source };
-    let mut conn = pool.acquire().await.map_err(failed)?.detach();
-    session::prepare(&mut conn, session::Purpose::Long).await.map_err(failed)?;
-    let result = make_kits(&mut conn).await;
-    let _ = conn.close().await; // what was done is committed; a migration that failed would keep its lock on a pooled connection
-    result
-}
 
 /// Everything, with waits bounded by `process.wait`.
 pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, config: &Config) -> Result<(), Error> {
@@ -98,77 +69,23 @@ async fn both(conn: &mut PgConnection, name: &str, service: &Migrator, missing: 
     owner::claim(conn, name, false).await.map_err(Error::Relay)?;
     if missing == Missing::Make {
         elsewhere::refuse(conn, name, service).await?;
-        return make(conn, "service's", service).await;
+        return Ok(migrations::make(conn, "service's", service).await?);
     }
-    let result = check(conn, name, "service's", service).await;
-    if matches!(result, Err(Error::NotMigrated { .. })) {
+    let result = migrations::check(conn, name, "service's", service).await;
+    if matches!(result, Err(migrations::Error::NotMigrated { .. })) {
         // What it would advise makes a second set.
         elsewhere::refuse(conn, name, service).await?;
     }
-    result
+    Ok(result?)
 }
 
 /// The kit's tables, for the service of this name.
 pub(super) async fn kits(conn: &mut PgConnection, name: &str, missing: Missing) -> Result<(), Error> {
     match missing {
-        Missing::Make => make_kits(conn).await,
-        Missing::Refuse => check(conn, name, "kit's", &kit()).await,
+        Missing::Make => migrations::make_kits(conn).await?,
+        Missing::Refuse => migrations::check(conn, name, "kit's", &migrations::kit()).await?,
     }
-}
-
-async fn make_kits(conn: &mut PgConnection) -> Result<(), Error> {
-    make(conn, "kit's", &kit()).await?;
-    // Whoever appends may do so before a relay has ever run.
-    partitions::make(conn).await.map(drop).map_err(Error::Relay)
-}
-
-async fn make(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
-    migrator.run_direct(None, conn, false).await.map_err(|source| match source {
-        MigrateError::VersionMismatch(version) => {
-            let changed = migrator.iter().find(|m| m.version == version).map_or_else(|| version.to_string(), name);
-            Error::Changed { whose, migration: changed }
-        }
-        source => Error::Migrate { whose, source },
-    })
-}
-
-fn name(migration: &Migration) -> String {
-    format!("{} ({})", migration.version, migration.description)
-}
-
-/// That each migration of `migrator` was applied, and is still the same. More than these may have been.
-async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
-    let failed = |source| Error::Database { doing: "looking which migrations were applied", source };
-    let table = migrator.table_name.as_ref();
-    let there: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await.map_err(failed)?;
-    let mut applied = BTreeMap::new();
-    if there {
-        let sql = format!("select version, checksum from {table} where success");
-        let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await;
-        let rows: Vec<(i64, Vec<u8>)> = match rows {
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42501") => {
-                let role: String =
-                    sqlx::query_scalar("select quote_ident(current_user)").fetch_one(&mut *conn).await.map_err(failed)?;
-                let lacks = format!("the role lacks rights; as the owner of the tables: `grant select on {table} to {role}`");
-                return Err(Error::Surroundings(surroundings::Error::Missing(vec![lacks])));
-            }
-            rows => rows.map_err(failed)?,
-        };
-        applied.extend(rows);
-    }
-    let ups = || migrator.iter().filter(|m| !m.migration_type.is_down_migration());
-    if let Some(changed) = ups().find(|m| applied.get(&m.version).is_some_and(|sum| sum[..] != m.checksum[..])) {
-        return Err(Error::Changed { whose, migration: name(changed) });
-    }
-    let missing: Vec<&Migration> = ups().filter(|m| !applied.contains_key(&m.version)).collect();
-    match missing.first() {
-        Some(first) => {
-            let (service, missing, first) = (service.to_owned(), missing.len(), name(first));
-            Err(Error::NotMigrated { service, whose, missing, first })
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The topics, and the schemas of what the service publishes and hears.

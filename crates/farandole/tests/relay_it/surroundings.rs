@@ -219,7 +219,7 @@ async fn a_database_that_cant_store_every_text_is_refused() {
         admin.execute(AssertSqlSafe(make)).await.unwrap();
         let pool = pool(&format!("{}/{name}", owner.url.rsplit_once('/').unwrap().0), 2).await;
         let error = farandole::migrate(&pool).await.unwrap_err();
-        let farandole::service::Error::Surroundings(error) = error else { panic!("{error}") };
+        let farandole::migrations::Error::Surroundings(error) = error else { panic!("{error}") };
         assert!(matches!(error, Error::Unfit(_)) && error.to_string().contains(encoding), "{error}");
         let made = "select to_regnamespace('farandole') is not null";
         assert!(!sqlx::query_scalar::<_, bool>(made).fetch_one(&pool).await.unwrap(), "refused, but half made");

@@ -20,6 +20,7 @@ fn every_test_that_is_named_is_there() {
     let mut files = Vec::new();
     for folder in [
         "src",
+        "../outbox/src",
         "tests",
         "../demo/tests",
         "../cli",

@@ -13,7 +13,6 @@ use rdkafka::error::KafkaError;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::config::Kafka;
 use crate::consume::intake::begin;
 use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
@@ -22,6 +21,7 @@ use crate::database::session;
 use crate::database::step::{self, Append};
 use crate::wire::extent::{self, Client, Extent, View};
 use crate::wire::per_topic::Start;
+use crate::wire::settings::Kafka;
 
 /// How long brokers may take to say how many partitions a topic has.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -1,4 +1,0 @@
-//! From a transaction to a topic: the outbox, and the relay that publishes it.
-
-pub mod outbox;
-pub mod relay;

@@ -1,0 +1,11 @@
+//! The workspace holds to what ARCHITECTURE.md says of its structure.
+#![allow(clippy::unwrap_used)]
+
+mod floors;
+mod layers;
+
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

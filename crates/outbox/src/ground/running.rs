@@ -1,0 +1,203 @@
+//! A part of the kit that runs beside a program's own code: the relay of an outbox, the reader of a handler.
+//!
+//! **Guarantee.** How it ended can't be overlooked: the handle has to be used, gives the result, and where neither it nor a log is
+//! looked at, the reason is on standard error.
+//!
+//! **How it would fail without**: a spawned task's result is dropped with its handle; a relay that refuses to publish looks like
+//! one that has nothing to do.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::ground::error::chain_of;
+
+/// Something that runs until it is told to stop. Dropped, it is told so, and nobody waits for it.
+#[must_use = "wait for its end beside your own work, or nobody learns why it ended"]
+pub struct Running<E: std::error::Error + 'static> {
+    name: &'static str,
+    task: Option<JoinHandle<Result<(), E>>>,
+    stop: CancellationToken,
+    health: Health,
+}
+
+/// How something that runs is. Clones are the same; it may be asked at any time, and answers from memory.
+#[derive(Clone)]
+pub struct Health(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.troubles()).finish()
+    }
+}
+
+impl Health {
+    pub fn new(troubles: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(troubles))
+    }
+
+    /// What is wrong or missing now, one a line; empty when all is well.
+    pub fn troubles(&self) -> Vec<String> {
+        (self.0)()
+    }
+
+    /// Whether all is well.
+    pub fn is_well(&self) -> bool {
+        self.troubles().is_empty()
+    }
+}
+
+impl<E: std::error::Error + 'static> std::fmt::Debug for Running<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("name", &self.name).field("health", &self.health).finish_non_exhaustive()
+    }
+}
+
+impl<E: std::error::Error + Send + 'static> Running<E> {
+    /// Starts it on the runtime of the caller.
+    pub fn start<F: Future<Output = Result<(), E>> + Send + 'static>(
+        name: &'static str,
+        health: Health,
+        run: impl FnOnce(CancellationToken) -> F,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let run = run(stop.clone());
+        let task = tokio::spawn(async move {
+            let ended = run.await;
+            if let Err(error) = &ended {
+                say(&format!("{name} ended: {}", chain_of(error)));
+            }
+            ended
+        });
+        Self { name, task: Some(task), stop, health }
+    }
+
+    /// How it is; for a program's own `/healthz`, and valid beyond its end.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Waits for its end, which comes of an error or of [`Running::stop`] only. May be dropped and called again; once it has given
+    /// the result it waits for ever.
+    ///
+    /// # Errors
+    /// Why it ended.
+    ///
+    /// # Panics
+    /// With its panic.
+    pub async fn ended(&mut self) -> Result<(), E> {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let joined = task.await;
+        self.task = None;
+        unwound(joined)
+    }
+
+    /// Tells it to stop and waits until it has finished what is under way.
+    ///
+    /// # Errors
+    /// Why it had ended before, or how stopping failed.
+    ///
+    /// # Panics
+    /// With its panic.
+    pub async fn stop(mut self) -> Result<(), E> {
+        self.stop.cancel();
+        match self.task.take() {
+            Some(task) => unwound(task.await),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unwound<E>(joined: Result<Result<(), E>, JoinError>) -> Result<(), E> {
+    match joined {
+        Ok(ended) => ended,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime goes, and all of its tasks with it.
+        Err(_) => Ok(()),
+    }
+}
+
+impl<E: std::error::Error + 'static> Drop for Running<E> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // A panic has been reported by its hook, an error by the task.
+        if self.task.take().is_some_and(|task| task.now_or_never().is_none()) {
+            tracing::debug!(part = self.name, "dropped while it runs; told to stop");
+        }
+    }
+}
+
+/// An error that somebody must see, whether or not the program has set up logging.
+fn say(words: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{words}");
+    } else {
+        eprintln!("{words}");
+    }
+}
+
+/// The signals that tell a program to stop: SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From now on they don't end the program; see [`Signals::next`].
+    ///
+    /// # Errors
+    /// When they can't be caught.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one that comes.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no more")]
+    struct NoMore;
+
+    fn running(ends: bool) -> Running<NoMore> {
+        Running::start("a test", Health::new(Vec::new), async move |stop: CancellationToken| {
+            if ends {
+                return Err(NoMore);
+            }
+            stop.cancelled().await;
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn its_end_is_told_to_who_waits_for_it() {
+        let mut fails = running(true);
+        assert!(fails.ended().await.is_err());
+        assert!(running(true).stop().await.is_err(), "also when it is told to stop afterwards");
+        let mut works = running(false);
+        assert!(works.ended().now_or_never().is_none(), "it runs");
+        assert!(works.stop().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn dropped_it_stops() {
+        let works = running(false);
+        let stop = works.stop.clone();
+        drop(works);
+        stop.cancelled().await;
+    }
+}

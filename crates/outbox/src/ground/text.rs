@@ -1,0 +1,126 @@
+//! Bytes of strangers as text: to be stored, compared and shown.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a name; an index takes some 2,700, and a position holds as many sources as it may.
+pub const NAME: usize = 512;
+
+/// Bytes that are written in full when they are no text.
+const HEX: usize = 250;
+
+/// Characters of a reason that are kept.
+const REASON: usize = 1_000;
+
+/// The name of an aggregate, a key, a source or an id: what rows and operators call it. Different bytes have different names, and
+/// any bytes have one that a column and an index take: text as it is; what is none, or begins with `:`, as `:hex:` and its bytes;
+/// what is too long as `:sha256:` and its digest. A record without a key parks as `:at:topic/partition/offset`.
+///
+/// With names that say less (a replacement character for what is no text), two keys would hold each other up, and two foreign
+/// records would pass for one.
+pub fn name(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
+        _ if bytes.len() <= HEX => Cow::Owned(hex(":hex:", bytes)),
+        _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),
+    }
+}
+
+/// The name of the record at a place, when it has no other.
+pub fn name_of_place(place: impl std::fmt::Display) -> String {
+    format!(":at:{place}")
+}
+
+/// `prefix` and the bytes in hexadecimal.
+pub fn hex(prefix: &str, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(prefix.len() + 2 * bytes.len());
+    text.push_str(prefix);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}"); // a String takes all
+    }
+    text
+}
+
+/// A reason as it is stored: a few lines, since some libraries' errors quote all of what they couldn't read.
+pub fn short(reason: &str) -> String {
+    let mut text: String = reason.chars().take(REASON + 1).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+    if let Some((end, _)) = text.char_indices().nth(REASON) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The beginning of a stranger's text, for a message.
+pub fn brief(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len())),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// What a header that is no text begins with.
+const BINARY: &str = ":hex:";
+
+/// Bytes as text that PostgreSQL takes: what is no UTF-8, or holds a NUL, or looks like what this makes, becomes `:hex:` and its
+/// bytes. Different bytes are different texts, since records are told apart by headers. Every header of ours is text, so only a
+/// stranger's record can change by it; and one that could not be stored could not be parked either.
+pub fn storable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') && !text.starts_with(BINARY) => text.to_owned(),
+        _ => hex(BINARY, bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_that_are_text_stay_as_they_are() {
+        for plain in ["order-1", "", "日本", "\u{fffd}", "a/b", "t/0/5", "sha256:ab"] {
+            assert_eq!(name(plain.as_bytes()), plain);
+        }
+        for (bytes, expected) in [(&[0x81][..], ":hex:81"), (b"a\0", ":hex:6100"), (b":hex:81", ":hex:3a6865783a3831")] {
+            assert_eq!(name(bytes), expected);
+        }
+        let (long, longer) = (name(&[0xff; 251]).into_owned(), name(&[b'x'; 513]).into_owned());
+        assert!(long.starts_with(":sha256:") && longer.starts_with(":sha256:") && long != longer);
+        assert_ne!(name(long.as_bytes()), long, "a key may look like a name");
+        assert_eq!(name_of_place("t/0/5"), ":at:t/0/5");
+    }
+
+    #[test]
+    fn whatever_bytes_come_can_be_stored() {
+        for (bytes, text) in [
+            (&b"plain"[..], "plain"),
+            (b"a\0b", ":hex:610062"),
+            (b"\xff", ":hex:ff"),
+            ("\u{fffd}".as_bytes(), "\u{fffd}"),
+            (b":hex:ff", ":hex:3a6865783a6666"),
+            (b"", ""),
+        ] {
+            assert_eq!(storable(bytes), text);
+        }
+    }
+
+    /// Bytes that are likely to be taken for one another.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let parts: Vec<&'static [u8]> =
+            vec![b":hex:", b":sha256:", b":at:", b"81", &[0x81], &[0], "\u{fffd}".as_bytes(), &[b'x'; 130]];
+        let part = prop::sample::select(parts);
+        prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn different_bytes_have_different_names(one in bytes(), other in bytes()) {
+            prop_assert_eq!(one == other, name(&one) == name(&other));
+            prop_assert!(name(&one).len() <= NAME && !name(&one).contains('\0') && !name(&one).starts_with(":at:"));
+        }
+    }
+}

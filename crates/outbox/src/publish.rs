@@ -1,0 +1,5 @@
+//! From a transaction to a topic: the outbox, and the relay that publishes it.
+
+pub mod migrations;
+pub mod outbox;
+pub mod relay;

@@ -1,0 +1,166 @@
+//! The kit's tables, in schema `farandole`, with a migration table of their own: so that kit and service number their migrations
+//! apart. They are the same for every layer: who takes the outbox alone today has the tables of the others, empty, and nothing to migrate
+//! when he takes them. All of it may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
+
+use std::collections::BTreeMap;
+
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+
+use crate::database::{session, surroundings};
+use crate::publish::relay;
+use crate::publish::relay::partitions;
+
+/// Why tables weren't made, or aren't as they must be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database can't be reached or refuses.
+    #[error("{doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Server, database or role aren't as they must be.
+    #[error("the database")]
+    Surroundings(#[source] surroundings::Error),
+    /// A migration failed.
+    #[error("migrating the {whose} tables")]
+    Migrate {
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// The cause.
+        #[source]
+        source: MigrateError,
+    },
+    /// Tables are missing.
+    #[error(
+        "the {whose} tables lack {} migration(s), the first is {first}; run `{service} migrate` first, or start with `serve --migrate`",
+        missing
+    )]
+    NotMigrated {
+        /// Whose program makes them.
+        service: String,
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// How many.
+        missing: usize,
+        /// Version and description of the first.
+        first: String,
+    },
+    /// A migration that was applied is another one now.
+    #[error(
+        "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
+         another service's database"
+    )]
+    Changed {
+        /// `kit's` or `service's`.
+        whose: &'static str,
+        /// Version and description.
+        migration: String,
+    },
+    /// The relay refuses to publish.
+    #[error("relay")]
+    Relay(#[source] relay::Error),
+}
+
+impl Error {
+    /// Whether it ends by itself: worth waiting for.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
+            Self::Database { .. } => true,
+            Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
+            Self::Surroundings(e) => e.is_passing(),
+            Self::Relay(relay::Error::Database { .. }) => true,
+            Self::Relay(e) => !e.is_fatal(),
+            Self::Migrate { .. } | Self::NotMigrated { .. } | Self::Changed { .. } => false,
+        }
+    }
+}
+
+const KITS: &str = "farandole._sqlx_migrations";
+
+/// The kit's migrations. Number 3 was never given out; a new one takes the next number after the last.
+pub fn kit() -> Migrator {
+    let mut kit = sqlx::migrate!("./migrations");
+    kit.dangerous_set_table_name(KITS);
+    kit.create_schema("farandole");
+    kit.set_ignore_missing(true);
+    kit
+}
+
+/// Makes or updates the kit's tables alone, in schema `farandole`, for who uses outbox or intake beside tables of their own. May
+/// run again, and from several places at once.
+///
+/// # Errors
+/// The migration's or the database's.
+pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    surroundings::server(&pool.connect_options()).await.map_err(Error::Surroundings)?;
+    let doing = "migrating the kit's tables";
+    let failed = |source| Error::Database { doing, source };
+    let mut conn = pool.acquire().await.map_err(failed)?.detach();
+    session::prepare(&mut conn, session::Purpose::Long).await.map_err(failed)?;
+    let result = make_kits(&mut conn).await;
+    let _ = conn.close().await; // what was done is committed; a migration that failed would keep its lock on a pooled connection
+    result
+}
+
+/// The kit's tables, and room in the outbox.
+pub async fn make_kits(conn: &mut PgConnection) -> Result<(), Error> {
+    make(conn, "kit's", &kit()).await?;
+    // Whoever appends may do so before a relay has ever run.
+    partitions::make(conn).await.map(drop).map_err(Error::Relay)
+}
+
+/// Applies what of `migrator` isn't applied yet.
+pub async fn make(conn: &mut PgConnection, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
+    migrator.run_direct(None, conn, false).await.map_err(|source| match source {
+        MigrateError::VersionMismatch(version) => {
+            let changed = migrator.iter().find(|m| m.version == version).map_or_else(|| version.to_string(), name);
+            Error::Changed { whose, migration: changed }
+        }
+        source => Error::Migrate { whose, source },
+    })
+}
+
+fn name(migration: &Migration) -> String {
+    format!("{} ({})", migration.version, migration.description)
+}
+
+/// That each migration of `migrator` was applied, and is still the same. More than these may have been.
+pub async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
+    let failed = |source| Error::Database { doing: "looking which migrations were applied", source };
+    let table = migrator.table_name.as_ref();
+    let there: bool =
+        sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await.map_err(failed)?;
+    let mut applied = BTreeMap::new();
+    if there {
+        let sql = format!("select version, checksum from {table} where success");
+        let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await;
+        let rows: Vec<(i64, Vec<u8>)> = match rows {
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42501") => {
+                let role: String =
+                    sqlx::query_scalar("select quote_ident(current_user)").fetch_one(&mut *conn).await.map_err(failed)?;
+                let lacks = format!("the role lacks rights; as the owner of the tables: `grant select on {table} to {role}`");
+                return Err(Error::Surroundings(surroundings::Error::Missing(vec![lacks])));
+            }
+            rows => rows.map_err(failed)?,
+        };
+        applied.extend(rows);
+    }
+    let ups = || migrator.iter().filter(|m| !m.migration_type.is_down_migration());
+    if let Some(changed) = ups().find(|m| applied.get(&m.version).is_some_and(|sum| sum[..] != m.checksum[..])) {
+        return Err(Error::Changed { whose, migration: name(changed) });
+    }
+    let missing: Vec<&Migration> = ups().filter(|m| !applied.contains_key(&m.version)).collect();
+    match missing.first() {
+        Some(first) => {
+            let (service, missing, first) = (service.to_owned(), missing.len(), name(first));
+            Err(Error::NotMigrated { service, whose, missing, first })
+        }
+        None => Ok(()),
+    }
+}

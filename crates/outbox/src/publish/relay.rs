@@ -1,0 +1,283 @@
+//! The relay: publishes the outbox to Kafka, each row at least once, under one number, in order for each key.
+//!
+//! It publishes **snapshot batches**: the rows visible in snapshot B and not in snapshot A, then those visible in C and not in
+//! B, and so on. No late commit is skipped, for a row is in exactly one batch whenever its transaction commits; nothing stalls
+//! behind a foreign transaction that stays open; no row is updated or deleted; no replication slot holds back the log.
+//!
+//! What it guarantees, once a row's transaction has committed durably:
+//! - the row is published, and again after a crash, under the same number: consumers drop repetitions by that number;
+//! - rows of one key reach their partition in the order of their commits;
+//! - each record names the number of the one before it in its partition, so a missing one is noticed;
+//! - a record is never published for a transaction that didn't commit, or that a crash of the database took back.
+//!
+//! What that rests on:
+//! - a row is appended while its aggregate is locked, so that for one key seq follows commits;
+//! - snapshots come from the primary and transaction numbers from one cluster: both are checked;
+//! - a topic's partition count doesn't change: checked, at the start and every half minute;
+//! - nobody else publishes to the service's topics.
+//!
+//! **Invariant:** publishing follows from the newest step of scope `relay` alone. Whoever takes the next step is the owner.
+//! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `numbers` numbers, links
+//! and partitions; `publish` hands over; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics,
+//! `ends` and `walk` reading them; `history` what deciders rest on; [`partitions`] the outbox's tables; `upkeep` what goes on beside.
+
+mod config;
+pub mod continuity;
+pub mod ends;
+mod error;
+mod headers;
+pub mod history;
+pub mod log;
+#[cfg(test)]
+mod model;
+mod numbers;
+pub mod own;
+pub mod owner;
+pub mod partitions;
+pub mod produce;
+mod publish;
+// Public for the kit's own tests on PostgreSQL alone.
+#[doc(hidden)]
+pub mod read;
+#[doc(hidden)]
+pub mod state;
+mod status;
+mod term;
+pub mod upkeep;
+pub mod walk;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::database::surroundings;
+use crate::ground::running::{Health, Running};
+use continuity::Beyond;
+use log::{Look, Purpose, Taken};
+use produce::client_config;
+use term::{Round, Term};
+
+pub use config::Config;
+pub use error::Error;
+pub use history::History;
+pub use status::{Role, Status};
+
+/// The first wait after a look that found nothing; it doubles up to [`Config::idle_max`].
+const IDLE_MIN: Duration = Duration::from_millis(1);
+/// How often a stand-by looks whether the lease is free.
+const STANDBY_EVERY: Duration = Duration::from_millis(500);
+/// The first and the longest wait after trouble.
+const TROUBLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Wakes the relay after an own commit, so that it needn't find out by looking.
+#[derive(Debug, Clone, Default)]
+pub struct Poke(Arc<Notify>);
+
+impl Poke {
+    /// Something was committed to the outbox.
+    pub fn poke(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// The relay of one service. Several may run; one publishes, the others stand by.
+pub struct Relay {
+    pool: PgPool,
+    config: Arc<Config>,
+    status: Arc<Status>,
+    history: History,
+    poke: Poke,
+    me: Uuid,
+}
+
+impl Relay {
+    /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
+    pub fn new(pool: PgPool, config: Config) -> (Self, Poke) {
+        let (poke, history) = (Poke::default(), History::default());
+        let (config, status) = (Arc::new(config), Arc::new(Status::new()));
+        let relay = Self { pool, config, status, history, poke: poke.clone(), me: Uuid::now_v7() };
+        (relay, poke)
+    }
+
+    /// Whether the database may be decided on; stays valid while the relay runs.
+    pub fn history(&self) -> History {
+        self.history.clone()
+    }
+
+    /// Figures of this relay; stays valid while it runs.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.clone()
+    }
+
+    /// Publishes, or stands by, until it is told to stop; then finishes what is in flight and hands the lease back. Trouble with
+    /// Kafka or PostgreSQL is waited out, and shows in its [health](Running::health). It ends with an error when somebody must act
+    /// first: [`Error::is_fatal`].
+    pub fn start(self) -> Running<Error> {
+        let status = self.status();
+        let health = Health::new(move || status.role().trouble().into_iter().collect());
+        Running::start("the relay", health, |stop| self.run(stop))
+    }
+
+    /// As [`Relay::start`], for who owns the task: its result must be looked at.
+    ///
+    /// # Errors
+    /// When somebody must act first: [`Error::is_fatal`].
+    #[doc(hidden)]
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let upkeep = upkeep::run(self.pool.clone(), self.status.clone());
+        tokio::select! {
+            ended = self.terms(&shutdown) => ended,
+            never = upkeep => match never {},
+        }
+    }
+
+    async fn terms(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let (mut trouble, mut fit) = (Trouble::default(), false);
+        while !shutdown.is_cancelled() {
+            let term = async {
+                if !fit {
+                    let check = async { surroundings::check(&self.pool, &[]).await.map_err(Error::Surroundings) };
+                    log::within("looking at the database's surroundings", check).await?;
+                    fit = true;
+                }
+                self.term(shutdown, &mut trouble).await
+            };
+            match term.await {
+                Ok(()) => {}
+                Err(e) if e.is_fatal() => {
+                    tracing::error!(reason = e.chain(), "relay refuses to publish");
+                    self.history.refuse(e.chain());
+                    self.status.set_role(Role::Refused(e.chain()));
+                    return Err(e);
+                }
+                Err(e) if e.is_fenced() => {
+                    tracing::warn!("another relay took over; standing by");
+                    metrics::counter!("farandole_relay_fenced_total").increment(1);
+                    self.status.set_role(Role::Starting);
+                }
+                Err(e) => {
+                    self.status.set_role(Role::Waiting(e.chain()));
+                    metrics::counter!("farandole_relay_troubles_total").increment(1);
+                    let wait = trouble.wait(&e);
+                    tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => {} }
+                }
+            }
+        }
+        self.status.set_role(Role::Stopped);
+        Ok(())
+    }
+
+    async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
+        let (log, state) = loop {
+            let Config { service, lease, .. } = &*self.config;
+            match log::take(&self.pool, service, self.me, *lease, Purpose::Publish, &self.history).await? {
+                Taken::Mine(log, state) => break (log, state),
+                Taken::Other(left, look, mut conn) => {
+                    tokio::select! { done = self.stand_by(look, &mut conn) => done?, () = shutdown.cancelled() => return Ok(()) }
+                    self.status.set_role(Role::Standby);
+                    let wait = left.clamp(IDLE_MIN, STANDBY_EVERY);
+                    tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => return Ok(()) }
+                }
+            }
+        };
+        let mut term = Term::begin(&self.pool, self.config.clone(), self.status.clone(), log, state).await?;
+        self.status.set_role(Role::Active);
+        tracing::info!(owner = %self.me, "relay is active");
+        match self.rounds(&mut term, shutdown, trouble).await {
+            Ok(()) => term.release().await,
+            Err(e) => {
+                term.abandon().await;
+                Err(e)
+            }
+        }
+    }
+
+    /// Sees to it that the database is one whose history this process has compared, for its owner's word is only in the database:
+    /// a backup that was taken within a lease has that word, too.
+    async fn stand_by(&self, mut look: Look, conn: &mut PgConnection) -> Result<(), Error> {
+        if log::holds(conn, &self.history).await? {
+            look.step.into_iter().for_each(|step| self.history.advance(step));
+            return Ok(());
+        }
+        self.status.set_role(Role::Starting);
+        let kafka = client_config(&self.config.bootstrap, &self.config.kafka, self.config.delivery_timeout);
+        let mut again = true;
+        loop {
+            let topics = continuity::topics(&self.config, &look.state);
+            let compared = continuity::check(conn, &kafka, &self.config.service, &look.state, topics, Beyond::Committed).await;
+            match compared {
+                // The owner may have dropped a whole partition of the outbox between the look and the comparison.
+                Err(Error::Continuity { .. }) if again => {
+                    again = false;
+                    look = log::within("looking at the relay's state", log::look(conn)).await?;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        look.step.into_iter().for_each(|step| self.history.hold(look.at, step, look.state.lineage));
+        tracing::info!("the topics continue what the database knows; standing by");
+        Ok(())
+    }
+
+    async fn rounds(&self, term: &mut Term, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
+        let mut idle = IDLE_MIN;
+        while !shutdown.is_cancelled() {
+            if self.history.trouble().is_some() {
+                return Err(Error::Doubted);
+            }
+            let round = term.round(shutdown).await?;
+            trouble.over();
+            match round {
+                Round::Busy => idle = IDLE_MIN,
+                Round::Idle => {
+                    tokio::select! {
+                        () = self.poke.0.notified() => idle = IDLE_MIN,
+                        () = tokio::time::sleep(idle) => idle = (idle * 2).min(self.config.idle_max),
+                        () = shutdown.cancelled() => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits that grow, with jitter, and one warning per reason.
+#[derive(Default)]
+struct Trouble {
+    reason: String,
+    tries: u32,
+}
+
+impl Trouble {
+    fn wait(&mut self, error: &Error) -> Duration {
+        let reason = error.chain();
+        if reason != self.reason {
+            tracing::warn!(reason, "relay waits");
+            self.reason = reason;
+        }
+        let (first, longest) = TROUBLE;
+        let limit = (first * 2_u32.saturating_pow(self.tries.min(16))).min(longest);
+        self.tries += 1;
+        // Between a half and the whole; replicas that failed together shan't come back together.
+        limit.mul_f64(0.5 + 0.5 * jitter())
+    }
+
+    fn over(&mut self) {
+        if self.tries > 0 {
+            tracing::info!("relay goes on");
+            *self = Self::default();
+        }
+    }
+}
+
+/// Evenly spread in [0, 1). Not for secrets.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    (RandomState::new().hash_one(Instant::now()) >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -1,0 +1,234 @@
+//! What can go wrong, and what to do about it.
+
+use uuid::Uuid;
+
+use crate::database::{step, surroundings};
+use crate::wire::extent;
+
+/// Why the relay stopped or waits.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A topic's partition count isn't the one that its events were published with; keys would move.
+    #[error(
+        "topic {topic} has {broker} partitions, its events were published to {fixed}: keys would move. \
+         Partitions can't be taken away again, and the topic is the log of its service's state: it has to be made again with {fixed}, from a \
+         copy of its records, each in its partition, in its order, with its key, value and headers. Don't delete it before there is one. \
+         Its readers say then up to which offset they had read the old one: `position set` to that has them go on"
+    )]
+    PartitionCount {
+        /// Which topic.
+        topic: String,
+        /// The count in the relay's state.
+        fixed: i32,
+        /// The broker's.
+        broker: i32,
+    },
+    /// A partition ends in a record that this database doesn't know as its last: the database is older than the topic (a
+    /// restored backup), or the topic lost its end (a lossy fail-over).
+    #[error(
+        "the last event of {service} in {topic}/{partition}: {found} in the topic, {expected} in this database, so publishing \
+         would fork the log. Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it \
+         would do: fold what the topic has more and open a new lineage"
+    )]
+    Continuity {
+        /// Whose database and topic.
+        service: String,
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// The id of the service's last record there, `none` when it has none.
+        found: String,
+        /// The id of the last record by the relay's state, `none` when there is none.
+        expected: String,
+    },
+    /// The relay's snapshots come from another cluster and mean nothing here.
+    #[error(
+        "the relay's state was written in cluster {stored}, this is {found} (a restored dump?): its snapshots mean nothing here. \
+         Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it would do: \
+         compare the outbox with the topics and send what isn't there"
+    )]
+    SystemIdentifier {
+        /// Whose database it is.
+        service: String,
+        /// In the relay's state.
+        stored: String,
+        /// Of the server.
+        found: String,
+    },
+    /// The database is another service's.
+    #[error(
+        "this database's outbox and tasks are those of service `{owner}`, and `{service}` can't share them: give `{service}` a \
+         database of its own. If it is `{owner}` renamed, give it its name back: its consumers know its events as those of `{owner}`"
+    )]
+    Owner {
+        /// In its row.
+        owner: String,
+        /// Who asks.
+        service: String,
+    },
+    /// The service would publish to another topic than before.
+    #[error(
+        "the events of this database are in topic {own}, which is the log of its state; `{service}` would go on in {topic}. Set its \
+         name or `topics.prefix` back, or give it an empty database"
+    )]
+    OwnTopic {
+        /// Who asks.
+        service: String,
+        /// Where it published until now.
+        own: String,
+        /// Where it would.
+        topic: String,
+    },
+    /// A heal has begun and not ended.
+    #[error(
+        "the database is being healed, or that was broken off: `{service} heal --execute`, or beside code of \
+         your own `farandole heal --service {service} --execute`, ends it"
+    )]
+    Healing {
+        /// Whose database.
+        service: String,
+    },
+    /// Step log: fenced, or in trouble.
+    #[error("step log")]
+    Step(#[from] step::Error),
+    /// The database was in the way.
+    #[error("{doing}")]
+    Database {
+        /// What the relay was doing.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Server, database or role aren't as they must be.
+    #[error("the database")]
+    Surroundings(#[source] surroundings::Error),
+    /// The database didn't answer in time.
+    #[error("{doing}: no answer from the database within {seconds} s")]
+    Silent {
+        /// What the relay was asking it.
+        doing: &'static str,
+        /// How long it waited.
+        seconds: u64,
+    },
+    /// The server is a stand-by; its snapshots aren't the primary's.
+    #[error("the database is a stand-by: the relay publishes from the primary only")]
+    Standby,
+    /// Kafka was in the way.
+    #[error("{doing}")]
+    Kafka {
+        /// What the relay was doing.
+        doing: &'static str,
+        /// What the client library said.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A topic can't be read.
+    #[error("comparing the topics with the database")]
+    Reading(#[from] extent::Error),
+    /// Somebody of this process found another database than the one that was compared with the topics.
+    #[error("the database was restarted, replaced or set back since it was compared with the topics: comparing again")]
+    Doubted,
+    /// A topic that the outbox names isn't there.
+    #[error(
+        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, others have to be made; or correct the rows that name it"
+    )]
+    NoTopic {
+        /// Which topic.
+        topic: String,
+    },
+    /// A record wasn't acknowledged. The round ends and is read again.
+    #[error("publishing to {topic}: {reason}")]
+    Produce {
+        /// Which topic.
+        topic: String,
+        /// What the broker or the client library said.
+        reason: String,
+    },
+    /// A row of the outbox can't be published.
+    #[error("outbox row {seq} ({id}): {reason}")]
+    Row {
+        /// Its place in the outbox.
+        seq: i64,
+        /// Its id.
+        id: Uuid,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A blocking call of the client library panicked or was cancelled.
+    #[error("{doing}: the helper thread ended early")]
+    Thread {
+        /// What the relay was doing.
+        doing: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether waiting can't help: somebody must act first.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Surroundings(e) => !e.is_passing(),
+            Self::PartitionCount { .. }
+            | Self::Continuity { .. }
+            | Self::SystemIdentifier { .. }
+            | Self::Owner { .. }
+            | Self::OwnTopic { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another relay took over.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Step(e) if e.is_fenced())
+    }
+
+    pub fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    pub fn kafka(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+        move |source| Self::Kafka { doing, source }
+    }
+
+    /// The error and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            // sqlx repeats its source in its own words.
+            let words = source.to_string();
+            if !text.ends_with(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            next = source.source();
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_silent_is_named() {
+        let database = Error::Silent { doing: "taking a step", seconds: 30 };
+        assert_eq!(database.chain(), "taking a step: no answer from the database within 30 s");
+        // Brokers whose connections are taken and never answered.
+        let broker = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut kafka = rdkafka::ClientConfig::new();
+        kafka.set("bootstrap.servers", broker.local_addr().unwrap().to_string());
+        let client = extent::Client::new(&kafka, extent::View::Everything).unwrap();
+        let asked = Error::from(client.extents("orders").unwrap_err());
+        let said = asked.chain();
+        assert!(said.contains("asking for a topic's partitions") && said.contains("Broker"), "{said}");
+        let read = Error::from(extent::Error::Silent { topic: "orders".to_owned(), seconds: 30, partitions: 2 });
+        for error in [asked, read] {
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(!cause.contains("database"), "{cause}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Code that isn't ours, on data from others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs it; a panic in it is `None`.
+pub(super) fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
+    // Readers and writers keep no state between calls, and what a panic leaves half made is dropped.
+    catch_unwind(AssertUnwindSafe(read)).ok()
+}

@@ -1,0 +1,167 @@
+//! Topics that somebody else has designed: their name, where the key is, what their headers are called.
+//!
+//! A record is mapped as it is read, before anything looks at it, and parks as it was mapped. Positions go by the topic's own name.
+//! **Assumption:** records that map to one key are in one partition, or no order among them is wanted.
+
+use std::collections::BTreeMap;
+
+use crate::ground::text::storable;
+use crate::wire::record::{Header, Record};
+
+/// Where something of a record is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum From {
+    /// A header of this name.
+    Header(String),
+    /// A text or number in a JSON value, by its pointer (RFC 6901): `/order/id`.
+    Value(String),
+    /// Always this, unless the record says it itself.
+    Fixed(String),
+}
+
+/// How the records of one topic are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mapping {
+    name: Option<String>,
+    key: Option<From>,
+    headers: BTreeMap<String, From>,
+}
+
+/// The header of the chain: what isn't a chain can't be made one.
+const CHAIN: &str = "farandole";
+
+impl Mapping {
+    /// The topic as it is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its name in Kafka, whole: no prefix comes in front.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Where the key is, if it isn't the record's. What isn't found leaves the record's.
+    #[must_use]
+    pub fn key(mut self, from: From) -> Self {
+        self.key = Some(from);
+        self
+    }
+
+    /// Where the header `ours` is: `ce_type` names the event's type, `ce_source` and `ce_id` tell repetitions, `content-type` says
+    /// how the value is written, `ce_time` when it happened. What isn't found leaves the record's. `farandole` can't be mapped.
+    #[must_use]
+    pub fn header(mut self, ours: impl Into<String>, from: From) -> Self {
+        self.headers.insert(ours.into(), from);
+        self.headers.remove(CHAIN);
+        self
+    }
+
+    /// The topic's name in Kafka, if it is another.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// `record` as this says. A header that is no text PostgreSQL takes is written as [`Record::copy`] writes one.
+    pub fn apply(&self, mut record: Record) -> Record {
+        let value =
+            self.looks_inside().then(|| serde_json::from_slice(record.value.as_deref().unwrap_or_default()).ok()).flatten();
+        // All are found before any is changed: headers may be swapped.
+        let found = |from: &From| find(&record, value.as_ref(), from);
+        let key = self.key.as_ref().and_then(found);
+        let text = |from: &From| match (found(from)?, from) {
+            (text, From::Header(_)) => Some(text), // it is one already
+            (text, From::Value(_) | From::Fixed(_)) => Some(storable(text.as_bytes())),
+        };
+        let headers: Vec<(&String, String)> = self.headers.iter().filter_map(|(ours, from)| Some((ours, text(from)?))).collect();
+        let fixed = |ours: &str| matches!(self.headers.get(ours), Some(From::Fixed(_)));
+        for (name, value) in headers {
+            match record.headers.iter_mut().find(|header| header.name == *name) {
+                Some(_) if fixed(name) => {}
+                Some(header) => header.value = value,
+                None => record.headers.push(Header { name: name.clone(), value }),
+            }
+        }
+        if let Some(key) = key.filter(|_| record.key.is_none() || !matches!(self.key, Some(From::Fixed(_)))) {
+            record.key = Some(key.into_bytes());
+        }
+        record
+    }
+
+    fn looks_inside(&self) -> bool {
+        self.headers.values().chain(&self.key).any(|from| matches!(from, From::Value(_)))
+    }
+}
+
+fn find(record: &Record, value: Option<&serde_json::Value>, from: &From) -> Option<String> {
+    let found = match from {
+        From::Header(name) => record.header(name).map(str::to_owned),
+        From::Fixed(text) => Some(text.clone()),
+        From::Value(pointer) => match value?.pointer(pointer)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        },
+    };
+    found.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(value: &str, headers: &[(&str, &str)]) -> Record {
+        let headers = headers.iter().map(|(n, v)| Header { name: (*n).into(), value: (*v).into() }).collect();
+        Record {
+            topic: "acme.v1".into(),
+            partition: 3,
+            offset: 7,
+            key: Some(b"theirs".to_vec()),
+            value: Some(value.into()),
+            headers,
+        }
+    }
+
+    fn said(record: &Record) -> (Option<&str>, Option<&str>, String) {
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        (record.header("ce_type"), record.header("ce_id"), key)
+    }
+
+    #[test]
+    fn what_is_named_is_taken_from_there() {
+        let mapping = Mapping::new()
+            .key(From::Value("/order/id".into()))
+            .header("ce_type", From::Header("event".into()))
+            .header("ce_id", From::Value("/n".into()))
+            .header("content-type", From::Fixed("application/json".into()));
+        let mapped = mapping.apply(record(r#"{"order": {"id": "o-1"}, "n": 17}"#, &[("event", "Placed"), ("ce_type", "other")]));
+        assert_eq!(said(&mapped), (Some("Placed"), Some("17"), "o-1".into()));
+        assert_eq!((mapped.header("content-type"), mapped.header("event")), (Some("application/json"), Some("Placed")));
+        assert_eq!((mapped.topic.as_str(), mapped.partition, mapped.offset), ("acme.v1", 3, 7));
+    }
+
+    #[test]
+    fn what_is_not_found_stays_as_it_is() {
+        let mapping = Mapping::new()
+            .key(From::Value("/order/id".into()))
+            .header("ce_type", From::Header("event".into()))
+            .header("ce_id", From::Fixed("1".into()));
+        for value in ["", "no json", "null", "{}", r#"{"order": {"id": ["o-1"]}}"#, r#"{"order": {"id": ""}}"#] {
+            let mapped = mapping.apply(record(value, &[("ce_type", "Placed"), ("ce_id", "own"), ("event", "")]));
+            assert_eq!(said(&mapped), (Some("Placed"), Some("own"), "theirs".into()), "{value}");
+        }
+    }
+
+    #[test]
+    fn headers_may_be_swapped_and_the_chain_is_left_alone() {
+        let mapping = Mapping::new()
+            .header("ce_type", From::Header("ce_id".into()))
+            .header("ce_id", From::Header("ce_type".into()))
+            .header("farandole", From::Fixed("l=1;n=1".into()));
+        let mapped = mapping.apply(record("{}", &[("ce_type", "a"), ("ce_id", "b")]));
+        assert_eq!(said(&mapped), (Some("b"), Some("a"), "theirs".into()));
+        assert_eq!(mapped.header("farandole"), None);
+    }
+}

@@ -1,0 +1,153 @@
+//! Settings that may differ from topic to topic.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use crate::ground::time::Timestamp;
+
+/// Stands for every topic that isn't named.
+const OTHERS: &str = "*";
+
+/// One value for all topics (`"park"`), or a table by their names with `*` for the others (`{ orders = "ignore", "*" = "park" }`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PerTopic<T> {
+    others: T,
+    named: BTreeMap<String, T>,
+}
+
+impl<T: Copy> PerTopic<T> {
+    /// The same for all.
+    pub fn all(value: T) -> Self {
+        Self { others: value, named: BTreeMap::new() }
+    }
+
+    /// Another for this one.
+    #[must_use]
+    pub fn with(mut self, topic: impl Into<String>, value: T) -> Self {
+        self.named.insert(topic.into(), value);
+        self
+    }
+
+    /// For this topic.
+    pub fn of(&self, topic: &str) -> T {
+        self.named.get(topic).copied().unwrap_or(self.others)
+    }
+
+    /// The topics that are named.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
+    /// The same by other names.
+    pub fn renamed(&self, name: impl Fn(&str) -> String) -> Self {
+        Self { others: self.others, named: self.named.iter().map(|(topic, value)| (name(topic), *value)).collect() }
+    }
+}
+
+impl<T: Display> Serialize for PerTopic<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.named.is_empty() {
+            return serializer.collect_str(&self.others);
+        }
+        let named = self.named.iter().map(|(topic, value)| (topic.as_str(), value.to_string()));
+        serializer.collect_map(named.chain([(OTHERS, self.others.to_string())]))
+    }
+}
+
+impl<'de, T: FromStr<Err = String> + Default> Deserialize<'de> for PerTopic<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each<T>(PhantomData<T>);
+        impl<'de, T: FromStr<Err = String> + Default> Visitor<'de> for Each<T> {
+            type Value = PerTopic<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value for all topics, or a table by their names with `*` for the others")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(PerTopic { others: text.parse().map_err(E::custom)?, named: BTreeMap::new() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut others, mut named) = (None, BTreeMap::new());
+                while let Some((topic, text)) = map.next_entry::<String, String>()? {
+                    let value = text.parse().map_err(|why| de::Error::custom(format!("{topic}: {why}")))?;
+                    match topic.as_str() {
+                        OTHERS => others = Some(value),
+                        _ => drop(named.insert(topic, value)),
+                    }
+                }
+                Ok(PerTopic { others: others.unwrap_or_default(), named })
+            }
+        }
+        deserializer.deserialize_any(Each(PhantomData))
+    }
+}
+
+/// What becomes of a record whose type the service neither handles nor skips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// It parks its key, until a build that knows it is out. For topics that this service has to follow whole.
+    #[default]
+    Park,
+    /// It is passed over, counted and named in the log once. For topics of which it needs some events and not the others.
+    Ignore,
+}
+
+impl FromStr for Unknown {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "park" => Ok(Self::Park),
+            "ignore" => Ok(Self::Ignore),
+            other => Err(format!("`{other}` is neither `park` nor `ignore`")),
+        }
+    }
+}
+
+impl Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Park => "park",
+            Self::Ignore => "ignore",
+        })
+    }
+}
+
+/// Where a reader starts that has no position in a partition yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the topic's beginning, which must be there: if some of it has expired, the partition stands and says so.
+    #[default]
+    Earliest,
+    /// Behind what is there now.
+    Latest,
+    /// At the first record written at this time or later. What is older, or has expired, isn't asked for.
+    At(Timestamp),
+}
+
+impl FromStr for Start {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            time => Timestamp::parse(time)
+                .map(Self::At)
+                .ok_or_else(|| format!("`{time}` is neither `earliest` nor `latest` nor a time like `2026-01-31T12:00:00Z`")),
+        }
+    }
+}
+
+impl Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::At(time) => time.fmt(f),
+        }
+    }
+}
