@@ -1,5 +1,5 @@
 //! The relay's queries against what was committed, in random histories of several sessions. One driver does everything in
-//! turn, so it knows at each look what is committed; the same on a model, with crashes of the database, is `publish/relay/model.rs`.
+//! turn, so it knows at each look what is committed; the same on a model, with crashes of the database, is `model.rs` beside this.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

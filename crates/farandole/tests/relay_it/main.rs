@@ -5,6 +5,7 @@ mod appends;
 mod ends;
 mod guards;
 mod histories;
+mod model;
 mod owners;
 mod partitions;
 mod rounds;

@@ -28,9 +28,8 @@ mod error;
 mod headers;
 pub mod history;
 pub mod log;
-#[cfg(test)]
-mod model;
-mod numbers;
+#[doc(hidden)]
+pub mod numbers;
 pub mod own;
 pub mod owner;
 pub mod partitions;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::sample::Index;
 
-use crate::publish::relay::state::{InFlight, Snapshot, State};
+use farandole_outbox::publish::relay::state::{InFlight, Snapshot, State};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {

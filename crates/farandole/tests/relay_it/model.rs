@@ -13,9 +13,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use uuid::Uuid;
 
-use crate::publish::relay::numbers::Numbers;
-use crate::publish::relay::state::{InFlight, Snapshot, State};
-use crate::wire::chain::{self, Place, Verdict, judge};
+use farandole_outbox::chain::{self, Place, Verdict, judge};
+use farandole_outbox::publish::relay::numbers::Numbers;
+use farandole_outbox::publish::relay::state::{InFlight, Snapshot, State};
 use postgres::{Db, Row, Unsent};
 
 /// Few, so that both ways of reading are used.
