@@ -20,7 +20,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{At, Error};
+use table::Identity;
 
+/// How long what was killed may take to be gone: its memory is given back first.
+const GONE: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const SOON: Duration = Duration::from_millis(1);
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -215,16 +220,29 @@ impl Child {
         self.wait(limit).unwrap_or_else(|| self.kill())
     }
 
-    /// SIGKILL to it and its children, and waits for its end.
+    /// SIGKILL to it and its children, and waits until all are gone: what they hold of the system, as PostgreSQL's shared memory, is
+    /// free then.
     pub fn kill(&self) -> ExitStatus {
-        // Stopped first, so that it starts none while its children are counted.
+        // Stopped first, so that it starts none while its children are counted. That takes the kernel a moment.
         self.signal(Signal::STOP);
-        let children = if self.is_running() { table::descendants(self.pid) } else { Vec::new() };
-        self.signal(Signal::KILL);
-        for pid in children {
-            send(pid, Signal::KILL);
+        let until = Instant::now() + GONE;
+        while self.is_running() && !table::is_stopped(self.pid) && Instant::now() < until {
+            std::thread::sleep(SOON);
         }
-        self.inner().wait().unwrap_or(ExitStatus::from_raw(0))
+        let children: Vec<Identity> = if self.is_running() { table::descendants(self.pid) } else { Vec::new() }
+            .into_iter()
+            .filter_map(Identity::of)
+            .collect();
+        self.signal(Signal::KILL);
+        for child in &children {
+            send(child.pid, Signal::KILL);
+        }
+        let status = self.inner().wait().unwrap_or(ExitStatus::from_raw(0));
+        let until = Instant::now() + GONE;
+        while children.iter().any(Identity::is_running) && Instant::now() < until {
+            std::thread::sleep(SOON);
+        }
+        status
     }
 
     /// SIGSTOP to it and its children: alive, holding its connections, answering nobody.

@@ -24,6 +24,7 @@ impl Identity {
 }
 
 struct Stat {
+    stopped: bool,
     parent: u32,
     started: u64,
 }
@@ -35,7 +36,13 @@ fn stat(pid: u32) -> Option<Stat> {
     if matches!(fields.first(), Some(&"Z" | &"X")) {
         return None;
     }
-    Some(Stat { parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+    let stopped = fields.first() == Some(&"T");
+    Some(Stat { stopped, parent: fields.get(1)?.parse().ok()?, started: fields.get(19)?.parse().ok()? })
+}
+
+/// Whether it is stopped (SIGSTOP).
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.stopped)
 }
 
 /// The whole command line, arguments separated by blanks.

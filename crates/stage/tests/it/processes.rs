@@ -53,3 +53,17 @@ fn a_program_that_is_not_there_is_an_error_at_once() {
     let error = Child::spawn("nobody", "/no/such/program", &[], &[], folder.path().join("log")).unwrap_err();
     assert!(error.to_string().contains("/no/such/program"), "{error}");
 }
+
+/// Guard: the wait for the children. Without, a killed PostgreSQL can't be started again for a moment: backends still have its memory.
+#[test]
+fn what_is_killed_is_gone_children_too() {
+    let folder = tempfile::tempdir().unwrap();
+    // Much memory takes the kernel a while to take back.
+    let child =
+        shell(r#"python3 -c 'b = bytearray(700 << 20); print("up", flush=True); import time; time.sleep(1000)' & wait"#, &folder);
+    eventually("it has its memory", || log_of(&child) == "up\n");
+    let below = children(child.pid());
+    assert!(!below.is_empty());
+    child.kill();
+    assert_eq!(below.into_iter().filter(|pid| runs(*pid)).collect::<Vec<_>>(), [0; 0]);
+}
