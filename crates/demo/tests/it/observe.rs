@@ -216,7 +216,11 @@ async fn the_metrics_are_those_of_the_table() {
                 && figure(*service, "farandole_parked_keys") == Some(0.0)
         });
         let closed = figure("payments", "farandole_agenda_breaker_state") == Some(0.0);
-        (missing.is_empty() && quiet && closed).then_some(())
+        let right = missing.is_empty() && quiet && closed;
+        if !right {
+            eprintln!("missing: {missing:?}; quiet: {quiet}; breaker closed: {closed}");
+        }
+        right.then_some(())
     })
     .await;
 }

@@ -15,14 +15,13 @@ mod headers;
 mod plain;
 mod shell;
 
-pub use self::headers::{idempotency, idempotency_key, retry_after, traceparent};
-
 use crate::ground::error::chain_of;
 use crate::ground::trouble::{self, Trouble};
 use crate::participant::problem::Problem;
 
 pub use body::Body;
 pub use checks::{Check, Checks};
+pub use headers::{idempotency, idempotency_key, retry_after, traceparent};
 pub(crate) use shell::limits;
 pub use shell::{Traceparent, around, service};
 

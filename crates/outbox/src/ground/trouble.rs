@@ -17,8 +17,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use self::kind::Trouble;
 use rdkafka::types::RDKafkaErrorCode;
+
+pub use kind::Trouble;
 
 /// Errors that say what they are about.
 pub trait Troubled {

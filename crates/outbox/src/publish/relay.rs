@@ -22,27 +22,35 @@
 //! `ends` and `walk` reading them; `history` what deciders rest on; [`partitions`] the outbox's tables; `upkeep` what goes on beside.
 
 mod config;
+#[doc(hidden)]
 pub mod continuity;
+#[doc(hidden)]
 pub mod ends;
 mod error;
 mod headers;
+#[doc(hidden)]
 pub mod history;
+#[doc(hidden)]
 pub mod log;
 #[doc(hidden)]
 pub mod numbers;
+#[doc(hidden)]
 pub mod own;
+#[doc(hidden)]
 pub mod owner;
 pub mod partitions;
+#[doc(hidden)]
 pub mod produce;
 mod publish;
-// Public for the kit's own tests on PostgreSQL alone.
 #[doc(hidden)]
 pub mod read;
 #[doc(hidden)]
 pub mod state;
 mod status;
 mod term;
+#[doc(hidden)]
 pub mod upkeep;
+#[doc(hidden)]
 pub mod walk;
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Sets of event types: the ones that a service publishes, and the ones that it hears.
 
-pub use crate::wire::codec::format::RecordType;
 use crate::wire::codec::{self, Codec};
+
+pub use crate::wire::codec::format::RecordType;
 
 /// A closed set of event types, as an enum with one variant each. Written by [`messages!`](crate::messages).
 pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {

@@ -13,6 +13,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use sqlx::PgConnection;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::context::{Assigned, At, Context};
@@ -224,6 +225,7 @@ impl<P: Processor> Context<P> {
         let (queue, waiting) = queue(self.config.max_bytes);
         let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
         let applied = Applied::default();
+        let (tell, id) = watch::channel(None);
         let worker = Worker {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -236,6 +238,7 @@ impl<P: Processor> Context<P> {
             position,
             unwritten,
             broken,
+            id,
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),
             next: next.clone(),
             applied: applied.clone(),
@@ -256,6 +259,7 @@ impl<P: Processor> Context<P> {
                 applied,
                 told: offset,
                 topic_id,
+                tell,
                 handed: offset,
                 ended: false,
                 spill: None,

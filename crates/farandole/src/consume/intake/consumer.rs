@@ -94,6 +94,8 @@ pub(super) fn run<P: Processor>(
         (lane, runtime.spawn(run))
     };
     let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();
+    // There from the start: who watches a counter sees its first step.
+    ["fenced", "panic", "stopped"].into_iter().for_each(|why| restarted(why, 0));
     let context = Context {
         engine: engine.clone(),
         config: config.clone(),
@@ -146,8 +148,7 @@ fn poll<P: Processor>(
         context.pulse.leave();
         // Before the record is handed on: it may be the first of another topic of that name.
         if context.ids.have_changed() {
-            end_changed(context);
-            renewing = true;
+            renewing |= end_changed(context);
         }
         match polled {
             Some(Ok(message)) => {
@@ -277,15 +278,23 @@ fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
     full
 }
 
-/// Ends the workers of partitions whose topic has another id than they know. They start again from their positions, which tell
-/// whether it is another topic; until then nothing is handed to them.
-fn end_changed<P: Processor>(context: &Context<P>) {
+/// Ends the workers of partitions whose topic has another id than they know; whether there are any. They start again from their
+/// positions, which tell whether it is another topic; until then nothing is handed to them. Who knows none has nothing to compare and is
+/// told: a worker that began again would have the client fetch once more what it has fetched.
+fn end_changed<P: Processor>(context: &Context<P>) -> bool {
+    let mut any = false;
     for ((topic, _), partition) in context.lock().iter_mut() {
-        if partition.topic_id != context.ids.of(topic) {
+        let found = context.ids.of(topic);
+        if partition.topic_id.is_none() {
+            partition.tell.send_replace(found.clone());
+            partition.topic_id = found;
+        } else if partition.topic_id != found {
             partition.stop.cancel();
             partition.queue = queue(0).0;
+            any = true;
         }
     }
+    any
 }
 
 /// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.
@@ -335,8 +344,13 @@ fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
         }
         Some(Ok(End::Stopped) | Err(_)) | None => ("stopped", None),
     };
-    metrics::counter!("farandole_intake_restarts_total", "why" => why).increment(1);
+    restarted(why, 1);
     trouble
+}
+
+/// Counts partitions that began again.
+fn restarted(why: &'static str, partitions: u64) {
+    metrics::counter!("farandole_intake_restarts_total", "why" => why).increment(partitions);
 }
 
 /// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub(super) struct Assigned {
     pub told: i64,
     /// The topic that it is read of.
     pub topic_id: Option<String>,
+    /// Tells the worker, if it began without.
+    pub tell: watch::Sender<Option<String>>,
     /// The offset after the last record that the client gave.
     pub handed: i64,
     /// The client has said since then that there are no more.

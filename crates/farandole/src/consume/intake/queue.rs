@@ -14,9 +14,11 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::wire::record::Record;
 
-/// Records that wait for a worker, within twice the bytes of a batch: a full queue costs a pause and a new fetch, so it should
-/// hold several batches.
+/// Records that wait for a worker. A full queue costs a pause, and has the client fetch once more what it had at hand: so it holds
+/// several batches, of records as well as of bytes.
 const WAITING: usize = 4_096;
+/// Batches of bytes that wait.
+const BATCHES: usize = 4;
 
 /// The consumer's end.
 pub(super) struct Queue {
@@ -44,10 +46,10 @@ impl Queue {
     /// Whether bytes of this size may join what waits.
     fn fits(&self, size: usize) -> bool {
         let waiting = self.bytes.load(Ordering::Relaxed);
-        waiting == 0 || waiting.saturating_add(size) <= self.batch.saturating_mul(2)
+        waiting == 0 || waiting.saturating_add(size) <= self.batch.saturating_mul(BATCHES)
     }
 
-    /// Queues a record for the worker, unless two batches' worth wait already.
+    /// Queues a record for the worker, unless [`BATCHES`] wait already.
     pub(super) fn take(&self, record: Record) -> Result<(), TrySendError<Record>> {
         let size = record.size();
         if !self.records.is_closed() && !self.fits(size) {
@@ -63,7 +65,8 @@ impl Queue {
     /// Whether a record that found no room is to be tried again: the queue is half empty, since a pause costs a fetch and
     /// shouldn't follow at once, or its worker has ended.
     pub(super) fn goes_on(&self, record: &Record) -> bool {
-        let half = self.records.capacity() >= WAITING / 2 && self.bytes.load(Ordering::Relaxed) <= self.batch;
+        let half = self.records.capacity() >= WAITING / 2
+            && self.bytes.load(Ordering::Relaxed) <= self.batch.saturating_mul(BATCHES / 2);
         self.records.is_closed() || half && self.fits(record.size())
     }
 }
@@ -131,7 +134,7 @@ mod tests {
         assert!(queue.take(record(1_000)).is_ok(), "an empty queue takes anything");
         assert!(matches!(queue.take(record(1)), Err(TrySendError::Full(_))));
         assert!(waiting.ready().is_some());
-        assert_eq!((0..9).filter(|_| queue.take(record(50)).is_ok()).count(), 4, "two batches' worth");
+        assert_eq!((0..20).filter(|_| queue.take(record(50)).is_ok()).count(), 2 * BATCHES, "two records a batch");
         drop(waiting);
         assert!(queue.goes_on(&record(1_000)), "a worker that has ended is started again from its position");
         assert!(matches!(queue.take(record(1_000)), Err(TrySendError::Closed(_))));

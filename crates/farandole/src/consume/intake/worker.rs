@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::judge::{Item, Judged, judge};
@@ -67,6 +68,8 @@ pub(super) struct Worker<P: Processor> {
     pub position: Position,
     /// Why nothing of this partition can be read.
     pub broken: Option<String>,
+    /// The topic's id, once it is known, if it wasn't at the start.
+    pub id: watch::Receiver<Option<String>>,
     /// Since when `position` is ahead of the step, if it is: nothing came of the records in between.
     pub unwritten: Option<Instant>,
     pub lane: Lane<P>,
@@ -95,6 +98,10 @@ impl<P: Processor> Worker<P> {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
                 record = waiting.next() => match record { Some(record) => record, None => return End::Stopped },
+                Ok(()) = self.id.changed() => {
+                    self.take_id();
+                    continue;
+                }
                 () = tokio::time::sleep(look), if self.unwritten.is_none() => {
                     // What has nothing to read brings nothing that would be fenced.
                     if self.is_moved().await {
@@ -116,6 +123,7 @@ impl<P: Processor> Worker<P> {
                 bytes += record.size();
                 batch.push(record);
             }
+            self.take_id();
             let Judged { items, passed, repeated, broken } = judge(&self.topic, self.position.clone(), batch);
             metrics::counter!("farandole_intake_duplicates_total").increment(repeated);
             if let Err(end) = self.apply(items).await {
@@ -135,6 +143,16 @@ impl<P: Processor> Worker<P> {
                 let why = broken::words(&self.config, self.engine.reader(), &broken);
                 return self.stand(why).await;
             }
+        }
+    }
+
+    /// Notes the topic's id, if it has become known since the start.
+    fn take_id(&mut self) {
+        let Some(id) = self.id.borrow_and_update().clone().filter(|_| self.position.topic_id.is_none()) else { return };
+        self.position.topic_id = Some(id);
+        // Written soon: what isn't there can't be compared.
+        if self.position.next_offset > 0 {
+            self.unwritten.get_or_insert_with(Instant::now);
         }
     }
 

@@ -1,12 +1,12 @@
 //! What can go wrong, sorted by what to do about it.
 
+#[cfg(not(feature = "avro"))]
+use std::convert::Infallible as Avro;
+
 #[cfg(feature = "avro")]
 use apache_avro::Error as Avro;
 
 use crate::ground::trouble::{self, Trouble, Troubled};
-
-#[cfg(not(feature = "avro"))]
-use std::convert::Infallible as Avro;
 
 /// Trouble with a value, a schema, the registry or the database.
 ///
