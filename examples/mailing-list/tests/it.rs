@@ -7,10 +7,10 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use farandole::codec::{Codec, Json};
-use farandole::config::{Kafka, Topics};
 use farandole::mapping::{From, Mapping};
 use farandole::outbox::{self, Event};
 use farandole::relay::{self, Relay};
+use farandole::topics::{Kafka, Topics};
 use farandole::{Reader, intake, topics};
 use mailing_list::MailingList;
 use rdkafka::ClientConfig;
@@ -32,6 +32,29 @@ struct World {
     list: PgPool,
     billing: PgPool,
     stop: CancellationToken,
+}
+
+/// The program; it doesn't outlive its test.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
 }
 
 impl World {
@@ -66,13 +89,13 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    fn spawn(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mailing-list"))
+    fn spawn(&self) -> Running {
+        let child = Command::new(env!("CARGO_BIN_EXE_mailing-list"))
             .env("FARANDOLE_DATABASE_URL", &self.url)
             .env("FARANDOLE_KAFKA_BOOTSTRAP", &self.kafka)
             .env("FARANDOLE_TOPICS_PREFIX", &self.prefix)
-            .spawn()
-            .unwrap()
+            .spawn();
+        Running(child.unwrap())
     }
 
     async fn subjects(&self) -> Vec<String> {
@@ -137,8 +160,8 @@ async fn a_record_at_fault_parks_with_its_successors_and_the_others_go_on() {
 
     // Later records of a parked key queue behind it, whenever they come.
     world.invoices(&[("2", invoice(2, "anna", 203)), ("8", invoice(8, "ben", 800))]).await;
-    eventually("invoice 8", async || world.subjects().await.len() == 4).await;
-    assert_eq!(world.parked().await.len(), 8);
+    let sorted = async || world.subjects().await.len() == 4 && world.parked().await.len() == 8;
+    eventually("invoice 8, and the third of key 2 to wait", sorted).await;
 
     // The operator repairs the head; what waited behind it follows in order.
     let repaired = invoice(2, "anna", 200).to_string();
