@@ -1,5 +1,5 @@
 //! The workspace holds to what ARCHITECTURE.md says of its structure.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod floors;
 mod layers;
