@@ -29,6 +29,14 @@ const SOON: Duration = Duration::from_millis(1);
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Waits until `so`, for as long as the kernel may take.
+fn soon(so: impl Fn() -> bool) {
+    let until = Instant::now() + GONE;
+    while !so() && Instant::now() < until {
+        std::thread::sleep(SOON);
+    }
+}
+
 /// A process to start.
 #[derive(Debug, Clone)]
 pub struct Command {
@@ -225,10 +233,7 @@ impl Child {
     pub fn kill(&self) -> ExitStatus {
         // Stopped first, so that it starts none while its children are counted. That takes the kernel a moment.
         self.signal(Signal::STOP);
-        let until = Instant::now() + GONE;
-        while self.is_running() && !table::is_stopped(self.pid) && Instant::now() < until {
-            std::thread::sleep(SOON);
-        }
+        soon(|| !self.is_running() || table::is_stopped(self.pid));
         let children: Vec<Identity> = if self.is_running() { table::descendants(self.pid) } else { Vec::new() }
             .into_iter()
             .filter_map(Identity::of)
@@ -238,10 +243,7 @@ impl Child {
             send(child.pid, Signal::KILL);
         }
         let status = self.inner().wait().unwrap_or(ExitStatus::from_raw(0));
-        let until = Instant::now() + GONE;
-        while children.iter().any(Identity::is_running) && Instant::now() < until {
-            std::thread::sleep(SOON);
-        }
+        soon(|| !children.iter().any(Identity::is_running));
         status
     }
 

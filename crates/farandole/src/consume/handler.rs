@@ -22,7 +22,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -44,11 +44,10 @@ use crate::parking::journal::Journal;
 use crate::wire::codec::{self, Codec};
 use crate::wire::record::Record;
 
+pub use crate::database::Tx;
+
 /// How long after a look at a database that isn't as it must be comes the next.
 const UNFIT: Duration = Duration::from_secs(3);
-
-/// A batch's transaction.
-pub type Tx<'a> = sqlx::Transaction<'a, Postgres>;
 
 /// What is done with records.
 pub trait Handler: Send + Sync + 'static {

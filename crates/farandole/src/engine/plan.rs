@@ -271,14 +271,13 @@ fn idempotency_key(row: &outbox::Row, name: &str, key: &str, effect: &Value, say
     match (how, says) {
         (None, _) => row.id,
         (Some(_), Some(says)) => of(&service(), says),
-        (Some(BY_INPUT), None) => match input(row) {
+        (Some(how), None) => match input(row).filter(|_| how == BY_INPUT) {
             Some(input) => {
                 let event = Uuid::new_v5(&service(), format!("{}/{input}", row.of.0).as_bytes());
                 of(&event, &format!("{}/{key}{effect}", key.len()))
             }
             None => of(&row.id, key),
         },
-        (Some(_), None) => of(&row.id, key),
     }
 }
 

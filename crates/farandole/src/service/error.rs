@@ -152,7 +152,6 @@ impl Error {
             Self::Database { .. } => true,
             Self::Migrations(e) => e.is_passing(),
             Self::Surroundings(e) => e.is_passing(),
-            Self::Relay(relay::Error::Database { .. }) => true,
             Self::Topics(e) => e.is_passing(),
             Self::Relay(e) => !e.is_fatal(),
             Self::Schemas(e) => e.is_passing(),

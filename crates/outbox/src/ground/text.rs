@@ -8,6 +8,9 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of a name; an index takes some 2,700, and a position holds as many sources as it may.
 pub const NAME: usize = 512;
 
+/// What bytes that are no text begin with.
+const BINARY: &str = ":hex:";
+
 /// Bytes that are written in full when they are no text.
 const HEX: usize = 250;
 
@@ -23,7 +26,7 @@ const REASON: usize = 1_000;
 pub fn name(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
-        _ if bytes.len() <= HEX => Cow::Owned(hex(":hex:", bytes)),
+        _ if bytes.len() <= HEX => Cow::Owned(hex(BINARY, bytes)),
         _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),
     }
 }
@@ -60,9 +63,6 @@ pub fn brief(text: &str) -> Cow<'_, str> {
         None => Cow::Borrowed(text),
     }
 }
-
-/// What a header that is no text begins with.
-const BINARY: &str = ":hex:";
 
 /// Bytes as text that PostgreSQL takes: what is no UTF-8, or holds a NUL, or looks like what this makes, becomes `:hex:` and its
 /// bytes. Different bytes are different texts, since records are told apart by headers. Every header of ours is text, so only a

@@ -74,7 +74,6 @@ impl Error {
             Self::Database { .. } => true,
             Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
             Self::Surroundings(e) => e.is_passing(),
-            Self::Relay(relay::Error::Database { .. }) => true,
             Self::Relay(e) => !e.is_fatal(),
             Self::Migrate { .. } | Self::NotMigrated { .. } | Self::Changed { .. } => false,
         }

@@ -206,26 +206,18 @@ impl<P: Processor> Context<P> {
         };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
-        let (found, written, mut position) = (self.ids.of(&at.0), Arc::new(position.clone()), position);
-        let (mut broken, mut unwritten) = (None, None);
-        match (&position.topic_id, &found) {
-            (Some(known), Some(found)) if known != found => {
+        let (found, written) = (self.ids.of(&at.0), Arc::new(position.clone()));
+        let broken =
+            position.topic_id.as_ref().zip(found.as_ref()).filter(|(known, found)| known != found).map(|(known, found)| {
                 let how = self.config.set_position(self.engine.reader(), &at.0, at.1, "earliest");
-                broken = Some(identity::another(&at.0, at.1, offset, known, found, &how));
-            }
-            (None, Some(_)) => {
-                position.topic_id.clone_from(&found);
-                // Written soon: what isn't there can't be compared.
-                unwritten = (offset > 0).then(Instant::now);
-            }
-            _ => {}
-        }
+                identity::another(&at.0, at.1, offset, known, found, &how)
+            });
         // What the client hasn't told yet is what it was, until it tells.
-        let topic_id = found.or_else(|| position.topic_id.clone());
+        let topic_id = found.clone().or_else(|| position.topic_id.clone());
         let (queue, waiting) = queue(self.config.max_bytes);
         let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
         let applied = Applied::default();
-        let (tell, id) = watch::channel(None);
+        let (tell, id) = watch::channel(found);
         let worker = Worker {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -236,7 +228,7 @@ impl<P: Processor> Context<P> {
             written,
             compared: None,
             position,
-            unwritten,
+            unwritten: None,
             broken,
             id,
             lane: self.lanes[usize::try_from(at.1).unwrap_or(0) % self.lanes.len()].clone(),

@@ -32,7 +32,7 @@ pub(super) struct Assigned {
     pub told: i64,
     /// The topic that it is read of.
     pub topic_id: Option<String>,
-    /// Tells the worker, if it began without.
+    /// Tells the worker.
     pub tell: watch::Sender<Option<String>>,
     /// The offset after the last record that the client gave.
     pub handed: i64,

@@ -68,7 +68,7 @@ pub(super) struct Worker<P: Processor> {
     pub position: Position,
     /// Why nothing of this partition can be read.
     pub broken: Option<String>,
-    /// The topic's id, once it is known, if it wasn't at the start.
+    /// The topic's id, once it is known.
     pub id: watch::Receiver<Option<String>>,
     /// Since when `position` is ahead of the step, if it is: nothing came of the records in between.
     pub unwritten: Option<Instant>,
@@ -92,6 +92,7 @@ impl<P: Processor> Worker<P> {
         if let Some(why) = self.broken.take() {
             return self.stand(why).await;
         }
+        self.take_id();
         loop {
             let look = if self.troubles.has(&self.topic, self.partition) { LOOK } else { LOOK_IDLE };
             let first = tokio::select! {
@@ -146,7 +147,7 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Notes the topic's id, if it has become known since the start.
+    /// Notes the topic's id, if it is known and the position has none.
     fn take_id(&mut self) {
         let Some(id) = self.id.borrow_and_update().clone().filter(|_| self.position.topic_id.is_none()) else { return };
         self.position.topic_id = Some(id);
