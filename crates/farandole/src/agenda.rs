@@ -15,7 +15,7 @@
 //!    nothing happened, is removed.
 //! 5. Tasks are told apart by the event that opened them: what two events open under one name and key is two tasks. Opening
 //!    replaces nothing; who wants a deadline moved closes it and opens it anew. Closing closes all that is open of the name and key.
-//! 6. A target that fails gets fewer calls, not more: bulkhead, breaker and retry budget stand before each target.
+//! 6. A target that fails gets fewer calls, not more: bulkhead and breaker stand before each target.
 //!
 //! **Assumptions.** Calls are idempotent under their key for as long as they are retried, or the effect looks up what became of
 //! the earlier ones ([`Call::first_attempt_at`] tells when to). An event opens one task at most of a name and key: an input whose
@@ -40,9 +40,7 @@
 //! `farandole_agenda_deferred_total`. Retries never end:
 //! `farandole_agenda_oldest_effect_seconds` and warnings at attempts 10, 20, 40, … tell.
 
-pub mod backoff;
 pub mod breaker;
-pub mod budget;
 mod call;
 mod claims;
 mod commit;
@@ -67,6 +65,7 @@ use crate::engine::Engine;
 use crate::participant::Participant;
 use commit::Committer;
 
+pub use crate::ground::backoff::Backoff;
 pub use config::Config;
 pub use outside::{Call, EffectError, Effects, NoEffects};
 

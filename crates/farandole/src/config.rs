@@ -2,7 +2,7 @@
 //!
 //! A key `field` of section `[section]` is the variable `FARANDOLE_SECTION_FIELD`; a service's own settings are section
 //! `[own]`. A property of the Kafka client is `FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD` for `sasl.password`. Durations have
-//! units (`"10s"`, `"250ms"`), sizes too (`"1MiB"`). A key that isn't known is an error, for a setting that is misspelt would
+//! units (`"10s"`, `"250ms"`, `"1h 30m"`), sizes too (`"1MiB"`). A key that isn't known is an error, for a setting that is misspelt would
 //! otherwise be one that silently isn't there. `SETTINGS.md` lists all of them.
 //!
 //! **Invariant:** what [`Loaded::printed`] shows has no password in it.
@@ -14,6 +14,7 @@ mod layers;
 mod mask;
 mod print;
 mod sections;
+pub mod units;
 
 use std::path::Path;
 
@@ -23,7 +24,6 @@ use serde::de::DeserializeOwned;
 pub use error::Error;
 pub use sections::{Agenda, Config, Database, Format, Http, Intake, Log, NoSettings, Otlp, Process, Relay};
 
-pub use crate::ground::units;
 pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
 pub use crate::wire::settings::{Compatibility, Kafka, Register, Registry, Subjects, Topics};
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "jemalloc")]
 mod allocator;
+pub mod backoff;
 pub mod error;
 pub mod running;
 pub mod secret;
@@ -10,4 +11,3 @@ pub mod text;
 pub mod time;
 pub mod told;
 pub mod trouble;
-pub mod units;

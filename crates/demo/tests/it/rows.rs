@@ -66,8 +66,8 @@ async fn a_compensation_is_repeated_until_it_is_done_once() {
     assert!(parked(&own, "payments").await.is_empty());
 }
 
-/// F50: after a brown-out of the acquirer nothing is left of it. Guard: pauses grow and have jitter, a breaker opens, retries have a
-/// budget. Without, the retries of a minute come down on an acquirer that has just come back.
+/// F50: after a brown-out of the acquirer nothing is left of it. Guard: pauses grow and have jitter, a breaker opens. Without,
+/// the retries of a minute come down on an acquirer that has just come back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_brown_out_leaves_nothing_behind() {
     let own = kit::open().await;

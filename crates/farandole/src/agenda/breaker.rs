@@ -10,6 +10,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::ground::backoff::Backoff;
 use crate::ground::time::LONGEST;
 
 /// When it opens and closes.
@@ -129,8 +130,8 @@ impl Breaker {
     }
 
     fn open(&mut self, now: Instant) {
-        let pause = self.config.pause.saturating_mul(1 << self.opened.min(16)).min(self.config.longest);
         self.opened = self.opened.saturating_add(1);
+        let pause = Backoff { base: self.config.pause, cap: self.config.longest }.ceiling(self.opened);
         self.seconds.clear();
         self.failing.clear();
         self.state = State::Open { until: now + pause.min(LONGEST) };

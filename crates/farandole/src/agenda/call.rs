@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
-use crate::agenda::backoff::draw;
 use crate::agenda::claims::Claim;
 use crate::agenda::target::{Ready, Shared};
 use crate::agenda::{Call, Config, EffectError, Effects};
@@ -73,7 +72,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
             );
         }
     }
-    let wait = config.backoff.wait(claim.attempt, draw()).max(asked.min(config.longest_wait));
+    let wait = config.backoff.wait(claim.attempt).max(asked.min(config.longest_wait));
     if is_alarming(claim.attempt) {
         tracing::warn!(
             target_name = target,

@@ -1,23 +1,18 @@
 //! Commits decisions about tasks, in batches that get smaller around what fails.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::agenda::backoff::{Backoff, draw};
 use crate::agenda::claims;
 use crate::agenda::source::{Claims, Doomed, Held, Place};
 use crate::database::sessions::asked;
 use crate::engine::{Engine, Error, Verdict, Work};
+use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::parking::Fault;
 use crate::parking::Limits;
 use crate::participant::Participant;
-
-/// Between tries when the database is in trouble.
-const TROUBLE: Backoff = Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) };
 
 /// Tries of a task that fails alone for a reason that isn't clearly its own, before the others go first.
 const ALONE: u32 = 3;
@@ -83,7 +78,7 @@ impl<P: Participant> Committer<'_, P> {
                     tries += 1;
                     let (error, tasks) = (chain_of(&error), batch.works.len());
                     tracing::warn!(error, tasks, tries, "agenda batch not committed; trying again");
-                    let wait = TROUBLE.ceiling(tries) / 2 + TROUBLE.wait(tries, draw()) / 2;
+                    let wait = Backoff::SERVER.wait(tries);
                     batches.push(batch);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::agenda::backoff::Backoff;
-use crate::agenda::{breaker, budget};
+use crate::agenda::breaker;
+use crate::ground::backoff::Backoff;
 use crate::parking::Limits;
 
 /// Bounds and times. The defaults suit most services.
@@ -22,7 +22,7 @@ pub struct Config {
     pub bulkhead: usize,
     /// Claims held at a time: running, or ended and not yet committed.
     pub held: usize,
-    /// Unclaimed first attempts, and as many retries, queued for one target.
+    /// Effects that wait in line for one target; and in all, retries whose time hasn't come.
     pub queue: usize,
     /// Tasks remembered at a time; no more are read beyond it.
     pub known: usize,
@@ -34,8 +34,6 @@ pub struct Config {
     pub undecided: Backoff,
     /// When a target's breaker opens and closes.
     pub breaker: breaker::Config,
-    /// How many retries a target gets.
-    pub budget: budget::Config,
     /// Between looks when nothing is going on.
     pub idle: Duration,
     /// Between counts of what is open.
@@ -60,7 +58,6 @@ impl Default for Config {
             parked: Limits::default(),
             undecided: Backoff { base: secs(1), cap: secs(60) },
             breaker: breaker::Config::default(),
-            budget: budget::Config::default(),
             idle: secs(1),
             sample: secs(15),
             grace: secs(5),

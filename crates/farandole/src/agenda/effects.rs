@@ -316,8 +316,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     fn spawn(&mut self, target: &'static str, ready: Ready<P::Effect>, claim: Claim, bulkhead: OwnedSemaphorePermit) {
         // `start` took no more than there are places, and only it takes them.
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let Some(at) = self.targets.get_mut(target) else { return };
-        at.started(ready.claim.attempt > 0);
+        let Some(at) = self.targets.get(target) else { return };
         let breaker = at.breaker.clone();
         let (effects, config) = (Arc::clone(&self.effects), Arc::clone(&self.config));
         let (finished, back) = (self.finished.clone(), Arc::clone(&self.back));
@@ -330,10 +329,9 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         });
     }
 
-    fn wake_at(&mut self, look_at: Instant) -> Instant {
-        let now = Instant::now();
+    fn wake_at(&self, look_at: Instant) -> Instant {
         let retry = self.later.keys().next().map(|(at, _)| *at);
-        let targets = self.targets.values_mut().filter_map(|t| t.next(now));
+        let targets = self.targets.values().filter_map(Target::next);
         targets.chain(retry).fold(look_at, Instant::min)
     }
 }

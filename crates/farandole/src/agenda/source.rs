@@ -4,14 +4,12 @@
 //! is parked, parks, in order with the records and other tasks of its aggregate. **How it would fail without**: put off by the
 //! agenda, it would be seen by nobody, be asked for again and again, and be overtaken by whatever comes later.
 
-use std::time::Duration;
-
 use sqlx::PgConnection;
 
-use crate::agenda::backoff::{Backoff, draw};
 use crate::agenda::claims::{self, Claim, Next};
 use crate::engine::tasks::Id;
 use crate::engine::{Error, Source, Verdict, Work};
+use crate::ground::backoff::Backoff;
 use crate::parking::Fault;
 use crate::parking::input::{Answered, Task, What};
 use crate::parking::journal::Journal;
@@ -34,15 +32,9 @@ impl Held {
             first: self.claim.first,
             idle: true,
             maybe: true,
-            until: wait(backoff, self.claim.attempt),
+            until: backoff.wait(self.claim.attempt),
         }
     }
-}
-
-/// At least half of the ceiling: a task that can't be decided isn't worth an early second look.
-fn wait(backoff: &Backoff, attempt: u32) -> Duration {
-    let ceiling = backoff.ceiling(attempt);
-    ceiling / 2 + backoff.wait(attempt, draw()) / 2
 }
 
 /// Where what can't be decided parks.

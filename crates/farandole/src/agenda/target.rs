@@ -1,21 +1,17 @@
-//! What stands between the agenda and one target: a queue, a bulkhead, a breaker, a retry budget.
+//! What stands between the agenda and one target: a queue, a bulkhead, a breaker.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::agenda::Config;
 use crate::agenda::breaker::Breaker;
-use crate::agenda::budget::Budget;
 use crate::agenda::claims::Claim;
 use crate::engine::tasks::Id;
-
-/// How soon to look again when only the budget is in the way.
-const BUDGET_PAUSE: Duration = Duration::from_millis(100);
 
 /// An effect that may be claimed.
 #[derive(Debug)]
@@ -56,42 +52,37 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Target<F> {
     name: &'static str,
-    fresh: VecDeque<Ready<F>>,
-    again: VecDeque<Ready<F>>,
+    queue: VecDeque<Ready<F>>,
     limit: usize,
     bulkhead: Arc<Semaphore>,
     size: usize,
     pub breaker: Shared,
-    budget: Budget,
 }
 
 impl<F> Target<F> {
     pub fn new(name: &'static str, config: &Config, now: Instant) -> Self {
         Self {
             name,
-            fresh: VecDeque::new(),
-            again: VecDeque::new(),
+            queue: VecDeque::new(),
             limit: config.queue,
             bulkhead: Arc::new(Semaphore::new(config.bulkhead)),
             size: config.bulkhead,
             breaker: Shared::new(Breaker::new(config.breaker, now)),
-            budget: Budget::new(config.budget, now),
         }
     }
 
     /// Queues it, unless the queue is full.
     pub fn push(&mut self, ready: Ready<F>) -> Result<(), Id> {
-        let queue = if ready.claim.attempt == 0 { &mut self.fresh } else { &mut self.again };
-        if queue.len() >= self.limit {
+        if self.queue.len() >= self.limit {
             return Err(ready.id);
         }
-        queue.push_back(ready);
+        self.queue.push_back(ready);
         Ok(())
     }
 
     /// Whether it is worth reading more for it.
     pub fn has_room(&self) -> bool {
-        self.fresh.len().max(self.again.len()) <= self.limit / 2
+        self.queue.len() <= self.limit / 2
     }
 
     /// Whether its queue gets shorter soon, as far as is known.
@@ -99,45 +90,25 @@ impl<F> Target<F> {
         self.breaker.get().number() == 0.0
     }
 
-    /// What may start now, each with its place in the bulkhead: retries as far as the budget goes, then first attempts.
+    /// What may start now, each with its place in the bulkhead. A retry waits in line like a first attempt: what it may add to the
+    /// target's load is bounded by its pauses, and by the breaker, which opens where half of all calls fail.
     pub fn take(&mut self, now: Instant, most: usize) -> Vec<(Ready<F>, OwnedSemaphorePermit)> {
         let mut breaker = self.breaker.get();
         let allowed = breaker.allows(now, self.size - self.bulkhead.available_permits());
         metrics::gauge!("farandole_agenda_breaker_state", "target" => self.name).set(breaker.number());
         drop(breaker);
         let most = most.min(allowed);
-        let retries = self.budget.allows(now);
         let mut taken = Vec::new();
         while taken.len() < most {
-            let is_retry = taken.len() < retries && !self.again.is_empty();
-            if !is_retry && self.fresh.is_empty() {
-                break;
-            }
             let Ok(place) = Arc::clone(&self.bulkhead).try_acquire_owned() else { break };
-            let queue = if is_retry { &mut self.again } else { &mut self.fresh };
-            let Some(ready) = queue.pop_front() else { break };
+            let Some(ready) = self.queue.pop_front() else { break };
             taken.push((ready, place));
         }
         taken
     }
 
-    /// Something that was taken has its claim, and is called: until then the database's trouble would be on the target's account.
-    pub fn started(&mut self, again: bool) {
-        if again {
-            self.budget.spend();
-        } else {
-            self.budget.attempted();
-        }
-    }
-
     /// When something queued may start that can't now, other than by the end of a call.
-    pub fn next(&mut self, now: Instant) -> Option<Instant> {
-        if self.fresh.is_empty() && self.again.is_empty() {
-            return None;
-        }
-        if let Some(at) = self.breaker.get().reopens() {
-            return Some(at);
-        }
-        (!self.again.is_empty() && self.budget.allows(now) == 0).then(|| now + BUDGET_PAUSE)
+    pub fn next(&self) -> Option<Instant> {
+        if self.queue.is_empty() { None } else { self.breaker.get().reopens() }
     }
 }

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
-use crate::ground::units;
+use crate::config::units;
 use crate::wire::properties;
 
 /// The longest name of a topic that Kafka takes.

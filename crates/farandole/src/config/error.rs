@@ -32,26 +32,12 @@ const ELSEWHERE: [(&str, &str); 5] = [
 pub(super) fn suggest(wrong: &str, known: impl IntoIterator<Item = String>) -> String {
     let plain = |name: &str| name.to_ascii_lowercase().replace('.', "_");
     let ours = ELSEWHERE.iter().find(|(theirs, _)| plain(wrong).ends_with(*theirs)).map(|(_, ours)| *ours);
-    let steps = |name: &str| if ours.is_some_and(|ours| plain(name).ends_with(ours)) { 0 } else { distance(name, wrong) };
+    let steps =
+        |name: &str| if ours.is_some_and(|ours| plain(name).ends_with(ours)) { 0 } else { strsim::levenshtein(name, wrong) };
     let near = known.into_iter().map(|k| (steps(&k), k)).min();
     match near {
         // A third of the name wrong is still a slip; more is another word.
         Some((steps, name)) if steps <= (wrong.len() / 3).max(2) => format!("; did you mean `{name}`?"),
         _ => String::new(),
     }
-}
-
-/// Levenshtein's distance, in bytes: names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::config::units;
 use crate::consume::intake;
+use crate::ground::secret;
 use crate::ground::section::section;
-use crate::ground::units;
 use crate::parking::Limits;
 use crate::wire::per_topic::{PerTopic, Start, Unknown};
 use crate::wire::settings::{Kafka, Registry, Topics};
@@ -46,7 +47,7 @@ section! {
     /// PostgreSQL. The parts have pools of their own, so that none can wait for a connection that another holds.
     Database {
         /// `postgres://user:password@host:5432/database`. Must be set.
-        #[serde(serialize_with = "units::masked")]
+        #[serde(serialize_with = "secret::masked")]
         url: SecretString = SecretString::default(),
         /// Connections for what routes read. The batches of commands have one of their own.
         max_connections: u32 = 8,

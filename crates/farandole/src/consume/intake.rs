@@ -45,12 +45,12 @@ mod watch;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::database::sessions::asked;
 use crate::engine::Processor;
+use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use troubles::Of;
@@ -132,7 +132,7 @@ impl<P: Processor> Intake<P> {
 
     /// Waits for the database, and for the rows that are this reader's; false at shutdown.
     async fn enter(&self, shutdown: &CancellationToken) -> bool {
-        let (reader, mut pause, mut told) = (self.engine.reader(), PAUSE.0, Told::default());
+        let (reader, mut waits, mut told) = (self.engine.reader(), Backoff::SERVER.waits(), Told::default());
         while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
             let why = chain_of(&error);
             if told.is_due(&why) {
@@ -140,12 +140,9 @@ impl<P: Processor> Intake<P> {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),
+                () = tokio::time::sleep(waits.next()) => {}
             }
         }
         true
     }
 }
-
-/// The first and the longest pause between two looks for a reader's rows while the database is in trouble.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));

@@ -189,13 +189,13 @@ async fn release<P: Processor>(engine: &P, names: &[String]) -> Result<bool, Err
     Ok(source.gone)
 }
 
-/// Puts off the next tries of inputs that failed, by twice the last pause and up to half as much again, so that many don't come back
-/// together.
+/// Puts off the next tries of inputs that failed as [`Backoff`](crate::ground::backoff::Backoff) does: twice as long each time, drawn from
+/// the upper half, where the rows are.
 async fn postpone(conn: impl PgExecutor<'_>, failed: &[(i64, String)]) -> sqlx::Result<()> {
     let (seqs, reasons): (Vec<i64>, Vec<&str>) = failed.iter().map(|(seq, reason)| (*seq, reason.as_str())).unzip();
     sqlx::query(
         "update farandole.parked p set attempts = attempts + 1, reason = f.reason, head = true,
-           retry_at = clock_timestamp() + least($3, power(2, least(attempts, 20))) * (1 + random() / 2) * interval '1 second'
+           retry_at = clock_timestamp() + least($3, power(2, least(attempts, 20))) * (1 + random()) / 2 * interval '1 second'
          from unnest($1::bigint[], $2::text[]) f(seq, reason) where p.seq = f.seq",
     )
     .bind(seqs)
@@ -210,7 +210,7 @@ async fn postpone(conn: impl PgExecutor<'_>, failed: &[(i64, String)]) -> sqlx::
 async fn pause(sessions: &Sessions, seqs: &[i64], seconds: f64) -> Result<(), Error> {
     let later = sqlx::query(
         "with mine as materialized (select seq from farandole.parked where seq = any($1) order by seq for update skip locked)
-         update farandole.parked set retry_at = clock_timestamp() + $2 * (1 + random() / 2) * interval '1 second'
+         update farandole.parked set retry_at = clock_timestamp() + $2 * (1 + random()) / 2 * interval '1 second'
          where seq = any (array(select seq from mine))",
     );
     let later = later.bind(seqs).bind(seconds);

@@ -210,7 +210,6 @@ async fn a_target_that_is_down_is_called_little() {
     let mut config = hurried();
     config.breaker.pause = Duration::from_millis(200);
     config.breaker.longest = Duration::from_millis(200);
-    config.budget.floor = 100.0;
     let worker = world.start(&bank, config);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let calls = bank.calls().len();

@@ -96,7 +96,7 @@ fn a_wrong_value_names_its_key_its_source_and_what_is_right() {
         ("", Some(("FARANDOLE_RELAY_LEASE", "s")), ["`relay.lease`", "no duration", "\"10s\""]),
         ("[http]\nbody_limit = \"99999999GiB\"", None, ["`http.body_limit`", "too large", "\"1024GiB\""]),
         ("", Some(("FARANDOLE_HTTP_MAX_CONNECTIONS", "0")), ["`http.max_connections`", "environment", "at least 1"]),
-        ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1MB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
+        ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1XB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
         (
             "",
             Some(("FARANDOLE_DATABASE_MAX_CONNECTIONS", "many")),

@@ -54,7 +54,7 @@ pub mod upkeep;
 pub mod walk;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -62,6 +62,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::database::surroundings;
+use crate::ground::backoff::Backoff;
 use crate::ground::running::{Health, Running};
 use continuity::Beyond;
 use log::{Look, Purpose, Taken};
@@ -77,8 +78,6 @@ pub use status::{Role, Status};
 const IDLE_MIN: Duration = Duration::from_millis(1);
 /// How often a stand-by looks whether the lease is free.
 const STANDBY_EVERY: Duration = Duration::from_millis(500);
-/// The first and the longest wait after trouble.
-const TROUBLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Wakes the relay after an own commit, so that it needn't find out by looking.
 #[derive(Debug, Clone, Default)]
@@ -254,7 +253,7 @@ impl Relay {
     }
 }
 
-/// Waits that grow, with jitter, and one warning per reason.
+/// Waits that grow, and one warning per reason.
 #[derive(Default)]
 struct Trouble {
     reason: String,
@@ -268,11 +267,8 @@ impl Trouble {
             tracing::warn!(reason, "relay waits");
             self.reason = reason;
         }
-        let (first, longest) = TROUBLE;
-        let limit = (first * 2_u32.saturating_pow(self.tries.min(16))).min(longest);
-        self.tries += 1;
-        // Between a half and the whole; replicas that failed together shan't come back together.
-        limit.mul_f64(0.5 + 0.5 * jitter())
+        self.tries = self.tries.saturating_add(1);
+        Backoff::SERVER.wait(self.tries)
     }
 
     fn over(&mut self) {
@@ -281,10 +277,4 @@ impl Trouble {
             *self = Self::default();
         }
     }
-}
-
-/// Evenly spread in [0, 1). Not for secrets.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    (RandomState::new().hash_one(Instant::now()) >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::ground::secret;
 use crate::ground::section::section;
-use crate::ground::units;
 
 section! {
     /// Kafka.
@@ -39,7 +39,7 @@ section! {
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String> = None,
         /// The user's password.
-        #[serde(serialize_with = "units::masked")]
+        #[serde(serialize_with = "secret::masked")]
         password: SecretString = SecretString::default(),
         /// `true` registers schemas that aren't there; `"lookup"` takes what others have registered, and registers nothing; which
         /// subjects that must be, `SETTINGS.md` says.

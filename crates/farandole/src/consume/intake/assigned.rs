@@ -27,6 +27,7 @@ use crate::consume::intake::{begin, identity, look};
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Processor;
+use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use crate::wire::per_topic::Start;
@@ -191,7 +192,7 @@ impl<P: Processor> Context<P> {
     /// Where the partition is, waiting for database and brokers if need be, and starts a worker there. `None` at shutdown.
     pub(super) fn start(&self, consumer: &BaseConsumer<Self>, at: &At) -> Option<i64> {
         let scope = scope(self.engine.reader(), &at.0, at.1);
-        let (mut pause, mut told) = (Duration::from_millis(50), Told::default());
+        let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
         let (step, position) = loop {
             let why = match self.position(consumer, at, &scope) {
                 Ok(found) => break found,
@@ -201,8 +202,7 @@ impl<P: Processor> Context<P> {
                 tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
             }
             self.troubles.set(&at.0, at.1, Some(why));
-            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await })?;
-            pause = (pause * 2).min(Duration::from_secs(3));
+            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(waits.next())).await })?;
         };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;

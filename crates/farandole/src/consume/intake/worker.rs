@@ -20,14 +20,16 @@ use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Said;
 use crate::engine::{self, Processor};
+use crate::ground::backoff::{Backoff, Waits};
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::parking::Fault;
 
-/// Pauses between tries while the system is in trouble: short at first, so that a restart costs little; bounded, so that its
-/// end is noticed soon.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// Before the next try at a batch that met another's: its row is free in a moment.
+const COLLISION: Duration = Duration::from_millis(5);
+/// Waits before the first is told: a restart of a server isn't news.
+const QUIET_WAITS: u32 = 3;
 /// Tries of an input that fails alone for a reason that isn't clearly its own: some ten seconds, in which a server that was short of
 /// memory for a moment has it again. Much longer, and one input would hold up its partition; it is tried again where it parks, too.
 const ALONE: u32 = 8;
@@ -217,9 +219,9 @@ impl<P: Processor> Worker<P> {
 
     /// Waits until the writers' schemas are there.
     async fn prepare(&mut self, items: &[Item]) -> Result<(), End> {
-        let mut pause = PAUSE.0;
+        let mut waits = Backoff::SERVER.waits();
         while let Err(error) = self.engine.codec().prepare(items.iter().filter_map(|i| i.record.schema_id())).await {
-            self.wait(&mut pause, chain_of(&error)).await?;
+            self.wait(&mut waits, chain_of(&error)).await?;
         }
         Ok(())
     }
@@ -272,7 +274,7 @@ impl<P: Processor> Worker<P> {
         }
         let (scope, step, before, compared) = (self.scope.clone(), self.step, Arc::clone(&self.written), self.compared);
         let mut batch = Batch { scope, step, before, compared, after, items: items.clone(), records, unreadable };
-        let (mut pause, mut tries) = (PAUSE.0, 0);
+        let (mut waits, mut tries) = (Backoff::SERVER.waits(), 0);
         loop {
             let Some(ran) = self.lane.run(works, batch).await else { return Err(End::Stopped) };
             (works, batch) = (ran.works, ran.batch);
@@ -288,10 +290,10 @@ impl<P: Processor> Worker<P> {
                 }
                 // As much as there is room for; then this waits.
                 (engine::Error::Full(why), _) if !alone => return Ok(Done::culprit(why.clone(), true)),
-                (engine::Error::Full(why), _) => self.wait(&mut pause, why.clone()).await?,
+                (engine::Error::Full(why), _) => self.wait(&mut waits, why.clone()).await?,
                 (error, Trouble::Collision) => {
                     tracing::debug!(error = chain_of(error), "trying again");
-                    tokio::time::sleep(PAUSE.0 / 10).await;
+                    tokio::time::sleep(COLLISION).await;
                 }
                 (error, about) if doomed.is_none() && (about.halves() || about == Trouble::Session && tries >= FRESH) => {
                     let parks = match about {
@@ -313,9 +315,9 @@ impl<P: Processor> Worker<P> {
                             "this needs somebody"
                         );
                     }
-                    self.wait(&mut pause, chain_of(error)).await?;
+                    self.wait(&mut waits, chain_of(error)).await?;
                 }
-                (error, _) => self.wait(&mut pause, chain_of(error)).await?,
+                (error, _) => self.wait(&mut waits, chain_of(error)).await?,
             }
         }
         ignored.iter().for_each(|i| ignored::count(&items[*i].record));
@@ -344,24 +346,17 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn wait(&mut self, pause: &mut Duration, why: String) -> Result<(), End> {
-        if *pause > PAUSE.0 * 4 && self.told.is_due(&why) {
+    async fn wait(&mut self, waits: &mut Waits, why: String) -> Result<(), End> {
+        if waits.tries() >= QUIET_WAITS && self.told.is_due(&why) {
             tracing::warn!(topic = self.topic, partition = self.partition, why, "waiting for the system");
         }
         self.troubles.set(&self.topic, self.partition, Some(why));
-        let jitter = 0.5 + f64::from(fresh_byte()) / 512.0;
         tokio::select! {
             () = self.stop.cancelled() => return Err(End::Stopped),
-            () = tokio::time::sleep(pause.mul_f64(jitter)) => {}
+            () = tokio::time::sleep(waits.next()) => {}
         }
-        *pause = (*pause * 2).min(PAUSE.1);
         Ok(())
     }
-}
-
-/// Randomness enough for jitter: a byte of a fresh id.
-fn fresh_byte() -> u8 {
-    uuid::Uuid::new_v4().as_bytes()[0]
 }
 
 enum Done {

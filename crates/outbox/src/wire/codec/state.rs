@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use apache_avro::reader::datum::GenericDatumReader;
 
+use crate::ground::backoff::Backoff;
 use crate::wire::codec::error::Error;
 use crate::wire::codec::schema::Parsed;
 
 /// How long an id that the registry had nothing usable for isn't asked for again: twice as long each time, up to the longest. To ask
 /// costs a partition up to some ten seconds, where there is no answer.
-const DOUBT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+const DOUBT: Backoff = Backoff { base: Duration::from_secs(10), cap: Duration::from_secs(300) };
 /// Such ids remembered; beyond that they are asked for each time.
 const MOST_DOUBTS: usize = 1024;
 
@@ -38,7 +39,8 @@ pub(super) enum Slot {
 /// An id that the registry had nothing usable for.
 struct Doubt {
     until: Instant,
-    pause: Duration,
+    /// How often the registry was asked in vain.
+    tries: u32,
     /// What is known; none: no schema has the id.
     slot: Option<Slot>,
 }
@@ -133,12 +135,12 @@ impl State {
     /// Remembers for a while that the registry has nothing usable under this id.
     pub(super) fn doubt(&mut self, id: i32, slot: Option<Slot>) {
         let now = Instant::now();
-        let pause = self.doubts.get(&id).map_or(DOUBT.0, |doubt| (doubt.pause * 2).min(DOUBT.1));
+        let tries = self.doubts.get(&id).map_or(0, |doubt| doubt.tries).saturating_add(1);
         if self.doubts.len() >= MOST_DOUBTS {
             self.doubts.retain(|_, doubt| now < doubt.until);
         }
         if self.doubts.len() < MOST_DOUBTS || self.doubts.contains_key(&id) {
-            self.doubts.insert(id, Doubt { until: now + pause, pause, slot });
+            self.doubts.insert(id, Doubt { until: now + DOUBT.wait(tries), tries, slot });
         }
     }
 }
