@@ -47,6 +47,7 @@ mod commit;
 mod config;
 mod deadlines;
 mod effects;
+pub(crate) mod metrics;
 mod outcomes;
 mod outside;
 pub(crate) mod sample;

@@ -2,5 +2,6 @@
 
 pub mod handler;
 pub mod intake;
+pub(crate) mod metrics;
 pub mod release;
 pub(crate) mod tidy;

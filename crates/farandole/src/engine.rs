@@ -14,6 +14,7 @@
 pub mod commands;
 mod error;
 mod idempotency;
+pub(crate) mod metrics;
 pub(crate) mod ops;
 mod plan;
 pub(crate) mod read;

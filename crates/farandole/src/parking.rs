@@ -40,6 +40,7 @@ mod error;
 mod fault;
 pub mod input;
 pub mod journal;
+pub(crate) mod metrics;
 pub mod operate;
 pub(crate) mod queue;
 
@@ -244,7 +245,7 @@ pub async fn park(
         });
         journal.append(conn, now, &entries).await?;
     }
-    metrics::counter!("farandole_parked_total").increment(parked.len() as u64);
+    metrics::PARKED.add(parked.len() as u64, []);
     Ok(())
 }
 

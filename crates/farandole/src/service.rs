@@ -20,6 +20,7 @@ mod describe;
 mod elsewhere;
 mod error;
 pub mod http;
+pub(crate) mod metrics;
 mod migrate;
 mod own;
 mod parked;

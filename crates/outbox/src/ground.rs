@@ -4,6 +4,7 @@
 mod allocator;
 pub mod backoff;
 pub mod error;
+pub mod metric;
 pub mod running;
 pub mod secret;
 pub mod section;

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::agenda::claims::Claim;
+use crate::agenda::metrics;
 use crate::agenda::target::{Ready, Shared};
 use crate::agenda::{Call, Config, EffectError, Effects};
 use crate::engine::trace;
@@ -47,7 +48,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
     let began = Instant::now();
     let run = async { effects.run(&call, &ready.effect).await }.instrument(span);
     let ended = AssertUnwindSafe(tokio::time::timeout(config.timeout, run)).catch_unwind().await;
-    metrics::histogram!("farandole_agenda_effect_seconds", "target" => target).record(began.elapsed());
+    metrics::EFFECT_SECONDS.record(began.elapsed(), [target.into()]);
 
     let (result, why, after, happened) = match ended {
         Ok(Ok(Ok(outcome))) => {
@@ -62,7 +63,7 @@ pub(super) async fn attempt<P: Participant, E: Effects<P>>(
     told(target, breaker, result, who);
     let asked = after.unwrap_or_default();
     if asked > config.longest_wait {
-        metrics::counter!("farandole_agenda_waits_cut_total", "target" => target).increment(1);
+        metrics::WAITS_CUT.add(1, [target.into()]);
         if breaker.is_news() {
             tracing::warn!(
                 target_name = target,
@@ -101,7 +102,7 @@ fn told(target: &'static str, breaker: &Shared, result: &'static str, who: u64) 
     if result != "panic" {
         breaker.get().ended(Instant::now(), result == "outcome", who);
     }
-    metrics::counter!("farandole_agenda_effect_attempts_total", "target" => target, "result" => result).increment(1);
+    metrics::EFFECT_ATTEMPTS.add(1, [target.into(), result.into()]);
 }
 
 /// Attempts 10, 20, 40, 80, …

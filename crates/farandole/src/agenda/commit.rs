@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::agenda::claims;
+use crate::agenda::metrics;
 use crate::agenda::source::{Claims, Doomed, Held, Place};
 use crate::database::sessions::asked;
 use crate::engine::{Engine, Error, Verdict, Work};
@@ -58,7 +59,7 @@ impl<P: Participant> Committer<'_, P> {
                 Ok(verdicts) => {
                     tries = 0;
                     let lost = verdicts.iter().filter(|v| matches!(v, Verdict::Lost)).count();
-                    metrics::counter!("farandole_agenda_lost_total").increment(lost as u64);
+                    metrics::LOST.add(lost as u64, []);
                 }
                 Err(Error::Fenced(what)) if alone => tracing::info!(what, "claim lost; whoever has it now decides"),
                 Err(error) if !alone && (error.trouble().halves() || matches!(error, Error::Fenced(_))) => {
@@ -111,7 +112,7 @@ impl<P: Participant> Committer<'_, P> {
         for (id, next) in &later {
             tracing::error!(name = id.name, key = id.key, error = chain_of(error), wait = ?next.until,
                 "a task can neither be decided nor parked; it is tried again later");
-            metrics::counter!("farandole_agenda_deferred_total", "name" => id.name.clone(), "why" => why).increment(1);
+            metrics::DEFERRED.add(1, [id.name.clone().into(), why.into()]);
         }
         let noted = asked!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {

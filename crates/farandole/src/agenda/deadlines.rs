@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agenda::Config;
 use crate::agenda::claims::{Claim, Task};
 use crate::agenda::commit::Committer;
+use crate::agenda::metrics;
 use crate::agenda::scan::Scanner;
 use crate::agenda::source::Held;
 use crate::engine::tasks::Kind;
@@ -37,7 +38,7 @@ pub(super) async fn run<P: Participant>(
                 if !works.is_empty() {
                     committer.commit(works, held).await;
                     let took = began.elapsed();
-                    late.iter().for_each(|l| metrics::histogram!("farandole_agenda_deadline_lateness_seconds").record(*l + took));
+                    late.iter().for_each(|l| metrics::DEADLINE_LATENESS_SECONDS.record(*l + took, []));
                 }
                 if page.full { Duration::ZERO } else { page.next.unwrap_or(config.idle).clamp(GRAIN, config.idle) }
             }

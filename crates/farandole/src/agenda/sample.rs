@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 
+use crate::agenda::metrics;
 use crate::database::sessions::{Sessions, asked};
 use crate::engine::tasks::Kind;
 
@@ -43,9 +44,9 @@ async fn sample(sessions: &Sessions, kind: Kind) -> sqlx::Result<()> {
         open = open.max(estimate(sessions, kind).await?);
     }
     if kind == Kind::Effect {
-        metrics::gauge!("farandole_agenda_oldest_effect_seconds").set(oldest.max(0.0));
+        metrics::OLDEST_EFFECT_SECONDS.set(oldest.max(0.0), []);
     }
-    metrics::gauge!("farandole_agenda_open", "kind" => kind.as_str()).set(open as f64);
+    metrics::OPEN.set(open as f64, [kind.as_str().into()]);
     Ok(())
 }
 

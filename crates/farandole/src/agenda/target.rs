@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::agenda::Config;
 use crate::agenda::breaker::Breaker;
 use crate::agenda::claims::Claim;
+use crate::agenda::metrics;
 use crate::engine::tasks::Id;
 
 /// An effect that may be claimed.
@@ -95,7 +96,7 @@ impl<F> Target<F> {
     pub fn take(&mut self, now: Instant, most: usize) -> Vec<(Ready<F>, OwnedSemaphorePermit)> {
         let mut breaker = self.breaker.get();
         let allowed = breaker.allows(now, self.size - self.bulkhead.available_permits());
-        metrics::gauge!("farandole_agenda_breaker_state", "target" => self.name).set(breaker.number());
+        metrics::BREAKER_STATE.set(breaker.number(), [self.name.into()]);
         drop(breaker);
         let most = most.min(allowed);
         let mut taken = Vec::new();

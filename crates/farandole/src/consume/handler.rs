@@ -34,6 +34,7 @@ use crate::database::session::LIMIT;
 use crate::database::sessions::Sessions;
 use crate::database::surroundings;
 use crate::engine::Said;
+use crate::engine::metrics;
 use crate::engine::{self, Processor, Source, Verdict, given_up, guarded_async, trace};
 use crate::ground::error::chain_of;
 use crate::ground::running::{Health, Running};
@@ -246,7 +247,7 @@ impl<H: Handler> Handling<H> {
         self.call(&mut tx, records, &verdicts).await?;
         source.settle(&mut tx, records, &verdicts).await?;
         tx.commit().await.map_err(at(engine::COMMIT))?;
-        metrics::histogram!("farandole_batch_inputs").record(records.len() as f64);
+        metrics::BATCH_INPUTS.record(records.len() as f64, []);
         Ok(verdicts)
     }
 

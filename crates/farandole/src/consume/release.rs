@@ -10,6 +10,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgExecutor};
 use tokio_util::sync::CancellationToken;
 
+use crate::consume::metrics;
 use crate::database::sessions::{Sessions, asked};
 use crate::engine::Said;
 use crate::engine::{Error, Processor, Source, Verdict, said};
@@ -55,8 +56,8 @@ from (select seq, aggregate, also from farandole.parked
 async fn sample(sessions: &Sessions, reader: &str) -> sqlx::Result<()> {
     let count = sqlx::query_as(COUNT).bind(COUNT_TO).bind(reader);
     let (inputs, keys): (i64, i64) = asked!(sessions, conn => count.fetch_one(conn))?;
-    metrics::gauge!("farandole_parked_inputs", "reader" => reader.to_owned()).set(inputs as f64);
-    metrics::gauge!("farandole_parked_keys", "reader" => reader.to_owned()).set(keys as f64);
+    metrics::PARKED_INPUTS.set(inputs as f64, [reader.to_owned().into()]);
+    metrics::PARKED_KEYS.set(keys as f64, [reader.to_owned().into()]);
     Ok(())
 }
 
@@ -279,7 +280,7 @@ impl<W: Sync> Source<W> for Release {
                 *counts.entry(name).or_default() += 1;
             }
             counts.iter().for_each(|(aggregate, inputs)| tracing::info!(aggregate, inputs, "released"));
-            metrics::counter!("farandole_released_total").increment(rows.len() as u64);
+            metrics::RELEASED.add(rows.len() as u64, []);
         }
         // After the others went, for that made heads of them.
         if !failed.is_empty() {

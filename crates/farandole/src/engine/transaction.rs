@@ -10,6 +10,7 @@ use crate::database::session::LIMIT;
 use crate::database::sessions::Sessions;
 use crate::engine::error::{ANSWER, COMMIT, CONNECT};
 use crate::engine::idempotency::Known;
+use crate::engine::metrics;
 use crate::engine::plan::{Ground, Plan, guarded, guarded_async};
 use crate::engine::work::Said;
 use crate::engine::{Error, Processor, Source, Verdict, Work, ops, read, trace};
@@ -199,7 +200,7 @@ impl<P: Participant> Engine<P> {
         if has_tasks {
             (self.agenda)();
         }
-        metrics::histogram!("farandole_batch_inputs").record(n as f64);
+        metrics::BATCH_INPUTS.record(n as f64, []);
         Ok(verdicts)
     }
 }

@@ -16,6 +16,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{Format, Log, Otlp};
+use crate::ground::metric::{Kind, Metric};
+use crate::publish::metrics as relay;
+use crate::service::metrics;
+use crate::{agenda, consume, engine, parking};
 
 /// From a query in memory to a request that times out.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -83,7 +87,7 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
         let message = panic.payload_as_str().unwrap_or("a value that is no text");
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        metrics::counter!("farandole_panics_total").increment(1);
+        metrics::PANICS.add(1, []);
         tracing::error!(message, location, thread, "panic");
     }));
     spans
@@ -98,27 +102,25 @@ fn asked<S: tracing::Subscriber>(filter: EnvFilter) -> impl tracing_subscriber::
     filter.and(dynamic_filter_fn(|_, _| true))
 }
 
-/// The rows of the table above: name, type, unit, labels, what it says.
-fn table() -> impl Iterator<Item = [&'static str; 5]> {
-    let rows = include_str!("telemetry/metrics.md").lines().skip(2);
-    rows.filter_map(|row| {
-        let mut cells = row.trim().trim_matches('|').split('|').map(|cell| cell.trim());
-        Some([cells.next()?.trim_matches('`'), cells.next()?, cells.next()?, cells.next()?, cells.next()?])
-    })
+/// Every metric that the kit records.
+fn all() -> impl Iterator<Item = &'static Metric> {
+    let floors =
+        [relay::ALL, consume::metrics::ALL, engine::metrics::ALL, parking::metrics::ALL, agenda::metrics::ALL, metrics::ALL];
+    floors.into_iter().flatten()
 }
 
 /// Says of each metric what it is; those without labels are there from the beginning, so that a rate knows where it began.
 fn describe() {
-    for [name, kind, unit, labels, what] in table() {
+    for Metric { name, kind, unit, labels, what } in all() {
         let text = format!("{what} Unit: {unit}.");
         match kind {
-            "counter" => metrics::describe_counter!(name, text),
-            "gauge" => metrics::describe_gauge!(name, text),
-            _ => metrics::describe_histogram!(name, text),
+            Kind::Counter => ::metrics::describe_counter!(*name, text),
+            Kind::Gauge => ::metrics::describe_gauge!(*name, text),
+            Kind::Histogram => ::metrics::describe_histogram!(*name, text),
         }
         match kind {
-            "counter" if labels.is_empty() => metrics::counter!(name).absolute(0),
-            "gauge" if labels.is_empty() => metrics::gauge!(name).set(0.0),
+            Kind::Counter if labels.is_empty() => ::metrics::counter!(*name).absolute(0),
+            Kind::Gauge if labels.is_empty() => ::metrics::gauge!(*name).set(0.0),
             _ => {}
         }
     }
@@ -134,7 +136,7 @@ pub fn recorder() -> &'static PrometheusHandle {
         let builder = builder.set_buckets(&COUNTS).unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
+        if ::metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("metrics are recorded by another recorder; /metrics shows none of them");
         }
         describe();
@@ -145,10 +147,10 @@ pub fn recorder() -> &'static PrometheusHandle {
 /// All metrics, in Prometheus' text format.
 pub fn render() -> String {
     if let Some(bytes) = resident_bytes() {
-        metrics::gauge!("process_resident_memory_bytes").set(bytes);
+        metrics::PROCESS_RESIDENT_MEMORY_BYTES.set(bytes, []);
     }
     if let Some(seconds) = cpu_seconds() {
-        metrics::gauge!("process_cpu_seconds_total").set(seconds);
+        metrics::PROCESS_CPU_SECONDS.set(seconds, []);
     }
     recorder().render()
 }
@@ -173,41 +175,34 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// The metrics that the kit's code records: type and name.
-    fn recorded(folder: &Path, found: &mut BTreeSet<(String, String)>) {
-        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() {
-                recorded(&entry, found);
-            } else if entry.extension().is_some_and(|e| e == "rs") {
-                let text = std::fs::read_to_string(&entry).unwrap();
-                for kind in ["counter", "gauge", "histogram"] {
-                    // In two parts, so that this line isn't one of them.
-                    let call = format!("metrics::{kind}{}", "!(");
-                    let names = text.split(&call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'));
-                    found.extend(names.map(|(name, _)| (kind.to_owned(), name.to_owned())));
-                }
-            }
-        }
-    }
+    use crate::ground::metric::Kind;
 
+    /// The table is written anew where `WRITE_DOCS` is set.
     #[test]
-    fn the_table_has_every_metric_and_no_other() {
-        let mut found = BTreeSet::new();
-        for sources in ["src", "../outbox/src"] {
-            recorded(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
+    fn the_table_is_what_is_declared() {
+        let mut table = "| metric | type | unit | labels | what it says |\n|---|---|---|---|---|\n".to_owned();
+        for metric in super::all() {
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { " ".to_owned() } else { format!(" {} ", labels.join(", ")) };
+            table.push_str(&format!("| `{}` | {kind} | {} |{labels}| {} |\n", metric.name, metric.unit, metric.what));
         }
-        let told: Vec<_> = super::table().map(|[name, kind, ..]| (kind.to_owned(), name.to_owned())).collect();
-        assert_eq!(told.iter().cloned().collect::<BTreeSet<_>>(), found);
-        assert_eq!(told.len(), found.len(), "a metric is there twice");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/service/telemetry/metrics.md");
+        if std::env::var_os("WRITE_DOCS").is_some() {
+            std::fs::write(&file, &table).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file).unwrap(), table, "run this test with WRITE_DOCS=1");
     }
 
     #[test]
     fn names_end_as_their_types_and_units_say() {
-        for [name, kind, unit, _, what] in super::table() {
-            assert!(!what.is_empty() && !unit.is_empty(), "{name}");
-            let counts = kind == "counter" || name == "process_cpu_seconds_total";
-            assert_eq!(name.ends_with("_total"), counts, "{name}");
-            assert_eq!(name.contains("_seconds"), unit == "seconds", "{name}");
+        let names: BTreeSet<&str> = super::all().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), super::all().count(), "a metric is there twice");
+        for metric in super::all() {
+            assert!(!metric.what.is_empty() && !metric.unit.is_empty(), "{metric:?}");
+            let counts = metric.kind == Kind::Counter || metric.name == "process_cpu_seconds_total";
+            assert_eq!(metric.name.ends_with("_total"), counts, "{metric:?}");
+            assert_eq!(metric.name.contains("_seconds"), metric.unit == "seconds", "{metric:?}");
         }
     }
 

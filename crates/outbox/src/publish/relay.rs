@@ -64,6 +64,7 @@ use uuid::Uuid;
 use crate::database::surroundings;
 use crate::ground::backoff::Backoff;
 use crate::ground::running::{Health, Running};
+use crate::publish::metrics;
 use continuity::Beyond;
 use log::{Look, Purpose, Taken};
 use produce::client_config;
@@ -162,12 +163,12 @@ impl Relay {
                 }
                 Err(e) if e.is_fenced() => {
                     tracing::warn!("another relay took over; standing by");
-                    metrics::counter!("farandole_relay_fenced_total").increment(1);
+                    metrics::FENCED.add(1, []);
                     self.status.set_role(Role::Starting);
                 }
                 Err(e) => {
                     self.status.set_role(Role::Waiting(e.chain()));
-                    metrics::counter!("farandole_relay_troubles_total").increment(1);
+                    metrics::TROUBLES.add(1, []);
                     let wait = trouble.wait(&e);
                     tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.cancelled() => {} }
                 }

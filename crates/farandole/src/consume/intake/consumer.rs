@@ -21,6 +21,7 @@ use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
 use crate::consume::intake::{Config, Error, Troubles, lag, look};
+use crate::consume::metrics;
 use crate::engine::Processor;
 use crate::wire::properties;
 use crate::wire::record::Record;
@@ -350,7 +351,7 @@ fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
 
 /// Counts partitions that began again.
 fn restarted(why: &'static str, partitions: u64) {
-    metrics::counter!("farandole_intake_restarts_total", "why" => why).increment(partitions);
+    metrics::RESTARTS.add(partitions, [why.into()]);
 }
 
 /// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use crate::consume::metrics;
 use crate::wire::record::Record;
 
 /// Types that are counted apart, of all topics. Whoever may write to a topic can invent types, and each is a time series.
@@ -21,7 +22,7 @@ pub(super) fn count(record: &Record) {
         let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
         label(&mut seen, &record.topic, kind)
     };
-    metrics::counter!("farandole_intake_ignored_total", "topic" => record.topic.clone(), "type" => label).increment(1);
+    metrics::IGNORED.add(1, [record.topic.clone().into(), label.into()]);
 }
 
 fn label(seen: &mut BTreeSet<(String, String)>, topic: &str, kind: &str) -> String {

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdkafka::statistics::{Partition, Statistics};
 
+use crate::consume::metrics;
 use crate::ground::time::Timestamp;
 use crate::wire::record::Record;
 
@@ -67,9 +68,9 @@ pub(super) fn report<'a>(
         }
     }
     for (topic, (records, seconds, partitions)) in lags {
-        metrics::gauge!("farandole_intake_partitions", "topic" => topic.to_owned()).set(f64::from(partitions));
-        metrics::gauge!("farandole_intake_lag_records", "topic" => topic.to_owned()).set(records);
-        metrics::gauge!("farandole_intake_lag_seconds", "topic" => topic.to_owned()).set(seconds);
+        metrics::PARTITIONS.set(f64::from(partitions), [topic.to_owned().into()]);
+        metrics::LAG_RECORDS.set(records, [topic.to_owned().into()]);
+        metrics::LAG_SECONDS.set(seconds, [topic.to_owned().into()]);
     }
 }
 

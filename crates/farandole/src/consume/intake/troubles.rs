@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::consume::metrics;
+
 /// What a trouble concerns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Of {
@@ -46,7 +48,7 @@ impl Troubles {
 
     pub(super) fn fired(&self) {
         self.0.watchdogs.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("farandole_intake_watchdog_total").increment(1);
+        metrics::WATCHDOG.add(1, []);
     }
 
     pub(super) fn say(&self, of: Of, trouble: Option<String>) {

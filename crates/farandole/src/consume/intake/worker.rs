@@ -16,6 +16,7 @@ use crate::consume::intake::lane::{Batch, Lane};
 use crate::consume::intake::position::Position;
 use crate::consume::intake::queue::Waiting;
 use crate::consume::intake::{Config, Troubles, broken, ignored};
+use crate::consume::metrics;
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Said;
@@ -128,7 +129,7 @@ impl<P: Processor> Worker<P> {
             }
             self.take_id();
             let Judged { items, passed, repeated, broken } = judge(&self.topic, self.position.clone(), batch);
-            metrics::counter!("farandole_intake_duplicates_total").increment(repeated);
+            metrics::DUPLICATES.add(repeated, []);
             if let Err(end) = self.apply(items).await {
                 return end;
             }

@@ -20,6 +20,7 @@ use tracing::{Instrument as _, Span};
 use crate::config::Http;
 use crate::participant::problem::Problem;
 use crate::service::http::{Checks, address, body, headers};
+use crate::service::metrics;
 use crate::service::telemetry;
 use crate::wire::traceparent::new_traceparent;
 
@@ -88,9 +89,8 @@ async fn pass(State(limits): State<Limits>, mut request: Request, next: Next) ->
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     tracing::debug!(method, route, status, micros = began.elapsed().as_micros() as u64, "request"); // 580,000 years fit
-    metrics::counter!("farandole_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-        .increment(1);
-    metrics::histogram!("farandole_http_requests_seconds", "route" => route).record(began.elapsed());
+    metrics::REQUESTS.add(1, [method.into(), route.clone().into(), status.to_string().into()]);
+    metrics::REQUESTS_SECONDS.record(began.elapsed(), [route.into()]);
     response
 }
 
@@ -121,7 +121,7 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
 }
 
 fn shed() -> Problem {
-    metrics::counter!("farandole_http_requests_shed_total").increment(1);
+    metrics::REQUESTS_SHED.add(1, []);
     Problem::unavailable("more requests are under way than can be served soon; try again", 1)
 }
 
@@ -161,20 +161,20 @@ const CROWDED: &str = "crowded";
 const REFUSED: &str = "refused";
 
 /// Connections that this side closed.
-fn closed(why: &'static str) -> metrics::Counter {
-    metrics::counter!("farandole_http_connections_closed_total", "why" => why)
+fn closed(why: &'static str) -> ::metrics::Counter {
+    metrics::CONNECTIONS_CLOSED.of([why.into()])
 }
 
 fn seen(what: Seen) {
     let why = match what {
-        Seen::Opened => return metrics::gauge!("farandole_http_connections").increment(1),
+        Seen::Opened => return metrics::CONNECTIONS.of([]).increment(1),
         Seen::Ended => None,
         Seen::Slow => Some(SLOW),
         Seen::Crowded => Some(CROWDED),
         Seen::Refused => Some(REFUSED),
     };
     if what != Seen::Refused {
-        metrics::gauge!("farandole_http_connections").decrement(1);
+        metrics::CONNECTIONS.of([]).decrement(1);
     }
     if let Some(why) = why {
         closed(why).increment(1);

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::publish::metrics;
 use crate::publish::relay::state::State;
 
 /// What the relay is doing.
@@ -114,7 +115,7 @@ impl Status {
 
     pub fn sample_room(&self, room: i64) {
         self.room.store(room, Relaxed);
-        metrics::gauge!("farandole_outbox_room_rows").set(room as f64);
+        metrics::OUTBOX_ROOM_ROWS.set(room as f64, []);
     }
 
     pub fn upkeep_is(&self, trouble: Option<String>) {
@@ -122,7 +123,7 @@ impl Status {
     }
 
     pub fn set_role(&self, role: Role) {
-        metrics::gauge!("farandole_relay_active").set(if role == Role::Active { 1.0 } else { 0.0 });
+        metrics::ACTIVE.set(if role == Role::Active { 1.0 } else { 0.0 }, []);
         self.role.send_if_modified(|now| {
             let changed = *now != role;
             *now = role;
@@ -135,14 +136,14 @@ impl Status {
         self.published.fetch_add(rows, Relaxed);
         self.lineage.store(state.lineage, Relaxed);
         self.next.store(state.next, Relaxed);
-        metrics::counter!("farandole_relay_published_total").increment(rows);
-        metrics::histogram!("farandole_relay_batch_rows").record(rows as f64);
+        metrics::PUBLISHED.add(rows, []);
+        metrics::BATCH_ROWS.record(rows as f64, []);
     }
 
     pub fn sample(&self, unsent: i64, oldest_micros: i64) {
         self.unsent.store(unsent, Relaxed);
         self.oldest_unsent_micros.store(oldest_micros, Relaxed);
-        metrics::gauge!("farandole_relay_unsent_rows").set(unsent as f64);
-        metrics::gauge!("farandole_relay_oldest_unsent_seconds").set(self.oldest_unsent_seconds());
+        metrics::UNSENT_ROWS.set(unsent as f64, []);
+        metrics::OLDEST_UNSENT_SECONDS.set(self.oldest_unsent_seconds(), []);
     }
 }

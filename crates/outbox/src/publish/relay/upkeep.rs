@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool, Row as _};
 
 use crate::database::step;
 use crate::ground::told::Told;
+use crate::publish::metrics;
 use crate::publish::relay::error::Error;
 use crate::publish::relay::log::{alone, within};
 use crate::publish::relay::partitions;
@@ -121,6 +122,6 @@ async fn sample(conn: &mut PgConnection, status: &Status) -> Result<(), Error> {
     let holder =
         within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
     let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
-    metrics::gauge!("farandole_xmin_age_transactions").set(f64::from(age));
+    metrics::XMIN_AGE_TRANSACTIONS.set(f64::from(age), []);
     Ok(())
 }
