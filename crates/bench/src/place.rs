@@ -29,7 +29,7 @@ impl Place {
         config.kafka.bootstrap = stage.kafka().to_owned();
         config.registry.url = stage.registry().to_owned();
         config.topics.prefix = sandbox.prefix.clone();
-        let service = || Service::new(Loyalty, sqlx::migrate!("../../examples/loyalty/migrations"));
+        let service = || Service::new(Loyalty, loyalty::migrations());
         service().migrate(&config).await.context("migrating")?;
         let topic = format!("{}orders", sandbox.prefix);
         farandole::topics::ensure(&config.kafka, &config.topics, "orders", true).await.context("making the topic")?;

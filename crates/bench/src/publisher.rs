@@ -59,8 +59,7 @@ impl Publisher {
         let sandbox = stage.sandbox().await?;
         let database = sandbox.database("outbox").await?;
         let pool = PgPool::connect(&database.url).await?;
-        sqlx::migrate!("../outbox/migrations").run(&pool).await.context("making the kit's tables")?;
-        farandole::relay::partitions::ensure(&pool).await.context("making the outbox's partitions")?;
+        farandole::migrate(&pool).await.context("making the kit's tables")?;
         pool.close().await;
         let (kafka, admin) = (stage.kafka().to_owned(), stage.postgres().to_owned());
         let folder = tempfile::tempdir().context("making a folder for logs")?;

@@ -50,9 +50,9 @@ pub use service::{Api, Service};
 pub use table::{Keys, Table, Tables};
 pub use time::Timestamp;
 
-pub use publish::migrations::{self, migrate};
+pub use publish::migrations::migrate;
 
 #[doc(hidden)]
 pub use sqlx;
 
-pub use farandole_outbox::messages;
+pub use farandole_outbox::{messages, migrations};

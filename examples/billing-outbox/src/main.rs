@@ -15,7 +15,8 @@ async fn main() -> anyhow::Result<()> {
     let kafka = Kafka { bootstrap: env("FARANDOLE_KAFKA_BOOTSTRAP")?, ..Kafka::default() };
     let pool = PgPoolOptions::new().max_connections(8).connect(&env("FARANDOLE_DATABASE_URL")?).await?;
 
-    sqlx::migrate!().run(&pool).await?; // billing's own tables, with its own table of migrations, as ever
+    // Billing's own tables, with its own table of migrations, as ever.
+    farandole_outbox::migrations!["0001_invoices.sql", "0002_payments.sql"].run(&pool).await?;
     farandole_outbox::migrate(&pool).await?; // the outbox, in schema `farandole`, with another
     topics::ensure(&kafka, &Topics { prefix: prefix.clone(), ..Topics::default() }, NAME, true).await?;
     let topic = topics::own(&prefix, NAME);

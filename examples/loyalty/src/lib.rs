@@ -22,6 +22,11 @@ farandole::tables! { /// What loyalty keeps.
     }
 }
 
+/// Makes its tables.
+pub fn migrations() -> farandole::sqlx::migrate::Migrator {
+    farandole::migrations!["0001_tables.sql"]
+}
+
 impl Participant for Loyalty {
     const NAME: &'static str = "loyalty";
     const HEARS: &'static [&'static str] = &["orders"];

@@ -25,6 +25,6 @@ impl Default for Settings {
 fn main() -> ExitCode {
     farandole::main::<Settings, _, _>("orders", |_config, settings| {
         let orders = Orders { confirm_within: settings.confirm_within };
-        Ok(Service::new(orders, sqlx::migrate!()).routes(api::routes).openapi(api::openapi))
+        Ok(Service::new(orders, farandole::migrations!["0001_tables.sql"]).routes(api::routes).openapi(api::openapi))
     })
 }

@@ -28,6 +28,9 @@ impl Default for Settings {
 fn main() -> ExitCode {
     farandole::main::<Settings, _, _>("payments", |_config, settings| {
         let acquirer = Acquirer::new(&settings.acquirer_url, settings.key_retention)?;
-        Ok(Service::new(Payments, sqlx::migrate!()).effects(acquirer).routes(api::routes).openapi(api::openapi))
+        Ok(Service::new(Payments, farandole::migrations!["0001_tables.sql"])
+            .effects(acquirer)
+            .routes(api::routes)
+            .openapi(api::openapi))
     })
 }

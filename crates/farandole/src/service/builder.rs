@@ -33,7 +33,7 @@ impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
 }
 
 impl<P: Participant> Service<P, NoEffects> {
-    /// A service without effects and routes. `migrations` are those of its own tables: `sqlx::migrate!()`.
+    /// A service without effects and routes. `migrations` are those of its own tables: `farandole::migrations!["0001_tables.sql"]`.
     pub fn new(participant: P, mut migrations: Migrator) -> Self {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);

@@ -111,9 +111,7 @@ async fn two_readers_of_one_topic_each_have_every_record() {
 async fn a_reader_goes_on_where_rows_did_not_say_whose_they_are() {
     let sandbox = stage::Stage::shared().sandbox().await.unwrap();
     let pool = PgPool::connect(&sandbox.database("old").await.unwrap().url).await.unwrap();
-    let mut first = sqlx::migrate!("../outbox/migrations");
-    first.dangerous_set_table_name("farandole._sqlx_migrations");
-    first.create_schema("farandole");
+    let mut first = farandole::migrations::kit();
     first.migrations.to_mut().retain(|m| m.version == 1);
     first.run(&pool).await.unwrap();
     let topic = Topic::new(2).await;

@@ -3,6 +3,7 @@
 
 mod floors;
 mod layers;
+mod migrations;
 
 use std::path::{Path, PathBuf};
 

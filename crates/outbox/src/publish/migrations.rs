@@ -4,12 +4,55 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, SqlSafeStr as _};
 
 use crate::database::{session, surroundings};
 use crate::publish::relay;
 use crate::publish::relay::partitions;
+
+/// The migrations of a crate's own tables: files of its folder `migrations`, in it when it is built, by name; `<number>_<what>.sql`.
+/// A file that isn't named isn't applied. `sqlx::migrate!()` makes the same of all files, and takes its compile time: it brings
+/// PostgreSQL's client with TLS once more for the compiler's own use.
+///
+/// ```no_run
+/// # // The kit's own, since this is its crate.
+/// let migrations = farandole_outbox::migrations!["0001_kit.sql", "0002_owners.sql"];
+/// assert_eq!(migrations.iter().map(|m| m.version).collect::<Vec<_>>(), [1, 2]);
+/// ```
+#[macro_export]
+macro_rules! migrations {
+    ($($file:literal),+ $(,)?) => {
+        $crate::migrations::embedded(vec![$((
+            const { $crate::migrations::version($file) },
+            $file,
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $file)),
+        )),+])
+    };
+}
+
+/// For [`migrations!`](crate::migrations!): the number that a file's name begins with; a name without one doesn't compile.
+#[doc(hidden)]
+pub const fn version(file: &str) -> i64 {
+    let (bytes, mut at, mut version) = (file.as_bytes(), 0, 0_i64);
+    while at < bytes.len() && bytes[at].is_ascii_digit() {
+        version = version * 10 + (bytes[at] - b'0') as i64;
+        at += 1;
+    }
+    assert!(at > 0 && at < bytes.len() && bytes[at] == b'_', "the file of a migration is named <number>_<what>.sql");
+    version
+}
+
+/// For [`migrations!`](crate::migrations!): as `sqlx::migrate!` makes them, so that one can take the other's place.
+#[doc(hidden)]
+pub fn embedded(files: Vec<(i64, &'static str, &'static str)>) -> Migrator {
+    let migration = |(version, file, sql): (i64, &'static str, &'static str)| {
+        let what = file.split_once('_').map_or(file, |(_, what)| what).trim_end_matches(".sql").replace('_', " ");
+        let without_transaction = sql.starts_with("-- no-transaction");
+        Migration::new(version, what.into(), MigrationType::Simple, sql.into_sql_str(), without_transaction)
+    };
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
+}
 
 /// Why tables weren't made, or aren't as they must be.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +127,7 @@ const KITS: &str = "farandole._sqlx_migrations";
 
 /// The kit's migrations. Number 3 was never given out; a new one takes the next number after the last.
 pub fn kit() -> Migrator {
-    let mut kit = sqlx::migrate!("./migrations");
+    let mut kit = migrations!["0001_kit.sql", "0002_owners.sql", "0004_partitions.sql", "0005_parked_inputs.sql"];
     kit.dangerous_set_table_name(KITS);
     kit.create_schema("farandole");
     kit.set_ignore_missing(true);
