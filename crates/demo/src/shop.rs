@@ -327,7 +327,7 @@ pub fn folder(stage: &Path, program: &str) -> anyhow::Result<PathBuf> {
 fn bins() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let found = me.ancestors().skip(1).find(|folder| folder.join("orders").is_file());
-    found.map(Path::to_owned).context("the services' binaries are not built; run `cargo build --release --bins` first")
+    found.map(Path::to_owned).context("the services' binaries are not built; run `cargo build --release` first")
 }
 
 fn rss_mb(pid: u32) -> u64 {
