@@ -22,15 +22,14 @@ pub mod service;
 
 use farandole_outbox::{database, ground, publish, wire};
 
-pub use consume::{handler, intake, release};
-pub use database::{step, surroundings};
+pub use consume::{handler, intake};
 pub use engine::commands;
-pub use ground::{running, time, trouble};
+pub use ground::running;
 pub use participant::{problem, table, testing};
 pub use publish::{outbox, relay};
 #[cfg(feature = "http")]
 pub use service::{http, telemetry};
-pub use wire::{chain, codec, extent, mapping, message, partitioner, record, topics};
+pub use wire::{chain, codec, mapping, message, record, topics};
 
 #[cfg(feature = "cli")]
 pub use cli::main;
@@ -38,6 +37,7 @@ pub use codec::{Codec, RecordType};
 #[cfg(feature = "http")]
 pub use config::{Config, NoSettings};
 pub use database::Tx;
+pub use ground::time::Timestamp;
 pub use handler::{Handler, Reader};
 pub use mapping::Mapping;
 pub use message::Message;
@@ -48,9 +48,18 @@ pub use running::{Running, Signals};
 #[cfg(feature = "http")]
 pub use service::{Api, Service};
 pub use table::{Keys, Table, Tables};
-pub use time::Timestamp;
 
 pub use publish::migrations::migrate;
+
+// For the operator's tool, the shop's demo and the tests; it may change with any version.
+#[doc(hidden)]
+pub use consume::release;
+#[doc(hidden)]
+pub use database::{step, surroundings};
+#[doc(hidden)]
+pub use ground::{time, trouble};
+#[doc(hidden)]
+pub use wire::{extent, partitioner};
 
 #[doc(hidden)]
 pub use sqlx;

@@ -2,8 +2,37 @@
 //! [`relay`] publishes them, each at least once, under one number, in order for each key.
 //!
 //! This is the lower half of the kit [`farandole`](https://docs.rs/farandole), which a team with services of its own can take alone.
-//! [`migrate`] makes its tables. See `ARCHITECTURE.md` for the whole.
+//! [`migrate`] makes its tables. See `ARCHITECTURE.md` for the whole, and `examples/billing-outbox` for a program.
+//!
+//! ```no_run
+//! use farandole_outbox::codec::Json;
+//! use farandole_outbox::outbox::{self, Event};
+//! use farandole_outbox::relay::{self, Relay};
+//! use farandole_outbox::topics::{self, Kafka, Topics};
+//!
+//! # async fn run(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+//! farandole_outbox::migrate(&pool).await?; // tables in schema `farandole`, beside yours
+//! let kafka = Kafka { bootstrap: "127.0.0.1:9092".to_owned(), ..Kafka::default() };
+//! topics::ensure(&kafka, &Topics::default(), "billing", true).await?;
+//! let config = relay::Config { topics: vec!["billing".to_owned()], ..relay::Config::new("billing", &kafka.bootstrap) };
+//! let (relay, poke) = Relay::new(pool.clone(), config);
+//! let relay = relay.start(); // publishes until it is stopped; `ended()` and `health()` say how it fares
+//!
+//! let mut tx = pool.begin().await?;
+//! // … statements of your own, and in the same transaction what is told of them:
+//! let value = br#"{"invoice": 1, "cents": 1200}"#.to_vec();
+//! let event = Event::new("billing", "billing", "1", "billing.InvoiceIssued", Json::CONTENT_TYPE, value);
+//! outbox::append(&mut tx, &event).await?;
+//! tx.commit().await?;
+//! poke.poke();
+//! relay.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What isn't listed here is public for the kit's sake and may change with any version.
 
+// The floors, from the top; what they hold is named below.
 #[doc(hidden)]
 pub mod database;
 #[doc(hidden)]
@@ -13,18 +42,26 @@ pub mod publish;
 #[doc(hidden)]
 pub mod wire;
 
-pub use database::{Tx, step, surroundings};
 pub use ground::error::chain_of;
-pub use ground::{running, time, trouble};
+pub use ground::running;
 pub use publish::migrations::{self, migrate};
 pub use publish::{outbox, relay};
-pub use wire::{chain, codec, extent, mapping, message, partitioner, record, topics};
+pub use wire::{chain, codec, mapping, message, record, topics};
 
 pub use codec::{Codec, RecordType};
+pub use database::Tx;
+pub use ground::time::Timestamp;
 pub use message::Message;
 pub use record::Record;
 pub use running::{Running, Signals};
-pub use time::Timestamp;
+
+// For the operator's tool and the tests.
+#[doc(hidden)]
+pub use database::{step, surroundings};
+#[doc(hidden)]
+pub use ground::{time, trouble};
+#[doc(hidden)]
+pub use wire::{extent, partitioner};
 
 #[doc(hidden)]
 pub use sqlx;
