@@ -4,6 +4,7 @@
 mod floors;
 mod layers;
 mod migrations;
+mod supply;
 
 use std::path::{Path, PathBuf};
 
