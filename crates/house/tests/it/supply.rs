@@ -59,7 +59,9 @@ fn what_is_brought_may_come() {
 #[test]
 fn a_licence_that_is_not_allowed_is_found() {
     let allowed = [Licensee::parse("MIT").unwrap(), Licensee::parse("Apache-2.0").unwrap()];
-    for (license, fits) in [("MIT", true), ("MIT OR GPL-3.0-only", true), ("MIT/Apache-2.0", true), ("MIT AND GPL-3.0-only", false)] {
+    for (license, fits) in
+        [("MIT", true), ("MIT OR GPL-3.0-only", true), ("MIT/Apache-2.0", true), ("MIT AND GPL-3.0-only", false)]
+    {
         assert_eq!(refused(Some(license), &allowed).is_none(), fits, "{license}");
     }
     assert!(refused(None, &allowed).is_some() && refused(Some("our own"), &allowed).is_some());

@@ -127,7 +127,13 @@ const KITS: &str = "farandole._sqlx_migrations";
 
 /// The kit's migrations. Number 3 was never given out; a new one takes the next number after the last.
 pub fn kit() -> Migrator {
-    let mut kit = migrations!["0001_kit.sql", "0002_owners.sql", "0004_partitions.sql", "0005_parked_inputs.sql"];
+    let mut kit = migrations![
+        "0001_kit.sql",
+        "0002_owners.sql",
+        "0004_partitions.sql",
+        "0005_parked_inputs.sql",
+        "0006_published_first.sql"
+    ];
     kit.dangerous_set_table_name(KITS);
     kit.create_schema("farandole");
     kit.set_ignore_missing(true);
