@@ -7,9 +7,9 @@
 //! 1. A task is there exactly if the event that opened it is: same transaction. It ends with the transaction that decided or
 //!    parked its deadline or outcome, or that closed it.
 //! 2. A deadline is decided once, not before it is due by the database's clock.
-//! 3. An effect is attempted until it has an outcome, always under the same idempotency key, which is made from the input
-//!    that led to it and the effect itself, so that no other effect has it, and the same input decided again has no other. At most one worker at a time has the
-//!    claim, and an outcome commits only with the newest claim.
+//! 3. An effect starts only once the event that opened it is published, and is attempted until it has an outcome, always under the
+//!    same idempotency key, which no other effect has. At most one worker at a time has the claim, and an outcome commits only with
+//!    the newest claim.
 //! 4. Closing an effect that may have started does not take it back: it is marked, goes on until it has an outcome, and the
 //!    outcome is delivered, to be compensated. Only an effect that was never started, or whose every attempt said that
 //!    nothing happened, is removed.
@@ -31,6 +31,8 @@
 //! - *The scope of the steps holds the cause.* Otherwise a claim on one task counts for another of its name and key.
 //! - *The key is stored with the task.* Otherwise a build that makes keys in another way asks again under a new one.
 //! - *Every wait is written as a step too.* Otherwise a restart of the service retries everything at once.
+//! - *An effect waits for its event's acknowledgement.* Otherwise a database that is set back to before it knows nothing of the call, nor
+//!   does the topic: the input is decided again, maybe otherwise, and what was asked for is nobody's.
 //! - *A timeout is "may have happened".* Otherwise the close of 4 removes what was done.
 //!
 //! **How it fails.** Database gone: outcomes stay in memory (bounded by [`Config::held`]) and are tried again; after a crash the

@@ -26,7 +26,7 @@ pub(super) async fn run<P: Participant>(
     poke: &tokio::sync::Notify,
     shutdown: &CancellationToken,
 ) {
-    let mut scanner = Scanner::new(Kind::Deadline, config.batch, config.idle);
+    let mut scanner = Scanner::new(Kind::Deadline, config.batch, config.idle, false);
     let mut trouble = 0;
     while !shutdown.is_cancelled() {
         let wait = match scanner.page(committer.engine.sessions()).await {

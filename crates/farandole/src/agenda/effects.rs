@@ -25,6 +25,10 @@ use crate::publish::relay::History;
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);
 
+/// For so long after tasks were opened each step of the relay is followed by a look: it publishes within milliseconds. After that they are
+/// found by polling.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Finds, claims and starts effects for one worker.
 pub(super) struct Dispatcher<P: Participant, E> {
     sessions: Sessions,
@@ -74,6 +78,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         finished: mpsc::Sender<Finished<P>>,
         history: Option<History>,
     ) -> Self {
+        let published = history.is_some();
         Self {
             sessions,
             history,
@@ -81,7 +86,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             worker,
             back,
             finished,
-            scanner: Scanner::new(Kind::Effect, config.batch, Duration::ZERO),
+            scanner: Scanner::new(Kind::Effect, config.batch, Duration::ZERO, published),
             targets: BTreeMap::new(),
             known: HashSet::new(),
             later: BTreeMap::new(),
@@ -97,7 +102,8 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     /// Runs until `shutdown`, then waits for the calls that run; each is bounded by its timeout.
     pub async fn run(mut self, poke: &Notify, shutdown: &CancellationToken) {
         let mut poll = BUSY;
-        let mut look_at = Instant::now();
+        let (mut look_at, mut poked) = (Instant::now(), None::<Instant>);
+        let history = self.history.clone();
         while !shutdown.is_cancelled() {
             while let Some(ended) = self.calls.try_join_next() {
                 whole(ended);
@@ -129,7 +135,13 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             tokio::select! {
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.back.changed.notified() => {}
-                () = poke.notified() => (poll, look_at) = (BUSY, Instant::now()),
+                () = poke.notified() => (poll, look_at, poked) = (BUSY, Instant::now(), Some(Instant::now())),
+                // What was opened a moment ago may have been published.
+                () = went_on(history.as_ref()) => {
+                    if poked.is_some_and(|at| at.elapsed() < RECENT) {
+                        look_at = Instant::now();
+                    }
+                }
                 () = shutdown.cancelled() => {}
             }
         }
@@ -333,6 +345,14 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         let retry = self.later.keys().next().map(|(at, _)| *at);
         let targets = self.targets.values().filter_map(Target::next);
         targets.chain(retry).fold(look_at, Instant::min)
+    }
+}
+
+/// The next step of the relay that publishes here; never without one.
+async fn went_on(history: Option<&History>) {
+    match history {
+        Some(history) => history.went_on().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,10 @@
 //! deadline may be opened in the past, a lease may run out. So after the last page the cursor stays a second behind the
 //! clock, and every now and then it starts again from the beginning. Always from the beginning would be simpler, and would
 //! walk all tasks that wait for their next attempt, and all that are deleted and not yet vacuumed, for every new one.
+//!
+//! An effect waits until the event that opened it is acknowledged by Kafka: the relay's newest step has the snapshot of what is, and the
+//! task has its transaction. Without, a database that is set back to before the event would know nothing of a call that was made, nor would
+//! the topic, and what is then decided may be something else.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +26,11 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Sweeps begin at least this far apart, and take a tenth of the time at most.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// A page: of kind `$1`, due within `$2` microseconds, after a row (`$3` to `$6`), `$7` of them.
+/// A page: of kind `$1`, due within `$2` microseconds, after a row (`$3` to `$6`), `$7` of them. Where `$8`, those
+/// whose events the relay doesn't know to be acknowledged wait.
 pub const PAGE: &str = r#"
 with n as (select (extract(epoch from statement_timestamp()) * 1000000)::bigint as now),
+out as (select (state->>'a')::pg_snapshot as a from farandole.steps where $8 and scope = 'relay' order by step desc limit 1),
 page as (
   select t.*, (extract(epoch from t.due) * 1000000)::bigint as micros
   from farandole.tasks t
@@ -37,7 +43,10 @@ select n.now, p.micros, p.name, p.key, p.cause, p.correlation, p.traceparent,
        case when greatest(p.micros, (c.state->>'until')::bigint) <= n.now then p.effect end,
        coalesce(c.step, 0), (c.state->>'attempt')::int, (c.state->>'first')::bigint,
        (c.state->>'idle')::boolean, (c.state->>'maybe')::boolean,
-       greatest(p.micros, (c.state->>'until')::bigint) - n.now, coalesce(p.idempotency_key, p.cause)
+       greatest(p.micros, (c.state->>'until')::bigint,
+                case when $8 and p.xid is not null and pg_visible_in_snapshot(p.xid, (select a from out)) is not true then n.now + 1 end)
+         - n.now,
+       coalesce(p.idempotency_key, p.cause)
 from n left join page p on true
 left join lateral (
   select s.step, s.state from farandole.steps s
@@ -62,6 +71,8 @@ pub(super) struct Scanner {
     limit: usize,
     /// Tasks that will be due within this are looked at, to know when.
     ahead: Duration,
+    /// Whether a relay publishes the events that open tasks, and they wait for it.
+    published: bool,
     /// The last row read.
     after: Option<(i64, Id)>,
     /// When this sweep began.
@@ -73,9 +84,9 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    pub fn new(kind: Kind, limit: usize, ahead: Duration) -> Self {
+    pub fn new(kind: Kind, limit: usize, ahead: Duration, published: bool) -> Self {
         let now = Instant::now();
-        Self { kind, limit, ahead, after: None, sweep: Some(now), next_sweep: now, before: (None, Some(now)) }
+        Self { kind, limit, ahead, published, after: None, sweep: Some(now), next_sweep: now, before: (None, Some(now)) }
     }
 
     /// The next page.
@@ -97,7 +108,8 @@ impl Scanner {
             .bind(&id.name)
             .bind(&id.key)
             .bind(id.cause)
-            .bind(i64::try_from(self.limit).unwrap_or(i64::MAX));
+            .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
+            .bind(self.published);
         let rows = asked!(sessions, conn => page.fetch_all(conn))?;
         self.read(&rows, began)
     }

@@ -205,7 +205,9 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
 /// The header of events whose effects have [keys of their own](idempotency_key), and how those are made: a heal makes the same ones
 /// from it.
 pub(crate) const KEYED: &str = "farandole-effects";
-/// From the input. Earlier builds wrote `keyed`, from the event's id; before that there was no header.
+/// From the event's id; before that there was no header.
+const BY_EVENT: &str = "keyed";
+/// From the input: what builds wrote that didn't wait for the event to be published before they asked.
 const BY_INPUT: &str = "input";
 
 /// What the event in `row` opens and closes; the row says how its effects are keyed.
@@ -224,7 +226,7 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
         }
     }
     if tasks.iter().any(|task| matches!(task, Task::Effect { .. })) {
-        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_INPUT.into();
+        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_EVENT.into();
     }
     Ok(tasks.into_iter().map(|task| op(participant, task, row)).collect())
 }
@@ -254,15 +256,12 @@ pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &o
     }
 }
 
-/// Under what an effect is asked for: what the participant says it asks for, if it does, whichever event it was. Else the input that
-/// led to it, which of its events it was, and the effect itself.
+/// Under what an effect is asked for: what the participant says it asks for, if it does, whichever event it was. Else the event that opened
+/// it, and the effect's name and key: a provider that was asked for two effects of one event would answer the second with what became of
+/// the first.
 ///
-/// Not the event's id alone: a provider that was asked for two effects of one event would answer the second with what became of the
-/// first. And not the event's id at all: an effect may have been asked for when the database is lost before the event is published;
-/// the input is then decided again, and what follows is another event, which must not ask for the same under another key. Where that
-/// event asks for something else, the key is another one too, since a provider refuses a key that comes with another question.
-///
-/// Who asks without an `Idempotency-Key` asks for something new each time, and so does the event that he leads to.
+/// An event's id is enough, since nothing is asked for before its event is published: no database comes back in which the input would be
+/// decided again, and what follows be another event, without its topic telling what it lacks.
 fn idempotency_key(row: &outbox::Row, name: &str, key: &str, effect: &Value, says: Option<&str>) -> Uuid {
     // Lengths keep `ab` of `c` and `a` of `bc` apart.
     let of = |space: &Uuid, text: &str| Uuid::new_v5(space, format!("{}/{name}{text}", name.len()).as_bytes());

@@ -196,6 +196,7 @@ impl<F: Fold> Healer<'_, F> {
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;
+        tasks::wait_as_their_events(&mut tx).await.map_err(Error::database("looking which effects are published"))?;
         let effects = tasks::may_have_happened(&mut tx, me).await.map_err(Error::database("marking effects"))?;
         self.log.note(&mut tx, &mut state).await?;
         tx.commit().await.map_err(Error::database("commit"))?;

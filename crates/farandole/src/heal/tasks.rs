@@ -158,6 +158,16 @@ async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], af
     Ok(())
 }
 
+/// Has every effect wait for what its event waits for: those whose events are rows that go out yet, for these; others for nothing.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn wait_as_their_events(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let waits =
+        "update farandole.tasks t set xid = (select o.xid from farandole.outbox o where o.id = t.cause) where t.kind = 'effect'";
+    sqlx::query(waits).execute(conn).await.map(drop)
+}
+
 /// Makes every effect in the agenda one that may have happened, first when it was opened: nobody knows what was started after
 /// the backup. Who looks an old call up rather than make it again under its key goes by that.
 ///

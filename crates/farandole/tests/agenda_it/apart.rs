@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use farandole::agenda::Poke;
-use farandole::engine::{Idempotency, NoSource, Origin, Verdict, Work};
+use farandole::engine::{NoSource, Origin, Verdict, Work};
 use farandole::{Body, Timestamp};
 
-use crate::world::{Bank, Chronicle, Event, Happened, World, eventually, hurried};
+use crate::world::{Bank, Event, Happened, World, eventually, hurried};
 
 /// Guard: a task's row has the event in its key. Without, the second of one name and key removes the first, which nobody runs then.
 #[tokio::test(flavor = "multi_thread")]
@@ -93,44 +93,4 @@ async fn what_an_older_build_opened_keeps_its_key() {
     assert_eq!(bank.calls().iter().map(|c| c.idempotency_key).collect::<Vec<_>>(), [cause]);
     assert!(bank.calls()[0].first_attempt_at > Timestamp::default());
     worker.stop().await;
-}
-
-/// The keys under which what these inputs lead to is asked for, in a database of its own.
-async fn keys(inputs: Vec<(Body<Chronicle>, Origin)>) -> Vec<uuid::Uuid> {
-    let world = World::new().await;
-    let mut works: Vec<_> = inputs.into_iter().map(|(body, origin)| Work::new(body, origin)).collect();
-    let verdicts = world.engine(&Poke::default()).run(&mut works, &mut NoSource).await.unwrap();
-    assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(_))), "{verdicts:?}");
-    world.keys().await
-}
-
-/// E24. Guard: the key is made from the input. Without, an effect that was made before its event was lost with the database is made
-/// once more when the input is decided again.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_input_that_is_decided_again_asks_under_the_same_key() {
-    let happened = |what: &str| Happened { key: "o".to_owned(), what: what.to_owned() };
-    let heard = |what: &str, cause: &str| {
-        (Body::Heard(Event::from(happened(what))), Origin { cause: cause.to_owned(), ..Origin::default() })
-    };
-    let asked = |key: &str, id: &str| {
-        let idempotency = Some(Idempotency { scope: "me".to_owned(), key: key.to_owned(), body_hash: [7; 32] });
-        (Body::Command(happened("pay")), Origin { cause: format!("command/{id}"), idempotency, ..Origin::default() })
-    };
-    let command = || (Body::Command(happened("pay")), Origin { cause: "command/1".to_owned(), ..Origin::default() });
-
-    let record = keys(vec![heard("pay", "t/0/5")]).await;
-    assert_eq!(record.len(), 1);
-    assert_eq!(keys(vec![heard("pay", "t/0/5")]).await, record, "the same input, in a database that knows nothing of it");
-    assert_ne!(keys(vec![heard("pay", "t/0/6")]).await, record, "another input");
-    assert_ne!(
-        keys(vec![heard("pay 2", "t/0/5")]).await,
-        record,
-        "decided otherwise: a provider refuses a key with another question"
-    );
-    assert_ne!(keys(vec![heard("pay", "")]).await, keys(vec![heard("pay", "")]).await, "inputs without a name");
-
-    let first = keys(vec![asked("k", "1")]).await;
-    assert_eq!(keys(vec![asked("k", "2")]).await, first, "a caller who asks again under his key");
-    assert_ne!(keys(vec![asked("l", "1")]).await, first);
-    assert_ne!(keys(vec![command()]).await, keys(vec![command()]).await, "a caller who has none asks for something new");
 }

@@ -17,6 +17,7 @@ mod members;
 mod parked;
 mod plans;
 mod positions;
+mod published;
 mod readers;
 mod sessions;
 mod strange;

@@ -40,7 +40,7 @@ const FILL: [&str; 8] = [
 type Asked<'q> = QueryScalar<'q, Postgres, Json<serde_json::Value>, PgArguments>;
 
 fn first_page<'q>(query: Asked<'q>, kind: &'static str) -> Asked<'q> {
-    query.bind(kind).bind(0_i64).bind(None::<i64>).bind("").bind("").bind(uuid::Uuid::nil()).bind(500_i64)
+    query.bind(kind).bind(0_i64).bind(None::<i64>).bind("").bind("").bind(uuid::Uuid::nil()).bind(500_i64).bind(kind == "effect")
 }
 
 /// Pages that `sql` touches, with what `bind` adds, and the tables that it reads whole.

@@ -22,9 +22,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Whether the database's history was compared, as of when. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct History(Arc<Mutex<Now>>);
+pub struct History(Arc<(Mutex<Now>, Notify)>);
 
 #[derive(Debug)]
 struct Now {
@@ -105,7 +107,7 @@ impl Seen {
 impl Default for History {
     fn default() -> Self {
         let why = "the database wasn't compared with the topics yet".to_owned();
-        Self(Arc::new(Mutex::new(Now { seen: None, why, comparisons: 0 })))
+        Self(Arc::new((Mutex::new(Now { seen: None, why, comparisons: 0 }), Notify::new())))
     }
 }
 
@@ -139,6 +141,16 @@ impl History {
         }
     }
 
+    /// The relay of this process has noted progress: what it published before is acknowledged.
+    pub fn goes_on(&self) {
+        self.0.1.notify_one();
+    }
+
+    /// Waits for [`History::goes_on`], for one who waits.
+    pub async fn went_on(&self) {
+        self.0.1.notified().await;
+    }
+
     /// Somebody found that the database isn't what it was when `seen` was. Gives the reason.
     pub fn doubt(&self, seen: &Seen) -> String {
         let why = "the database was restarted, replaced, set back or is being healed: nothing is decided before it was compared \
@@ -159,7 +171,7 @@ impl History {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

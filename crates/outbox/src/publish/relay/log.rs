@@ -181,6 +181,7 @@ impl Log {
         self.step = self.durable.0;
         // Not notes: one that a crash of the database loses would look as if it had been set back.
         self.history.advance(self.durable);
+        self.history.goes_on();
         self.renewed = Instant::now();
         Ok(())
     }
@@ -194,6 +195,7 @@ impl Log {
     pub async fn note(&mut self, conn: &mut PgConnection, state: &mut State) -> Result<(), Error> {
         self.sign(state);
         self.step = within("noting progress", step::append(conn, SCOPE, Some(self.step), state)).await?;
+        self.history.goes_on();
         self.renewed = Instant::now();
         Ok(())
     }
