@@ -193,6 +193,7 @@ impl<F: Fold> Healer<'_, F> {
         (state.next, state.lineage, state.system) = (survey.next, survey.lineage, look.system.clone());
         state.healing = false;
         state.strays.extend(survey.strays());
+        state.burnt = survey.burnt;
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;

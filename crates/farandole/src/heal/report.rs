@@ -20,6 +20,8 @@ pub struct Report {
     pub unpublished: i64,
     /// Of these, rows that had been acknowledged: the topics lost them.
     pub lost: i64,
+    /// Records that topics lost for good, since the outbox no longer has their rows: of topics that are no state, a journal's.
+    pub gone: i64,
     /// Inputs of which the topic holds some events only; the others are lost.
     pub torn: Vec<String>,
     /// Records in the service's name that are passed over: nothing of them is folded.
@@ -86,6 +88,13 @@ impl fmt::Display for Report {
             }
         }
         writeln!(f, "  {} row(s) of the outbox that are in no topic, {} of them lost by one", self.unpublished, self.lost)?;
+        if self.gone > 0 {
+            writeln!(
+                f,
+                "  {} record(s) that a topic lost are gone for good: the outbox no longer has them, and they are no state",
+                self.gone
+            )?;
+        }
         for torn in &self.torn {
             writeln!(f, "  only {torn} reached the topic; the others are lost")?;
         }

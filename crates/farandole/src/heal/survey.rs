@@ -33,6 +33,10 @@ pub(super) struct Survey {
     pub next: i64,
     pub lineage: i64,
     absent: rows::Absent,
+    /// Numbers up to `next` that no record has.
+    pub burnt: i64,
+    /// Records that are lost for good: of topics that are no state.
+    gone: i64,
 }
 
 /// A partition of a topic that is published to.
@@ -94,9 +98,16 @@ impl<F: Fold> Surveyor<'_, F> {
         // that was there before is a ghost to every consumer.
         let lineage = 1 + ends().map(|end| end.l).fold(look.state.lineage, i64::max);
         let absent = rows::absent(conn).await?;
-        let survey = Survey { scope, parts, next, lineage, absent };
+        let records: i64 = parts.iter().map(|p| p.records).sum();
+        let beyond = parts.iter().map(|p| p.missing + p.known).sum::<u64>();
+        let burnt = match scope {
+            Scope::All => next - 1 - records,
+            // Each record beyond the heads has one of the numbers since.
+            Scope::Unsent => look.state.burnt + (next - look.state.next - i64::try_from(beyond).unwrap_or(i64::MAX)).max(0),
+        };
+        let mut survey = Survey { scope, parts, next, lineage, absent, burnt, gone: 0 };
         survey.have_passed(&look.state, self.named)?;
-        survey.judge(conn, &look.state, moved).await?;
+        survey.gone = survey.judge(conn, &look.state, moved, self.fold.topic()).await?;
         Ok(survey)
     }
 
@@ -247,10 +258,10 @@ impl Survey {
         self.parts.iter().flat_map(|part| part.strays.iter().cloned()).collect()
     }
 
-    /// Refuses what can't be healed.
-    async fn judge(&self, conn: &mut PgConnection, state: &State, moved: bool) -> Result<(), Error> {
+    /// Refuses what can't be healed. Gives how many records are lost for good, of topics beside `own`, the log of the state.
+    async fn judge(&self, conn: &mut PgConnection, state: &State, moved: bool, own: Option<&str>) -> Result<i64, Error> {
         if self.scope == Scope::Unsent {
-            return Ok(());
+            return Ok(0);
         }
         for part in &self.parts {
             let Extent { topic, partition, low, .. } = &part.extent;
@@ -261,15 +272,19 @@ impl Survey {
                 return Err(Error::BothLost { topic: topic.clone(), partition: *partition });
             }
         }
-        if self.parts.iter().any(|p| p.shorter) {
-            // Every number was given to one record: those that no topic has must be rows still.
-            let (given, there) = (state.next - 1, self.absent.acknowledged);
-            let expected = given - self.parts.iter().map(|p| p.records).sum::<i64>();
-            if there < expected {
-                return Err(Error::Trimmed { expected, there });
-            }
+        let mut lost = self.parts.iter().filter(|p| p.shorter).peekable();
+        if lost.peek().is_none() {
+            return Ok(0);
         }
-        Ok(())
+        // Every number was given to one record, but for those of what was lost before: what no topic has must be rows still.
+        let (given, there) = (state.next - 1, self.absent.acknowledged);
+        let expected = given - state.burnt - self.parts.iter().map(|p| p.records).sum::<i64>();
+        let gone = (expected - there).max(0);
+        // A journal tells what happened to inputs. The state is whole without, and a service that never starts again helps nobody.
+        if gone > 0 && (own.is_none() || lost.any(|p| own == Some(p.extent.topic.as_str()))) {
+            return Err(Error::Trimmed { expected, there });
+        }
+        Ok(gone)
     }
 
     /// What it comes to.
@@ -297,6 +312,7 @@ impl Survey {
             partitions: self.parts.iter().filter(|p| p.apart || p.shorter).map(partition).collect(),
             unpublished: self.absent.rows,
             lost: if self.parts.iter().any(|p| p.shorter) { self.absent.acknowledged } else { 0 },
+            gone: self.gone,
             torn: self.parts.iter().flat_map(|p| p.torn.iter().cloned()).collect(),
             passed: self.parts.iter().flat_map(|p| p.passed.iter().cloned()).collect(),
             positions: positions.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),

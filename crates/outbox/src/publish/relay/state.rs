@@ -45,6 +45,13 @@ pub struct State {
     /// Records in this service's name that aren't its: a heal was told to pass over them (topic/partition@offset).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strays: BTreeSet<String>,
+    /// Numbers that no record has: a topic lost those, and a heal had their rows published under new ones, or gave them up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub burnt: i64,
+}
+
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 /// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
@@ -86,6 +93,7 @@ impl State {
             lease_until: 0,
             healing: false,
             strays: BTreeSet::new(),
+            burnt: 0,
         }
     }
 
