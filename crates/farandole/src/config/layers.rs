@@ -56,6 +56,13 @@ pub(super) struct Layers {
 
 impl Layers {
     pub fn defaults<S: Serialize + DeserializeOwned + Default>() -> Self {
+        let mut layers = Self::kits();
+        layers.sections.push(section::<S>("own"));
+        layers
+    }
+
+    /// The kit's sections. Not generic, as all here that can be: what is generic is built once more for each service.
+    fn kits() -> Self {
         let sections = vec![
             section::<Database>("database"),
             section::<Kafka>("kafka"),
@@ -68,7 +75,6 @@ impl Layers {
             section::<Relay>("relay"),
             section::<Agenda>("agenda"),
             section::<Process>("process"),
-            section::<S>("own"),
         ];
         Self { sections, sources: BTreeMap::new(), problems: Vec::new(), unread: BTreeSet::new() }
     }
@@ -161,9 +167,14 @@ impl Layers {
     /// The configuration, when nothing is wrong with it; `more` finds what else is.
     pub fn finish<S: Serialize + DeserializeOwned + Default>(
         mut self,
-        more: impl FnOnce(&Config) -> Vec<String>,
+        more: impl Fn(&Config) -> Vec<String>,
     ) -> Result<(Config, S), Error> {
-        let config = Config {
+        let (config, own) = (self.config(), self.read("own"));
+        self.judge(config, &more).map(|config| (config, own))
+    }
+
+    fn config(&mut self) -> Config {
+        Config {
             database: self.read("database"),
             kafka: self.read("kafka"),
             registry: self.read("registry"),
@@ -175,14 +186,17 @@ impl Layers {
             relay: self.read("relay"),
             agenda: self.read("agenda"),
             process: self.read("process"),
-        };
-        let own = self.read("own");
+        }
+    }
+
+    /// `config`, when nothing is wrong.
+    fn judge(mut self, config: Config, more: &dyn Fn(&Config) -> Vec<String>) -> Result<Config, Error> {
         for fault in check::faults(&config) {
             self.fault(fault);
         }
         self.problems.extend(more(&config));
         if self.problems.is_empty() {
-            return Ok((config, own));
+            return Ok(config);
         }
         // Alone it is no mistake yet, for not every verb needs a database.
         if !self.unread.iter().any(|(section, field)| (*section, field.as_str()) == ("database", "url")) {
