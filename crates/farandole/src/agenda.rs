@@ -38,7 +38,7 @@
 //! **How it fails.** Database gone: outcomes stay in memory (bounded by [`Config::held`]) and are tried again; after a crash the
 //! leases run out and the effects are attempted again under their keys. What a task brought that can't be decided (refused, faulty
 //! data, a parked aggregate) parks with all other inputs of its aggregate, in order, and is the task's no more; see
-//! [`parking`]. At a limit of what may be parked the task waits and comes again, with a warning and
+//! [`parking`](crate::parking). At a limit of what may be parked the task waits and comes again, with a warning and
 //! `farandole_agenda_deferred_total`. Retries never end:
 //! `farandole_agenda_oldest_effect_seconds` and warnings at attempts 10, 20, 40, … tell.
 

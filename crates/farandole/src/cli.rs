@@ -41,7 +41,7 @@ Examples:
     NAME parked drop order-17 --reason \"sent by a test\"
   See where topics are read next, and have a partition that stands go on from what there is:
     NAME position
-    NAME position set --topic orders --partition 3 --to earliest
+    NAME position set --topic TOPIC --partition 3 --to earliest
 
 Every setting `field` of `[section]` is also the variable FARANDOLE_SECTION_FIELD, which wins over the file.
 

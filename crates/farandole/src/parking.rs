@@ -18,7 +18,7 @@
 //! is due; so a look costs what is due, not what lies there. Whoever parks, releases or drops locks the names concerned first, and
 //! leaves the oldest row that is left under each as a head.
 //!
-//! Every parking, release and drop is an event of the service's [journal](journal), appended in its own transaction. An operator
+//! Every parking, release and drop is an event of the service's [journal], appended in its own transaction. An operator
 //! may [look](operate) at what is parked, have it tried at once, or drop an input with a reason.
 //!
 //! **Bounds**, for each reader: so much an aggregate, so much in all, and so many failures a minute; at a limit the partition that

@@ -1,7 +1,7 @@
 //! Events out of PostgreSQL transactions to Kafka: append them to the [`outbox`] in the transaction that they are about, and the
 //! [`relay`] publishes them, each at least once, under one number, in order for each key.
 //!
-//! This is the lower half of the kit [`farandole`](https://docs.rs/farandole), which a team with services of its own can take alone.
+//! This is the lower half of the kit `farandole`, which a team with services of its own can take alone.
 //! [`migrate`] makes its tables. See `ARCHITECTURE.md` for the whole, and `examples/billing-outbox` for a program.
 //!
 //! ```no_run

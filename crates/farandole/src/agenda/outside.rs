@@ -12,7 +12,7 @@ use crate::participant::{NoEffect, Participant};
 pub trait Effects<P: Participant>: Send + Sync + 'static {
     /// Names whom `effect` calls. Bulkhead and breaker are one a target.
     fn target(&self, effect: &P::Effect) -> &'static str;
-    /// Makes one attempt. It is dropped at the timeout ([`Config::timeout`]), and then counts as unknown.
+    /// Makes one attempt. It is dropped at the timeout ([`Config::timeout`](crate::agenda::Config::timeout)), and then counts as unknown.
     fn run(&self, call: &Call, effect: &P::Effect) -> impl Future<Output = Result<P::Outcome, EffectError>> + Send;
 }
 

@@ -99,7 +99,7 @@ pub struct Reader<H: Handler> {
 
 impl<H: Handler> Reader<H> {
     /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
-    /// needs a connection a lane and one more, whose [settings](session) the kit sees to. `codec` loads the schemas that the
+    /// needs a connection a lane and one more, whose settings the kit sees to. `codec` loads the schemas that the
     /// handler will read with.
     pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
         let handling = Arc::new(Handling { handler, codec, sessions: sessions.into(), reader: config.reader.clone() });

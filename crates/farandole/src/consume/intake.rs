@@ -12,7 +12,7 @@
 //!
 //! **How.** One consumer on a thread of its own polls for all partitions, so that rebalances are answered in time whatever the
 //! database does; a bounded channel leads to one worker a partition; a full one pauses its partition. Workers read and check;
-//! a [lane](lane) runs what waits of several partitions as one transaction. Positions come from the database alone; Kafka's
+//! a lane runs what waits of several partitions as one transaction. Positions come from the database alone; Kafka's
 //! committed offsets are written afterwards, for lag tools.
 //!
 //! **How it would fail without**: with offsets kept by Kafka, a crash between commit and commit applies twice or never; with
@@ -63,6 +63,8 @@ pub use position::{Position, positions};
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;
+
+pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
 
 /// Reads topics into an engine or a handler.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ pub trait Source<W>: Send {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// What the intake hands records to: an [`Engine`] with its participant, or [`Handling`](crate::consume::handler::Handling) with a handler
+/// What the intake hands records to: an [`Engine`](crate::engine::Engine) with its participant, or [`Handling`](crate::consume::handler::Handling) with a handler
 /// over tables of its own. Positions, chain, lanes and parking are the same for both.
 pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// What a record becomes.
@@ -59,7 +59,7 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// Runs all of `works` in one transaction.
     ///
     /// # Errors
-    /// As [`Engine::run`].
+    /// As [`Engine::run`](crate::engine::Engine::run).
     fn run<S: Source<Self::Work>>(
         &self,
         works: &mut [Self::Work],

@@ -41,7 +41,7 @@ pub enum Op {
         idempotency_key: Option<Uuid>,
         /// When, by the database's clock.
         due: Timestamp,
-        /// For the operator; [`Effects::target`] decides.
+        /// For the operator; `Effects::target` decides.
         target: Option<String>,
         /// What is asked.
         effect: Option<serde_json::Value>,

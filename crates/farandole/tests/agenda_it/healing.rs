@@ -14,7 +14,7 @@ use crate::world::{Bank, Chronicle, Happened, World, eventually, hurried};
 /// The number of the lock that deciding transactions share and a heal holds alone.
 const LOCK: i64 = 7_377_303_427_399_053_164;
 
-/// O3. While a heal works, commands wait and no effect starts. Guards: `writes::begin`, and the same
+/// O3. While a heal works, commands wait and no effect starts. Guards: `gate::begin`, and the same
 /// lock in the statement that claims.
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_heal_nothing_is_decided_and_no_effect_starts() {

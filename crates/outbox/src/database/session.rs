@@ -79,7 +79,7 @@ const LOOKUPS: &str = "set plan_cache_mode = force_generic_plan; set jit = off; 
 pub enum Purpose {
     /// Statements of all kinds.
     Any,
-    /// Decisions: an [`Engine`](crate::engine::Engine)'s.
+    /// Decisions: an engine's.
     Lookups,
     /// Work that may take as long as it takes and waits its turn: migrations, a heal.
     Long,

@@ -1,7 +1,7 @@
 //! What the database around the kit must be, beside what the kit [sets](crate::database::session) by itself.
 //!
 //! **Guarantee.** What is missing is found by asking for it, before anything is decided or published, and named with the sentence that
-//! mends it: by services in `/readyz`, by a [`Relay`](crate::publish::relay::Relay) in its status and by a [`Reader`](crate::Reader) among its
+//! mends it: by services in `/readyz`, by a [`Relay`](crate::publish::relay::Relay) in its status and by a reader among its
 //! troubles. ARCHITECTURE.md has the table.
 //!
 //! **How it would fail without**: a service whose role may not write says that it is ready and refuses every command; behind a pooler

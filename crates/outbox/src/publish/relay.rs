@@ -17,7 +17,7 @@
 //! - nobody else publishes to the service's topics.
 //!
 //! **Invariant:** publishing follows from the newest step of scope `relay` alone. Whoever takes the next step is the owner.
-//! The modules: [`term`] is the round and says how it would fail without each step; `read` the queries; `numbers` numbers, links
+//! The modules: `term` is the round and says how it would fail without each step; `read` the queries; `numbers` numbers, links
 //! and partitions; `publish` hands over; `produce` the acknowledgements; `log` steps and lease; `continuity` the check against the topics,
 //! `ends` and `walk` reading them; `history` what deciders rest on; [`partitions`] the outbox's tables; `upkeep` what goes on beside.
 
@@ -192,7 +192,10 @@ impl Relay {
             }
         };
         let mut term = Term::begin(&self.pool, self.config.clone(), self.status.clone(), log, state).await?;
-        self.status.set_role(Role::Active);
+        // After trouble only once a round has gone well: that trouble is what keeps rows from going out.
+        if trouble.tries == 0 {
+            self.status.set_role(Role::Active);
+        }
         tracing::info!(owner = %self.me, "relay is active");
         match self.rounds(&mut term, shutdown, trouble).await {
             Ok(()) => term.release().await,
@@ -238,7 +241,9 @@ impl Relay {
                 return Err(Error::Doubted);
             }
             let round = term.round(shutdown).await?;
-            trouble.over();
+            if trouble.over() {
+                self.status.set_role(Role::Active);
+            }
             match round {
                 Round::Busy => idle = IDLE_MIN,
                 Round::Idle => {
@@ -272,10 +277,13 @@ impl Trouble {
         Backoff::SERVER.wait(self.tries)
     }
 
-    fn over(&mut self) {
-        if self.tries > 0 {
+    /// Whether there was any.
+    fn over(&mut self) -> bool {
+        let was = self.tries > 0;
+        if was {
             tracing::info!("relay goes on");
             *self = Self::default();
         }
+        was
     }
 }

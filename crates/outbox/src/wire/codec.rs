@@ -3,10 +3,10 @@
 //! A [`Codec`] writes one of the two ([`Codec::writing`]) and reads both: the record's `content-type` says which it is
 //! ([`Codec::of`]). JSON has no registry and no schema: what keeps its releases readable is discipline. Fields that the reader
 //! doesn't know are skipped, those that it lacks are refused unless they are optional. A third [`Format`] is its user's to call,
-//! with [`outbox::Event::new`](crate::publish::outbox::Event::new) and in a [`Handler`](crate::Handler).
+//! with [`outbox::Event::new`](crate::publish::outbox::Event::new) and in a handler.
 //!
 //! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::know).
-//! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE, unless [configured](crate::wire::codec::settings::Registry) otherwise:
+//! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE, unless [configured](crate::codec::Registry) otherwise:
 //! every version reads every other, so producers and consumers are released in any order. Ids once seen are kept in the service's
 //! database. A registry that is down or refuses stops nobody who has started before with the same schemas.
 //!
@@ -80,6 +80,8 @@ pub use error::Error;
 pub use format::{Format, RecordType};
 pub use json::Json;
 pub use written::Written;
+
+pub use crate::wire::settings::{Compatibility, Register, Registry, Subjects};
 
 /// Encodes and decodes. Clones share everything but the format that they write.
 #[derive(Clone)]

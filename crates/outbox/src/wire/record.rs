@@ -127,7 +127,7 @@ impl Record {
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
     }
 
-    /// The [name](crate::ground::text::name) under which an unreadable record parks: of its key, or of its place when it has none.
+    /// The name (`ground::text::name`) under which an unreadable record parks: of its key, or of its place when it has none.
     pub fn aggregate(&self) -> String {
         match self.key.as_deref() {
             Some(key) if !key.is_empty() => name(key).into_owned(),

@@ -61,7 +61,9 @@ pub enum Error {
         code: Code,
     },
     /// There is no such topic.
-    #[error("topic {topic} isn't there; `migrate` or `serve --migrate` makes it")]
+    #[error(
+        "topic {topic} isn't there; a service's `migrate` or `serve --migrate` makes it, or `topics::ensure` beside code of your own"
+    )]
     Missing {
         /// Its name.
         topic: String,

@@ -141,12 +141,14 @@ fn every_state_answers_every_input() {
         ("cancelled", vec![placed(), cancelled(CancellationReason::CustomerRequest)]),
     ];
     let short = || short_of(&[true]);
-    let inputs: [(&str, &dyn Fn() -> Body<Orders>); 5] = [
+    let inputs: [(&str, &dyn Fn() -> Body<Orders>); 6] = [
         ("StockShort", &short),
         ("PaymentAuthorised", &authorised),
         ("PaymentDeclined", &declined),
         ("deadline `confirm`", &deadline),
         ("command Cancel", &cancel),
+        // Each makes an order of its own.
+        ("command Place", &place),
     ];
     committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
 }

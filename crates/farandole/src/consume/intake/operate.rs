@@ -1,6 +1,6 @@
 //! What an operator does about positions: look, or set one by hand. The reader may run: who has the partition is fenced by the step,
 //! and begins again from the new position within seconds. What is known of the chains there is kept where that can be (see
-//! [`resume`](super::resume)).
+//! `resume`).
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

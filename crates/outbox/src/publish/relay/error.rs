@@ -133,7 +133,7 @@ pub enum Error {
     Doubted,
     /// A topic that the outbox names isn't there.
     #[error(
-        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, others have to be made; or correct the rows that name it"
+        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, `topics::ensure` those of code of your own, others have to be made; or correct the rows that name it"
     )]
     NoTopic {
         /// Which topic.

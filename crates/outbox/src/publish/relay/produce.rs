@@ -5,7 +5,7 @@
 //! change their order, so nothing here retries: librdkafka's idempotent, gapless producer does, within
 //! `delivery.timeout.ms`, and then the round is over.
 //!
-//! Memory is bounded here and not by librdkafka's queue: at most [`WINDOW_RECORDS`] records and [`WINDOW_BYTES`] bytes are
+//! Memory is bounded here and not by librdkafka's queue: at most `WINDOW_RECORDS` records and `WINDOW_BYTES` bytes are
 //! unacknowledged, and the database's socket holds back the rest.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -78,7 +78,7 @@ impl Format for Avro {
     /// The value in `bytes`, which the caller expects to be of the type `name` (`ce_type`).
     ///
     /// # Errors
-    /// None of them passes; see [`Error`]. [`Codec::prepare`] comes first.
+    /// None of them passes; see [`Error`]. `Codec::prepare` comes first.
     fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
         let (id, mut datum) = split(bytes)?;
         let slot = whole(self.0.read()).slot(id);
