@@ -26,7 +26,11 @@ pub mod duration {
     /// assert!(duration::parse("90").unwrap_err().contains("its unit"));
     /// ```
     pub fn parse(text: &str) -> Result<Duration, String> {
-        let wrong = || format!("`{text}` is no duration; write a number and its unit: \"250ms\", \"10s\", \"1h 30m\", \"7d\"");
+        let wrong = || {
+            format!(
+                "`{text}` is no duration; write a number and its unit, up to \"3650d\": \"250ms\", \"10s\", \"1h 30m\", \"7d\""
+            )
+        };
         let span: Span = text.parse().map_err(|_| wrong())?;
         // A month has no length of its own, so it is refused; nor is anything before now waited for.
         let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
