@@ -142,7 +142,7 @@ impl<P: Processor> Intake<P> {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
-                () = tokio::time::sleep(waits.next()) => {}
+                () = tokio::time::sleep(waits.next_wait()) => {}
             }
         }
         true

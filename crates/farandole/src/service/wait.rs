@@ -50,7 +50,7 @@ impl Patience<'_> {
             if told.is_due(&why) {
                 tracing::warn!(what, why, "waiting");
             }
-            tokio::time::sleep(waits.next()).await;
+            tokio::time::sleep(waits.next_wait()).await;
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Waits {
 
 impl Waits {
     /// The next wait.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         self.tries = self.tries.saturating_add(1);
         self.backoff.wait(self.tries)
     }
@@ -88,7 +88,7 @@ mod tests {
     fn one_wait_is_followed_by_a_longer_one() {
         let mut waits = BACKOFF.waits();
         for (tries, millis) in [(1, 50..=100), (2, 100..=200), (3, 200..=400)] {
-            let wait = waits.next().as_millis();
+            let wait = waits.next_wait().as_millis();
             assert!(millis.contains(&wait) && waits.tries() == tries, "{wait} after {tries}");
         }
     }

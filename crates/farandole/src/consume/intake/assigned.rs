@@ -202,7 +202,7 @@ impl<P: Processor> Context<P> {
                 tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
             }
             self.troubles.set(&at.0, at.1, Some(why));
-            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(waits.next())).await })?;
+            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(waits.next_wait())).await })?;
         };
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;

@@ -354,7 +354,7 @@ impl<P: Processor> Worker<P> {
         self.troubles.set(&self.topic, self.partition, Some(why));
         tokio::select! {
             () = self.stop.cancelled() => return Err(End::Stopped),
-            () = tokio::time::sleep(waits.next()) => {}
+            () = tokio::time::sleep(waits.next_wait()) => {}
         }
         Ok(())
     }
