@@ -26,6 +26,12 @@ mod work;
 
 pub use error::Error;
 pub(crate) use error::{COMMIT, CONNECT};
+#[doc(hidden)]
+pub use idempotency::Known;
+#[doc(hidden)]
+pub use ops::net as net_of_tasks;
+#[doc(hidden)]
+pub use plan::{Ground, Plan};
 pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 #[doc(hidden)]
 pub use read::in_chain as read_in_chain;

@@ -57,6 +57,8 @@ use troubles::Of;
 
 pub use config::Config;
 pub use error::Error;
+#[doc(hidden)]
+pub use judge::judge;
 pub(crate) use position::all_of;
 pub use position::{Position, positions};
 #[cfg(feature = "http")]

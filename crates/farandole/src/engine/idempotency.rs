@@ -15,7 +15,7 @@ use crate::participant::problem::{Answer, Problem};
 
 /// What is known of the keys of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub struct Known {
     answers: HashMap<(String, String), (Vec<u8>, Answer)>,
     fresh: Vec<(String, String)>,
 }

@@ -29,7 +29,7 @@ struct Opening {
 
 /// What a batch's operations come to.
 #[derive(Debug, Default, PartialEq)]
-struct Net {
+pub struct Net {
     /// Places whose tasks of earlier batches are no longer wanted.
     close: Vec<Place>,
     /// What is open at the end of the batch, by its place and the event that opened it.
@@ -63,7 +63,8 @@ async fn store(conn: &mut PgConnection, net: Net) -> sqlx::Result<()> {
     Ok(())
 }
 
-fn net(ops: Vec<Op>) -> Net {
+/// What `ops`, in order, come to.
+pub fn net(ops: Vec<Op>) -> Net {
     let mut net = Net::default();
     for op in ops {
         match op {

@@ -32,14 +32,14 @@ const MAX_TASKS: usize = MAX_EVENTS;
 
 /// What a batch will write beside its rows.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub struct Plan {
     pub verdicts: Vec<Verdict>,
     pub outbox: Vec<outbox::Row>,
     pub tasks: Vec<Op>,
 }
 
 /// What the decisions of a batch rest on, beside the rows.
-pub(super) struct Ground<'a, P: Participant> {
+pub struct Ground<'a, P: Participant> {
     pub participant: &'a P,
     pub codec: &'a Codec,
     pub topic: &'a str,
@@ -49,7 +49,7 @@ pub(super) struct Ground<'a, P: Participant> {
 impl<P: Participant> Ground<'_, P> {
     /// Decides every input in order. `tables` and `known` change as the inputs take effect, and `parked` grows by the names of those
     /// whose inputs can't be processed: what follows for them is held.
-    pub(super) fn plan(
+    pub fn plan(
         &self,
         works: &[Work<P>],
         aggregates: &[String],

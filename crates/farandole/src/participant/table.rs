@@ -210,9 +210,18 @@ impl<R: Row> Table<R> {
     /// # Errors
     /// The database's.
     pub async fn store(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        if let Some(change) = self.change() {
+            change.execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
+    /// The statement that stores them, if any changed.
+    #[doc(hidden)]
+    pub fn change(&self) -> Option<Query<'static, Postgres, PgArguments>> {
         let changed: Vec<&R> = self.rows.values().filter(|s| s.now != s.stored).filter_map(|s| s.now.as_ref()).collect();
         if changed.is_empty() {
-            return Ok(());
+            return None;
         }
         let sql = format!(
             "insert into {table} ({columns}) select * from unnest({arrays}) on conflict ({key}) do update set {sets}",
@@ -222,8 +231,7 @@ impl<R: Row> Table<R> {
             key = R::COLUMNS[0],
             sets = R::COLUMNS.iter().map(|c| format!("{c} = excluded.{c}")).collect::<Vec<_>>().join(", "),
         );
-        R::bind(&changed, sqlx::query(AssertSqlSafe(sql))).execute(&mut *conn).await?;
-        Ok(())
+        Some(R::bind(&changed, sqlx::query(AssertSqlSafe(sql))))
     }
 }
 

@@ -7,6 +7,8 @@
 //! commits. (The order of `xid` isn't: a transaction may get its number long before its lock.) [`append`] locks the key, unless
 //! told that the caller has locked the aggregate's row.
 
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -240,9 +242,15 @@ pub async fn append(tx: &mut Tx<'_>, event: &Event) -> Result<Uuid, Error> {
 /// # Errors
 /// The database's.
 pub async fn append_all(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+    if !rows.is_empty() {
+        insert(rows).execute(conn).await?;
     }
+    Ok(())
+}
+
+/// The statement that appends them.
+#[doc(hidden)]
+pub fn insert(rows: &[Row]) -> Query<'_, Postgres, PgArguments> {
     fn column<'a, T>(rows: &'a [Row], of: impl Fn(&'a Row) -> T) -> Vec<T> {
         rows.iter().map(of).collect()
     }
@@ -272,7 +280,4 @@ pub async fn append_all(conn: &mut PgConnection, rows: &[Row]) -> sqlx::Result<(
     .bind(column(rows, |r| r.traceparent.as_deref()))
     .bind(column(rows, |r| r.command.as_deref()))
     .bind(column(rows, |r| r.headers.as_ref()))
-    .execute(conn)
-    .await?;
-    Ok(())
 }

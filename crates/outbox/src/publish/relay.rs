@@ -27,7 +27,8 @@ pub mod continuity;
 #[doc(hidden)]
 pub mod ends;
 mod error;
-mod headers;
+#[doc(hidden)]
+pub mod headers;
 #[doc(hidden)]
 pub mod history;
 #[doc(hidden)]

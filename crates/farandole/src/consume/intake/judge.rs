@@ -11,7 +11,7 @@ use crate::wire::record::Record;
 pub(super) const SOURCES: usize = 64;
 
 /// A record that passed the chain rule.
-pub(super) struct Item {
+pub struct Item {
     pub record: Record,
     /// The head of its source's chain once it is applied, if it is in one.
     pub head: Option<Head>,
@@ -20,7 +20,7 @@ pub(super) struct Item {
 }
 
 /// What is new in a batch, up to a broken link.
-pub(super) struct Judged {
+pub struct Judged {
     /// In order.
     pub items: Vec<Item>,
     /// The offset after the last record that is settled: it is among the items, or was applied before.
@@ -32,7 +32,7 @@ pub(super) struct Judged {
 }
 
 /// A record that isn't the next of its source's chain.
-pub(super) struct Broken {
+pub struct Broken {
     pub record: Record,
     pub link: Link,
     pub verdict: Verdict,
@@ -41,7 +41,7 @@ pub(super) struct Broken {
 }
 
 /// Drops what was applied before `after`; gives the rest, with what their chains' heads are behind each.
-pub(super) fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
+pub fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
     let mut judged = Judged { items: Vec::with_capacity(batch.len()), passed: after.next_offset, repeated: 0, broken: None };
     for record in batch {
         if record.offset < after.next_offset {
