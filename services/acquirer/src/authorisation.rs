@@ -1,4 +1,4 @@
-//! An authorisation, what can be asked of it, and what it answers. Pure: no clock, no file, no HTTP.
+//! An authorisation, what can be asked of it, and what becomes of it. Pure: no clock, no file, no socket.
 //!
 //! **Invariant:** refunded ≤ captured ≤ amount; a declined or voided authorisation never changes again.
 
@@ -6,62 +6,50 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The largest amount of one authorisation, in minor units: eight digits, as card networks have it.
-pub const MAX_AMOUNT: u64 = 99_999_999;
+use crate::problem::Problem;
 
 /// What a caller asks for; each is executed at most once per idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Command {
     Authorise(Purchase),
-    Capture { id: Uuid, amount: u64 },
-    Void { id: Uuid },
-    Refund { id: Uuid, amount: u64 },
+    Change(Uuid, Deed),
 }
 
-/// A request to reserve money on a card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A request to reserve money on a card, in minor units.
+#[derive(Clone, Debug, Serialize)]
 pub struct Purchase {
     pub merchant_reference: String,
-    /// Minor units, 1 to [`MAX_AMOUNT`].
     pub amount: u64,
-    pub currency: Currency,
+    pub currency: String,
     pub card_token: String,
 }
 
-/// Which command an answer belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    Authorise,
-    Capture,
+/// What is to be done to an authorisation, with the amount.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum Deed {
+    Capture(u64),
     Void,
-    Refund,
+    Refund(u64),
 }
 
-/// Money reserved on a card, or the record that it was declined. The card token is not kept.
+/// Money reserved on a card, or the record that it was declined: as it is kept, and as callers see it. The card token isn't kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorisation {
     pub id: Uuid,
-    pub merchant_reference: Box<str>,
+    pub merchant_reference: String,
+    pub status: Status,
     pub amount: u64,
-    pub currency: Currency,
+    pub currency: String,
+    pub captured: u64,
+    pub refunded: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-    pub state: State,
 }
 
-/// How far an authorisation has come.
+/// How far an authorisation has come. A capture that was wholly given back is `Refunded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum State {
-    Authorised,
-    Declined { reason: Reason },
-    Captured { captured: u64, refunded: u64 },
-    Voided,
-}
-
-/// The state in one word, as callers see it. A capture that was wholly given back is `Refunded`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Authorised,
@@ -82,159 +70,59 @@ pub enum Reason {
     LostCard,
 }
 
-/// Why a command can't be done in the present state. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("the authorisation was declined")]
-    Declined,
-    #[error("the authorisation is already captured")]
-    Captured,
-    #[error("the authorisation is voided")]
-    Voided,
-    #[error("nothing is captured yet")]
-    NotCaptured,
-    #[error("at most {authorised} can be captured")]
-    CaptureExceedsAuthorised { authorised: u64 },
-    #[error("at most {refundable} can be refunded")]
-    RefundExceedsCaptured { refundable: u64 },
-}
-
-/// An ISO 4217 code: three upper-case letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Currency([u8; 3]);
-
-// === impl Command ===
-
-impl Command {
-    pub fn operation(&self) -> Operation {
-        match self {
-            Self::Authorise(_) => Operation::Authorise,
-            Self::Capture { .. } => Operation::Capture,
-            Self::Void { .. } => Operation::Void,
-            Self::Refund { .. } => Operation::Refund,
-        }
-    }
-
-    /// The request as one text, the same for the same request and no other: its texts hold no line break (checked at the edge).
-    pub fn canonical(&self) -> String {
-        match self {
-            Self::Authorise(p) => format!("authorise\n{}\n{}\n{}\n{}", p.merchant_reference, p.amount, p.currency, p.card_token),
-            Self::Capture { id, amount } => format!("capture\n{id}\n{amount}"),
-            Self::Void { id } => format!("void\n{id}"),
-            Self::Refund { id, amount } => format!("refund\n{id}\n{amount}"),
+impl Purchase {
+    /// The reason to decline it, if the card token is one of those that say so.
+    pub fn decline(&self) -> Option<Reason> {
+        match self.card_token.as_str() {
+            token if token.starts_with("tok_decline") => Some(Reason::InsufficientFunds),
+            token if token.starts_with("tok_lost") => Some(Reason::LostCard),
+            token if token.starts_with("tok_expired") => Some(Reason::ExpiredCard),
+            token => {
+                // What follows the number only makes the token unique (`tok_limit_5000_anna`).
+                let number = token.strip_prefix("tok_limit_")?.split(|c: char| !c.is_ascii_digit()).next()?;
+                (self.amount > number.parse().ok()?).then_some(Reason::LimitExceeded)
+            }
         }
     }
 }
-
-// === impl Authorisation ===
 
 impl Authorisation {
-    /// Takes the amount, whole or part, once.
-    pub fn capture(&self, amount: u64) -> Result<State, Refusal> {
-        match self.state {
-            State::Authorised if amount <= self.amount => Ok(State::Captured { captured: amount, refunded: 0 }),
-            State::Authorised => Err(Refusal::CaptureExceedsAuthorised { authorised: self.amount }),
-            State::Captured { .. } => Err(Refusal::Captured),
-            State::Declined { .. } => Err(Refusal::Declined),
-            State::Voided => Err(Refusal::Voided),
+    pub fn new(id: Uuid, purchase: &Purchase, reason: Option<Reason>, now: Timestamp) -> Self {
+        Self {
+            id,
+            merchant_reference: purchase.merchant_reference.clone(),
+            status: if reason.is_some() { Status::Declined } else { Status::Authorised },
+            amount: purchase.amount,
+            currency: purchase.currency.clone(),
+            captured: 0,
+            refunded: 0,
+            reason,
+            created_at: now,
+            updated_at: now,
         }
     }
 
-    /// Lets the reserved money go. Voiding twice is no error.
-    pub fn void(&self) -> Result<State, Refusal> {
-        match self.state {
-            State::Authorised | State::Voided => Ok(State::Voided),
-            State::Captured { .. } => Err(Refusal::Captured),
-            State::Declined { .. } => Err(Refusal::Declined),
-        }
-    }
-
-    /// Gives captured money back, in as many parts as wanted.
-    pub fn refund(&self, amount: u64) -> Result<State, Refusal> {
-        match self.state {
-            State::Captured { captured, refunded } if amount <= captured - refunded => {
-                Ok(State::Captured { captured, refunded: refunded + amount })
+    /// Takes the amount, whole or part, once; or lets the money go; or gives it back, in as many parts as wanted.
+    pub fn change(&mut self, deed: Deed, now: Timestamp) -> Result<(), Problem> {
+        let left = self.captured - self.refunded;
+        let refused = |code, detail: &str| Err(Problem::new(code, detail));
+        (self.status, self.captured, self.refunded) = match (self.status, deed) {
+            // Voiding twice is no error, and no change.
+            (Status::Voided, Deed::Void) => return Ok(()),
+            (Status::Voided, _) => return refused("voided", "the authorisation is voided"),
+            (Status::Declined, _) => return refused("declined", "the authorisation was declined"),
+            (Status::Authorised, Deed::Void) => (Status::Voided, 0, 0),
+            (Status::Authorised, Deed::Refund(_)) => return refused("not_captured", "nothing is captured yet"),
+            (Status::Authorised, Deed::Capture(amount)) if amount <= self.amount => (Status::Captured, amount, 0),
+            (Status::Authorised, Deed::Capture(_)) => {
+                return refused("capture_exceeds_authorised", &format!("at most {} can be captured", self.amount));
             }
-            State::Captured { captured, refunded } => Err(Refusal::RefundExceedsCaptured { refundable: captured - refunded }),
-            State::Authorised => Err(Refusal::NotCaptured),
-            State::Declined { .. } => Err(Refusal::Declined),
-            State::Voided => Err(Refusal::Voided),
-        }
+            (_, Deed::Refund(amount)) if amount < left => (Status::Captured, self.captured, self.refunded + amount),
+            (_, Deed::Refund(amount)) if amount == left => (Status::Refunded, self.captured, self.captured),
+            (_, Deed::Refund(_)) => return refused("refund_exceeds_captured", &format!("at most {left} can be refunded")),
+            (_, _) => return refused("captured", "the authorisation is already captured"),
+        };
+        self.updated_at = now;
+        Ok(())
     }
 }
-
-// === impl State ===
-
-impl State {
-    pub fn status(self) -> Status {
-        match self {
-            Self::Authorised => Status::Authorised,
-            Self::Declined { .. } => Status::Declined,
-            Self::Captured { captured, refunded } if captured == refunded => Status::Refunded,
-            Self::Captured { .. } => Status::Captured,
-            Self::Voided => Status::Voided,
-        }
-    }
-
-    pub fn captured(self) -> u64 {
-        match self {
-            Self::Captured { captured, .. } => captured,
-            _ => 0,
-        }
-    }
-
-    pub fn refunded(self) -> u64 {
-        match self {
-            Self::Captured { refunded, .. } => refunded,
-            _ => 0,
-        }
-    }
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// The stable code that callers branch on.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Declined => "declined",
-            Self::Captured => "captured",
-            Self::Voided => "voided",
-            Self::NotCaptured => "not_captured",
-            Self::CaptureExceedsAuthorised { .. } => "capture_exceeds_authorised",
-            Self::RefundExceedsCaptured { .. } => "refund_exceeds_captured",
-        }
-    }
-}
-
-// === impl Currency ===
-
-impl Currency {
-    pub fn parse(text: &str) -> Option<Self> {
-        let letters: [u8; 3] = text.as_bytes().try_into().ok()?;
-        letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
-    }
-}
-
-impl std::fmt::Display for Currency {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{}", char::from(*b)))
-    }
-}
-
-impl TryFrom<String> for Currency {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("not a currency: {text:?}"))
-    }
-}
-
-impl From<Currency> for String {
-    fn from(currency: Currency) -> Self {
-        currency.to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests;

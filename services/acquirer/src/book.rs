@@ -1,226 +1,239 @@
-//! The state in memory: authorisations in the order they came, and the idempotency keys that are still remembered.
+//! What the acquirer knows, in tables of a database in one file: authorisations in the order they came, and the idempotency keys that
+//! are still remembered.
 //!
-//! **Invariant:** the book changes only by [`Book::apply`], with a [`Line`] that is (or is about to be) in the log; applying the log
-//! from the start gives the same book.
+//! **Invariant:** what is executed in one transaction is there as a whole, on disk, or not at all; readers see whole transactions that
+//! are on disk, and nothing else.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::{self, File};
+use std::ops::Bound;
+use std::path::Path;
 
+use anyhow::{Context as _, Error, ensure};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _};
+use redb::{TableDefinition, TableHandle as _, WriteTransaction};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::authorisation::{Authorisation, Currency, Operation, State, Status};
+use crate::authorisation::{Authorisation, Command, Reason};
+use crate::problem::Problem;
 
-/// One line of the log: what an executed request left behind. Both parts or neither: a line is never half there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Line {
-    /// The authorisation as it became; absent where only the key is new.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorisation: Option<Authorisation>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Remembered>,
+const FILE: &str = "acquirer.redb";
+/// Pages of the file that are kept in memory, read and to be written: room for a full batch. Besides, there are only bitmaps of the pages.
+const CACHE: usize = 8 << 20;
+/// Keys that are forgotten for each command, at most: more than the one that it brings, so that old ones don't pile up.
+const FORGET: usize = 4;
+
+type Json = &'static [u8];
+/// By id. Ids rise, so this is the order in which they came.
+const AUTHORISATIONS: TableDefinition<'_, u128, Json> = TableDefinition::new("authorisations");
+/// Each merchant reference with the ids of its authorisations.
+const REFERENCES: TableDefinition<'_, (&str, u128), ()> = TableDefinition::new("references");
+const KEYS: TableDefinition<'_, &str, Json> = TableDefinition::new("keys");
+/// The keys once more, oldest first, by the millisecond of their use.
+const AGES: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("ages");
+
+/// What a key was used for: a digest of the request, so that no card token is kept; when, in milliseconds; what came of it.
+type Remembered = (u128, i64, Authorisation);
+
+/// What was done; or, when it is told again, had been done under the same key: then the authorisation is as it was.
+pub struct Answer {
+    pub authorisation: Authorisation,
+    pub again: bool,
 }
 
-/// An idempotency key, the request it stood for, and what was answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Remembered {
-    pub key: Digest,
-    pub request: Digest,
-    pub at: Timestamp,
-    pub operation: Operation,
-    pub id: Uuid,
-    pub state: State,
-    pub updated_at: Timestamp,
+/// A command with what decides on it.
+pub struct Asked {
+    pub key: String,
+    pub command: Command,
+    /// Every card is declined, whatever its token.
+    pub decline_all: bool,
+    pub now: Timestamp,
 }
 
-/// The first 128 bits of a SHA-256: keys and requests are compared by it, and take the same room whatever their length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest([u8; 16]);
-
-/// Counts and sums over all authorisations.
-#[derive(Debug, Default, Serialize)]
-pub struct Totals {
-    pub authorisations: usize,
-    pub references: usize,
-    /// Merchant references with more than one record that was ever authorised (all but declined).
-    pub duplicates: usize,
-    /// Merchant references with more than one record that still holds or took money (authorised or captured).
-    pub duplicates_live: usize,
-    /// Idempotency keys remembered.
-    pub keys: usize,
-    pub by_status: BTreeMap<Status, StatusTotals>,
-}
-
-/// The part of the totals that has one status.
-#[derive(Debug, Default, Serialize)]
-pub struct StatusTotals {
-    pub count: u64,
-    pub sums: BTreeMap<Currency, Sums>,
-}
-
-/// Minor units of one currency.
-#[derive(Debug, Default, Serialize)]
-pub struct Sums {
-    pub amount: u64,
-    pub captured: u64,
-    pub refunded: u64,
-}
-
-/// Authorisations and keys. Nothing is ever removed but keys past their retention.
+/// The open database, locked against a second process. Nothing is ever removed but keys past their retention.
 pub struct Book {
-    records: Vec<Authorisation>,
-    by_id: HashMap<Uuid, usize>,
-    by_reference: HashMap<Box<str>, Vec<usize>>,
+    database: Database,
     retention: SignedDuration,
-    /// Keys, oldest first; the map holds each one's position counted from the first ever, `forgotten` of which are gone.
-    keys: VecDeque<Remembered>,
-    positions: HashMap<Digest, usize>,
-    forgotten: usize,
 }
-
-// === impl Book ===
 
 impl Book {
-    pub fn new(retention: SignedDuration) -> Self {
-        Self {
-            records: Vec::new(),
-            by_id: HashMap::new(),
-            by_reference: HashMap::new(),
-            retention,
-            keys: VecDeque::new(),
-            positions: HashMap::new(),
-            forgotten: 0,
-        }
-    }
-
-    pub fn apply(&mut self, line: Line) {
-        if let Some(authorisation) = line.authorisation {
-            self.put(authorisation);
-        }
-        if let Some(key) = line.key {
-            self.positions.insert(key.key, self.forgotten + self.keys.len());
-            self.keys.push_back(key);
-        }
-    }
-
-    /// Drops the keys whose time is over.
-    pub fn forget(&mut self, now: Timestamp) {
-        while self.keys.front().is_some_and(|key| self.expired(key, now)) {
-            let Some(gone) = self.keys.pop_front() else { break };
-            // A key used again after its retention stands twice in the queue: the map points to the later one, which stays.
-            if self.positions.get(&gone.key) == Some(&self.forgotten) {
-                self.positions.remove(&gone.key);
+    /// Opens the database of a directory; both are made if they aren't there. Every page is checked: guessing loses money.
+    pub fn open(dir: &Path, retention: SignedDuration) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        let path = dir.join(FILE);
+        let unfit = || format!("{} can't be used: restore the file or move it away", path.display());
+        let opened = Database::builder().set_cache_size(CACHE).set_check_integrity_on_open(true).create(&path);
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => {
+                Error::msg(format!("data directory {} is in use by another process", dir.display()))
             }
-            self.forgotten += 1;
+            error => Error::new(error).context(unfit()),
+        })?;
+        // A new file's name is safe only once the directory is.
+        File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("syncing {}", dir.display()))?;
+        make_tables(&database).with_context(unfit)?;
+        Ok(Self { database, retention })
+    }
+
+    /// Executes commands one after the other and commits at most once. An error leaves all of them undone; a problem only its own.
+    pub fn execute(&self, batch: &[Asked]) -> anyhow::Result<Vec<Result<Answer, Problem>>> {
+        let transaction = self.database.begin_write()?;
+        let mut answers = Vec::new();
+        if let Some(last) = batch.last() {
+            self.forget(&transaction, last.now, FORGET * batch.len())?;
         }
+        for asked in batch {
+            answers.push(match self.apply(&transaction, asked) {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(error.downcast::<Problem>()?),
+            });
+        }
+        // What is only told again, or refused, needs no sync.
+        if answers.iter().any(|answer| matches!(answer, Ok(Answer { again: false, .. }))) {
+            transaction.commit()?;
+        }
+        Ok(answers)
     }
 
-    /// What a key was used for. A clock that went back can leave an expired key behind a younger one: it is not found either.
-    pub fn remembered(&self, key: &Digest, now: Timestamp) -> Option<&Remembered> {
-        let position = self.positions.get(key)?.checked_sub(self.forgotten)?;
-        self.keys.get(position).filter(|key| !self.expired(key, now))
+    /// Fails with a problem when the command is refused; then nothing has changed.
+    fn apply(&self, transaction: &WriteTransaction, asked: &Asked) -> anyhow::Result<Answer> {
+        let Asked { key, command, decline_all, now } = asked;
+        let (mut authorisations, mut keys) = (transaction.open_table(AUTHORISATIONS)?, transaction.open_table(KEYS)?);
+        let (hash, at) = (Sha256::digest(serde_json::to_vec(command)?), now.as_millisecond());
+        // 128 bits: nobody finds another request that has the same.
+        let digest = hash.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+        let before = keys.get(key.as_str())?.map(|before| serde_json::from_slice::<Remembered>(before.value())).transpose()?;
+        if let Some((known, _, authorisation)) = before.as_ref().filter(|(_, at, _)| !self.expired(*at, *now)) {
+            let reused = "this Idempotency-Key was used for another request";
+            ensure!(*known == digest, Problem::new("idempotency_key_reused", reused));
+            return Ok(Answer { authorisation: authorisation.clone(), again: true });
+        }
+        let authorisation = match command {
+            Command::Authorise(purchase) => {
+                let reason = if *decline_all { Some(Reason::DoNotHonour) } else { purchase.decline() };
+                // Higher than all before, even where the clock went back.
+                let last = authorisations.last()?.map_or(0, |(id, _)| id.value());
+                let id = Uuid::now_v7().as_u128().max(last.saturating_add(1));
+                Authorisation::new(Uuid::from_u128(id), purchase, reason, *now)
+            }
+            Command::Change(id, deed) => {
+                let mut authorisation: Authorisation = known(&authorisations, *id)?;
+                authorisation.change(*deed, *now)?;
+                authorisation
+            }
+        };
+        let id = authorisation.id.as_u128();
+        authorisations.insert(id, serde_json::to_vec(&authorisation)?.as_slice())?;
+        transaction.open_table(REFERENCES)?.insert((authorisation.merchant_reference.as_str(), id), ())?;
+        let mut ages = transaction.open_table(AGES)?;
+        if let Some((_, at, _)) = before {
+            ages.remove((at, key.as_str()))?;
+        }
+        ages.insert((at, key.as_str()), ())?;
+        keys.insert(key.as_str(), serde_json::to_vec(&(digest, at, &authorisation))?.as_slice())?;
+        Ok(Answer { authorisation, again: false })
     }
 
-    pub fn find(&self, id: Uuid) -> Option<&Authorisation> {
-        self.records.get(*self.by_id.get(&id)?)
+    /// Removes keys whose time is over, the oldest first and so many at most.
+    fn forget(&self, transaction: &WriteTransaction, now: Timestamp, most: usize) -> anyhow::Result<()> {
+        let (mut ages, mut keys) = (transaction.open_table(AGES)?, transaction.open_table(KEYS)?);
+        for _ in 0..most {
+            let Some((oldest, _)) = ages.first()? else { break };
+            let (at, key) = oldest.value();
+            if !self.expired(at, now) {
+                break;
+            }
+            keys.remove(key)?;
+            drop(oldest);
+            ages.pop_first()?;
+        }
+        Ok(())
+    }
+
+    fn expired(&self, at: i64, now: Timestamp) -> bool {
+        SignedDuration::from_millis(now.as_millisecond() - at) >= self.retention
+    }
+
+    pub fn find(&self, id: Uuid) -> anyhow::Result<Authorisation> {
+        known(&self.database.begin_read()?.open_table(AUTHORISATIONS)?, id)
     }
 
     /// All authorisations of a merchant reference, oldest first.
-    pub fn of_reference<'a>(&'a self, reference: &str) -> impl Iterator<Item = &'a Authorisation> {
-        let places = self.by_reference.get(reference).map_or(&[][..], Vec::as_slice);
-        places.iter().filter_map(|place| self.records.get(*place))
+    pub fn of_reference(&self, reference: &str) -> anyhow::Result<Vec<Authorisation>> {
+        let read = self.database.begin_read()?;
+        let authorisations = read.open_table(AUTHORISATIONS)?;
+        let entries = read.open_table(REFERENCES)?.range((reference, 0)..=(reference, u128::MAX))?;
+        entries.map(|entry| known(&authorisations, Uuid::from_u128(entry?.0.value().1))).collect()
     }
 
     /// At most `limit` authorisations in the order they came, after that one (from the first, without one); whether more follow.
-    /// `None`: there is no such authorisation.
-    pub fn page(&self, after: Option<Uuid>, limit: usize) -> Option<(&[Authorisation], bool)> {
-        let start = match after {
-            Some(id) => self.by_id.get(&id)? + 1,
-            None => 0,
-        };
-        let end = self.records.len().min(start.saturating_add(limit));
-        Some((self.records.get(start..end)?, end < self.records.len()))
+    pub fn page(&self, after: Option<Uuid>, limit: usize) -> anyhow::Result<(Vec<Authorisation>, bool)> {
+        let authorisations = self.database.begin_read()?.open_table(AUTHORISATIONS)?;
+        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_u128()));
+        if let Bound::Excluded(id) = start {
+            let missing = || Problem::wrong(&[("after".to_owned(), "there is no such authorisation".to_owned())]);
+            ensure!(authorisations.get(id)?.is_some(), missing());
+        }
+        let mut following = authorisations.range((start, Bound::Unbounded))?;
+        let page = following.by_ref().take(limit).map(|entry| Ok(serde_json::from_slice(entry?.1.value())?));
+        let page = page.collect::<anyhow::Result<_>>()?;
+        Ok((page, following.next().is_some()))
     }
 
-    /// Walks over everything: for audits.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            authorisations: self.records.len(),
-            references: self.by_reference.len(),
-            keys: self.positions.len(),
-            ..Totals::default()
-        };
-        for record in &self.records {
-            let of_status = totals.by_status.entry(record.state.status()).or_default();
-            of_status.count += 1;
-            let sums = of_status.sums.entry(record.currency).or_default();
-            sums.amount += record.amount;
-            sums.captured += record.state.captured();
-            sums.refunded += record.state.refunded();
-        }
-        for places in self.by_reference.values().filter(|places| places.len() > 1) {
-            let statuses = || places.iter().filter_map(|p| Some(self.records.get(*p)?.state.status()));
-            let approved = statuses().filter(|s| *s != Status::Declined).count();
-            let live = statuses().filter(|s| matches!(s, Status::Authorised | Status::Captured)).count();
-            totals.duplicates += usize::from(approved > 1);
-            totals.duplicates_live += usize::from(live > 1);
-        }
-        totals
-    }
-
-    /// The fewest lines that give this book again.
-    pub fn lines(&self) -> impl Iterator<Item = Line> {
-        let records = self.records.iter().map(|record| Line { authorisation: Some(record.clone()), key: None });
-        let keys = self.keys.iter().map(|key| Line { authorisation: None, key: Some(key.clone()) });
-        records.chain(keys)
-    }
-
-    fn put(&mut self, authorisation: Authorisation) {
-        if let Some(known) = self.by_id.get(&authorisation.id).and_then(|place| self.records.get_mut(*place)) {
-            *known = authorisation;
-            return;
-        }
-        let place = self.records.len();
-        self.by_id.insert(authorisation.id, place);
-        match self.by_reference.get_mut(&authorisation.merchant_reference) {
-            Some(places) => places.push(place),
-            None => {
-                // One is the rule; a Vec that grows by itself starts at four.
-                self.by_reference.insert(authorisation.merchant_reference.clone(), vec![place]);
+    /// Counts and sums as README.md has them. Walks over everything, one record at a time: for audits.
+    pub fn totals(&self) -> anyhow::Result<Value> {
+        let read = self.database.begin_read()?;
+        let (authorisations, keys) = (read.open_table(AUTHORISATIONS)?, read.open_table(KEYS)?.len()?);
+        let mut totals = json!({ "references": 0, "duplicates": 0, "duplicates_live": 0, "keys": keys, "by_status": {} });
+        totals["authorisations"] = json!(authorisations.len()?);
+        let add = |to: &mut Value, more: u64| *to = json!(to.as_u64().unwrap_or(0) + more);
+        let (mut reference, mut approved, mut live) = (String::new(), 0, 0);
+        for entry in read.open_table(REFERENCES)?.iter()? {
+            let (entry, _) = entry?;
+            let (name, id) = entry.value();
+            let record: Value = known(&authorisations, Uuid::from_u128(id))?;
+            let (status, currency) =
+                (record["status"].as_str().unwrap_or_default(), record["currency"].as_str().unwrap_or_default());
+            // No reference is empty.
+            if name != reference {
+                (reference, approved, live) = (name.to_owned(), 0, 0);
+                add(&mut totals["references"], 1);
+            }
+            if status != "declined" {
+                approved += 1;
+                add(&mut totals["duplicates"], u64::from(approved == 2));
+            }
+            if ["authorised", "captured"].contains(&status) {
+                live += 1;
+                add(&mut totals["duplicates_live"], u64::from(live == 2));
+            }
+            let of_status = &mut totals["by_status"][status];
+            add(&mut of_status["count"], 1);
+            for sum in ["amount", "captured", "refunded"] {
+                add(&mut of_status["sums"][currency][sum], record[sum].as_u64().unwrap_or(0));
             }
         }
-        self.records.push(authorisation);
-    }
-
-    fn expired(&self, key: &Remembered, now: Timestamp) -> bool {
-        now.duration_since(key.at) >= self.retention
+        Ok(totals)
     }
 }
 
-// === impl Digest ===
-
-impl Digest {
-    pub fn of(text: &str) -> Self {
-        let mut first = [0; 16];
-        first.iter_mut().zip(Sha256::digest(text.as_bytes())).for_each(|(to, from)| *to = from);
-        Self(first)
+/// Readers find all tables; a table of somebody else's says that the file isn't ours.
+fn make_tables(database: &Database) -> anyhow::Result<()> {
+    let transaction = database.begin_write()?;
+    let ours = [AUTHORISATIONS.name(), REFERENCES.name(), KEYS.name(), AGES.name()];
+    for table in transaction.list_tables()? {
+        ensure!(ours.contains(&table.name()), "its table {:?} is none of an acquirer's", table.name());
     }
+    drop((transaction.open_table(AUTHORISATIONS)?, transaction.open_table(REFERENCES)?));
+    drop((transaction.open_table(KEYS)?, transaction.open_table(AGES)?));
+    Ok(transaction.commit()?)
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        format!("{:032x}", u128::from_be_bytes(digest.0))
-    }
+fn known<T: DeserializeOwned>(authorisations: &impl ReadableTable<u128, Json>, id: Uuid) -> anyhow::Result<T> {
+    let found =
+        authorisations.get(id.as_u128())?.ok_or_else(|| Problem::new("not_found", format!("there is no authorisation {id}")))?;
+    Ok(serde_json::from_slice(found.value())?)
 }
-
-impl TryFrom<String> for Digest {
-    type Error = std::num::ParseIntError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(|number| Self(number.to_be_bytes()))
-    }
-}
-
-#[cfg(test)]
-mod tests;

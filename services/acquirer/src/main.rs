@@ -1,14 +1,14 @@
-//! The acquirer's process: read the command line, log as JSON to stderr, serve, say how it ended.
+//! The acquirer's process: logs as JSON to stderr, serves, says how it ended.
 
 use std::process::ExitCode;
 
-use acquirer::cli::{Cli, Verb};
-use clap::Parser;
+use acquirer::server::Cli;
+use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let Cli { verb: Verb::Serve(serve) } = Cli::parse();
+    let Cli::Serve(serve) = Cli::parse();
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(level).with_writer(std::io::stderr).init();
     match serve.run().await {

@@ -247,3 +247,39 @@ async fn every_wrong_field_is_named() {
     assert_eq!(running.caller.get("/healthz").await.status, 200);
     running.stop().await;
 }
+
+/// What a document says of the deed: its type and content type, and where the new one is.
+#[tokio::test]
+async fn documents_are_known_by_their_types() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let caller = &running.caller;
+    let made = caller.authorise("k", order("o")).await;
+    assert_eq!((made.status, made.kind.as_str()), (201, "application/json"));
+    let body = order("o").to_string();
+    let request =
+        reqwest::Client::new().post(format!("{}/authorisations", caller.base)).header("Idempotency-Key", "k").body(body);
+    assert_eq!(request.send().await.unwrap().headers()["location"], format!("/authorisations/{}", made.id()).as_str());
+    let capture = format!("/authorisations/{}/capture", made.id());
+    for (problem, status, title, code) in [
+        (caller.post(&capture, "c", json!({ "amount": 1_001 })).await, 409, "Conflict", "capture_exceeds_authorised"),
+        (caller.post(&capture, "k", json!({ "amount": 1 })).await, 422, "Unprocessable Entity", "idempotency_key_reused"),
+        (caller.send(Method::POST, &capture, "e", "").await, 400, "Bad Request", "invalid_request"),
+        (caller.send(Method::POST, &capture, "e", r#"{"amount":1,"amount":1}"#).await, 400, "Bad Request", "invalid_request"),
+        (caller.get("/authorisations/0").await, 404, "Not Found", "not_found"),
+        (caller.get("/").await, 404, "Not Found", "no_such_path"),
+        (caller.send(Method::DELETE, &capture, "", "").await, 405, "Method Not Allowed", "method_not_allowed"),
+        (caller.get("/ledger?%FF&&==").await, 400, "Bad Request", "invalid_request"),
+    ] {
+        assert_eq!((problem.status, problem.kind.as_str()), (status, "application/problem+json"), "{code}");
+        for (member, expected) in [("title", json!(title)), ("status", json!(status)), ("code", json!(code))] {
+            assert_eq!(problem.body[member], expected, "{code}");
+        }
+        assert_eq!(problem.body["type"], format!("urn:acquirer:problem:{code}"));
+        assert!(problem.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{code}");
+    }
+    caller.faults(json!({ "refuse": true })).await;
+    let refused = reqwest::get(format!("{}/authorisations/0", caller.base)).await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    running.stop().await;
+}

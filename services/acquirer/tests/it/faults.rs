@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use acquirer::faults::{Faults, Switchboard};
+use reqwest::Method;
 use serde_json::json;
 
 use crate::kit::{order, start};
@@ -137,5 +139,68 @@ async fn absurd_answers_are_of_every_kind_and_change_no_book() {
     running.caller.faults(json!({})).await;
     assert_eq!(running.caller.authorise("k", order("o-1")).await.status, 201);
     assert_eq!(running.caller.count("o-1").await, 1);
+    running.stop().await;
+}
+
+/// The numbers that decide: evenly spread, so that rates are met and their ends are exact; the same for a seed whatever the faults are.
+#[test]
+fn a_seed_repeats_itself_and_rates_are_met() {
+    let draws = |faults: Faults| {
+        let switchboard = Switchboard::new(faults);
+        (0..10_000).map(|_| switchboard.draw().1).collect::<Vec<_>>()
+    };
+    for seed in [0, 7] {
+        let numbers = draws(Faults { seed, ..Faults::default() });
+        assert_eq!(numbers, draws(Faults { seed, fail_rate: 0.5, jitter_ms: 7, refuse: true, ..Faults::default() }));
+        assert_ne!(numbers, draws(Faults { seed: seed + 1, ..Faults::default() }));
+        // Four standard deviations to either side.
+        for (rate, low, high) in [(0.0, 0, 0), (0.1, 880, 1_120), (0.5, 4_800, 5_200), (1.0, 10_000, 10_000)] {
+            for which in 0..7 {
+                let hits = numbers.iter().filter(|numbers| numbers[which] < rate).count();
+                assert!((low..=high).contains(&hits), "{which}, {rate}: {hits}");
+            }
+        }
+    }
+}
+
+/// Each kind comes up with the command done and not done; who is told to come again has nothing done.
+#[tokio::test]
+async fn an_absurd_answer_does_not_say_whether_the_command_was_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    running.caller.faults(json!({ "absurd_rate": 1 })).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..400 {
+        let reference = format!("o-{number}");
+        let request = client.post(format!("{}/authorisations", running.caller.base)).header("Idempotency-Key", &reference);
+        // The bodies stay unread: they may be long.
+        let status = request.json(&order(&reference)).send().await.unwrap().status().as_u16();
+        seen.insert((status, running.caller.count(&reference).await));
+    }
+    let statuses = [200, 201, 303, 307, 400, 402, 403, 404, 408, 409, 429, 502];
+    let mut expected: std::collections::BTreeSet<_> =
+        statuses.into_iter().flat_map(|status| [(status, 0), (status, 1)]).collect();
+    expected.insert((503, 0));
+    assert_eq!(seen, expected);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_has_its_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path()).await;
+    let caller = &running.caller;
+    let mut none = json!({ "latency_ms": 0, "jitter_ms": 0, "fail_rate": 0.0, "fail_after_rate": 0.0, "timeout_rate": 0.0,
+        "hang_ms": 30_000, "absurd_rate": 0.0, "decline_all": false, "refuse": false, "seed": 0 });
+    assert_eq!(caller.get("/faults").await.body, none);
+    caller.faults(json!({ "refuse": true, "jitter_ms": 9 })).await;
+    none["refuse"] = json!(true);
+    none["jitter_ms"] = json!(9);
+    assert_eq!(caller.get("/faults").await.body, none);
+    for body in ["", "[]", r#"{"seed":1,"seed":1}"#, r#"{"seed":-1}"#, r#"{"hang_ms":0}"#, r#"{"latency_ms":60001}"#] {
+        assert_eq!(caller.send(Method::PUT, "/faults", "", body).await.status, 400, "{body}");
+    }
+    assert_eq!(caller.get("/faults").await.body, none);
     running.stop().await;
 }

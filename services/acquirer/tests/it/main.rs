@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop")]
 
 mod api;
+mod book;
+mod command_line;
 mod crash;
+mod damage;
 mod faults;
 mod kit;
 mod load;
+mod rules;
