@@ -1,6 +1,7 @@
 //! `counts`: what an event costs in instructions and allocations, compared with what was written down. See `scripts/counts --help`.
 
 mod allocations;
+mod case;
 mod cases;
 mod sample;
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail, ensure};
-use cases::{Case, Work};
+use case::{Case, Work};
 use counts::figures::{CASES, Figures};
 use counts::record::{self, On, Record};
 use counts::{benchmarks, callgrind, changelog, compare};

@@ -8,7 +8,7 @@ use farandole::{Body, Codec, Message as _, Participant as _, outbox};
 use inventory::Inventory;
 use orders::Event;
 
-use crate::cases::{Case, EVENTS};
+use crate::case::{Case, EVENTS};
 use crate::sample::{Stored, TRACEPARENT, order, order_id};
 
 /// As who has transactions of their own makes an event; the engine does the same for a participant's.

@@ -8,7 +8,7 @@ use orders::tables::{Happening, Order, State, Tables};
 use orders::{Heard, Orders};
 use sqlx::types::Json;
 
-use crate::cases::{Case, EVENTS};
+use crate::case::{Case, EVENTS};
 use crate::sample::{AT, authorised, order, order_id};
 
 pub const ORDERS: Orders = Orders { confirm_within: Duration::from_secs(60) };

@@ -12,7 +12,7 @@ use farandole::{Codec, Keys, Message as _, Participant as _, Record, Tables as _
 use orders::tables::Tables;
 use orders::{Event, Heard, Orders};
 
-use crate::cases::Case;
+use crate::case::Case;
 use crate::cases::decide::{ORDERS, placed};
 use crate::sample::{AT, Stored, authorised, order_id};
 

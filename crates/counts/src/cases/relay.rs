@@ -11,7 +11,7 @@ use farandole::{Codec, Message as _};
 use orders::Event;
 use rdkafka::producer::BaseRecord;
 
-use crate::cases::{Case, EVENTS};
+use crate::case::{Case, EVENTS};
 use crate::sample::{Stored, order, order_id};
 
 /// As the relay's `publish` does it, up to where it hands the record to the client. The record ends here, with its headers; there
