@@ -22,6 +22,7 @@
 mod applied;
 mod assigned;
 mod begin;
+mod begun;
 mod broken;
 mod config;
 mod consumer;

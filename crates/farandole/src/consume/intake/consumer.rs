@@ -20,9 +20,10 @@ use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
-use crate::consume::intake::{Config, Error, Troubles, lag, look};
+use crate::consume::intake::{Config, Error, Troubles, begun, lag, look};
 use crate::consume::metrics;
 use crate::engine::Processor;
+use crate::wire::per_topic::Start;
 use crate::wire::properties;
 use crate::wire::record::Record;
 
@@ -114,6 +115,9 @@ pub(super) fn run<P: Processor>(
         pulse: Arc::clone(pulse),
     };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
+    if !begun::begin(&consumer) {
+        return Ok(Ended::Stopped);
+    }
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;
     let over = AtomicBool::new(false);
@@ -367,13 +371,15 @@ fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
             continue;
         };
         if next < low || next > high {
-            let what = if fresh && next == 0 {
-                format!(
-                    "it has no position yet and `intake.start` is `earliest`, but the topic's beginning has expired, it holds {low} to \
-                     {high}; set `intake.start` to `latest` or to a time, or"
-                )
-            } else {
-                format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+            let expired = format!("but the topic's beginning has expired, it holds {low} to {high};");
+            let what = match context.config.start.of(&topic) {
+                _ if !(fresh && next == 0) => {
+                    format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+                }
+                Start::Earliest => format!(
+                    "it has no position yet and `intake.start` is `earliest`, {expired} set `intake.start` to `latest` or to a time, or"
+                ),
+                _ => format!("it came after this reader had begun with the topic and is read from its beginning, {expired}"),
             };
             let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
             let why = format!("{what} to go on from what there is: {how}");

@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::consume::intake::begin;
+use crate::consume::intake::{begin, begun};
 use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
 use crate::consume::intake::resume::Stretch;
@@ -165,11 +165,11 @@ pub async fn set(
         }
     };
     let (kafka, asked) = (kafka.clone(), topic.to_owned());
-    let goals =
+    let (count, goals) =
         tokio::task::spawn_blocking(move || goals(&kafka, &asked, partition, to, &from)).await.map_err(Error::Broken)??;
     let mut tries = 1;
     loop {
-        match write(conn, reader, topic, &goals).await {
+        match write(conn, reader, topic, count, &goals).await {
             Err(step::Error::Fenced { .. }) if tries < TRIES => tries += 1,
             other => return other.map_err(Error::Position),
         }
@@ -180,10 +180,13 @@ async fn write(
     conn: &mut PgConnection,
     reader: &str,
     topic: &str,
+    count: i32,
     goals: &BTreeMap<i32, Goal>,
 ) -> Result<Vec<Moved>, step::Error> {
     let begun = |source| step::Error::Database { scope: scope(reader, topic, 0), source };
     let mut tx = session::begin(conn).await.map_err(begun)?;
+    // Who sets a position before the reader's first start has begun with the topic: partitions that are there begin where it is told.
+    begun::note(&mut tx, reader, topic, count).await?;
     let (mut steps, mut anew) = (Vec::new(), Vec::new());
     for (partition, goal) in goals {
         let scope = scope(reader, topic, *partition);
@@ -229,14 +232,14 @@ impl ClientContext for Ear {
 
 impl ConsumerContext for Ear {}
 
-/// The goal of each partition that is asked for. `from` are the positions of those whose way is looked at.
+/// How many partitions there are, and the goal of each that is asked for. `from` are the positions of those whose way is looked at.
 fn goals(
     kafka: &Kafka,
     topic: &str,
     partition: Option<i32>,
     to: To,
     from: &BTreeMap<i32, i64>,
-) -> Result<BTreeMap<i32, Goal>, Error> {
+) -> Result<(i32, BTreeMap<i32, Goal>), Error> {
     let failed = |source| Error::Kafka { topic: topic.to_owned(), source };
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &kafka.bootstrap).set("group.id", "farandole-position").set("enable.auto.commit", "false");
@@ -274,10 +277,11 @@ fn goals(
         };
         Ok((partition, Goal { to, topic_id, stretch }))
     };
-    match partition {
-        Some(partition) => one(partition).map(|one| BTreeMap::from([one])),
-        None => (0..all).map(one).collect(),
-    }
+    let goals = match partition {
+        Some(partition) => BTreeMap::from([one(partition)?]),
+        None => (0..all).map(one).collect::<Result<_, _>>()?,
+    };
+    Ok((all, goals))
 }
 
 /// The id of `topic`, which is there. The client tells it while it is polled.

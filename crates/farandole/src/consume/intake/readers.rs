@@ -11,6 +11,7 @@
 
 use sqlx::{PgConnection, Row as _};
 
+use crate::consume::intake::begun;
 use crate::consume::intake::position::all_of;
 use crate::database::session;
 
@@ -118,6 +119,17 @@ pub async fn rename(conn: &mut PgConnection, from: &str, to: &str) -> sqlx::Resu
     .bind(from)
     .execute(&mut *tx)
     .await?;
+    sqlx::query(
+        "with gone as (delete from farandole.steps where scope >= $1 and scope < 'begun0' and starts_with(scope, $1)
+                       returning $2::text || substr(scope, length($1) + 1) as goal, step, state)
+         insert into farandole.steps (scope, step, state)
+         select distinct on (goal) goal, 1 + coalesce((select max(s.step) from farandole.steps s where s.scope = goal), 0), state
+         from gone order by goal, step desc",
+    )
+    .bind(begun::all_of(from))
+    .bind(begun::all_of(to))
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -129,7 +141,7 @@ async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// Forgets where `reader` was in `topic`, and which of its records a heal found to be applied: once it is started again, it begins
-/// at the topic's beginning. Stop it first. Foreign records that it has seen, and what it has parked, stay.
+/// with the topic anew, where `intake.start` says. Stop it first. Foreign records that it has seen, and what it has parked, stay.
 ///
 /// # Errors
 /// The database's.
@@ -143,6 +155,7 @@ pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx:
     .execute(&mut *tx)
     .await?
     .rows_affected();
+    sqlx::query("delete from farandole.steps where scope = $1").bind(begun::scope(reader, topic)).execute(&mut *tx).await?;
     sqlx::query("delete from farandole.applied where reader = $1 and topic = $2")
         .bind(reader)
         .bind(topic)
