@@ -7,7 +7,7 @@
 //! skipped in silence, and it is the first of all keys that went there.
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaRespErr;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,8 @@ pub(super) fn begin<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
     let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
     loop {
         let found = found(consumer, &context.config.topics).map_err(|error| error.to_string());
-        let noted = found.and_then(|found| found.into_iter().try_for_each(|(topic, count)| noted(context, &topic, count).map(drop)));
+        let noted =
+            found.and_then(|found| found.into_iter().try_for_each(|(topic, count)| noted(context, &topic, count).map(drop)));
         let Err(why) = noted else { return true };
         if told.is_due(&why) {
             tracing::warn!(why, "looking which topics there are; trying again");

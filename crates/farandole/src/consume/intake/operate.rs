@@ -13,10 +13,10 @@ use rdkafka::error::KafkaError;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::consume::intake::{begin, begun};
 use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
 use crate::consume::intake::resume::Stretch;
+use crate::consume::intake::{begin, begun, strangers};
 use crate::database::session;
 use crate::database::step::{self, Append};
 use crate::wire::extent::{self, Client, Extent, View};
@@ -122,9 +122,14 @@ struct Goal {
 }
 
 impl Goal {
+    /// Whether `before` is in another topic of that name.
+    fn is_elsewhere(&self, before: &Position) -> bool {
+        matches!((&before.topic_id, &self.topic_id), (Some(known), Some(found)) if known != found)
+    }
+
     /// What `before` becomes, and whether it goes on in what it was: else what was known of the chains is forgotten.
     fn after(&self, before: Option<&Position>, topic: &str) -> (Position, bool) {
-        let same = |p: &&Position| !matches!((&p.topic_id, &self.topic_id), (Some(known), Some(found)) if known != found);
+        let same = |p: &&Position| !self.is_elsewhere(p);
         let resume = |p: &Position| self.stretch.as_ref()?.resume(p.clone(), topic, self.to);
         match before.filter(same).and_then(resume) {
             Some(after) => (after, true),
@@ -187,7 +192,7 @@ async fn write(
     let mut tx = session::begin(conn).await.map_err(begun)?;
     // Who sets a position before the reader's first start has begun with the topic: partitions that are there begin where it is told.
     begun::note(&mut tx, reader, topic, count).await?;
-    let (mut steps, mut anew) = (Vec::new(), Vec::new());
+    let (mut steps, mut anew, mut back) = (Vec::new(), Vec::new(), false);
     for (partition, goal) in goals {
         let scope = scope(reader, topic, *partition);
         let latest = step::latest::<Position>(&mut tx, &scope).await?;
@@ -195,6 +200,7 @@ async fn write(
         let (after, goes_on) = goal.after(from.as_ref(), topic);
         if !goes_on {
             anew.push(*partition);
+            back |= from.as_ref().is_none_or(|from| goal.to < from.next_offset || goal.is_elsewhere(from));
         }
         let moved = Moved { topic: topic.to_owned(), partition: *partition, from: from.map(|p| p.next_offset), to: goal.to };
         steps.push((scope, step, after, moved));
@@ -210,6 +216,10 @@ async fn write(
         .execute(&mut *tx)
         .await
         .map_err(begun)?;
+    // Foreign records that are to be read again are to be heard again. What was seen says of which topic it is, and no partition.
+    if back {
+        strangers::forget(&mut tx, reader, topic).await.map_err(begun)?;
+    }
     tx.commit().await.map_err(begun)?;
     Ok(steps.into_iter().map(|(.., moved)| moved).collect())
 }

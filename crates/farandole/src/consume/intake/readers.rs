@@ -11,8 +11,8 @@
 
 use sqlx::{PgConnection, Row as _};
 
-use crate::consume::intake::begun;
 use crate::consume::intake::position::all_of;
+use crate::consume::intake::{begun, strangers};
 use crate::database::session;
 
 /// Bytes of a reader's name: what Kafka takes as a topic's, and an index beside an aggregate's.
@@ -140,8 +140,8 @@ async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Forgets where `reader` was in `topic`, and which of its records a heal found to be applied: once it is started again, it begins
-/// with the topic anew, where `intake.start` says. Stop it first. Foreign records that it has seen, and what it has parked, stay.
+/// Forgets where `reader` was in `topic`, which of its records a heal found to be applied, and foreign ones that it has seen: once it is
+/// started again, it begins with the topic anew, where `intake.start` says. Stop it first. What it has parked stays.
 ///
 /// # Errors
 /// The database's.
@@ -161,6 +161,7 @@ pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx:
         .bind(topic)
         .execute(&mut *tx)
         .await?;
+    strangers::forget(&mut tx, reader, topic).await?;
     tx.commit().await?;
     Ok(gone)
 }
