@@ -24,6 +24,7 @@ mod assigned;
 mod begin;
 mod begun;
 mod broken;
+pub(crate) mod client;
 mod config;
 mod consumer;
 mod context;
