@@ -4,7 +4,9 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use farandole::cli::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
+use farandole::cli::{
+    Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
+};
 use farandole::heal::{At, Mode};
 use farandole::parking::operate::Which;
 use farandole_cli::operate::{self, Database};
@@ -201,7 +203,7 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("farandole: {error:#}");
+            eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -219,7 +221,7 @@ fn verified(topic: &str, kafka: &Kafka, json: bool, quiet: bool) -> ExitCode {
             if report.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("farandole: {error:#}");
+            eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
             ExitCode::from(3)
         }
     }
@@ -233,7 +235,7 @@ fn tell(report: &Report) {
     );
     for line in &report.chains {
         let t = &line.tally;
-        let source: String = line.source.chars().take(40).collect();
+        let source: String = shown(&line.source).chars().take(40).collect();
         println!(
             "{source:<40} {:>8} {:>12} {:>11} {:>6} {:>6} {:>7}",
             line.lineage, t.links, t.duplicates, t.gaps, t.forks, t.ghosts
@@ -241,7 +243,7 @@ fn tell(report: &Report) {
     }
     println!("{} foreign records, {} damaged headers", report.foreign, report.damaged);
     for example in &report.examples {
-        println!("  {example}");
+        println!("  {}", shown(example));
     }
     println!("{} violation{}", report.violations, if report.violations == 1 { "" } else { "s" });
 }

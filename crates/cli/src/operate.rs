@@ -9,7 +9,7 @@ use farandole::engine::session;
 use farandole::heal::{At, Mode, NoFold, Report, Skip, heal_passing};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
-use farandole::parking::operate::{self as parked, Dropped, Queue, Which};
+use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
 use farandole::relay;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
@@ -71,7 +71,7 @@ async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<
 ///
 /// # Errors
 /// The database's; when it isn't told which reader.
-pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Result<Vec<Queue>> {
+pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Result<Queues> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
     Ok(parked::list(&mut conn, &reader).await?)

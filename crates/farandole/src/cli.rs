@@ -23,7 +23,9 @@ use crate::parking::operate::Which;
 use crate::participant::Participant;
 use crate::service::{self, Bound, Error, Missing, Service, telemetry};
 
-pub use verbs::{Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions};
+pub use verbs::{
+    Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
+};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -38,6 +38,7 @@
 
 mod error;
 mod fault;
+pub(crate) mod foreign;
 pub mod input;
 pub mod journal;
 pub(crate) mod metrics;
@@ -206,11 +207,12 @@ pub async fn park(
     for p in parked.iter().filter(|p| p.why.fault().is_some()) {
         tracing::warn!(aggregate = p.aggregate, input = %p.what.place(), reason = p.why.reason(), "parked");
     }
+    // `parked_at` is the transaction's time, by which it is found what the same one has remembered (see `foreign`).
     sqlx::query(
         "insert into farandole.parked (reader, aggregate, also, topic, partition, record_offset, key, value, headers,
-                                       task_kind, task_name, task_key, task_cause, task, reason, head, failed_at)
+                                       task_kind, task_name, task_key, task_cause, task, reason, head, failed_at, parked_at)
          select $17::text, aggregate, also, topic, partition, record_offset, key, value, headers,
-                task_kind, task_name, task_key, task_cause, task, reason, head, case when failed then clock_timestamp() end
+                task_kind, task_name, task_key, task_cause, task, reason, head, case when failed then clock_timestamp() end, now()
          from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bytea[], $7::bytea[], $8::jsonb[],
                      $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::bool[], $16::bool[])
               with ordinality as p(aggregate, also, topic, partition, record_offset, key, value, headers,

@@ -26,6 +26,7 @@ mod own;
 mod parked;
 mod parts;
 mod positions;
+mod rights;
 mod run;
 pub mod telemetry;
 mod verbs;

@@ -95,7 +95,9 @@ async fn an_operator_drops_what_is_of_no_use() {
 
     let (ended, printed, said) = own.tell(&["parked", "--output", "json"]).await;
     assert!(ended, "{said}");
-    let queues: Value = serde_json::from_str(&printed).unwrap();
+    let listed: Value = serde_json::from_str(&printed).unwrap();
+    let queues = &listed["queues"];
+    assert_eq!(listed["more"], false);
     assert_eq!((&queues[0]["aggregate"], &queues[0]["inputs"]), (&"stuck".into(), &3.into()), "{queues}");
     assert!(queues[0]["reason"].as_str().unwrap().contains("SomethingNewer is newer than this service"), "{queues}");
     let first = queues[0]["first"].as_str().unwrap().to_owned();

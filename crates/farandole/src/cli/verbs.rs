@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::consume::intake::Position;
 use crate::consume::intake::operate::{Moved, To};
-use crate::parking::operate::{Dropped, Queue};
+pub use crate::ground::text::{shown, shown_lines};
+use crate::parking::operate::{Dropped, Queue, Queues};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -69,24 +70,37 @@ pub fn operator() -> String {
 }
 
 /// Prints what is parked.
-pub fn print_parked(queues: &[Queue], output: Output) {
+pub fn print_parked(queues: &Queues, output: Output) {
     match output {
         Output::Json => json(queues),
-        Output::Text if queues.is_empty() => eprintln!("nothing is parked"),
-        Output::Text => {
-            for Queue { aggregate, also, inputs, since, attempts, next_try, first, reason } in queues {
-                let also = also.as_ref().map(|also| format!(" (also {also})")).unwrap_or_default();
-                println!(
-                    "{aggregate}: {inputs} since {since}, first {first}{also}, tried {attempts} times, next {next_try}: {reason}"
-                );
-            }
-        }
+        Output::Text if queues.queues.is_empty() => eprintln!("nothing is parked"),
+        Output::Text => print!("{}", parked(queues)),
     }
+}
+
+/// A line each, and one more when that isn't all.
+fn parked(Queues { queues, more }: &Queues) -> String {
+    let mut lines = String::new();
+    for Queue { aggregate, also, inputs, since, attempts, next_try, first, reason } in queues {
+        let also = also.as_ref().map(|also| format!(" (also {also})")).unwrap_or_default();
+        let line = format!(
+            "{aggregate}: {inputs} since {since}, first {first}{also}, tried {attempts} times, next {next_try}: {reason}"
+        );
+        lines.extend([&*shown(&line), "\n"]);
+    }
+    if *more {
+        let listed = queues.len();
+        lines.push_str(&format!(
+            "… and more: these are the {listed} that wait longest. `farandole_parked_keys` counts them, and what is parked under a key \
+             can be named without being listed\n"
+        ));
+    }
+    lines
 }
 
 /// Prints the places of what was dropped, a line each. What else there is to say of it is in the log.
 pub fn print_dropped(dropped: &[Dropped]) {
-    dropped.iter().for_each(|Dropped { place, .. }| println!("{place}"));
+    dropped.iter().for_each(|Dropped { place, .. }| println!("{}", shown(&place.to_string())));
 }
 
 /// Prints where partitions are read next.
@@ -97,7 +111,7 @@ pub fn print_positions(positions: &[(String, Position)], output: Output) {
             json(&all);
         }
         Output::Text if positions.is_empty() => eprintln!("there are no positions: nothing was read yet"),
-        Output::Text => positions.iter().for_each(|(at, position)| println!("{at}: {}", position.next_offset)),
+        Output::Text => positions.iter().for_each(|(at, position)| println!("{}: {}", shown(at), position.next_offset)),
     }
 }
 
@@ -117,7 +131,7 @@ pub fn print_moved(moved: &[Moved], output: Output) {
 /// Prints something that says itself how.
 pub fn print(what: &(impl Serialize + std::fmt::Display), output: Output) {
     match output {
-        Output::Text => print!("{what}"),
+        Output::Text => print!("{}", shown_lines(&what.to_string())),
         Output::Json => json(what),
     }
 }
@@ -125,4 +139,35 @@ pub fn print(what: &(impl Serialize + std::fmt::Display), output: Output) {
 fn json(what: &(impl Serialize + ?Sized)) {
     // Text, numbers, lists and maps with text keys always are JSON.
     println!("{}", serde_json::to_string_pretty(what).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(aggregate: &str, reason: &str) -> Queue {
+        let time = || "2026-01-31T12:00:00Z".to_owned();
+        let (aggregate, reason) = (aggregate.to_owned(), reason.to_owned());
+        Queue {
+            aggregate,
+            also: None,
+            inputs: 2,
+            since: time(),
+            attempts: 1,
+            next_try: time(),
+            first: "t/0/5".to_owned(),
+            reason,
+        }
+    }
+
+    /// Guards: a line is one line, whatever strangers name their keys; and a list that ends before what is parked says so.
+    #[test]
+    fn what_is_parked_is_told_in_a_line_each_and_its_end_is_said() {
+        let all = Queues { queues: vec![queue("k\n\u{1b}[2Jk1: nothing", "bad \u{202e}"), queue("k2", "worse")], more: false };
+        let text = parked(&all);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.starts_with(r"k\n\u{1b}[2Jk1: nothing: 2 since") && text.contains(r"bad \u{202e}"), "{text}");
+        let text = parked(&Queues { more: true, ..all });
+        assert!(text.lines().count() == 3 && text.lines().last().unwrap().starts_with("… and more: these are the 2"), "{text}");
+    }
 }

@@ -12,7 +12,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
 use crate::config::units;
-use crate::wire::properties;
+use crate::consume::intake;
+use crate::publish::relay::produce;
 
 /// The longest name of a topic that Kafka takes.
 pub(crate) const LONGEST_NAME: usize = 249;
@@ -136,8 +137,7 @@ fn servers(config: &Config, found: &mut Found) {
     let mut brokers = config.kafka.bootstrap.split(',').map(str::trim).filter(|broker| !broker.is_empty()).peekable();
     let right = brokers.peek().is_some() && brokers.all(is_broker);
     found.unless(right, "kafka", "bootstrap", "brokers as \"host:port,host:port\"");
-    let refused = properties::refused(&config.kafka.properties).into_iter();
-    let refused = refused.map(|why| Says::All(format!("`kafka.properties`: {why}")));
+    let refused = refused(config).into_iter().map(|why| Says::All(format!("`kafka.properties`: {why}")));
     found.0.extend(refused.map(|says| Fault { section: "kafka", field: "properties", says }));
 
     let registry = web(&config.registry.url);
@@ -145,6 +145,15 @@ fn servers(config: &Config, found: &mut Found) {
     found.unless(registry.is_none(), "registry", "url", want("http://127.0.0.1:8081", &registry.unwrap_or_default()));
     let collector = config.otlp.endpoint.as_deref().and_then(web);
     found.unless(collector.is_none(), "otlp", "endpoint", want("http://127.0.0.1:4318", &collector.unwrap_or_default()));
+}
+
+/// What is wrong with properties of the Kafka clients, each by itself or beside the others and the kit's own.
+fn refused(config: &Config) -> Vec<String> {
+    let properties = &config.kafka.properties;
+    let relay = produce::refused(properties);
+    let instance = config.intake.instance.clone();
+    let intake = intake::Config { properties: properties.clone(), instance, ..intake::Config::new("service", "", Vec::new()) };
+    if relay.is_empty() { intake::client::refused(&intake) } else { relay }
 }
 
 fn topics_and_logs(config: &Config, found: &mut Found) {

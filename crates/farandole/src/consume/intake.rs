@@ -22,7 +22,9 @@
 mod applied;
 mod assigned;
 mod begin;
+mod begun;
 mod broken;
+pub(crate) mod client;
 mod config;
 mod consumer;
 mod context;

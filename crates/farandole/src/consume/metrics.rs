@@ -17,7 +17,7 @@ crate::ground::metric::declare! {
     RESTARTS: Counter "farandole_intake_restarts_total" "times" ["why"];
     /// Records passed over because of `intake.unknown = "ignore"`; of more than 100 types the rest count as `other`.
     IGNORED: Counter "farandole_intake_ignored_total" "records" ["topic", "type"];
-    /// Records dropped by the chain rule, because they were applied before.
+    /// Records dropped because they were seen before: by the chain rule, and foreign ones by their `ce_source` and `ce_id`.
     DUPLICATES: Counter "farandole_intake_duplicates_total" "records" [];
     /// Parked inputs that were processed at last.
     RELEASED: Counter "farandole_released_total" "inputs" [];

@@ -5,8 +5,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
 use crate::database::gate::{BEGIN, begin};
+use crate::ground::text::shown;
 use crate::ground::time::Timestamp;
 use crate::parking::error::Error;
+use crate::parking::foreign;
 use crate::parking::input::{self, Place};
 use crate::parking::journal::{Happened, Journal};
 use crate::parking::queue::{self, Gone};
@@ -35,11 +37,20 @@ pub struct Queue {
     pub reason: String,
 }
 
-/// What `reader` has parked, the oldest first; at most 1,000 queues.
+/// What is parked, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Queues {
+    /// At most 1,000.
+    pub queues: Vec<Queue>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// What `reader` has parked.
 ///
 /// # Errors
 /// The database's.
-pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Queue>> {
+pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Queues> {
     let rows = sqlx::query(
         "select first.aggregate, n, (extract(epoch from parked_at) * 1000000)::bigint, attempts,
                 (extract(epoch from retry_at) * 1000000)::bigint, reason, topic, partition, record_offset,
@@ -47,12 +58,15 @@ pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Q
          from (select aggregate, min(seq) as seq, count(*) as n from farandole.parked where reader = $2 group by aggregate) first
          join farandole.parked using (seq) order by first.seq limit $1",
     )
-    .bind(LISTED)
+    .bind(LISTED + 1)
     .bind(reader)
     .fetch_all(conn)
     .await?;
     let time = |micros: i64| Timestamp::from_micros(micros).to_string();
-    rows.iter()
+    let listed = usize::try_from(LISTED).unwrap_or(usize::MAX);
+    let queues = rows
+        .iter()
+        .take(listed)
         .map(|row| {
             Ok(Queue {
                 aggregate: row.try_get(0)?,
@@ -65,7 +79,8 @@ pub async fn list(conn: impl PgExecutor<'_>, reader: &str) -> sqlx::Result<Vec<Q
                 reason: row.try_get(5)?,
             })
         })
-        .collect()
+        .collect::<sqlx::Result<_>>()?;
+    Ok(Queues { queues, more: rows.len() > listed })
 }
 
 /// Has `reader` try an aggregate's inputs within a second, and what they wait behind; false when nothing of it is parked.
@@ -116,9 +131,10 @@ pub struct Dropped {
 
 impl std::fmt::Display for Dropped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.place, self.aggregate)?;
-        self.also.iter().try_for_each(|also| write!(f, " and {also}"))?;
-        self.behind.iter().try_for_each(|behind| write!(f, ", which only waited behind {behind}"))
+        // Said to people, in strangers' words.
+        write!(f, "{} of {}", shown(&self.place.to_string()), shown(&self.aggregate))?;
+        self.also.iter().try_for_each(|also| write!(f, " and {}", shown(also)))?;
+        self.behind.iter().try_for_each(|behind| write!(f, ", which only waited behind {}", shown(&behind.to_string())))
     }
 }
 
@@ -131,8 +147,8 @@ pub enum Refused {
     Failed(#[from] Error),
     /// What is first under the name isn't what fails.
     #[error(
-        "the first that is parked under {name}, {place}, only waits behind {behind}, which is parked under {under}: drop that one, or \
-         all under {name} (`--all`)"
+        "the first that is parked under {}, {}, only waits behind {}, which is parked under {}: drop that one, or all under {} (`--all`)",
+        shown(name), shown(&place.to_string()), shown(&behind.to_string()), shown(under), shown(name)
     )]
     Waits {
         /// What was named.
@@ -208,6 +224,8 @@ pub async fn drop(
     let (rows, behind): (Vec<(Gone, Place)>, Vec<_>) =
         still.into_iter().map(|(gone, place, behind)| ((gone, place), behind.map(|(place, _)| place))).unzip();
     let why = Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
+    let seqs: Vec<i64> = rows.iter().map(|(gone, _)| gone.seq).collect();
+    foreign::forget(&mut tx, reader, &seqs).await.map_err(at("forgetting foreign records that are given up"))?;
     queue::take(&mut tx, reader, journal, &rows, &why).await?;
     tx.commit().await.map_err(at("commit"))?;
     let one = |((gone, place), behind): ((Gone, Place), Option<Place>)| {

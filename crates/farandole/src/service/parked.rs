@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 
 use crate::config::Config;
 use crate::parking::journal::{self, Journal};
-use crate::parking::operate::{self, Dropped, Queue, Which};
+use crate::parking::operate::{self, Dropped, Queues, Which};
 use crate::participant::Participant;
 use crate::service::{Error, Service, own, parts};
 use crate::wire::codec::Codec;
@@ -16,7 +16,7 @@ impl<P: Participant, E> Service<P, E> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn parked(&self, config: &Config) -> Result<Vec<Queue>, Error> {
+    pub async fn parked(&self, config: &Config) -> Result<Queues, Error> {
         let mut conn = own::connect::<P>(config).await?;
         let queues =
             operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });

@@ -69,6 +69,12 @@ impl Pools {
         Some(failing.collect::<Vec<_>>().join("; ")).filter(|all| !all.is_empty())
     }
 
+    /// Whether something was refused for want of a right since the last call.
+    pub fn were_denied(&self) -> bool {
+        // Of each: what it has noted is taken.
+        self.sessions().map(|(_, sessions)| sessions.was_denied()).contains(&true)
+    }
+
     /// Looks for a way back to the database while there is none. Never ends.
     pub async fn watch(&self) {
         tokio::join!(self.commands.watch(), self.intake.watch(), self.agenda.watch());

@@ -16,10 +16,11 @@ use crate::config::{Config, Http};
 use crate::consume::{release, tidy};
 use crate::ground::error::chain_of;
 use crate::participant::Participant;
+use crate::participant::table::Tables as _;
 use crate::publish::relay::Role;
 use crate::service::http::{self, Checks};
 use crate::service::wait::Patience;
-use crate::service::{Api, Error, Missing, Service, migrate, own, parts, telemetry};
+use crate::service::{Api, Error, Missing, Service, migrate, own, parts, rights, telemetry};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -199,6 +200,11 @@ async fn start<P: Participant, E: Effects<P>>(
     checks.ask("batches", false, move || failing.failing());
     tasks.spawn("database", async move |stop| {
         stop.run_until_cancelled_owned(watched.watch()).await;
+        Ok(())
+    });
+    let (options, denied, told) = (parts::connect_options(&config.database)?, pools.clone(), checks.clone());
+    tasks.spawn("rights", async move |stop: CancellationToken| {
+        stop.run_until_cancelled_owned(rights::watch(&options, P::Tables::names(), &denied, &told)).await;
         Ok(())
     });
     let refreshed = codec.clone();

@@ -24,7 +24,7 @@ async fn parked() -> World {
 async fn an_input_is_dropped_by_either_name_and_none_that_only_waits() {
     let world = parked().await;
     let mut conn = world.pool.acquire().await.unwrap();
-    let listed = operate::list(&mut *conn, "r").await.unwrap();
+    let listed = operate::list(&mut *conn, "r").await.unwrap().queues;
     let names: Vec<_> = listed.iter().map(|q| (q.aggregate.as_str(), q.also.as_deref(), q.first.as_str())).collect();
     assert_eq!(names, [("k5", Some("order-1"), "t/0/1"), ("k0", Some("order-1"), "t/0/2"), ("k9", Some("order-2"), "t/0/3")]);
 
@@ -47,4 +47,17 @@ async fn an_input_is_dropped_by_either_name_and_none_that_only_waits() {
     );
     assert!(drop("k0", Which::All).await.unwrap().is_empty(), "the other is somebody else's");
     assert_eq!(world.count("select count(*) from farandole.parked").await, 1);
+}
+
+/// Guard: a list is asked for one more than it shows. Without, who looks at 1,000 keys takes them for all.
+#[tokio::test]
+async fn a_list_that_is_cut_says_so() {
+    let world = World::new().await;
+    let rows = "insert into farandole.parked (reader, aggregate, topic, partition, record_offset, headers, reason, head)
+                select 'r', 'k' || n, 't', 0, n, '[]', 'bad', true from generate_series($1, $2) n";
+    for (first, last, expected) in [(1, 1_000, (1_000, false)), (1_001, 1_001, (1_000, true))] {
+        sqlx::query(rows).bind(first).bind(last).execute(&world.pool).await.unwrap();
+        let listed = operate::list(&world.pool, "r").await.unwrap();
+        assert_eq!((listed.queues.len(), listed.more), expected);
+    }
 }

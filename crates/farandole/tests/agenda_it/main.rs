@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 mod absent;
+mod again;
 mod apart;
 mod batches;
 mod bounds;
@@ -12,6 +13,7 @@ mod effects;
 mod handlers;
 mod healing;
 mod isolation;
+mod later;
 mod logs;
 mod members;
 mod parked;

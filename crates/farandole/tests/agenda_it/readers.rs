@@ -90,14 +90,15 @@ async fn two_readers_of_one_topic_each_have_every_record() {
     })
     .await;
     let parked = async |reader: &'static str| {
-        let queues = operate::list(&world.pool, reader).await.unwrap();
+        let queues = operate::list(&world.pool, reader).await.unwrap().queues;
         queues.into_iter().map(|q| (q.aggregate, q.inputs)).collect::<Vec<_>>()
     };
     let each = (vec![("k1".to_owned(), 10)], vec![("k2".to_owned(), 1)]);
     until("what each refuses to be parked", async || (parked("ann/1").await, parked("bob").await) == each).await;
     assert!(!operate::retry(&world.pool, "bob", "k1").await.unwrap(), "it isn't his");
     // They were due several times meanwhile: no reader's release takes what the other parked.
-    until("a release to have been tried", async || operate::list(&world.pool, "ann/1").await.unwrap()[0].attempts > 0).await;
+    until("a release to have been tried", async || operate::list(&world.pool, "ann/1").await.unwrap().queues[0].attempts > 0)
+        .await;
     assert_eq!(got(&world.pool, "bob").await, names(0..20));
     let positions = intake::positions(&mut world.pool.acquire().await.unwrap(), "ann/1").await.unwrap();
     assert_eq!(positions.iter().map(|(_, p)| p.next_offset).sum::<i64>(), 21);
@@ -242,7 +243,7 @@ async fn keys_that_are_no_text_are_told_apart() {
     }
     let reading = Reading::start(&world.pool, Scribe { name: "ann", refuses: &[0x81] }, topic.config(1));
     until("all but one key to be read", async || got(&world.pool, "ann").await.len() == 5).await;
-    let queues = operate::list(&world.pool, "ann").await.unwrap();
+    let queues = operate::list(&world.pool, "ann").await.unwrap().queues;
     assert_eq!(queues.iter().map(|q| (q.aggregate.as_str(), q.inputs)).collect::<Vec<_>>(), [(":hex:81", 2)]);
     let ids: BTreeSet<String> = got(&world.pool, "ann").await.into_iter().collect();
     assert_eq!(ids, [":hex:f1", ":hex:f3", ":hex:f4", ":hex:f5", ":hex:f6"].map(str::to_owned).into());
@@ -281,7 +282,8 @@ async fn what_another_has_parked_under_the_same_name_is_left_alone() {
     let mut narrow = topic.config(5);
     narrow.parked.aggregate = 4;
     let ann = Reading::start(&world.pool, Scribe { name: "ann", refuses: b"k1" }, narrow.clone());
-    let parked = async |reader: &'static str| operate::list(&world.pool, reader).await.unwrap().first().map_or(0, |q| q.inputs);
+    let parked =
+        async |reader: &'static str| operate::list(&world.pool, reader).await.unwrap().queues.first().map_or(0, |q| q.inputs);
     until("ann to have parked", async || parked("ann").await == 2).await;
     // Nothing of hers is due for as long as this lasts; what is parked under a name holds up hers alone.
     let later = "update farandole.parked set retry_at = clock_timestamp() + interval '1 hour' where reader = 'ann'";

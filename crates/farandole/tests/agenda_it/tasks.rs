@@ -15,7 +15,7 @@ use crate::batches::{One, feed};
 use crate::world::{Bank, Chronicle, Happened, World, eventually, hurried};
 
 async fn parked(world: &World) -> Vec<Queue> {
-    operate::list(&world.pool, Chronicle::NAME).await.unwrap()
+    operate::list(&world.pool, Chronicle::NAME).await.unwrap().queues
 }
 
 async fn inputs(world: &World) -> i64 {

@@ -283,3 +283,20 @@ fn properties_that_guarantees_rest_on_are_refused() {
         check(name, value).unwrap();
     }
 }
+
+/// E31. Guard: properties are tried together, as the kit's clients have them. Without, `serve` waits for brokers that it never asks.
+#[test]
+fn properties_that_only_clash_are_refused() {
+    let check = |name: &str, value: &str| {
+        let mut config = Config::default();
+        config.database.url = "postgres://x@localhost/x".to_owned().into();
+        config.kafka.properties.insert("linger.ms".to_owned(), "1".to_owned());
+        config.kafka.properties.insert(name.to_owned(), value.to_owned());
+        config.check().map_err(|error| error.to_string())
+    };
+    for (name, value) in [("max.poll.interval.ms", "10"), ("fetch.max.bytes", "1"), ("max.in.flight", "100")] {
+        let refused = check(name, value).unwrap_err();
+        assert!(refused.contains(&format!("properties `{name}` can't be set beside")), "{refused}");
+    }
+    check("max.poll.interval.ms", "300000").unwrap();
+}

@@ -11,7 +11,7 @@
 //! unasked, and every other is dropped, which closes its socket. And after a fail-over a session to what is a stand-by now answers
 //! every question, and refuses every batch for as long as it is kept.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ struct Inner {
     away: Mutex<Option<String>>,
     /// What the last batch failed of, if not of its inputs.
     failing: Mutex<Option<String>>,
+    /// A use since the last [`Sessions::was_denied`] failed for want of a right.
+    denied: AtomicBool,
     /// Batches in which something was done.
     passed: AtomicU64,
 }
@@ -83,8 +85,8 @@ impl Sessions {
 
     fn new(opener: PgPool, purpose: Purpose) -> Self {
         let room = Arc::new(Semaphore::new(opener.options().get_max_connections() as usize));
-        let (away, failing, passed) = (Mutex::default(), Mutex::default(), AtomicU64::default());
-        Self(Arc::new(Inner { opener, purpose, room, kept: Mutex::default(), away, failing, passed }))
+        let (away, failing, denied, passed) = (Mutex::default(), Mutex::default(), AtomicBool::default(), AtomicU64::default());
+        Self(Arc::new(Inner { opener, purpose, room, kept: Mutex::default(), away, failing, denied, passed }))
     }
 
     /// Where they connect to.
@@ -147,6 +149,11 @@ impl Sessions {
         *locked(&self.0.failing) = Some(why);
     }
 
+    /// Whether a use has failed for want of a right since the last call.
+    pub fn was_denied(&self) -> bool {
+        self.0.denied.swap(false, Ordering::Relaxed)
+    }
+
     /// While no connection is to be had, tries for one: [`Sessions::away`] is true although nobody uses any. Never ends.
     pub async fn watch(&self) -> ! {
         loop {
@@ -201,6 +208,9 @@ impl Session {
                 Ok(value)
             }
             Ok(Err(error)) => {
+                if error.is_denied() {
+                    self.home.0.denied.store(true, Ordering::Relaxed);
+                }
                 if error.trouble() == Trouble::Session {
                     // The others were opened at the same server, mostly. Each costs a connection; a batch refused costs its callers more.
                     self.home.kept().clear();

@@ -64,6 +64,33 @@ pub fn brief(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A stranger's text for somebody's eyes: characters that a terminal obeys, or that turn text around, are shown as what they are
+/// (`\u{1b}`), so that nothing can be told by a key but the key.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            c if obeyed(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The same of several lines, which stay lines.
+pub fn shown_lines(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+}
+
 /// Bytes as text that PostgreSQL takes: what is no UTF-8, or holds a NUL, or looks like what this makes, becomes `:hex:` and its
 /// bytes. Different bytes are different texts, since records are told apart by headers. Every header of ours is text, so only a
 /// stranger's record can change by it; and one that could not be stored could not be parked either.
@@ -92,6 +119,23 @@ mod tests {
         assert!(long.starts_with(":sha256:") && longer.starts_with(":sha256:") && long != longer);
         assert_ne!(name(long.as_bytes()), long, "a key may look like a name");
         assert_eq!(name_of_place("t/0/5"), ":at:t/0/5");
+    }
+
+    /// L1. Guard: what a terminal obeys is escaped, and all else is as it is.
+    #[test]
+    fn nothing_that_is_shown_moves_a_terminal() {
+        for plain in ["order-1", "", "日本 é", "\u{fffd}", r"a\n", "مرحبا"] {
+            assert!(matches!(shown(plain), Cow::Borrowed(same) if same == plain), "{plain}");
+        }
+        for (text, expected) in [
+            ("a\u{1b}[2Jb", r"a\u{1b}[2Jb"),
+            ("a\nb\r\tc", r"a\nb\r\tc"),
+            ("\0\u{7f}\u{9b}", r"\u{0}\u{7f}\u{9b}"),
+            ("\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}", r"\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown_lines("a\n\u{1b}b\n"), "a\n\\u{1b}b\n");
     }
 
     #[test]

@@ -25,9 +25,26 @@ pub use kind::Trouble;
 pub trait Troubled {
     /// What this error is about.
     fn trouble(&self) -> Trouble;
+
+    /// Whether it is a right that the role lacks.
+    fn is_denied(&self) -> bool {
+        false
+    }
+}
+
+/// Whether an error, or what it comes of, is a right that the role lacks.
+pub fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let Some(sqlx::Error::Database(error)) = error.downcast_ref() else { return false };
+        error.code().as_deref() == Some("42501")
+    })
 }
 
 impl Troubled for sqlx::Error {
+    fn is_denied(&self) -> bool {
+        denied(self)
+    }
+
     fn trouble(&self) -> Trouble {
         match self {
             Self::Database(e) => match e.code() {

@@ -136,6 +136,11 @@ impl Relay {
     /// When somebody must act first: [`Error::is_fatal`].
     #[doc(hidden)]
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        if let Some(why) = produce::refused(&self.config.kafka).into_iter().next() {
+            let error = Error::Property { why };
+            self.refuse(&error);
+            return Err(error);
+        }
         let upkeep = upkeep::run(self.pool.clone(), self.status.clone());
         tokio::select! {
             ended = self.terms(&shutdown) => ended,
@@ -157,9 +162,7 @@ impl Relay {
             match term.await {
                 Ok(()) => {}
                 Err(e) if e.is_fatal() => {
-                    tracing::error!(reason = e.chain(), "relay refuses to publish");
-                    self.history.refuse(e.chain());
-                    self.status.set_role(Role::Refused(e.chain()));
+                    self.refuse(&e);
                     return Err(e);
                 }
                 Err(e) if e.is_fenced() => {
@@ -177,6 +180,12 @@ impl Relay {
         }
         self.status.set_role(Role::Stopped);
         Ok(())
+    }
+
+    fn refuse(&self, error: &Error) {
+        tracing::error!(reason = error.chain(), "relay refuses to publish");
+        self.history.refuse(error.chain());
+        self.status.set_role(Role::Refused(error.chain()));
     }
 
     async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
@@ -271,7 +280,11 @@ impl Trouble {
     fn wait(&mut self, error: &Error) -> Duration {
         let reason = error.chain();
         if reason != self.reason {
-            tracing::warn!(reason, "relay waits");
+            if error.needs_somebody() {
+                tracing::error!(reason, "relay waits, and this needs somebody");
+            } else {
+                tracing::warn!(reason, "relay waits");
+            }
             self.reason = reason;
         }
         self.tries = self.tries.saturating_add(1);

@@ -6,34 +6,74 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
 
 use crate::ground::secret::is_secret;
 
 /// A property, the one value that changes nothing if there is one, and why no other is taken.
 type Fixed = (&'static str, Option<&'static str>, &'static str);
 
-const FIXED: [Fixed; 14] = [
+/// From the list of what librdkafka 2.12 takes, with its other names for the same.
+const FIXED: [Fixed; 31] = [
     ("bootstrap.servers", None, "it is `kafka.bootstrap`"),
+    ("metadata.broker.list", None, "it is `kafka.bootstrap`"),
     ("group.id", None, "it is `intake.group`"),
     ("group.instance.id", None, "it is `intake.instance`"),
-    ("enable.auto.commit", Some("false"), "positions are kept in the database, in the transaction that applies a record"),
-    ("enable.auto.offset.store", Some("false"), "positions are kept in the database, in the transaction that applies a record"),
+    ("group.protocol.type", Some("consumer"), "a group of another type is joined by nobody"),
+    ("enable.auto.commit", Some("false"), POSITIONS),
+    ("auto.commit.enable", Some("false"), POSITIONS),
+    ("enable.auto.offset.store", Some("false"), POSITIONS),
+    ("offset.store.method", Some("broker"), "tools see in Kafka how far a group is"),
     ("auto.offset.reset", Some("error"), "a position that a topic no longer has must be looked at, and not be skipped"),
     ("isolation.level", Some("read_committed"), "records of aborted transactions never happened"),
     ("partition.assignment.strategy", Some("cooperative-sticky"), "partitions come and go one by one"),
+    (
+        "enable.partition.eof",
+        Some("true"),
+        "what a partition ends in may be no record: lag and reading to an end go by what the client says",
+    ),
     ("statistics.interval.ms", None, "lag and the watch over quiet partitions are made of the statistics"),
-    ("acks", Some("all"), "what is acknowledged must outlast a broker"),
+    ("enabled_events", Some("0"), "what the clients tell is what the kit asks them"),
+    ("topic.blacklist", None, "a topic that is hidden looks as if it weren't there; the settings say which are read"),
+    (
+        "allow.auto.create.topics",
+        Some("false"),
+        "a topic that is missing must be noticed, and made with the partitions that it is to have",
+    ),
+    ("acks", Some("all"), ACKNOWLEDGED),
+    ("request.required.acks", Some("-1"), ACKNOWLEDGED),
     ("enable.idempotence", Some("true"), "a retry would publish twice, or out of order"),
     ("enable.gapless.guarantee", Some("true"), "nothing may follow a record that was refused"),
+    ("queuing.strategy", Some("fifo"), "records go out in order"),
     ("transactional.id", None, "records are published outside Kafka's transactions"),
     ("delivery.timeout.ms", None, "it is `relay.delivery_timeout`"),
+    ("message.timeout.ms", None, "it is `relay.delivery_timeout`"),
+    ("delivery.report.only.error", Some("false"), "a batch is over when each of its records is reported as delivered"),
+    ("message.max.bytes", None, "a record's size is bounded where it is appended, and by the brokers"),
+    ("partitioner", Some("murmur2_random"), "keys go to partitions as the Java client sends them"),
+    ("api.version.request", Some("true"), "by what brokers say of themselves records have headers, and no repetitions"),
+    ("api.version.fallback.ms", Some("0"), "by what brokers say of themselves records have headers, and no repetitions"),
+    ("internal.termination.signal", Some("0"), "signals are the program's"),
+];
+
+const POSITIONS: &str = "positions are kept in the database, in the transaction that applies a record";
+const ACKNOWLEDGED: &str = "what is acknowledged must outlast a broker";
+
+/// Properties whose numbers may be set, from the least that works on, and what would be without.
+const LEAST: [(&str, i64, &str); 2] = [
+    ("topic.metadata.refresh.interval.ms", 1, "topics, partitions and leaders that are new would never be seen"),
+    ("queue.buffering.max.kbytes", 2_048, "a record of the largest size would never fit into the queue"),
 ];
 
 /// What is wrong with these properties, a sentence each.
 pub fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
     let fixed = |(name, value): (&String, &String)| {
-        let Some((_, taken, why)) = FIXED.iter().find(|(fixed, _, _)| fixed == name) else { return unfit(name, value) };
+        let Some((_, taken, why)) = FIXED.iter().find(|(fixed, _, _)| fixed == name) else {
+            return unfit(name, value).or_else(|| too_small(name, value));
+        };
         let changes = taken.is_none_or(|taken| !value.eq_ignore_ascii_case(taken));
         changes.then(|| format!("Kafka property `{name}` can't be set: {why}"))
     };
@@ -59,6 +99,51 @@ fn unfit(name: &str, value: &str) -> Option<String> {
     Some(format!("Kafka property `{name}` can't be set: {why}"))
 }
 
+fn too_small(name: &str, value: &str) -> Option<String> {
+    let (_, least, why) = LEAST.iter().find(|(known, _, _)| *known == name)?;
+    let small = value.trim().parse::<i64>().is_ok_and(|value| value < *least);
+    small.then(|| format!("Kafka property `{name}` can't be set to {value}: {why}; at least {least}"))
+}
+
+/// Why no client can be made of what is set by hand, although each of it is taken alone: the client compares some with others, and with
+/// the kit's own. `whole` is how the kit's `what` is configured, with these properties. No broker is asked.
+pub fn clash(what: &str, properties: &BTreeMap<String, String>, whole: &ClientConfig) -> Option<String> {
+    // Without those there is no trouble of theirs.
+    if properties.is_empty() {
+        return None;
+    }
+    let mut alone = whole.clone();
+    alone.remove("bootstrap.servers");
+    alone.remove("debug");
+    alone.set_log_level(RDKafkaLogLevel::Emerg);
+    let why = match made(&alone)? {
+        KafkaError::ClientCreation(why) => why,
+        other => other.to_string(),
+    };
+    // Those without which it could be made; if no single one is to blame, those that the words name, else all.
+    let without = |name: &&String| {
+        let mut rest = alone.clone();
+        rest.remove(name);
+        made(&rest).is_none()
+    };
+    let mut names: Vec<&String> = properties.keys().filter(without).collect();
+    if names.is_empty() {
+        names = properties.keys().filter(|name| why.contains(name.as_str())).collect();
+    }
+    if names.is_empty() {
+        names = properties.keys().collect();
+    }
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let secret = properties.iter().any(|(name, value)| is_secret(name) && !value.is_empty() && why.contains(value.as_str()));
+    let why = if secret { "librdkafka takes them not together" } else { &why };
+    Some(format!("Kafka properties {} can't be set beside what the {what} is made with: {why}", names.join(", ")))
+}
+
+/// Why no client is to be had; one that is made is dropped at once.
+fn made(config: &ClientConfig) -> Option<KafkaError> {
+    if config.get("group.id").is_some() { config.create::<BaseConsumer>().err() } else { config.create::<BaseProducer>().err() }
+}
+
 /// Whether members of a consumer group are told by the broker what is theirs (KIP-848). Then sessions and the way of assigning are
 /// the broker's, and a client that is given some refuses to start.
 pub fn broker_assigns(properties: &BTreeMap<String, String>) -> bool {
@@ -78,5 +163,62 @@ mod tests {
         for taken in ["broker,cgrp,fetch", "metadata"] {
             assert_eq!(set(taken), [""; 0], "{taken}");
         }
+    }
+
+    /// Guard: the list. Without, a relay repeats one batch for ever, a partition's end is never noticed, or topics are made by whoever asks.
+    #[test]
+    fn what_the_kit_rests_on_is_refused_under_each_of_its_names() {
+        let set = |name: &str, value: &str| refused(&BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        for (name, value) in [
+            ("delivery.report.only.error", "true"),
+            ("enable.partition.eof", "false"),
+            ("topic.blacklist", "orders"),
+            ("allow.auto.create.topics", "true"),
+            ("topic.metadata.refresh.interval.ms", "-1"),
+            ("topic.metadata.refresh.interval.ms", "0"),
+            ("queue.buffering.max.kbytes", "100"),
+            ("metadata.broker.list", "elsewhere:9092"),
+            ("request.required.acks", "1"),
+            ("message.timeout.ms", "1000"),
+            ("auto.commit.enable", "true"),
+            ("partitioner", "random"),
+            ("queuing.strategy", "lifo"),
+            ("internal.termination.signal", "15"),
+        ] {
+            let why = set(name, value);
+            assert!(why.len() == 1 && why[0].contains(&format!("`{name}` can't be set")), "{name}={value}: {why:?}");
+        }
+        for (name, value) in
+            [("delivery.report.only.error", "false"), ("topic.metadata.refresh.interval.ms", "60000"), ("linger.ms", "5")]
+        {
+            assert_eq!(set(name, value), [""; 0], "{name}={value}");
+        }
+        // A name that the client doesn't know stands for nothing.
+        let unknown = |name: &&str| {
+            ClientConfig::new().set(*name, "1").create_native_config().is_err_and(|e| e.to_string().contains("No such"))
+        };
+        let unknown: Vec<&str> =
+            FIXED.iter().map(|fixed| fixed.0).chain(LEAST.iter().map(|least| least.0)).filter(unknown).collect();
+        assert_eq!(unknown, [""; 0]);
+    }
+
+    /// Guard: properties are tried together with the kit's own. Without, no client can be made, and who waits for one waits for ever.
+    #[test]
+    fn what_the_client_refuses_together_is_named() {
+        let clash = |own: &[(&str, &str)], by_hand: &[(&str, &str)]| {
+            let mut whole = ClientConfig::new();
+            for (name, value) in own.iter().chain(by_hand) {
+                whole.set(*name, *value);
+            }
+            let by_hand = by_hand.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(refused(&by_hand), [""; 0]);
+            super::clash("relay", &by_hand, &whole)
+        };
+        let group = ("group.id", "g");
+        assert_eq!(clash(&[group], &[("session.timeout.ms", "7000"), ("linger.ms", "1")]), None);
+        let why = clash(&[group], &[("max.poll.interval.ms", "10"), ("linger.ms", "1")]).unwrap();
+        assert!(why.contains("properties `max.poll.interval.ms` can't be set beside"), "{why}");
+        let why = clash(&[("enable.idempotence", "true")], &[("max.in.flight", "50"), ("client.id", "x")]).unwrap();
+        assert!(why.contains("properties `max.in.flight` can't be set beside") && why.contains("max.in.flight"), "{why}");
     }
 }

@@ -23,7 +23,7 @@ use crate::consume::intake::queue::queue;
 use crate::consume::intake::troubles::Of;
 use crate::consume::intake::watch::Seen;
 use crate::consume::intake::worker::Worker;
-use crate::consume::intake::{begin, identity, look};
+use crate::consume::intake::{begin, begun, identity, look};
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Processor;
@@ -270,7 +270,7 @@ impl<P: Processor> Context<P> {
             return Ok((Some(step), position.bounded()));
         }
         let start = self.config.start.of(&at.0);
-        if start == Start::Earliest {
+        if start == Start::Earliest || begun::is_later(consumer, at)? {
             return Ok((None, Position::default()));
         }
         let offset = begin::offset(consumer, &at.0, at.1, start).map_err(|error| error.to_string())?;

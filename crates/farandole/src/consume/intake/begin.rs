@@ -9,7 +9,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::wire::per_topic::Start;
 
 /// How long a broker may take to say what a partition holds.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// The offset of the first record to read; of [`Start::Earliest`] the first that the topic still has.
 pub(super) fn offset<C: ConsumerContext>(

@@ -25,7 +25,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// Topics with their prefixes.
     pub topics: Vec<String>,
-    /// Where a partition is read from that has no position yet, by topic.
+    /// Where a partition is read from that has no position yet, by topic; one that came after the reader had begun with its topic is read
+    /// from its beginning.
     pub start: PerTopic<Start>,
     /// Transactions at once.
     pub lanes: usize,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -20,10 +20,10 @@ use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
-use crate::consume::intake::{Config, Error, Troubles, lag, look};
+use crate::consume::intake::{Config, Error, Troubles, begun, client, look};
 use crate::consume::metrics;
 use crate::engine::Processor;
-use crate::wire::properties;
+use crate::wire::per_topic::Start;
 use crate::wire::record::Record;
 
 /// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
@@ -51,43 +51,10 @@ pub(super) fn run<P: Processor>(
     shutdown: &CancellationToken,
     pulse: &Arc<Pulse>,
 ) -> Result<Ended, Error> {
-    if let Some(refused) = properties::refused(&config.properties).into_iter().next() {
+    if let Some(refused) = client::refused(config).into_iter().next() {
         return Err(Error::Property(refused));
     }
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", &config.bootstrap)
-        .set("group.id", &config.group)
-        .set("client.id", &config.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        // What is behind the last record may be a transaction's marker, which is no record: see `lag`.
-        .set("enable.partition.eof", "true")
-        // Never skip or start over by itself: the position says where to read, and a position that the topic no longer has is
-        // an error that somebody must look at.
-        .set("auto.offset.reset", "error")
-        // A service's memory is bounded by what it fetches ahead: 4 MiB is several batches of every partition.
-        .set("queued.max.messages.kbytes", "4096")
-        .set("queued.min.messages", "1000")
-        .set("fetch.max.bytes", "2097152")
-        .set("max.partition.fetch.bytes", "1048576")
-        // After that much is queued, fetching pauses: at its own measure of a second, a full queue would be empty for most of it.
-        .set("fetch.queue.backoff.ms", "20")
-        // How long a topic that was just made, or a broker that came back, may stay unnoticed.
-        .set("topic.metadata.refresh.interval.ms", "5000")
-        .set("allow.auto.create.topics", "false")
-        .set("reconnect.backoff.max.ms", "2000")
-        .set("statistics.interval.ms", lag::EVERY_MS);
-    if !properties::broker_assigns(&config.properties) {
-        client.set("partition.assignment.strategy", "cooperative-sticky");
-        client.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "2000");
-    }
-    if let Some(instance) = &config.instance {
-        client.set("group.instance.id", instance);
-    }
-    for (name, value) in &config.properties {
-        client.set(name, value);
-    }
+    let mut client = client::config(config);
     let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
     client.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
     let lane = |_| {
@@ -114,6 +81,9 @@ pub(super) fn run<P: Processor>(
         pulse: Arc::clone(pulse),
     };
     let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
+    if !begun::begin(&consumer) {
+        return Ok(Ended::Stopped);
+    }
     let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(Error::Client)?;
     let over = AtomicBool::new(false);
@@ -367,13 +337,15 @@ fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
             continue;
         };
         if next < low || next > high {
-            let what = if fresh && next == 0 {
-                format!(
-                    "it has no position yet and `intake.start` is `earliest`, but the topic's beginning has expired, it holds {low} to \
-                     {high}; set `intake.start` to `latest` or to a time, or"
-                )
-            } else {
-                format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+            let expired = format!("but the topic's beginning has expired, it holds {low} to {high};");
+            let what = match context.config.start.of(&topic) {
+                _ if !(fresh && next == 0) => {
+                    format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+                }
+                Start::Earliest => format!(
+                    "it has no position yet and `intake.start` is `earliest`, {expired} set `intake.start` to `latest` or to a time, or"
+                ),
+                _ => format!("it came after this reader had begun with the topic and is read from its beginning, {expired}"),
             };
             let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
             let why = format!("{what} to go on from what there is: {how}");

@@ -18,6 +18,7 @@ use crate::consume::intake::applied::Applied;
 use crate::consume::intake::judge::Item;
 use crate::consume::intake::position::Position;
 use crate::consume::intake::strangers;
+use crate::consume::metrics;
 use crate::database::step::{self, Append};
 use crate::engine::{Error, Processor, Source, Verdict};
 use crate::ground::error::chain_of;
@@ -130,9 +131,13 @@ async fn transaction<P: Processor>(
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
     let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
-    let mut source = Together { reader: engine.reader(), batches, limits, journal: engine.journal(), applied, comparison: None };
+    let (reader, journal) = (engine.reader(), engine.journal());
+    let mut source = Together { reader, batches, limits, journal, applied, comparison: None, repeated: 0 };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let comparison = source.comparison;
+    if result.is_ok() {
+        metrics::DUPLICATES.add(source.repeated, []);
+    }
     let mut works = works.into_iter();
     for (portion, count) in portions.iter_mut().zip(counts) {
         portion.works = works.by_ref().take(count).collect();
@@ -152,6 +157,8 @@ struct Together<'a> {
     applied: &'a mut Applied,
     /// What this run rests on.
     comparison: Option<u64>,
+    /// Foreign records that were seen before.
+    repeated: u64,
 }
 
 impl Together<'_> {
@@ -185,6 +192,7 @@ impl<W: Sync> Source<W> for Together<'_> {
         }
         let at = |doing| Error::database(doing, works.len());
         let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
+        self.repeated = stand.iter().filter(|stands| !**stands).count() as u64;
         let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
         struck.map_err(at("looking for inputs that are applied"))?;
         Ok(stand)

@@ -13,10 +13,10 @@ use rdkafka::error::KafkaError;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::consume::intake::begin;
 use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
 use crate::consume::intake::resume::Stretch;
+use crate::consume::intake::{begin, begun, strangers};
 use crate::database::session;
 use crate::database::step::{self, Append};
 use crate::wire::extent::{self, Client, Extent, View};
@@ -122,9 +122,14 @@ struct Goal {
 }
 
 impl Goal {
+    /// Whether `before` is in another topic of that name.
+    fn is_elsewhere(&self, before: &Position) -> bool {
+        matches!((&before.topic_id, &self.topic_id), (Some(known), Some(found)) if known != found)
+    }
+
     /// What `before` becomes, and whether it goes on in what it was: else what was known of the chains is forgotten.
     fn after(&self, before: Option<&Position>, topic: &str) -> (Position, bool) {
-        let same = |p: &&Position| !matches!((&p.topic_id, &self.topic_id), (Some(known), Some(found)) if known != found);
+        let same = |p: &&Position| !self.is_elsewhere(p);
         let resume = |p: &Position| self.stretch.as_ref()?.resume(p.clone(), topic, self.to);
         match before.filter(same).and_then(resume) {
             Some(after) => (after, true),
@@ -165,11 +170,11 @@ pub async fn set(
         }
     };
     let (kafka, asked) = (kafka.clone(), topic.to_owned());
-    let goals =
+    let (count, goals) =
         tokio::task::spawn_blocking(move || goals(&kafka, &asked, partition, to, &from)).await.map_err(Error::Broken)??;
     let mut tries = 1;
     loop {
-        match write(conn, reader, topic, &goals).await {
+        match write(conn, reader, topic, count, &goals).await {
             Err(step::Error::Fenced { .. }) if tries < TRIES => tries += 1,
             other => return other.map_err(Error::Position),
         }
@@ -180,11 +185,14 @@ async fn write(
     conn: &mut PgConnection,
     reader: &str,
     topic: &str,
+    count: i32,
     goals: &BTreeMap<i32, Goal>,
 ) -> Result<Vec<Moved>, step::Error> {
     let begun = |source| step::Error::Database { scope: scope(reader, topic, 0), source };
     let mut tx = session::begin(conn).await.map_err(begun)?;
-    let (mut steps, mut anew) = (Vec::new(), Vec::new());
+    // Who sets a position before the reader's first start has begun with the topic: partitions that are there begin where it is told.
+    begun::note(&mut tx, reader, topic, count).await?;
+    let (mut steps, mut anew, mut back) = (Vec::new(), Vec::new(), false);
     for (partition, goal) in goals {
         let scope = scope(reader, topic, *partition);
         let latest = step::latest::<Position>(&mut tx, &scope).await?;
@@ -192,6 +200,7 @@ async fn write(
         let (after, goes_on) = goal.after(from.as_ref(), topic);
         if !goes_on {
             anew.push(*partition);
+            back |= from.as_ref().is_none_or(|from| goal.to < from.next_offset || goal.is_elsewhere(from));
         }
         let moved = Moved { topic: topic.to_owned(), partition: *partition, from: from.map(|p| p.next_offset), to: goal.to };
         steps.push((scope, step, after, moved));
@@ -207,6 +216,10 @@ async fn write(
         .execute(&mut *tx)
         .await
         .map_err(begun)?;
+    // Foreign records that are to be read again are to be heard again. What was seen says of which topic it is, and no partition.
+    if back {
+        strangers::forget(&mut tx, reader, topic).await.map_err(begun)?;
+    }
     tx.commit().await.map_err(begun)?;
     Ok(steps.into_iter().map(|(.., moved)| moved).collect())
 }
@@ -229,14 +242,14 @@ impl ClientContext for Ear {
 
 impl ConsumerContext for Ear {}
 
-/// The goal of each partition that is asked for. `from` are the positions of those whose way is looked at.
+/// How many partitions there are, and the goal of each that is asked for. `from` are the positions of those whose way is looked at.
 fn goals(
     kafka: &Kafka,
     topic: &str,
     partition: Option<i32>,
     to: To,
     from: &BTreeMap<i32, i64>,
-) -> Result<BTreeMap<i32, Goal>, Error> {
+) -> Result<(i32, BTreeMap<i32, Goal>), Error> {
     let failed = |source| Error::Kafka { topic: topic.to_owned(), source };
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &kafka.bootstrap).set("group.id", "farandole-position").set("enable.auto.commit", "false");
@@ -274,10 +287,11 @@ fn goals(
         };
         Ok((partition, Goal { to, topic_id, stretch }))
     };
-    match partition {
-        Some(partition) => one(partition).map(|one| BTreeMap::from([one])),
-        None => (0..all).map(one).collect(),
-    }
+    let goals = match partition {
+        Some(partition) => BTreeMap::from([one(partition)?]),
+        None => (0..all).map(one).collect::<Result<_, _>>()?,
+    };
+    Ok((all, goals))
 }
 
 /// The id of `topic`, which is there. The client tells it while it is polled.

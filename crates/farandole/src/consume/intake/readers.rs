@@ -12,6 +12,7 @@
 use sqlx::{PgConnection, Row as _};
 
 use crate::consume::intake::position::all_of;
+use crate::consume::intake::{begun, strangers};
 use crate::database::session;
 
 /// Bytes of a reader's name: what Kafka takes as a topic's, and an index beside an aggregate's.
@@ -118,6 +119,17 @@ pub async fn rename(conn: &mut PgConnection, from: &str, to: &str) -> sqlx::Resu
     .bind(from)
     .execute(&mut *tx)
     .await?;
+    sqlx::query(
+        "with gone as (delete from farandole.steps where scope >= $1 and scope < 'begun0' and starts_with(scope, $1)
+                       returning $2::text || substr(scope, length($1) + 1) as goal, step, state)
+         insert into farandole.steps (scope, step, state)
+         select distinct on (goal) goal, 1 + coalesce((select max(s.step) from farandole.steps s where s.scope = goal), 0), state
+         from gone order by goal, step desc",
+    )
+    .bind(begun::all_of(from))
+    .bind(begun::all_of(to))
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -128,8 +140,8 @@ async fn lock(conn: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Forgets where `reader` was in `topic`, and which of its records a heal found to be applied: once it is started again, it begins
-/// at the topic's beginning. Stop it first. Foreign records that it has seen, and what it has parked, stay.
+/// Forgets where `reader` was in `topic`, which of its records a heal found to be applied, and foreign ones that it has seen: once it is
+/// started again, it begins with the topic anew, where `intake.start` says. Stop it first. What it has parked stays.
 ///
 /// # Errors
 /// The database's.
@@ -143,11 +155,13 @@ pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx:
     .execute(&mut *tx)
     .await?
     .rows_affected();
+    sqlx::query("delete from farandole.steps where scope = $1").bind(begun::scope(reader, topic)).execute(&mut *tx).await?;
     sqlx::query("delete from farandole.applied where reader = $1 and topic = $2")
         .bind(reader)
         .bind(topic)
         .execute(&mut *tx)
         .await?;
+    strangers::forget(&mut tx, reader, topic).await?;
     tx.commit().await?;
     Ok(gone)
 }

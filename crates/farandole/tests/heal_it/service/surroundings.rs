@@ -2,12 +2,8 @@
 
 use super::*;
 
-/// O12: who migrates owns the tables, who serves has rights on rows. `/readyz` names each right that is missing with the words that give it;
-/// after that commands pass, also where the outbox's partitions made by `migrate` end.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_with_rights_on_rows_alone() {
-    let mut shop = Shop::new().await;
-    service(shop.insurer.clone()).migrate(&shop.config).await.unwrap();
+/// Has the shop's service connect as a role that owns nothing; gives a pool of the owner's, and the role.
+async fn rows_alone(shop: &mut Shop) -> (PgPool, String) {
     let owner = shop.pool().await;
     let mut admin = PgConnection::connect(Stage::shared().postgres()).await.unwrap();
     let (role, password) = (format!("{}_rows", shop.database.name), Uuid::new_v4().simple());
@@ -16,6 +12,16 @@ async fn a_service_with_rights_on_rows_alone() {
     admin.execute(AssertSqlSafe(made)).await.unwrap();
     let user = format!("{}:{}@", shop.database.role, shop.database.password);
     shop.config.database.url = shop.database.url.replace(&user, &format!("{role}:{password}@")).into();
+    (owner, role)
+}
+
+/// O12: who migrates owns the tables, who serves has rights on rows. `/readyz` names each right that is missing with the words that give it;
+/// after that commands pass, also where the outbox's partitions made by `migrate` end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_rights_on_rows_alone() {
+    let mut shop = Shop::new().await;
+    service(shop.insurer.clone()).migrate(&shop.config).await.unwrap();
+    let (owner, _) = rows_alone(&mut shop).await;
 
     let till = shop.start(Missing::Refuse).await;
     let mut given = Vec::new();
@@ -65,4 +71,48 @@ async fn two_replicas_start_at_once_for_the_first_time() {
         shop.all_counted().await;
         tokio::join!(one.stop(), other.stop());
     }
+}
+
+/// E35. Guard: the look at rights when the database refuses something for want of one. Without, every command is answered 503 and `/readyz`
+/// is green.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_that_are_lost_are_named_and_come_back() {
+    let mut shop = Shop::new().await;
+    service(shop.insurer.clone()).migrate(&shop.config).await.unwrap();
+    let (owner, role) = rows_alone(&mut shop).await;
+    let run = async |sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&owner).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    };
+    for schema in ["farandole", "public"] {
+        run(format!(
+            "grant usage on schema {schema} to {role}; grant select, insert, update, delete on all tables in schema {schema} to {role};
+             grant execute on all functions in schema {schema} to {role}"
+        ))
+        .await;
+    }
+    let till = shop.start(Missing::Refuse).await.ready().await;
+    assert_eq!(shop.ask(&till, "before", ("k", "tea", 1), false).await.0, 201);
+    let rights = async || {
+        let Ok(answer) = reqwest::get(format!("{}/readyz", till.url)).await else { return (0, None) };
+        let (status, said) = (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap());
+        let check = said["checks"].as_array().unwrap().iter().find(|check| check["name"] == "rights").cloned().unwrap();
+        (status, check["why"].as_str().map(str::to_owned))
+    };
+    for table in ["farandole.steps", "farandole.outbox", "farandole.idempotency", "farandole.parked", "farandole.tasks", "tills"]
+    {
+        run(format!("revoke select, insert on {table} from {role}")).await;
+        let mut n = 0;
+        eventually("it to be said", PATIENCE, async || {
+            n += 1;
+            let _ = shop.ask(&till, &format!("{table}-{n}"), ("k", "tea", 1), false).await; // 503, or before the look
+            matches!(rights().await, (503, Some(why)) if why.contains("as the owner of the tables: `grant") && why.contains(table))
+        })
+        .await;
+        let why = rights().await.1.unwrap();
+        run(why.split('`').nth(1).unwrap().to_owned()).await;
+        eventually("it to be well again", PATIENCE, async || rights().await == (200, None)).await;
+        assert_eq!(shop.ask(&till, &format!("{table}-after"), ("k", "tea", 1), false).await.0, 201, "{table}");
+    }
+    owner.close().await;
+    till.stop().await;
 }

@@ -3,6 +3,8 @@
 use uuid::Uuid;
 
 use crate::database::{step, surroundings};
+use crate::ground::error::chain_of;
+use crate::ground::trouble::{self, Trouble, Troubled as _};
 use crate::wire::extent;
 
 /// Why the relay stopped or waits.
@@ -139,13 +141,23 @@ pub enum Error {
         /// Which topic.
         topic: String,
     },
+    /// A property of the Kafka client that isn't the user's to set, or with which no client can be made.
+    #[error("{why}")]
+    Property {
+        /// Which, and why.
+        why: String,
+    },
     /// A record wasn't acknowledged. The round ends and is read again.
-    #[error("publishing to {topic}: {reason}")]
+    #[error("publishing to {topic}{record}: {reason}")]
     Produce {
         /// Which topic.
         topic: String,
+        /// Which record of it, where that is known: partition, key and event.
+        record: String,
         /// What the broker or the client library said.
         reason: String,
+        /// What that is about.
+        about: Trouble,
     },
     /// A row of the outbox can't be published.
     #[error("outbox row {seq} ({id}): {reason}")]
@@ -170,13 +182,26 @@ impl Error {
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Surroundings(e) => !e.is_passing(),
-            Self::PartitionCount { .. }
+            Self::Property { .. }
+            | Self::PartitionCount { .. }
             | Self::Continuity { .. }
             | Self::SystemIdentifier { .. }
             | Self::Owner { .. }
             | Self::OwnTopic { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether it is tried again, and only somebody can have it go better.
+    pub fn needs_somebody(&self) -> bool {
+        let about = match self {
+            Self::Row { .. } | Self::NoTopic { .. } => Trouble::Person,
+            Self::Produce { about, .. } => *about,
+            Self::Kafka { source, .. } => source.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka),
+            Self::Database { source, .. } => source.trouble(),
+            _ => Trouble::Dependency,
+        };
+        about == Trouble::Person
     }
 
     /// Whether another relay took over.
@@ -194,18 +219,7 @@ impl Error {
 
     /// The error and its causes in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(source) = next {
-            // sqlx repeats its source in its own words.
-            let words = source.to_string();
-            if !text.ends_with(&words) {
-                text.push_str(": ");
-                text.push_str(&words);
-            }
-            next = source.source();
-        }
-        text
+        chain_of(self)
     }
 }
 

@@ -18,11 +18,14 @@ use std::time::Duration;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Message as _, OwnedHeaders};
+use rdkafka::message::{Headers as _, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 use tokio::sync::Notify;
 
+use crate::ground::text::{brief, name, shown};
+use crate::ground::trouble::{self, Trouble};
 use crate::publish::relay::error::Error;
+use crate::wire::properties;
 
 /// About a tenth of a second of work; with headers and librdkafka's own bookkeeping some 25 MB.
 const WINDOW_RECORDS: u64 = 16_384;
@@ -44,16 +47,46 @@ pub struct Acks {
     /// Somebody waits until `records` is this.
     target: AtomicU64,
     failed: AtomicBool,
-    failure: Mutex<Option<(String, String)>>,
+    failure: Mutex<Option<Failure>>,
     /// The last thing the client library complained about: why nothing is acknowledged.
     complaint: Mutex<Option<String>>,
     reached: Notify,
 }
 
+/// A record that wasn't taken.
+#[derive(Debug, Clone)]
+struct Failure {
+    topic: String,
+    record: String,
+    reason: String,
+    about: Trouble,
+    bytes: usize,
+}
+
+impl Failure {
+    fn of(error: &KafkaError, message: &impl Message) -> Self {
+        let key = message.key().map_or_else(|| "none".to_owned(), |key| shown(&brief(&name(key))).into_owned());
+        let id = message.headers().and_then(|headers| headers.iter().find(|h| h.key == "ce_id")).and_then(|h| h.value);
+        let id = id.map_or_else(|| "none".to_owned(), |id| shown(&brief(&name(id))).into_owned());
+        let bytes = message.key().map_or(0, <[u8]>::len) + message.payload().map_or(0, <[u8]>::len);
+        Self {
+            topic: message.topic().to_owned(),
+            record: format!("/{}, event {id} of key {key} ({bytes} bytes)", message.partition()),
+            reason: error.to_string(),
+            about: error.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka),
+            bytes,
+        }
+    }
+}
+
 impl Acks {
-    fn fail(&self, topic: &str, reason: &str) {
+    fn fail(&self, one: Failure) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert_with(|| (topic.to_owned(), reason.to_owned()));
+        // The first is why the others fail. Records that go together are refused together, and it is about the largest.
+        match &mut *failure {
+            Some(first) if first.reason != one.reason || first.about != Trouble::Person || first.bytes >= one.bytes => {}
+            first => *first = Some(one),
+        }
         drop(failure);
         self.failed.store(true, SeqCst);
         self.reached.notify_one();
@@ -94,7 +127,7 @@ impl ProducerContext for Context {
                     self.0.reached.notify_one();
                 }
             }
-            Err((error, message)) => self.0.fail(message.topic(), &error.to_string()),
+            Err((error, message)) => self.0.fail(Failure::of(error, message)),
         }
     }
 }
@@ -143,6 +176,13 @@ pub fn client_config(bootstrap: &str, extra: &BTreeMap<String, String>, delivery
         .set("enable.gapless.guarantee", "true")
         .set("delivery.timeout.ms", delivery_timeout.as_millis().to_string());
     config
+}
+
+/// What is wrong with the user's properties, a sentence each.
+pub fn refused(extra: &BTreeMap<String, String>) -> Vec<String> {
+    let refused = properties::refused(extra);
+    let whole = || client_config("", extra, Duration::from_secs(30));
+    if refused.is_empty() { properties::clash("relay", extra, &whole()).into_iter().collect() } else { refused }
 }
 
 impl Producer {
@@ -223,7 +263,11 @@ impl Producer {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if waited < self.patience => {
                     record = back
                 }
-                Err((error, _)) => return Err(Error::Produce { topic: topic.to_owned(), reason: error.to_string() }),
+                Err((error, _)) => {
+                    let about = error.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka);
+                    let (topic, record) = (topic.to_owned(), format!("/{partition}"));
+                    return Err(Error::Produce { topic, record, reason: error.to_string(), about });
+                }
             }
             // The window is smaller than the queue unless somebody configured it so.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -246,8 +290,8 @@ impl Producer {
         let arrived = arrived.await.is_ok();
         if self.acks.failed.load(SeqCst) {
             let failure = self.acks.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let (topic, reason) = failure.unwrap_or_default();
-            return Err(Error::Produce { topic, reason: self.explain(reason) });
+            let Some(Failure { topic, record, reason, about, .. }) = failure else { return Err(self.silent()) };
+            return Err(Error::Produce { topic, record, reason: self.explain(reason), about });
         }
         if self.acks.records.load(SeqCst) == self.sent {
             self.settled = self.sent;
@@ -262,7 +306,8 @@ impl Producer {
 
     /// The error for a producer that keeps silent.
     pub fn silent(&self) -> Error {
-        Error::Produce { topic: "?".to_owned(), reason: self.explain("no delivery report".to_owned()) }
+        let (topic, record) = ("?".to_owned(), String::new());
+        Error::Produce { topic, record, reason: self.explain("no delivery report".to_owned()), about: Trouble::Dependency }
     }
 
     fn explain(&self, reason: String) -> String {
