@@ -49,11 +49,13 @@ mod commit;
 mod config;
 mod deadlines;
 mod effects;
+mod inbox;
 pub(crate) mod metrics;
 mod outcomes;
 mod outside;
 pub(crate) mod sample;
 pub(crate) mod scan;
+mod schedule;
 mod source;
 mod target;
 
@@ -117,15 +119,15 @@ impl<P: Participant, E: Effects<P>> Agenda<P, E> {
         let committer =
             || Committer { engine: &engine, worker, limits: config.parked, backoff: config.undecided, stop: &give_up };
         let (sender, receiver) = mpsc::channel(config.held.max(1));
-        let back = Arc::new(outcomes::Back::new());
+        let inbox = Arc::new(inbox::Inbox::new());
         let history = engine.history().cloned();
         let dispatcher =
-            effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&back), sender, history);
+            effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&inbox), sender, history);
         let all = async {
             tokio::join!(
                 deadlines::run(committer(), &config, &poke.0.0, &shutdown),
                 dispatcher.run(&poke.0.1, &shutdown),
-                outcomes::run(committer(), config.batch, receiver, &back),
+                outcomes::run(committer(), config.batch, receiver, &inbox),
                 sample::run(&sessions, config.sample, &shutdown),
             );
         };

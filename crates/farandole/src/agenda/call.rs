@@ -1,6 +1,8 @@
 //! One attempt at an effect, and what it tells.
 
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -8,7 +10,7 @@ use tracing::Instrument as _;
 
 use crate::agenda::claims::Claim;
 use crate::agenda::metrics;
-use crate::agenda::target::{Ready, Shared};
+use crate::agenda::target::Ready;
 use crate::agenda::{Call, Config, EffectError, Effects};
 use crate::engine::trace;
 use crate::participant::Participant;
@@ -26,83 +28,93 @@ pub(super) enum Ended<O> {
     },
 }
 
-/// Runs one attempt under `claim`.
-pub(super) async fn attempt<P: Participant, E: Effects<P>>(
-    effects: &E,
-    config: &Config,
-    target: &'static str,
-    breaker: &Shared,
-    ready: &Ready<P::Effect>,
-    claim: Claim,
-) -> Ended<P::Outcome> {
-    let (span, context) = trace::effect(target, &ready.id.name, claim.attempt, ready.traceparent.as_deref());
-    let call = Call {
-        idempotency_key: ready.idempotency_key,
-        attempt: claim.attempt,
-        first_attempt_at: claim.first.unwrap_or_default(),
-        aggregate: ready.id.key.clone(),
-        traceparent: context.or_else(|| ready.traceparent.clone()),
-    };
-    let (high, low) = ready.id.cause.as_u64_pair();
-    let who = high ^ low;
-    let began = Instant::now();
-    let run = async { effects.run(&call, &ready.effect).await }.instrument(span);
-    let ended = AssertUnwindSafe(tokio::time::timeout(config.timeout, run)).catch_unwind().await;
-    metrics::EFFECT_SECONDS.record(began.elapsed(), [target.into()]);
-
-    let (result, why, after, happened) = match ended {
-        Ok(Ok(Ok(outcome))) => {
-            told(target, breaker, "outcome", who);
-            return Ended::Outcome(outcome);
-        }
-        Ok(Ok(Err(EffectError::Retry { reason, after }))) => ("retry", reason, after, false),
-        Ok(Ok(Err(EffectError::Unknown { reason }))) => ("unknown", reason, None, true),
-        Ok(Err(_)) => ("timeout", format!("no answer within {:?}", config.timeout), None, true),
-        Err(_) => ("panic", "the effect's code panicked".to_owned(), None, true),
-    };
-    told(target, breaker, result, who);
-    let asked = after.unwrap_or_default();
-    if asked > config.longest_wait {
-        metrics::WAITS_CUT.add(1, [target.into()]);
-        if breaker.is_news() {
-            tracing::warn!(
-                target_name = target,
-                asked_seconds = asked.as_secs(),
-                longest_seconds = config.longest_wait.as_secs(),
-                "the other side asks for a longer wait than is kept; it is asked again after the longest. Further such answers are counted only"
-            );
-        }
-    }
-    let wait = config.backoff.wait(claim.attempt).max(asked.min(config.longest_wait));
-    if is_alarming(claim.attempt) {
-        tracing::warn!(
-            target_name = target,
-            name = ready.id.name,
-            key = ready.id.key,
-            attempt = claim.attempt,
-            why,
-            "an effect still has no outcome; it is tried for ever"
-        );
-    } else {
-        tracing::debug!(
-            target_name = target,
-            name = ready.id.name,
-            key = ready.id.key,
-            attempt = claim.attempt,
-            why,
-            ?wait,
-            result
-        );
-    }
-    Ended::Again { after: wait, maybe: claim.maybe || happened }
+/// Makes calls, of all targets.
+#[derive(Debug)]
+pub(super) struct Caller<E> {
+    pub effects: E,
+    config: Arc<Config>,
+    /// Targets that have asked for a longer wait than is kept, and that was logged.
+    told: Mutex<HashSet<&'static str>>,
 }
 
-fn told(target: &'static str, breaker: &Shared, result: &'static str, who: u64) {
-    // A panic tells of our code, and nothing of the target.
-    if result != "panic" {
-        breaker.get().ended(Instant::now(), result == "outcome", who);
+impl<E> Caller<E> {
+    pub fn new(effects: E, config: Arc<Config>) -> Self {
+        Self { effects, config, told: Mutex::default() }
     }
-    metrics::EFFECT_ATTEMPTS.add(1, [target.into(), result.into()]);
+
+    /// Runs one attempt under `claim`. Tells also whether it went well, as far as the target is concerned.
+    pub async fn attempt<P: Participant>(&self, ready: &Ready<P::Effect>, claim: Claim) -> (Ended<P::Outcome>, Option<bool>)
+    where
+        E: Effects<P>,
+    {
+        let target = ready.target;
+        let (span, context) = trace::effect(target, &ready.id.name, claim.attempt, ready.traceparent.as_deref());
+        let call = Call {
+            idempotency_key: ready.idempotency_key,
+            attempt: claim.attempt,
+            first_attempt_at: claim.first.unwrap_or_default(),
+            aggregate: ready.id.key.clone(),
+            traceparent: context.or_else(|| ready.traceparent.clone()),
+        };
+        let began = Instant::now();
+        let run = async { self.effects.run(&call, &ready.effect).await }.instrument(span);
+        let ended = AssertUnwindSafe(tokio::time::timeout(self.config.timeout, run)).catch_unwind().await;
+        metrics::EFFECT_SECONDS.record(began.elapsed(), [target.into()]);
+
+        let count = |result: &'static str| metrics::EFFECT_ATTEMPTS.add(1, [target.into(), result.into()]);
+        let (result, why, after, happened) = match ended {
+            Ok(Ok(Ok(outcome))) => {
+                count("outcome");
+                return (Ended::Outcome(outcome), Some(true));
+            }
+            Ok(Ok(Err(EffectError::Retry { reason, after }))) => ("retry", reason, after, false),
+            Ok(Ok(Err(EffectError::Unknown { reason }))) => ("unknown", reason, None, true),
+            Ok(Err(_)) => ("timeout", format!("no answer within {:?}", self.config.timeout), None, true),
+            Err(_) => ("panic", "the effect's code panicked".to_owned(), None, true),
+        };
+        count(result);
+        let wait = self.config.backoff.wait(claim.attempt).max(self.kept(target, after.unwrap_or_default()));
+        if is_alarming(claim.attempt) {
+            tracing::warn!(
+                target_name = target,
+                name = ready.id.name,
+                key = ready.id.key,
+                attempt = claim.attempt,
+                why,
+                "an effect still has no outcome; it is tried for ever"
+            );
+        } else {
+            tracing::debug!(
+                target_name = target,
+                name = ready.id.name,
+                key = ready.id.key,
+                attempt = claim.attempt,
+                why,
+                ?wait,
+                result
+            );
+        }
+        // A panic tells of our code, and nothing of the target.
+        let well = if result == "panic" { None } else { Some(false) };
+        (Ended::Again { after: wait, maybe: claim.maybe || happened }, well)
+    }
+
+    /// What is kept of the wait that the other side asked for.
+    fn kept(&self, target: &'static str, asked: Duration) -> Duration {
+        let longest = self.config.longest_wait;
+        if asked > longest {
+            metrics::WAITS_CUT.add(1, [target.into()]);
+            if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(target) {
+                tracing::warn!(
+                    target_name = target,
+                    asked_seconds = asked.as_secs(),
+                    longest_seconds = longest.as_secs(),
+                    "the other side asks for a longer wait than is kept; it is asked again after the longest. Further such answers are counted only"
+                );
+            }
+        }
+        asked.min(longest)
+    }
 }
 
 /// Attempts 10, 20, 40, 80, …

@@ -31,6 +31,14 @@ pub(super) struct Claim {
     pub maybe: bool,
 }
 
+impl Claim {
+    /// What is written to claim one attempt more, or for a wait that counts as one.
+    pub fn next(self, idle: bool, until: Duration) -> Next {
+        let Self { step, attempt, first, maybe, .. } = self;
+        Next { after: step, attempt: attempt.saturating_add(1), first, idle, maybe, until }
+    }
+}
+
 /// A task as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct Task {

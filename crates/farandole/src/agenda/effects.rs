@@ -1,19 +1,24 @@
-//! Effects: find what is due, claim what may start, run it, hand on how it ended.
+//! Effects: find what is due, claim what may start, run it, hand on how it ended. What and when says the [schedule](super::schedule);
+//! here is what touches the world.
 
-use std::collections::{BTreeMap, HashSet};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::agenda::call::Caller;
 use crate::agenda::claims::{self, Claim, Next, Task};
-use crate::agenda::outcomes::{Back, Finished, Settled};
+use crate::agenda::inbox::{Inbox, News};
+use crate::agenda::outcomes::Finished;
 use crate::agenda::scan::Scanner;
-use crate::agenda::target::{Ready, Target};
-use crate::agenda::{Config, Effects, call};
+use crate::agenda::schedule::Schedule;
+use crate::agenda::target::Ready;
+use crate::agenda::{Config, Effects, metrics};
 use crate::database::sessions::{Sessions, asked};
 use crate::engine::guarded;
 use crate::engine::tasks::{Id, Kind};
@@ -29,44 +34,21 @@ const BUSY: Duration = Duration::from_millis(50);
 /// found by polling.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Finds, claims and starts effects for one worker.
+/// Finds, claims and starts effects for one worker, as its [`Schedule`] says.
 pub(super) struct Dispatcher<P: Participant, E> {
     sessions: Sessions,
-    effects: Arc<E>,
     config: Arc<Config>,
     worker: Uuid,
-    back: Arc<Back<P::Effect>>,
-    finished: mpsc::Sender<Finished<P>>,
     scanner: Scanner,
-    targets: BTreeMap<&'static str, Target<P::Effect>>,
-    /// All that is queued, running, not yet committed, or waits in `later`.
-    known: HashSet<Id>,
-    /// Retries by when they begin. The number tells apart what begins at once.
-    later: BTreeMap<(Instant, u64), Ready<P::Effect>>,
-    retries: u64,
-    /// Claims that may be held at once.
-    places: Arc<Semaphore>,
+    schedule: Schedule<P::Effect>,
+    inbox: Arc<Inbox<P::Effect>>,
+    caller: Arc<Caller<E>>,
     calls: JoinSet<()>,
-    stall: Stall,
+    finished: mpsc::Sender<Finished<P>>,
     history: Option<History>,
     /// What could not be used since the last look; the next one puts it off.
     unusable: Vec<(Id, Claim)>,
 }
-
-/// Reading goes no further while a queue is full, or what has no room would wait for the next sweep. But not for long, since
-/// behind it may be something for another target.
-#[derive(Debug, Clone, Copy)]
-enum Stall {
-    /// Nothing was too much since the beginning of this pass through the tasks.
-    No,
-    /// Until there is room, or until then.
-    Until(Instant),
-    /// It was long enough for this pass.
-    Over,
-}
-
-/// The longest stall of a pass.
-const STALL: Duration = Duration::from_secs(1);
 
 impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     pub fn new(
@@ -74,27 +56,22 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         effects: E,
         config: Config,
         worker: Uuid,
-        back: Arc<Back<P::Effect>>,
+        inbox: Arc<Inbox<P::Effect>>,
         finished: mpsc::Sender<Finished<P>>,
         history: Option<History>,
     ) -> Self {
-        let published = history.is_some();
+        let (config, published) = (Arc::new(config), history.is_some());
         Self {
             sessions,
-            history,
-            effects: Arc::new(effects),
             worker,
-            back,
-            finished,
             scanner: Scanner::new(Kind::Effect, config.batch, Duration::ZERO, published),
-            targets: BTreeMap::new(),
-            known: HashSet::new(),
-            later: BTreeMap::new(),
-            retries: 0,
-            places: Arc::new(Semaphore::new(config.held)),
+            schedule: Schedule::new(Arc::clone(&config)),
+            inbox,
+            caller: Arc::new(Caller::new(effects, Arc::clone(&config))),
+            config,
             calls: JoinSet::new(),
-            config: Arc::new(config),
-            stall: Stall::No,
+            finished,
+            history,
             unusable: Vec::new(),
         }
     }
@@ -108,9 +85,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             while let Some(ended) = self.calls.try_join_next() {
                 whole(ended);
             }
-            self.settle();
-            self.ripen();
-            if self.may_look() && Instant::now() >= look_at {
+            if self.schedule.may_look(Instant::now()) && Instant::now() >= look_at {
                 match self.look().await {
                     Ok((found, full)) => {
                         poll = if found { BUSY } else { poll.saturating_mul(2).min(self.config.idle) };
@@ -122,19 +97,21 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                     }
                 }
             }
+            self.hear();
             match self.start().await {
-                Ok(started) if started >= self.config.batch => continue,
-                Ok(_) => {}
+                // Claims that weren't had may have left room for others.
+                Ok(true) => continue,
+                Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(error = chain_of(&error), "effects can't be claimed; trying again");
                     look_at = later(self.config.idle);
                 }
             }
-            let look = if self.may_look() { look_at } else { Instant::now() + BUSY };
-            let until = self.wake_at(look);
+            let look = if self.schedule.may_look(Instant::now()) { look_at } else { Instant::now() + BUSY };
+            let until = self.schedule.wake_at().map_or(look, |at| at.min(look));
             tokio::select! {
                 () = tokio::time::sleep_until(until.into()) => {}
-                () = self.back.changed.notified() => {}
+                () = self.inbox.changed.notified() => {}
                 () = poke.notified() => (poll, look_at, poked) = (BUSY, Instant::now(), Some(Instant::now())),
                 // What was opened a moment ago may have been published.
                 () = went_on(history.as_ref()) => {
@@ -156,146 +133,95 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         }
     }
 
-    fn settle(&mut self) {
-        for settled in self.back.take() {
-            match settled {
-                Settled::Gone(id) => {
-                    self.known.remove(&id);
-                }
-                Settled::Again(ready, _) if self.later.len() >= self.config.queue => {
-                    self.known.remove(&ready.id);
-                }
-                Settled::Again(ready, after) => {
-                    self.retries += 1;
-                    self.later.insert((later(after), self.retries), ready);
-                }
+    /// Passes on what was told since.
+    fn hear(&mut self) {
+        for news in self.inbox.take() {
+            match news {
+                News::Ended { id, well } => self.schedule.ended(Instant::now(), &id, well),
+                News::Gone(id) => self.schedule.gone(&id),
+                // Whom it calls is asked anew for each attempt.
+                News::Again(ready, after) => match guarded(|| self.caller.effects.target(&ready.effect)) {
+                    Ok(target) => self.schedule.again(Instant::now(), Ready { target, ..ready }, after),
+                    Err(error) => {
+                        self.schedule.gone(&ready.id);
+                        self.unusable(ready.id, ready.claim, &error);
+                    }
+                },
             }
         }
-    }
-
-    /// Queues the retries whose time has come.
-    fn ripen(&mut self) {
-        let rest = self.later.split_off(&(Instant::now(), u64::MAX));
-        for ready in std::mem::replace(&mut self.later, rest).into_values() {
-            self.queue(ready);
-        }
-    }
-
-    /// Whether it was queued, or will be found by the next sweep anyway.
-    fn queue(&mut self, ready: Ready<P::Effect>) -> bool {
-        let name = match guarded(|| self.effects.target(&ready.effect)) {
-            Ok(name) => name,
-            Err(error) => {
-                self.unusable(ready.id, ready.claim, &error);
-                return true;
-            }
-        };
-        let target = self.targets.entry(name).or_insert_with(|| Target::new(name, &self.config, Instant::now()));
-        let Err(id) = target.push(ready) else { return true };
-        self.known.remove(&id);
-        !target.is_up()
-    }
-
-    fn may_look(&mut self) -> bool {
-        if let Stall::Until(end) = self.stall {
-            if self.targets.values().all(|t| t.has_room() || !t.is_up()) {
-                self.stall = Stall::No;
-            } else if Instant::now() >= end {
-                self.stall = Stall::Over;
-            } else {
-                return false;
-            }
-        }
-        self.known.len() < self.config.known
     }
 
     /// Reads a page; says whether something new was there, and whether there may be more.
     async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
         let page = self.scanner.page(&self.sessions).await?;
-        let (mut found, mut all) = (false, true);
+        let (mut found, mut usable) = (false, Vec::new());
         for Task { id, claim, effect, idempotency_key, correlation, traceparent, .. } in page.tasks {
-            if !self.known.insert(id.clone()) {
+            if self.schedule.knows(&id) {
                 continue;
             }
             found = true;
             // An attempt whose lease ran out may have happened.
             let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
-            match guarded(|| serde_json::from_value(effect.unwrap_or_default())) {
-                Ok(Ok(effect)) => all &= self.queue(Ready { id, claim, effect, idempotency_key, correlation, traceparent }),
-                Ok(Err(error)) => self.unusable(id, claim, &error),
-                Err(error) => self.unusable(id, claim, &error),
+            match self.read(effect) {
+                Ok((effect, target)) => {
+                    usable.push(Ready { id, target, claim, effect, idempotency_key, correlation, traceparent });
+                }
+                Err(error) => self.unusable(id, claim, &*error),
             }
         }
-        let unusable = std::mem::take(&mut self.unusable);
-        self.put_off(&unusable).await?;
-        if !all && matches!(self.stall, Stall::No) {
+        let again = self.schedule.found(Instant::now(), usable, page.full);
+        if again {
             self.scanner.again();
-            self.stall = Stall::Until(Instant::now() + STALL);
-            return Ok((true, true));
         }
-        if !page.full {
-            self.stall = Stall::No;
-        }
-        Ok((found, page.full))
+        self.put_off().await?;
+        Ok((found || again, page.full || again))
+    }
+
+    /// An effect as it was stored, and whom it calls.
+    fn read(&self, stored: Option<Value>) -> Result<(P::Effect, &'static str), Box<dyn Error>> {
+        let effect = guarded(|| serde_json::from_value(stored.unwrap_or_default()))??;
+        let target = guarded(|| self.caller.effects.target(&effect))?;
+        Ok((effect, target))
     }
 
     /// An effect that this build can't do anything with. The others go on.
-    fn unusable(&mut self, id: Id, claim: Claim, error: &dyn std::error::Error) {
+    fn unusable(&mut self, id: Id, claim: Claim, error: &dyn Error) {
         tracing::error!(
             name = id.name,
             key = id.key,
             %error,
             "a stored effect can't be used; it is kept and tried again later, and needs a build that knows it"
         );
-        self.known.remove(&id);
         self.unusable.push((id, claim));
     }
 
-    async fn put_off(&self, unreadable: &[(Id, Claim)]) -> sqlx::Result<()> {
-        if unreadable.is_empty() {
+    async fn put_off(&mut self) -> sqlx::Result<()> {
+        let unusable = std::mem::take(&mut self.unusable);
+        if unusable.is_empty() {
             return Ok(());
         }
-        let next: Vec<(&Id, Next)> = unreadable
-            .iter()
-            .map(|(id, claim)| {
-                let Claim { step, attempt, first, maybe, .. } = *claim;
-                let attempt = attempt.saturating_add(1);
-                let until = self.config.undecided.ceiling(attempt);
-                (id, Next { after: step, attempt, first, idle: true, maybe, until })
-            })
-            .collect();
+        let wait = |claim: &Claim| self.config.undecided.ceiling(claim.attempt.saturating_add(1));
+        let next: Vec<(&Id, Next)> = unusable.iter().map(|(id, claim)| (id, claim.next(true, wait(claim)))).collect();
         // With a look at the tasks: the steps of one that was closed meanwhile would be nobody's, and stay for ever.
         asked!(self.sessions, conn => claims::take(conn, self.worker, &next, None))?;
         Ok(())
     }
 
-    /// Claims, in one statement, and starts what may start; says how much.
-    async fn start(&mut self) -> sqlx::Result<usize> {
-        let seen = match self.history.as_ref().map(History::seen).transpose() {
-            Ok(seen) => seen,
-            // It says so itself, and they stay queued.
-            Err(_) => return Ok(0),
+    /// Claims, in one statement, and starts what may start; says whether there was anything.
+    async fn start(&mut self) -> sqlx::Result<bool> {
+        let (seen, most) = match self.history.as_ref().map(History::seen).transpose() {
+            Ok(seen) => (seen, self.config.batch),
+            // It says so itself, and they stay lined up.
+            Err(_) => (None, 0),
         };
-        let mut most = self.config.batch.min(self.places.available_permits());
-        let mut taken: Vec<(&'static str, Ready<P::Effect>, OwnedSemaphorePermit)> = Vec::new();
-        for (name, target) in &mut self.targets {
-            let some = target.take(Instant::now(), most);
-            most -= some.len();
-            taken.extend(some.into_iter().map(|(ready, bulkhead)| (*name, ready, bulkhead)));
+        let started = self.schedule.start(Instant::now(), most);
+        for (target, number) in self.schedule.breakers() {
+            metrics::BREAKER_STATE.set(number, [target.into()]);
         }
-        if taken.is_empty() {
-            return Ok(0);
+        if started.is_empty() {
+            return Ok(false);
         }
-        let next: Vec<(&Id, Next)> = taken
-            .iter()
-            .map(|(_, Ready { id, claim, .. }, _)| {
-                let Claim { step, attempt, first, maybe, .. } = *claim;
-                (
-                    id,
-                    Next { after: step, attempt: attempt.saturating_add(1), first, idle: false, maybe, until: self.config.lease },
-                )
-            })
-            .collect();
+        let next: Vec<(&Id, Next)> = started.iter().map(|r| (&r.id, r.claim.next(false, self.config.lease))).collect();
         let claimed = asked!(self.sessions, conn => claims::take(conn, self.worker, &next, seen.as_ref()));
         let claimed = claimed.and_then(|had| match (&self.history, &seen) {
             (Some(history), Some(seen)) if !had.holds => Err(sqlx::Error::Protocol(history.doubt(seen))),
@@ -306,45 +232,29 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             Ok(claimed) => claimed,
             Err(error) => {
                 // Whether they were claimed isn't known: they are looked at anew.
-                taken.iter().for_each(|(_, ready, _)| {
-                    self.known.remove(&ready.id);
-                });
+                started.iter().for_each(|ready| self.schedule.gone(&ready.id));
                 return Err(error);
             }
         };
-        let started = taken.len();
-        for ((target, ready, bulkhead), claim) in taken.into_iter().zip(claimed) {
+        for (ready, claim) in started.into_iter().zip(claimed) {
             match claim {
-                Some(claim) => self.spawn(target, ready, claim, bulkhead),
+                Some(claim) => self.spawn(ready, claim),
                 // Closed, or somebody else's.
-                None => {
-                    self.known.remove(&ready.id);
-                }
+                None => self.schedule.gone(&ready.id),
             }
         }
-        Ok(started)
+        Ok(true)
     }
 
-    fn spawn(&mut self, target: &'static str, ready: Ready<P::Effect>, claim: Claim, bulkhead: OwnedSemaphorePermit) {
-        // `start` took no more than there are places, and only it takes them.
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let Some(at) = self.targets.get(target) else { return };
-        let breaker = at.breaker.clone();
-        let (effects, config) = (Arc::clone(&self.effects), Arc::clone(&self.config));
-        let (finished, back) = (self.finished.clone(), Arc::clone(&self.back));
+    fn spawn(&mut self, ready: Ready<P::Effect>, claim: Claim) {
+        let (caller, inbox, finished) = (Arc::clone(&self.caller), Arc::clone(&self.inbox), self.finished.clone());
         self.calls.spawn(async move {
-            let ended = call::attempt::<P, E>(&effects, &config, target, &breaker, &ready, claim).await;
-            drop(bulkhead);
-            // The receiver outlives the calls, and the channel has room for all places.
-            let _ = finished.send(Finished { ready, claim, ended, place }).await;
-            back.changed.notify_one();
+            let (ended, well) = caller.attempt::<P>(&ready, claim).await;
+            // First: what comes of an end is news only of what has ended.
+            inbox.tell([News::Ended { id: ready.id.clone(), well }]);
+            // The receiver outlives the calls, and the channel has room for all claims held.
+            let _ = finished.send(Finished { ready, claim, ended }).await;
         });
-    }
-
-    fn wake_at(&self, look_at: Instant) -> Instant {
-        let retry = self.later.keys().next().map(|(at, _)| *at);
-        let targets = self.targets.values().filter_map(Target::next);
-        targets.chain(retry).fold(look_at, Instant::min)
     }
 }
 

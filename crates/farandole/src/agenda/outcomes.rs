@@ -1,14 +1,14 @@
 //! What comes of ended attempts: outcomes are committed, the others given back until their next attempt. In batches of
 //! whatever is there.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::agenda::call::Ended;
 use crate::agenda::claims::{self, Claim, Next};
 use crate::agenda::commit::Committer;
+use crate::agenda::inbox::{Inbox, News};
 use crate::agenda::source::Held;
 use crate::agenda::target::Ready;
 use crate::database::sessions::asked;
@@ -23,38 +23,6 @@ pub(super) struct Finished<P: Participant> {
     pub ready: Ready<P::Effect>,
     pub claim: Claim,
     pub ended: Ended<P::Outcome>,
-    /// Its place among the claims that this worker holds.
-    pub place: OwnedSemaphorePermit,
-}
-
-/// A task that this worker no longer holds, or holds until later.
-#[derive(Debug)]
-pub(super) enum Settled<F> {
-    Gone(Id),
-    Again(Ready<F>, Duration),
-}
-
-/// The way back to who claims. Bounded by the claims held.
-#[derive(Debug)]
-pub(super) struct Back<F> {
-    settled: Mutex<Vec<Settled<F>>>,
-    /// Told when something settled or a call ended.
-    pub changed: Notify,
-}
-
-impl<F> Back<F> {
-    pub fn new() -> Self {
-        Self { settled: Mutex::new(Vec::new()), changed: Notify::new() }
-    }
-
-    pub fn take(&self) -> Vec<Settled<F>> {
-        std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn give(&self, settled: impl IntoIterator<Item = Settled<F>>) {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).extend(settled);
-        self.changed.notify_one();
-    }
 }
 
 /// Runs until all senders are gone and all that they sent is settled.
@@ -62,13 +30,12 @@ pub(super) async fn run<P: Participant>(
     committer: Committer<'_, P>,
     batch: usize,
     mut finished: mpsc::Receiver<Finished<P>>,
-    back: &Back<P::Effect>,
+    inbox: &Inbox<P::Effect>,
 ) {
     let mut buffer = Vec::with_capacity(batch);
     while finished.recv_many(&mut buffer, batch).await > 0 {
-        let (mut works, mut held, mut later, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for Finished { ready, claim, ended, place } in buffer.drain(..) {
-            places.push(place);
+        let (mut works, mut held, mut later) = (Vec::new(), Vec::new(), Vec::new());
+        for Finished { ready, claim, ended } in buffer.drain(..) {
             match ended {
                 Ended::Outcome(outcome) => {
                     held.push(Held { id: ready.id.clone(), claim });
@@ -80,15 +47,13 @@ pub(super) async fn run<P: Participant>(
             }
         }
         if !later.is_empty() {
-            back.give(give_back(&committer, later).await);
+            inbox.tell(give_back(&committer, later).await);
         }
         if !works.is_empty() {
             let gone: Vec<Id> = held.iter().map(|h| h.id.clone()).collect();
             committer.commit(works, held).await;
-            back.give(gone.into_iter().map(Settled::Gone));
+            inbox.tell(gone.into_iter().map(News::Gone));
         }
-        drop(places);
-        back.changed.notify_one();
     }
 }
 
@@ -102,7 +67,7 @@ fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P>
 async fn give_back<P: Participant>(
     committer: &Committer<'_, P>,
     later: Vec<(Ready<P::Effect>, Duration)>,
-) -> Vec<Settled<P::Effect>> {
+) -> Vec<News<P::Effect>> {
     let next: Vec<(&Id, Next)> = later
         .iter()
         .map(|(Ready { id, claim, .. }, until)| {
@@ -115,8 +80,8 @@ async fn give_back<P: Participant>(
             .into_iter()
             .zip(noted)
             .map(|((ready, after), noted)| match noted {
-                Some(claim) => Settled::Again(Ready { claim, ..ready }, after),
-                None => Settled::Gone(ready.id),
+                Some(claim) => News::Again(Ready { claim, ..ready }, after),
+                None => News::Gone(ready.id),
             })
             .collect(),
         Err(error) => {
@@ -125,7 +90,7 @@ async fn give_back<P: Participant>(
                 tasks = later.len(),
                 "attempts can't be given back; they are made again when their leases are over"
             );
-            later.into_iter().map(|(ready, _)| Settled::Gone(ready.id)).collect()
+            later.into_iter().map(|(ready, _)| News::Gone(ready.id)).collect()
         }
     }
 }

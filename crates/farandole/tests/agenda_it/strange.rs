@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use farandole::agenda::Poke;
+use farandole::agenda::{EffectError, Poke};
 use farandole::config::{PerTopic, Unknown};
 use farandole::handler::{Error, Handler, Tx};
 use farandole::intake::Intake;
@@ -72,6 +72,21 @@ async fn an_effect_whose_target_panics_holds_up_no_other() {
     world.tell([("a", "pay nobody"), ("b", "pay somebody")]).await;
     eventually("the other effect", async || world.story("b").await.ends_with("paid ok")).await;
     assert_eq!(world.count("select count(*) from farandole.tasks").await, 1, "it is kept");
+    agenda.stop().await;
+}
+
+/// Guard: what can't be used at its next attempt is let go and put off, as if it had been found so. Without, it stays in hand, and nobody
+/// comes back to it before a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_whose_target_panics_once_is_made_later() {
+    let world = World::new().await;
+    let bank = Bank::new(|call| async move {
+        if call.attempt == 1 { Err(EffectError::Retry { reason: "busy".into(), after: None }) } else { Ok("ok".to_owned()) }
+    });
+    let agenda = world.start(&bank, hurried());
+    world.tell([("a", "pay fickle")]).await;
+    eventually("paid", async || world.is_clear().await).await;
+    assert_eq!(bank.calls().iter().map(|call| call.attempt).collect::<Vec<_>>(), [1, 3], "it was put off in between");
     agenda.stop().await;
 }
 

@@ -136,6 +136,8 @@ pub struct Bank {
     pub calls: Arc<Mutex<Vec<Call>>>,
     pub running: Arc<AtomicU32>,
     pub most: Arc<AtomicU32>,
+    /// How often it was asked whom a fickle effect calls.
+    fickle: Arc<AtomicU32>,
     behave: Arc<Behave>,
 }
 
@@ -144,7 +146,7 @@ impl Bank {
         behave: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Self {
         let behave: Arc<Behave> = Arc::new(move |call| Box::pin(behave(call)));
-        Self { calls: Arc::default(), running: Arc::default(), most: Arc::default(), behave }
+        Self { calls: Arc::default(), running: Arc::default(), most: Arc::default(), fickle: Arc::default(), behave }
     }
     /// Answers `ok` at once.
     pub fn quick() -> Self {
@@ -158,6 +160,7 @@ impl Bank {
 impl Effects<Chronicle> for Bank {
     fn target(&self, effect: &Pay) -> &'static str {
         assert!(effect.of != "nobody", "who is that?");
+        assert!(effect.of != "fickle" || self.fickle.fetch_add(1, Ordering::SeqCst) != 1, "who is that now?");
         "bank"
     }
     async fn run(&self, call: &Call, _effect: &Pay) -> Result<String, EffectError> {
