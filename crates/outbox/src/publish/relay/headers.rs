@@ -1,4 +1,4 @@
-//! The headers of a record: CloudEvents in binary mode, trace context, and the `farandole` header that [`chain`] reads.
+//! The headers of a record: CloudEvents in binary mode, trace context, and the `farandole` header that [`chain`](crate::chain) reads.
 //!
 //! | header | value |
 //! |---|---|
