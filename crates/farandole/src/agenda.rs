@@ -16,6 +16,7 @@
 //! 5. Tasks are told apart by the event that opened them: what two events open under one name and key is two tasks. Opening
 //!    replaces nothing; who wants a deadline moved closes it and opens it anew. Closing closes all that is open of the name and key.
 //! 6. A target that fails gets fewer calls, not more: bulkhead and breaker stand before each target.
+//!    Which effect starts when is one machine without I/O, `agenda/schedule.rs`, tested by tables.
 //!
 //! **Assumptions.** Calls are idempotent under their key for as long as they are retried, or the effect looks up what became of
 //! the earlier ones ([`Call::first_attempt_at`] tells when to). An event opens one task at most of a name and key: an input whose

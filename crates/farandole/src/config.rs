@@ -55,7 +55,7 @@ impl Config {
     pub(crate) fn load_for<S: Serialize + DeserializeOwned + Default>(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
-        more: impl Fn(&Self) -> Vec<String>,
+        more: impl FnOnce(&Self) -> Vec<String>,
     ) -> Result<Loaded<S>, Error> {
         let mut layers = layers::Layers::defaults::<S>();
         if let Some(path) = file {

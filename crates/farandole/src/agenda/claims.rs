@@ -34,8 +34,13 @@ pub(super) struct Claim {
 impl Claim {
     /// What is written to claim one attempt more, or for a wait that counts as one.
     pub fn next(self, idle: bool, until: Duration) -> Next {
-        let Self { step, attempt, first, maybe, .. } = self;
-        Next { after: step, attempt: attempt.saturating_add(1), first, idle, maybe, until }
+        Self { attempt: self.attempt.saturating_add(1), idle, ..self }.until(until)
+    }
+
+    /// The step that says this of the task, until then.
+    pub fn until(self, until: Duration) -> Next {
+        let Self { step, attempt, first, idle, maybe } = self;
+        Next { after: step, attempt, first, idle, maybe, until }
     }
 }
 

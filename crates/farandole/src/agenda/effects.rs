@@ -110,9 +110,15 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             let look = if self.schedule.may_look(Instant::now()) { look_at } else { Instant::now() + BUSY };
             let until = self.schedule.wake_at().map_or(look, |at| at.min(look));
             tokio::select! {
+                // What was opened is known before what was published.
+                biased;
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.inbox.changed.notified() => {}
-                () = poke.notified() => (poll, look_at, poked) = (BUSY, Instant::now(), Some(Instant::now())),
+                () = poke.notified() => {
+                    // With a relay, what has just been opened isn't published yet.
+                    let soon = Instant::now() + if history.is_some() { BUSY } else { Duration::ZERO };
+                    (poll, look_at, poked) = (BUSY, look_at.min(soon), Some(Instant::now()));
+                }
                 // What was opened a moment ago may have been published.
                 () = went_on(history.as_ref()) => {
                     if poked.is_some_and(|at| at.elapsed() < RECENT) {

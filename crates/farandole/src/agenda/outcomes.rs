@@ -68,13 +68,7 @@ async fn give_back<P: Participant>(
     committer: &Committer<'_, P>,
     later: Vec<(Ready<P::Effect>, Duration)>,
 ) -> Vec<News<P::Effect>> {
-    let next: Vec<(&Id, Next)> = later
-        .iter()
-        .map(|(Ready { id, claim, .. }, until)| {
-            let Claim { step, attempt, first, idle, maybe } = *claim;
-            (id, Next { after: step, attempt, first, idle, maybe, until: *until })
-        })
-        .collect();
+    let next: Vec<(&Id, Next)> = later.iter().map(|(ready, until)| (&ready.id, ready.claim.until(*until))).collect();
     match asked!(committer.engine.sessions(), conn => claims::defer(conn, committer.worker, &next)) {
         Ok(noted) => later
             .into_iter()

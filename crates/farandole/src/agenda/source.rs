@@ -26,14 +26,7 @@ pub(super) struct Held {
 impl Held {
     /// The step that sends the task back until later. What was decided about may have happened.
     pub fn later(&self, backoff: &Backoff) -> Next {
-        Next {
-            after: self.claim.step,
-            attempt: self.claim.attempt,
-            first: self.claim.first,
-            idle: true,
-            maybe: true,
-            until: backoff.wait(self.claim.attempt),
-        }
+        Claim { idle: true, maybe: true, ..self.claim }.until(backoff.wait(self.claim.attempt))
     }
 }
 

@@ -167,10 +167,11 @@ impl Layers {
     /// The configuration, when nothing is wrong with it; `more` finds what else is.
     pub fn finish<S: Serialize + DeserializeOwned + Default>(
         mut self,
-        more: impl Fn(&Config) -> Vec<String>,
+        more: impl FnOnce(&Config) -> Vec<String>,
     ) -> Result<(Config, S), Error> {
         let (config, own) = (self.config(), self.read("own"));
-        self.judge(config, &more).map(|config| (config, own))
+        let more = more(&config);
+        self.judge(config, more).map(|config| (config, own))
     }
 
     fn config(&mut self) -> Config {
@@ -189,12 +190,12 @@ impl Layers {
         }
     }
 
-    /// `config`, when nothing is wrong.
-    fn judge(mut self, config: Config, more: &dyn Fn(&Config) -> Vec<String>) -> Result<Config, Error> {
+    /// `config`, when nothing is wrong; `more` is what else is.
+    fn judge(mut self, config: Config, more: Vec<String>) -> Result<Config, Error> {
         for fault in check::faults(&config) {
             self.fault(fault);
         }
-        self.problems.extend(more(&config));
+        self.problems.extend(more);
         if self.problems.is_empty() {
             return Ok(config);
         }

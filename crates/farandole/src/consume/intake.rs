@@ -144,11 +144,13 @@ impl<P: Processor> Intake<P> {
             if told.is_due(&why) {
                 tracing::warn!(reader, why, "looking for this reader's rows; trying again");
             }
+            self.troubles.say(Of::Client, Some(why));
             tokio::select! {
                 () = shutdown.cancelled() => return false,
                 () = tokio::time::sleep(waits.next_wait()) => {}
             }
         }
+        self.troubles.say(Of::Client, None);
         true
     }
 }

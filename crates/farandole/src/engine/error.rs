@@ -1,7 +1,7 @@
 //! Why a batch was not committed.
 
 use crate::database::gate;
-use crate::ground::trouble::{Trouble, Troubled, denied};
+use crate::ground::trouble::{Trouble, Troubled};
 use crate::parking;
 use crate::wire::codec;
 
@@ -93,10 +93,6 @@ impl From<parking::Error> for Error {
 }
 
 impl Troubled for Error {
-    fn is_denied(&self) -> bool {
-        denied(self)
-    }
-
     fn trouble(&self) -> Trouble {
         match self {
             // Whatever keeps us from connecting or beginning (a heal is under way), no input is the cause.

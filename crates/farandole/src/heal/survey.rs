@@ -98,10 +98,9 @@ impl<F: Fold> Surveyor<'_, F> {
         // that was there before is a ghost to every consumer.
         let lineage = 1 + ends().map(|end| end.l).fold(look.state.lineage, i64::max);
         let absent = rows::absent(conn).await?;
-        let records: i64 = parts.iter().map(|p| p.records).sum();
         let beyond = parts.iter().map(|p| p.missing + p.known).sum::<u64>();
         let burnt = match scope {
-            Scope::All => next - 1 - records,
+            Scope::All => next - 1 - records(&parts),
             // Each record beyond the heads has one of the numbers since.
             Scope::Unsent => look.state.burnt + (next - look.state.next - i64::try_from(beyond).unwrap_or(i64::MAX)).max(0),
         };
@@ -234,6 +233,11 @@ fn refused(service: &str, record: &Record, wrong: Wrong) -> Error {
     }
 }
 
+/// How many records the topics have.
+fn records(parts: &[Part]) -> i64 {
+    parts.iter().map(|p| p.records).sum()
+}
+
 /// Partitions of each topic.
 pub(super) fn counts(extents: &[Extent]) -> Vec<(String, i32)> {
     let mut counts = BTreeMap::new();
@@ -272,16 +276,16 @@ impl Survey {
                 return Err(Error::BothLost { topic: topic.clone(), partition: *partition });
             }
         }
-        let mut lost = self.parts.iter().filter(|p| p.shorter).peekable();
-        if lost.peek().is_none() {
+        let lost: BTreeSet<&str> = self.parts.iter().filter(|p| p.shorter).map(|p| p.extent.topic.as_str()).collect();
+        if lost.is_empty() {
             return Ok(0);
         }
         // Every number was given to one record, but for those of what was lost before: what no topic has must be rows still.
         let (given, there) = (state.next - 1, self.absent.acknowledged);
-        let expected = given - state.burnt - self.parts.iter().map(|p| p.records).sum::<i64>();
+        let expected = given - state.burnt - records(&self.parts);
         let gone = (expected - there).max(0);
         // A journal tells what happened to inputs. The state is whole without, and a service that never starts again helps nobody.
-        if gone > 0 && (own.is_none() || lost.any(|p| own == Some(p.extent.topic.as_str()))) {
+        if gone > 0 && own.is_none_or(|own| lost.contains(own)) {
             return Err(Error::Trimmed { expected, there });
         }
         Ok(gone)

@@ -85,3 +85,37 @@ async fn what_a_reader_began_with_goes_with_its_name() {
         assert_eq!(sqlx::query_as::<_, (String, i64)>(scopes).fetch_all(&mut *conn).await.unwrap(), noted(to));
     }
 }
+
+/// E36. Guards: the wait between two tries is made where the runtime is, and the reason is told. Without, a reader whose database can't be
+/// asked when it begins ends with a panic, and its service with it; or it waits, and `/readyz` knows no more than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_begins_once_its_database_can_be_asked() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let run = async |sql: &'static str| sqlx::raw_sql(sql).execute(&world.pool).await.unwrap();
+    topic.send(&[(0, "one".to_owned())]).await;
+    run("alter table farandole.steps rename to away").await;
+    // Its rows are looked for first; then it notes what it begins with.
+    run("create function not_yet() returns trigger language plpgsql as $$ begin raise exception 'not yet'; end $$;
+         create trigger not_yet before insert on farandole.away
+             for each row when (new.scope like 'begun/%') execute function not_yet()")
+    .await;
+    let begins = || {
+        let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
+        (intake.troubles(), read(intake))
+    };
+    let (troubles, (task, stop)) = begins();
+    let said = async |words: &str| until(words, async || troubles.list().iter().any(|said| said.contains(words))).await;
+    said("farandole.steps").await;
+    run("alter table farandole.away rename to steps").await;
+    said("not yet").await;
+    stop.cancel();
+    task.await.unwrap();
+
+    let (troubles, (task, stop)) = begins();
+    until("it to be said again", async || troubles.list().iter().any(|said| said.contains("not yet"))).await;
+    run("drop trigger not_yet on farandole.steps").await;
+    until("it to be read", async || world.story("k0").await == "one").await;
+    until("all to be well", async || troubles.list().is_empty()).await;
+    stop.cancel();
+    task.await.unwrap();
+}

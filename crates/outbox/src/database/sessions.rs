@@ -22,7 +22,7 @@ use tokio::time::error::Elapsed;
 
 use crate::database::session::{IDLE, Purpose, lives, prepare};
 use crate::ground::error::chain_of;
-use crate::ground::trouble::{Trouble, Troubled};
+use crate::ground::trouble::{Trouble, Troubled, denied};
 
 /// Between two tries while no connection is to be had.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -208,7 +208,7 @@ impl Session {
                 Ok(value)
             }
             Ok(Err(error)) => {
-                if error.is_denied() {
+                if denied(&error) {
                     self.home.0.denied.store(true, Ordering::Relaxed);
                 }
                 if error.trouble() == Trouble::Session {

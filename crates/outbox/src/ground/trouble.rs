@@ -17,19 +17,15 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 pub use kind::Trouble;
 
 /// Errors that say what they are about.
-pub trait Troubled {
+pub trait Troubled: std::error::Error + 'static {
     /// What this error is about.
     fn trouble(&self) -> Trouble;
-
-    /// Whether it is a right that the role lacks.
-    fn is_denied(&self) -> bool {
-        false
-    }
 }
 
 /// Whether an error, or what it comes of, is a right that the role lacks.
@@ -41,10 +37,6 @@ pub fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Troubled for sqlx::Error {
-    fn is_denied(&self) -> bool {
-        denied(self)
-    }
-
     fn trouble(&self) -> Trouble {
         match self {
             Self::Database(e) => match e.code() {
@@ -102,6 +94,13 @@ pub fn sqlstate(code: &str, constraint: Option<&str>, schema: Option<&str>) -> T
     let class = code.get(..2).unwrap_or_default();
     // What isn't listed is of somebody's own making: the code that a trigger or function raises.
     of(code).or_else(|| of(class)).unwrap_or(Trouble::Input)
+}
+
+impl Troubled for KafkaError {
+    fn trouble(&self) -> Trouble {
+        // Of one without a code no more is known than whose it is.
+        self.rdkafka_error_code().map_or(Trouble::Dependency, kafka)
+    }
 }
 
 /// What an HTTP answer that isn't a success is about. `own` says that it is a document of the asked service's, and not of something

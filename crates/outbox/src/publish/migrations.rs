@@ -8,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, SqlSafeStr as _};
 
 use crate::database::{session, surroundings};
+use crate::ground::trouble::denied;
 use crate::publish::relay;
 use crate::publish::relay::partitions;
 
@@ -189,7 +190,7 @@ pub async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, 
         let sql = format!("select version, checksum from {table} where success");
         let rows = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *conn).await;
         let rows: Vec<(i64, Vec<u8>)> = match rows {
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42501") => {
+            Err(error) if denied(&error) => {
                 let role: String =
                     sqlx::query_scalar("select quote_ident(current_user)").fetch_one(&mut *conn).await.map_err(failed)?;
                 let lacks = format!("the role lacks rights; as the owner of the tables: `grant select on {table} to {role}`");

@@ -68,7 +68,14 @@ const LEAST: [(&str, i64, &str); 2] = [
     ("queue.buffering.max.kbytes", 2_048, "a record of the largest size would never fit into the queue"),
 ];
 
-/// What is wrong with these properties, a sentence each.
+/// What is wrong with these properties, a sentence each: with one alone, else with what they come to beside the kit's own. `whole` is how
+/// the kit's `what` is configured with them.
+pub fn refused_by(what: &str, properties: &BTreeMap<String, String>, whole: impl FnOnce() -> ClientConfig) -> Vec<String> {
+    let refused = refused(properties);
+    if refused.is_empty() { clash(what, properties, &whole()).into_iter().collect() } else { refused }
+}
+
+/// What is wrong with each of these properties, a sentence each.
 pub fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
     let fixed = |(name, value): (&String, &String)| {
         let Some((_, taken, why)) = FIXED.iter().find(|(fixed, _, _)| fixed == name) else {
@@ -106,8 +113,8 @@ fn too_small(name: &str, value: &str) -> Option<String> {
 }
 
 /// Why no client can be made of what is set by hand, although each of it is taken alone: the client compares some with others, and with
-/// the kit's own. `whole` is how the kit's `what` is configured, with these properties. No broker is asked.
-pub fn clash(what: &str, properties: &BTreeMap<String, String>, whole: &ClientConfig) -> Option<String> {
+/// the kit's own. No broker is asked.
+fn clash(what: &str, properties: &BTreeMap<String, String>, whole: &ClientConfig) -> Option<String> {
     // Without those there is no trouble of theirs.
     if properties.is_empty() {
         return None;

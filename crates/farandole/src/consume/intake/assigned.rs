@@ -27,7 +27,6 @@ use crate::consume::intake::{begin, begun, identity, look};
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Processor;
-use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use crate::wire::per_topic::Start;
@@ -192,18 +191,9 @@ impl<P: Processor> Context<P> {
     /// Where the partition is, waiting for database and brokers if need be, and starts a worker there. `None` at shutdown.
     pub(super) fn start(&self, consumer: &BaseConsumer<Self>, at: &At) -> Option<i64> {
         let scope = scope(self.engine.reader(), &at.0, at.1);
-        let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
-        let (step, position) = loop {
-            let why = match self.position(consumer, at, &scope) {
-                Ok(found) => break found,
-                Err(why) => why,
-            };
-            if told.is_due(&why) {
-                tracing::warn!(topic = at.0, partition = at.1, why, "looking for the position; trying again");
-            }
-            self.troubles.set(&at.0, at.1, Some(why));
-            self.runtime.block_on(async { self.shutdown.run_until_cancelled(tokio::time::sleep(waits.next_wait())).await })?;
-        };
+        let looking = format!("the position of {}/{}", at.0, at.1);
+        let say = |why| self.troubles.set(&at.0, at.1, Some(why));
+        let (step, position) = self.patiently(&looking, || self.position(consumer, at, &scope), say)?;
         self.troubles.set(&at.0, at.1, None);
         let offset = position.next_offset;
         let (found, written) = (self.ids.of(&at.0), Arc::new(position.clone()));

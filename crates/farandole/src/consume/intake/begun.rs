@@ -19,9 +19,7 @@ use crate::consume::intake::position::positions;
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Processor;
-use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
-use crate::ground::told::Told;
 
 /// What the step says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,21 +62,11 @@ pub(super) async fn note(conn: &mut PgConnection, reader: &str, topic: &str, fou
 /// subscribed, since of a topic that isn't there nothing is assigned that would tell. False at shutdown.
 pub(super) fn begin<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
     let context = consumer.context();
-    let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
-    loop {
-        let found = found(consumer, &context.config.topics).map_err(|error| error.to_string());
-        let noted =
-            found.and_then(|found| found.into_iter().try_for_each(|(topic, count)| noted(context, &topic, count).map(drop)));
-        let Err(why) = noted else { return true };
-        if told.is_due(&why) {
-            tracing::warn!(why, "looking which topics there are; trying again");
-        }
-        context.complain(why);
-        let wait = context.shutdown.run_until_cancelled(tokio::time::sleep(waits.next_wait()));
-        if context.runtime.block_on(wait).is_none() {
-            return false;
-        }
-    }
+    let note = || -> Result<(), String> {
+        let found = found(consumer, &context.config.topics).map_err(|error| error.to_string())?;
+        found.into_iter().try_for_each(|(topic, count)| noted(context, &topic, count).map(drop))
+    };
+    context.patiently("which topics there are", note, |why| context.complain(why)).is_some()
 }
 
 /// Whether a partition that has no position came after this reader had begun with its topic; or why that can't be told.

@@ -46,6 +46,5 @@ pub(super) fn config(config: &Config) -> ClientConfig {
 
 /// What is wrong with the user's properties, a sentence each.
 pub(crate) fn refused(of: &Config) -> Vec<String> {
-    let refused = properties::refused(&of.properties);
-    if refused.is_empty() { properties::clash("intake", &of.properties, &config(of)).into_iter().collect() } else { refused }
+    properties::refused_by("intake", &of.properties, || config(of))
 }

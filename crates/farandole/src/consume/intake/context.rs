@@ -18,6 +18,8 @@ use crate::consume::intake::watch::Watch;
 use crate::consume::intake::worker::End;
 use crate::consume::intake::{Config, Troubles};
 use crate::engine::Processor;
+use crate::ground::backoff::Backoff;
+use crate::ground::told::Told;
 use crate::wire::record::Record;
 
 pub(super) type At = (String, i32);
@@ -64,4 +66,29 @@ pub(super) struct Context<P: Processor> {
     pub complained: AtomicBool,
     /// Where the thread is.
     pub pulse: Arc<Pulse>,
+}
+
+impl<P: Processor> Context<P> {
+    /// Looks for `what` until it is found, waiting for brokers and database if need be; `say` is told of each failure. `None` at shutdown.
+    pub(super) fn patiently<T>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> Result<T, String>,
+        say: impl Fn(String),
+    ) -> Option<T> {
+        let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
+        loop {
+            let why = match look() {
+                Ok(found) => return Some(found),
+                Err(why) => why,
+            };
+            if told.is_due(&why) {
+                tracing::warn!(why, "looking for {what}; trying again");
+            }
+            say(why);
+            // Made where the runtime is: this is the client's thread.
+            let wait = async { self.shutdown.run_until_cancelled(tokio::time::sleep(waits.next_wait())).await };
+            self.runtime.block_on(wait)?;
+        }
+    }
 }

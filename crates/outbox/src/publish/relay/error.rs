@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::database::{step, surroundings};
 use crate::ground::error::chain_of;
-use crate::ground::trouble::{self, Trouble, Troubled as _};
+use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::wire::extent;
 
 /// Why the relay stopped or waits.
@@ -135,7 +135,8 @@ pub enum Error {
     Doubted,
     /// A topic that the outbox names isn't there.
     #[error(
-        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, `topics::ensure` those of code of your own, others have to be made; or correct the rows that name it"
+        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, `topics::ensure` those of code of your own, others have \
+         to be made; or correct the rows that name it"
     )]
     NoTopic {
         /// Which topic.
@@ -197,7 +198,7 @@ impl Error {
         let about = match self {
             Self::Row { .. } | Self::NoTopic { .. } => Trouble::Person,
             Self::Produce { about, .. } => *about,
-            Self::Kafka { source, .. } => source.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka),
+            Self::Kafka { source, .. } => source.trouble(),
             Self::Database { source, .. } => source.trouble(),
             _ => Trouble::Dependency,
         };

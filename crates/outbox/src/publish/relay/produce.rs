@@ -23,7 +23,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use tokio::sync::Notify;
 
 use crate::ground::text::{brief, name, shown};
-use crate::ground::trouble::{self, Trouble};
+use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::publish::relay::error::Error;
 use crate::wire::properties;
 
@@ -73,7 +73,7 @@ impl Failure {
             topic: message.topic().to_owned(),
             record: format!("/{}, event {id} of key {key} ({bytes} bytes)", message.partition()),
             reason: error.to_string(),
-            about: error.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka),
+            about: error.trouble(),
             bytes,
         }
     }
@@ -180,9 +180,7 @@ pub fn client_config(bootstrap: &str, extra: &BTreeMap<String, String>, delivery
 
 /// What is wrong with the user's properties, a sentence each.
 pub fn refused(extra: &BTreeMap<String, String>) -> Vec<String> {
-    let refused = properties::refused(extra);
-    let whole = || client_config("", extra, Duration::from_secs(30));
-    if refused.is_empty() { properties::clash("relay", extra, &whole()).into_iter().collect() } else { refused }
+    properties::refused_by("relay", extra, || client_config("", extra, Duration::from_secs(30)))
 }
 
 impl Producer {
@@ -264,8 +262,7 @@ impl Producer {
                     record = back
                 }
                 Err((error, _)) => {
-                    let about = error.rdkafka_error_code().map_or(Trouble::Dependency, trouble::kafka);
-                    let (topic, record) = (topic.to_owned(), format!("/{partition}"));
+                    let (about, topic, record) = (error.trouble(), topic.to_owned(), format!("/{partition}"));
                     return Err(Error::Produce { topic, record, reason: error.to_string(), about });
                 }
             }
