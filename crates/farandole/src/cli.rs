@@ -7,6 +7,7 @@ mod verbs;
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -21,6 +22,7 @@ use crate::ground::running::Signals;
 use crate::heal::{self, At};
 use crate::parking::operate::Which;
 use crate::participant::Participant;
+use crate::service::contract::Contract;
 use crate::service::{self, Bound, Error, Missing, Service, telemetry};
 
 pub use verbs::{
@@ -129,7 +131,9 @@ where
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    let loaded = match Config::load_for::<S>(cli.config.as_deref(), environment(), service::unfit::<P>) {
+    let loaded = match Config::load_for::<S>(cli.config.as_deref(), environment(), |config| {
+        service::unfit(&Contract::of::<P>(), config)
+    }) {
         Ok(loaded) => loaded,
         Err(error) => return usage(&error),
     };
@@ -152,42 +156,27 @@ where
         Ok(service) => service,
         Err(error) => return usage(&*error),
     };
-    let result = match verb {
+    let config = loaded.config;
+    let work: Work<'_> = match verb {
         Verb::Serve { migrate } => {
             let missing = if migrate { Missing::Make } else { Missing::Refuse };
-            on_runtime(loaded.config, async |config| serve(service, config, missing).await)
+            Box::pin(serve(service, config.clone(), missing))
         }
-        Verb::Migrate => on_runtime(loaded.config, async |config| service.migrate(&config).await),
-        Verb::Parked { what, output } => on_runtime(loaded.config, async |config| match what.unwrap_or(Parked::List) {
-            Parked::List => {
-                print_parked(&service.parked(&config).await?, output);
-                Ok(())
-            }
-            Parked::Retry { aggregate } => service.retry_parked(&config, &aggregate).await,
-            Parked::Drop { aggregate, reason, all } => {
-                let which = if all { Which::All } else { Which::First };
-                print_dropped(&service.drop_parked(&config, &aggregate, which, &reason, &operator()).await?);
-                Ok(())
-            }
-        }),
-        Verb::Position { what, output } => on_runtime(loaded.config, async |config| match what.unwrap_or(Positions::List) {
-            Positions::List => {
-                print_positions(&service.positions(&config).await?, output);
-                Ok(())
-            }
-            Positions::Set { topic, partition, to } => {
-                print_moved(&service.set_position(&config, &topic, partition, to).await?, output);
-                Ok(())
-            }
-        }),
+        Verb::Migrate => Box::pin(service.migrate(&config)),
+        Verb::Parked { what, output } => Box::pin(parked(&service, &config, what.unwrap_or(Parked::List), output)),
+        Verb::Position { what, output } => Box::pin(position(&service, &config, what.unwrap_or(Positions::List), output)),
         Verb::Heal { pass_over, execute, output } => {
             let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
-            on_runtime(loaded.config, async |config| {
-                print(&service.heal_passing(&config, mode, &pass_over.into_iter().collect()).await?, output);
+            let (service, config) = (&service, &config);
+            Box::pin(async move {
+                print(&service.heal_passing(config, mode, &pass_over.into_iter().collect()).await?, output);
                 Ok(())
             })
         }
-        Verb::Describe { output } => return describe(&service, &loaded.config, output),
+        Verb::Describe { output } => {
+            print(&service.description(&config), output);
+            return ExitCode::SUCCESS;
+        }
         Verb::Openapi => {
             return match service.openapi_json() {
                 Some(json) => {
@@ -201,6 +190,7 @@ where
             };
         }
     };
+    let result = on_runtime(config.process.worker_threads, work);
     let code = match result {
         Ok(()) => {
             tracing::info!("done");
@@ -225,23 +215,45 @@ fn usage(error: &(dyn StdError + 'static)) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-fn describe<P: Participant, E>(service: &Service<P, E>, config: &Config, output: Output) -> ExitCode {
-    print(&service.description(config), output);
-    ExitCode::SUCCESS
+async fn parked<P: Participant, E>(service: &Service<P, E>, config: &Config, what: Parked, output: Output) -> Result<(), Error> {
+    match what {
+        Parked::List => print_parked(&service.parked(config).await?, output),
+        Parked::Retry { aggregate } => service.retry_parked(config, &aggregate).await?,
+        Parked::Drop { aggregate, reason, all } => {
+            let which = if all { Which::All } else { Which::First };
+            print_dropped(&service.drop_parked(config, &aggregate, which, &reason, &operator()).await?);
+        }
+    }
+    Ok(())
 }
 
-fn on_runtime(
-    config: Config,
-    work: impl AsyncFnOnce(Config) -> Result<(), Error>,
-) -> Result<(), Box<dyn StdError + Send + Sync>> {
+async fn position<P: Participant, E>(
+    service: &Service<P, E>,
+    config: &Config,
+    what: Positions,
+    output: Output,
+) -> Result<(), Error> {
+    match what {
+        Positions::List => print_positions(&service.positions(config).await?, output),
+        Positions::Set { topic, partition, to } => {
+            print_moved(&service.set_position(config, &topic, partition, to).await?, output);
+        }
+    }
+    Ok(())
+}
+
+/// What a verb does.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
+fn on_runtime(threads: usize, work: Work<'_>) -> Result<(), Box<dyn StdError + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.process.worker_threads)
+        .worker_threads(threads)
         // For name look-ups and questions to the brokers only.
         .max_blocking_threads(8)
         .thread_name("worker")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(work(config));
+    let result = runtime.block_on(work);
     // What was abandoned isn't waited for.
     runtime.shutdown_background();
     Ok(result?)

@@ -11,6 +11,7 @@
 //! claim read before the rows are locked, a batch and the closing of its task wait for each other; with the position moved
 //! in a transaction of its own, a crash between the two applies an input twice or never.
 
+mod any;
 pub mod commands;
 mod error;
 mod idempotency;
@@ -24,6 +25,7 @@ pub(crate) mod trace;
 mod transaction;
 mod work;
 
+pub(crate) use any::{AnyProcessor, AnyWork};
 pub use error::Error;
 pub(crate) use error::{COMMIT, CONNECT};
 #[doc(hidden)]
@@ -35,7 +37,6 @@ pub use plan::{Ground, Plan};
 pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 #[doc(hidden)]
 pub use read::in_chain as read_in_chain;
-pub(crate) use source::said;
 pub use source::{NoSource, Processor, Source};
 pub use transaction::{Engine, Wake};
 pub(crate) use transaction::{given_up, note};

@@ -34,6 +34,7 @@
 //! **Assumption:** a topic's records have expired nowhere but at its beginning.
 
 mod act;
+mod any;
 mod error;
 mod fold;
 mod open;
@@ -46,8 +47,10 @@ mod tasks;
 
 use std::collections::BTreeSet;
 
+use futures_util::future::BoxFuture;
 use sqlx::PgPool;
 
+use crate::heal::any::AnyFold;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
@@ -92,20 +95,34 @@ pub async fn heal_passing<F: Fold>(
     mode: Mode,
     named: &BTreeSet<At>,
 ) -> Result<Report, Error> {
-    // It reads as much as there is, and folds into the service's own tables.
-    let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
-    let look = log::look(&mut conn).await?;
-    relay::owner::claim(&mut conn, &config.service, false).await?;
-    if let Some(topic) = relay::owner::own_topic(&mut conn, &look.state).await?.filter(|own| fold.topic() != Some(own.as_str())) {
-        return Err(Error::Service { service: config.service.clone(), topic });
-    }
-    let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
-    let own = Own::of(&config.service, &look.state);
-    let surveyor = survey::Surveyor { config, kafka, fold, own, named };
-    let survey = surveyor.survey(&mut conn, &look).await?;
-    let report = survey.report(&mut conn, &look, config, fold).await?;
-    if mode == Mode::DryRun || report.is_whole() {
-        return Ok(report);
-    }
-    act::act(&surveyor, pool, conn, look, survey, report).await
+    passing(pool, config, fold, mode, named).await
+}
+
+fn passing<'a>(
+    pool: &'a PgPool,
+    config: &'a relay::Config,
+    fold: &'a dyn AnyFold,
+    mode: Mode,
+    named: &'a BTreeSet<At>,
+) -> BoxFuture<'a, Result<Report, Error>> {
+    Box::pin(async move {
+        // It reads as much as there is, and folds into the service's own tables.
+        let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
+        let look = log::look(&mut conn).await?;
+        relay::owner::claim(&mut conn, &config.service, false).await?;
+        if let Some(topic) =
+            relay::owner::own_topic(&mut conn, &look.state).await?.filter(|own| fold.topic() != Some(own.as_str()))
+        {
+            return Err(Error::Service { service: config.service.clone(), topic });
+        }
+        let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
+        let own = Own::of(&config.service, &look.state);
+        let surveyor = survey::Surveyor { config, kafka, fold, own, named };
+        let survey = surveyor.survey(&mut conn, &look).await?;
+        let report = survey.report(&mut conn, &look, config, fold).await?;
+        if mode == Mode::DryRun || report.is_whole() {
+            return Ok(report);
+        }
+        act::act(&surveyor, pool, conn, look, survey, report).await
+    })
 }

@@ -16,6 +16,8 @@
 
 mod api;
 mod builder;
+#[doc(hidden)]
+pub mod contract;
 mod describe;
 mod elsewhere;
 mod error;
@@ -39,3 +41,6 @@ pub use error::{Elsewhere, Error};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;
+
+/// What the shell does: boxed, so that it is compiled where it is written and not in each service that has it done.
+type Doing<'a, T> = futures_util::future::BoxFuture<'a, Result<T, Error>>;

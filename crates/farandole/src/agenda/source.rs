@@ -4,6 +4,7 @@
 //! is parked, parks, in order with the records and other tasks of its aggregate. **How it would fail without**: put off by the
 //! agenda, it would be seen by nobody, be asked for again and again, and be overtaken by whatever comes later.
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::agenda::claims::{self, Claim, Next};
@@ -91,26 +92,35 @@ pub(super) struct Claims<'a> {
 }
 
 impl<P: Participant> Source<Work<P>> for Claims<'_> {
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<P>]) -> Result<Vec<bool>, Error> {
-        debug_assert_eq!(works.len(), self.held.len());
-        let tasks: Vec<(&Id, i64)> = self.held.iter().map(|h| (&h.id, h.claim.step)).collect();
-        claims::lock(conn, &tasks).await.map_err(Error::database("locking tasks", works.len()))
+    fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [Work<P>]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move {
+            debug_assert_eq!(works.len(), self.held.len());
+            let tasks: Vec<(&Id, i64)> = self.held.iter().map(|h| (&h.id, h.claim.step)).collect();
+            claims::lock(conn, &tasks).await.map_err(Error::database("locking tasks", works.len()))
+        })
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<P>], verdicts: &[Verdict]) -> Result<(), Error> {
-        let (mut done, mut brought) = (Vec::new(), Vec::new());
-        for (((held, aggregate), work), verdict) in self.held.iter().zip(self.aggregates).zip(works).zip(verdicts) {
-            match verdict {
-                Verdict::Done(_) => {}
-                Verdict::Parked(fault) => brought.push(Brought::new(aggregate, &held.id, work, Why::Fault(fault))?),
-                Verdict::Held { behind } => brought.push(Brought::new(aggregate, &held.id, work, Why::Behind(behind))?),
-                // Only a command is refused.
-                Verdict::Refused(_) | Verdict::Lost => continue,
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [Work<P>],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let (mut done, mut brought) = (Vec::new(), Vec::new());
+            for (((held, aggregate), work), verdict) in self.held.iter().zip(self.aggregates).zip(works).zip(verdicts) {
+                match verdict {
+                    Verdict::Done(_) => {}
+                    Verdict::Parked(fault) => brought.push(Brought::new(aggregate, &held.id, work, Why::Fault(fault))?),
+                    Verdict::Held { behind } => brought.push(Brought::new(aggregate, &held.id, work, Why::Behind(behind))?),
+                    // Only a command is refused.
+                    Verdict::Refused(_) | Verdict::Lost => continue,
+                }
+                done.push(&held.id);
             }
-            done.push(&held.id);
-        }
-        claims::finish(conn, &done).await.map_err(Error::database("removing tasks that are done", works.len()))?;
-        self.place.park(conn, &brought).await
+            claims::finish(conn, &done).await.map_err(Error::database("removing tasks that are done", works.len()))?;
+            self.place.park(conn, &brought).await
+        })
     }
 }
 
@@ -124,17 +134,24 @@ pub(super) struct Doomed<'a, P: Participant> {
 }
 
 impl<P: Participant> Source<Work<P>> for Doomed<'_, P> {
-    async fn claim(&mut self, _conn: &mut PgConnection, _works: &[Work<P>]) -> Result<Vec<bool>, Error> {
-        Ok(Vec::new())
+    fn claim<'a>(&'a mut self, _conn: &'a mut PgConnection, _works: &'a [Work<P>]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move { Ok(Vec::new()) })
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, _works: &[Work<P>], _verdicts: &[Verdict]) -> Result<(), Error> {
-        let Held { id, claim } = self.held;
-        let stands = claims::lock(conn, &[(id, claim.step)]).await.map_err(Error::database("locking a task", 1))?;
-        if stands != [true] {
-            return Ok(());
-        }
-        claims::finish(conn, &[id]).await.map_err(Error::database("removing a task that parks", 1))?;
-        self.place.park(conn, &[Brought::new(self.aggregate, id, self.work, Why::Fault(self.fault))?]).await
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        _works: &'a [Work<P>],
+        _verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let Held { id, claim } = self.held;
+            let stands = claims::lock(conn, &[(id, claim.step)]).await.map_err(Error::database("locking a task", 1))?;
+            if stands != [true] {
+                return Ok(());
+            }
+            claims::finish(conn, &[id]).await.map_err(Error::database("removing a task that parks", 1))?;
+            self.place.park(conn, &[Brought::new(self.aggregate, id, self.work, Why::Fault(self.fault))?]).await
+        })
     }
 }

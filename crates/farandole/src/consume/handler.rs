@@ -94,7 +94,7 @@ impl From<codec::Error> for Error {
 #[derive(Debug)]
 pub struct Reader<H: Handler> {
     handling: Arc<Handling<H>>,
-    intake: Intake<Handling<H>>,
+    intake: Intake,
 }
 
 impl<H: Handler> Reader<H> {
@@ -214,7 +214,7 @@ impl<H: Handler> Processor for Handling<H> {
         Ok(record.aggregate())
     }
 
-    async fn run<S: Source<Record>>(&self, records: &mut [Record], source: &mut S) -> Result<Vec<Verdict>, engine::Error> {
+    async fn run(&self, records: &mut [Record], source: &mut dyn Source<Record>) -> Result<Vec<Verdict>, engine::Error> {
         let n = records.len();
         let mut session = self.sessions.hold().await.map_err(engine::Error::database(engine::CONNECT, n))?;
         let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
@@ -230,11 +230,11 @@ impl<H: Handler> Processor for Handling<H> {
 }
 
 impl<H: Handler> Handling<H> {
-    async fn transact<S: Source<Record>>(
+    async fn transact(
         &self,
         conn: &mut PgConnection,
         records: &[Record],
-        source: &mut S,
+        source: &mut dyn Source<Record>,
     ) -> Result<Vec<Verdict>, engine::Error> {
         let at = |doing| engine::Error::database(doing, records.len());
         let mut tx = begin(conn).await.map_err(at(BEGIN))?;

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::sessions::asked;
-use crate::engine::Processor;
+use crate::engine::{AnyProcessor, Processor};
 use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
@@ -72,15 +72,15 @@ pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
 
 /// Reads topics into an engine or a handler.
 #[derive(Debug)]
-pub struct Intake<P: Processor> {
-    engine: Arc<P>,
+pub struct Intake {
+    engine: Arc<dyn AnyProcessor>,
     config: Config,
     troubles: Troubles,
 }
 
-impl<P: Processor> Intake<P> {
+impl Intake {
     /// An intake; nothing is read before [`Intake::run`].
-    pub fn new(engine: Arc<P>, config: Config) -> Self {
+    pub fn new(engine: Arc<impl Processor>, config: Config) -> Self {
         let troubles = Troubles::default();
         if !config.topics.is_empty() {
             troubles.say(Of::Group, Some(format!("consumer group {} isn't joined yet", config.group)));

@@ -7,13 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, PgExecutor};
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::metrics;
 use crate::database::sessions::{Sessions, asked};
 use crate::engine::Said;
-use crate::engine::{Error, Processor, Source, Verdict, said};
+use crate::engine::{AnyProcessor, Error, Processor, Source, Verdict};
 use crate::ground::error::chain_of;
 use crate::ground::text::short;
 use crate::ground::trouble::{Trouble, Troubled as _};
@@ -62,7 +63,15 @@ async fn sample(sessions: &Sessions, reader: &str) -> sqlx::Result<()> {
 }
 
 /// Releases what is due, until `shutdown`.
-pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
+pub fn run(engine: Arc<impl Processor>, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+    boxed(engine, shutdown)
+}
+
+fn boxed(engine: Arc<dyn AnyProcessor>, shutdown: CancellationToken) -> BoxFuture<'static, ()> {
+    Box::pin(releases(engine, shutdown))
+}
+
+async fn releases(engine: Arc<dyn AnyProcessor>, shutdown: CancellationToken) {
     let (mut rounds, mut more) = (0_u64, false);
     loop {
         let pause = if more { Duration::ZERO } else { LOOK };
@@ -94,7 +103,7 @@ pub async fn run<P: Processor>(engine: Arc<P>, shutdown: CancellationToken) {
 }
 
 /// Releases what is due; says whether something went, so that more may be due behind it.
-async fn round<P: Processor>(engine: &P) -> Result<bool, Error> {
+async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
     let due = sqlx::query_as(DUE).bind(HEADS).bind(engine.reader());
     let due: Vec<(i64, String, Option<String>, bool)> =
         asked!(engine.sessions(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
@@ -138,7 +147,7 @@ fn in_order(rows: Vec<Row>, names: &[String]) -> Vec<Row> {
 }
 
 /// Runs the inputs that are parked under a head's names, oldest first, until one fails; says whether some went.
-async fn release<P: Processor>(engine: &P, names: &[String]) -> Result<bool, Error> {
+async fn release(engine: &dyn AnyProcessor, names: &[String]) -> Result<bool, Error> {
     let rows = asked!(engine.sessions(), conn => input::rows(conn, engine.reader(), names, ROWS));
     let rows = in_order(rows.map_err(Error::database("reading parked inputs", 1))?, names);
     let ids = rows.iter().filter_map(|row| match &row.input {
@@ -149,14 +158,14 @@ async fn release<P: Processor>(engine: &P, names: &[String]) -> Result<bool, Err
     let (mut works, mut waiting, mut done, mut stuck) = (Vec::new(), Vec::new(), Vec::new(), None);
     for row in rows {
         let said = match &row.input {
-            Input::Record(record) => said(engine, record),
+            Input::Record(record) => engine.read(record),
             Input::Task(_, Ok(task)) => engine.task(task),
             Input::Task(_, Err(reason)) => Said::Fault(Fault { reason: reason.clone(), passing: false }),
         };
         let one = One { place: row.input.place(), gone: Gone { seq: row.seq, names: row.names } };
         match said {
             Said::Input(work) => {
-                works.push(*work);
+                works.push(work);
                 waiting.push(one);
             }
             Said::Nothing | Said::Ignored => done.push(one),
@@ -236,57 +245,66 @@ struct Release {
     gone: bool,
 }
 
-impl<W: Sync> Source<W> for Release {
+impl Source<()> for Release {
     fn releases(&self) -> bool {
         true
     }
 
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
-        let at = |doing| Error::database(doing, works.len());
-        // Another replica may be at the same rows: who locks their names first releases them, the other finds them gone.
-        let all = || self.waiting.iter().chain(&self.done);
-        let names = all().flat_map(|one| &one.gone.names).map(String::as_str);
-        queue::lock(conn, &self.reader, names).await.map_err(at("locking names of parked inputs"))?;
-        let there: HashSet<i64> = sqlx::query_scalar("select seq from farandole.parked where seq = any($1)")
-            .bind(all().map(|one| one.gone.seq).collect::<Vec<_>>())
-            .fetch_all(conn)
-            .await
-            .map_err(at("looking which inputs are parked still"))?
-            .into_iter()
-            .collect();
-        self.done.retain(|one| there.contains(&one.gone.seq));
-        Ok(self.waiting.iter().map(|one| there.contains(&one.gone.seq)).collect())
+    fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [()]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move {
+            let at = |doing| Error::database(doing, works.len());
+            // Another replica may be at the same rows: who locks their names first releases them, the other finds them gone.
+            let all = || self.waiting.iter().chain(&self.done);
+            let names = all().flat_map(|one| &one.gone.names).map(String::as_str);
+            queue::lock(conn, &self.reader, names).await.map_err(at("locking names of parked inputs"))?;
+            let there: HashSet<i64> = sqlx::query_scalar("select seq from farandole.parked where seq = any($1)")
+                .bind(all().map(|one| one.gone.seq).collect::<Vec<_>>())
+                .fetch_all(conn)
+                .await
+                .map_err(at("looking which inputs are parked still"))?
+                .into_iter()
+                .collect();
+            self.done.retain(|one| there.contains(&one.gone.seq));
+            Ok(self.waiting.iter().map(|one| there.contains(&one.gone.seq)).collect())
+        })
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
-        let at = |doing| Error::database(doing, works.len());
-        let taken = self.waiting.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(one, _)| one);
-        let gone: Vec<One> = self.done.iter().chain(taken).cloned().collect();
-        let failed: Vec<(i64, String)> = self
-            .waiting
-            .iter()
-            .zip(verdicts)
-            .filter_map(|(one, v)| match v {
-                Verdict::Parked(fault) => Some((one.gone.seq, short(&fault.reason))),
-                _ => None,
-            })
-            .collect();
-        self.gone = !gone.is_empty();
-        if self.gone {
-            let rows: Vec<(Gone, Place)> = gone.into_iter().map(|one| (one.gone, one.place)).collect();
-            queue::take(conn, &self.reader, self.journal.as_ref(), &rows, &Happened::Released).await?;
-            let mut counts = HashMap::<&str, usize>::new();
-            for name in rows.iter().filter_map(|(row, _)| row.names.first()) {
-                *counts.entry(name).or_default() += 1;
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [()],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let at = |doing| Error::database(doing, works.len());
+            let taken = self.waiting.iter().zip(verdicts).filter(|(_, v)| matches!(v, Verdict::Done(_))).map(|(one, _)| one);
+            let gone: Vec<One> = self.done.iter().chain(taken).cloned().collect();
+            let failed: Vec<(i64, String)> = self
+                .waiting
+                .iter()
+                .zip(verdicts)
+                .filter_map(|(one, v)| match v {
+                    Verdict::Parked(fault) => Some((one.gone.seq, short(&fault.reason))),
+                    _ => None,
+                })
+                .collect();
+            self.gone = !gone.is_empty();
+            if self.gone {
+                let rows: Vec<(Gone, Place)> = gone.into_iter().map(|one| (one.gone, one.place)).collect();
+                queue::take(conn, &self.reader, self.journal.as_ref(), &rows, &Happened::Released).await?;
+                let mut counts = HashMap::<&str, usize>::new();
+                for name in rows.iter().filter_map(|(row, _)| row.names.first()) {
+                    *counts.entry(name).or_default() += 1;
+                }
+                counts.iter().for_each(|(aggregate, inputs)| tracing::info!(aggregate, inputs, "released"));
+                metrics::RELEASED.add(rows.len() as u64, []);
             }
-            counts.iter().for_each(|(aggregate, inputs)| tracing::info!(aggregate, inputs, "released"));
-            metrics::RELEASED.add(rows.len() as u64, []);
-        }
-        // After the others went, for that made heads of them.
-        if !failed.is_empty() {
-            postpone(conn, &failed).await.map_err(at("postponing a release"))?;
-        }
-        Ok(())
+            // After the others went, for that made heads of them.
+            if !failed.is_empty() {
+                postpone(conn, &failed).await.map_err(at("postponing a release"))?;
+            }
+            Ok(())
+        })
     }
 }
 

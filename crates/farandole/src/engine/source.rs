@@ -1,14 +1,13 @@
 //! Where batches come from, and who runs them.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::database::sessions::Sessions;
 use crate::engine::error::Error;
-use crate::engine::plan::guarded;
 use crate::engine::work::{Said, Verdict};
-use crate::parking::Fault;
 use crate::parking::input::Task;
 use crate::parking::journal::Journal;
 use crate::wire::codec::Codec;
@@ -17,7 +16,7 @@ use crate::wire::record::Record;
 /// Where a batch's inputs come from, inside the batch's transaction: positions, claims, parked rows.
 pub trait Source<W>: Send {
     /// Called once the batch's rows are locked: says which inputs still stand, one a work.
-    fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+    fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [W]) -> BoxFuture<'a, Result<Vec<bool>, Error>>;
     /// Called first: the number of the comparison that this batch rests on; none where nothing is compared. What a source remembers of
     /// the database from batch to batch is worth nothing under another one.
     fn rests_on(&mut self, _comparison: Option<u64>) {}
@@ -26,12 +25,12 @@ pub trait Source<W>: Send {
         false
     }
     /// Called last before the commit: moves the position, settles the claims, parks what must be.
-    fn settle(
-        &mut self,
-        conn: &mut PgConnection,
-        works: &[W],
-        verdicts: &[Verdict],
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [W],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// What the intake hands records to: an [`Engine`](crate::engine::Engine) with its participant, or [`Handling`](crate::consume::handler::Handling) with a handler
@@ -60,16 +59,11 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Engine::run`](crate::engine::Engine::run).
-    fn run<S: Source<Self::Work>>(
+    fn run(
         &self,
         works: &mut [Self::Work],
-        source: &mut S,
+        source: &mut dyn Source<Self::Work>,
     ) -> impl Future<Output = Result<Vec<Verdict>, Error>> + Send;
-}
-
-/// What a record says to `processor`. Its code is the service's, and may panic: that is the record's fault.
-pub(crate) fn said<P: Processor>(processor: &P, record: &Record) -> Said<P::Work> {
-    guarded(|| processor.read(record)).unwrap_or_else(|e| Said::Fault(Fault { reason: e.to_string(), passing: false }))
 }
 
 /// A source with nothing to move: commands.
@@ -77,10 +71,15 @@ pub(crate) fn said<P: Processor>(processor: &P, record: &Record) -> Said<P::Work
 pub struct NoSource;
 
 impl<W: Sync> Source<W> for NoSource {
-    async fn claim(&mut self, _conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
-        Ok(vec![true; works.len()])
+    fn claim<'a>(&'a mut self, _conn: &'a mut PgConnection, works: &'a [W]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(ready(Ok(vec![true; works.len()])))
     }
-    async fn settle(&mut self, _conn: &mut PgConnection, _works: &[W], _verdicts: &[Verdict]) -> Result<(), Error> {
-        Ok(())
+    fn settle<'a>(
+        &'a mut self,
+        _conn: &'a mut PgConnection,
+        _works: &'a [W],
+        _verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(ready(Ok(())))
     }
 }

@@ -116,7 +116,7 @@ impl<P: Participant> Engine<P> {
     /// # Errors
     /// Nothing of the batch has happened, and it may be run again; but see [what it is about](crate::ground::trouble). The one exception is an error
     /// of the commit itself, after which the batch may have happened: sources notice, since their step is then taken.
-    pub async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
+    pub async fn run(&self, works: &mut [Work<P>], source: &mut dyn Source<Work<P>>) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let seen = self.history.as_ref().map(History::seen).transpose().map_err(Error::Parted)?;
         let mut session = self.sessions.hold().await.map_err(Error::database(CONNECT, n))?;
@@ -135,11 +135,11 @@ impl<P: Participant> Engine<P> {
         result
     }
 
-    async fn transact<S: Source<Work<P>>>(
+    async fn transact(
         &self,
         conn: &mut PgConnection,
         works: &mut [Work<P>],
-        source: &mut S,
+        source: &mut dyn Source<Work<P>>,
         seen: Option<Seen>,
     ) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
@@ -254,7 +254,7 @@ impl<P: Participant> Processor for Engine<P> {
         self.aggregate(work).map(|aggregate| name(aggregate.as_bytes()).into_owned())
     }
 
-    async fn run<S: Source<Work<P>>>(&self, works: &mut [Work<P>], source: &mut S) -> Result<Vec<Verdict>, Error> {
+    async fn run(&self, works: &mut [Work<P>], source: &mut dyn Source<Work<P>>) -> Result<Vec<Verdict>, Error> {
         self.run(works, source).await
     }
 }

@@ -9,7 +9,7 @@ use crate::participant::{Body, Input, Participant};
 
 /// What a record says.
 #[derive(Debug)]
-pub enum Said<W> {
+pub enum Said<W: ?Sized> {
     /// An input.
     Input(Box<W>),
     /// A type that the service knows and leaves alone.

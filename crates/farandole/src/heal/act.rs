@@ -7,7 +7,7 @@ use crate::database::{gate, session};
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
 use crate::heal::survey::{Found, Part, Survey, Surveyor, counts};
-use crate::heal::{Error, Fold, Missing, Report, tasks};
+use crate::heal::{Error, Missing, Report, tasks};
 use crate::publish::relay::log::{self, Log, Look, Purpose, Taken};
 use crate::publish::relay::state::{Head, State};
 use crate::publish::relay::{History, read};
@@ -21,8 +21,8 @@ const MARGIN: std::time::Duration = std::time::Duration::from_millis(200);
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// A heal under way.
-struct Healer<'a, F> {
-    surveyor: &'a Surveyor<'a, F>,
+struct Healer<'a> {
+    surveyor: &'a Surveyor<'a>,
     conn: PgConnection,
     log: Log,
     /// As of the last step.
@@ -32,8 +32,8 @@ struct Healer<'a, F> {
 }
 
 /// Does it, and says so.
-pub(super) async fn act<F: Fold>(
-    surveyor: &Surveyor<'_, F>,
+pub(super) async fn act(
+    surveyor: &Surveyor<'_>,
     pool: &PgPool,
     mut conn: PgConnection,
     look: Look,
@@ -100,7 +100,7 @@ async fn idle(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
 }
 
 /// Takes the lease and marks the state, if it is still the one that was looked at.
-async fn lease<F: Fold>(surveyor: &Surveyor<'_, F>, pool: &PgPool, me: Uuid, looked: &State) -> Result<(Log, State), Error> {
+async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State) -> Result<(Log, State), Error> {
     let config = surveyor.config;
     let mut waited = false;
     loop {
@@ -124,7 +124,7 @@ async fn lease<F: Fold>(surveyor: &Surveyor<'_, F>, pool: &PgPool, me: Uuid, loo
     }
 }
 
-impl<F: Fold> Healer<'_, F> {
+impl Healer<'_> {
     /// Folds what a partition has beyond its head.
     async fn part(&mut self, part: &Part) -> Result<(), Error> {
         let topic = &part.extent.topic;

@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::consume::intake;
+use crate::heal::any::AnyFold;
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
-use crate::heal::{At, Error, Fold, Missing, Partition, Report, read};
+use crate::heal::{At, Error, Missing, Partition, Report, read};
 use crate::publish::relay::ends::{REPEATED, TELL};
 use crate::publish::relay::log::Look;
 use crate::publish::relay::own::Own;
@@ -71,16 +72,16 @@ pub(super) struct Found {
 }
 
 /// Looks at the topics.
-pub(super) struct Surveyor<'a, F> {
+pub(super) struct Surveyor<'a> {
     pub config: &'a relay::Config,
     pub kafka: ClientConfig,
-    pub fold: &'a F,
+    pub fold: &'a dyn AnyFold,
     pub own: Own,
     /// What is to be passed over.
     pub named: &'a BTreeSet<At>,
 }
 
-impl<F: Fold> Surveyor<'_, F> {
+impl Surveyor<'_> {
     pub(super) async fn survey(&self, conn: &mut PgConnection, look: &Look) -> Result<Survey, Error> {
         let moved = look.state.system != look.system;
         let mut scope = if moved { Scope::All } else { Scope::Unsent };
@@ -292,12 +293,12 @@ impl Survey {
     }
 
     /// What it comes to.
-    pub(super) async fn report<F: Fold>(
+    pub(super) async fn report(
         &self,
         conn: &mut PgConnection,
         look: &Look,
         config: &relay::Config,
-        fold: &F,
+        fold: &dyn AnyFold,
     ) -> Result<Report, Error> {
         let partition = |p: &Part| Partition {
             topic: p.extent.topic.clone(),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::BoxFuture;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -66,7 +67,11 @@ fn place(of: &Change) -> Place {
 ///
 /// # Errors
 /// The database's.
-pub(super) async fn apply(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Result<()> {
+pub(super) fn apply(conn: &mut PgConnection, changes: Vec<Change>) -> BoxFuture<'_, sqlx::Result<()>> {
+    Box::pin(write_all(conn, changes))
+}
+
+async fn write_all(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Result<()> {
     if changes.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@ use crate::agenda::{Effects, NoEffects};
 use crate::config::{self, Config};
 use crate::participant::Participant;
 use crate::service::api::Api;
+use crate::service::contract::Contract;
 use crate::service::describe::Description;
 use crate::service::error::Error;
 use crate::service::{http, migrate, parts};
@@ -18,12 +19,25 @@ use crate::wire::mapping::Mapping;
 /// A participant, its tables' migrations, its effects, its routes.
 pub struct Service<P: Participant, E = NoEffects> {
     pub(super) participant: Arc<P>,
-    pub(super) migrations: Migrator,
     pub(super) effects: E,
     pub(super) routes: fn() -> Router<Api<P>>,
-    pub(super) openapi: Option<fn() -> utoipa::openapi::OpenApi>,
-    pub(super) mappings: parts::Mappings,
-    pub(super) written: Written,
+    pub(super) shell: Shell,
+}
+
+/// All of a service that doesn't decide.
+pub(super) struct Shell {
+    pub contract: Contract,
+    pub migrations: Migrator,
+    pub openapi: Option<fn() -> utoipa::openapi::OpenApi>,
+    pub mappings: parts::Mappings,
+    pub written: Written,
+}
+
+impl Shell {
+    pub fn openapi_json(&self) -> Option<String> {
+        // Its values are strings, numbers, lists and maps with text keys, which always are JSON.
+        self.openapi.map(|describe| serde_json::to_string_pretty(&describe()).unwrap_or_default() + "\n")
+    }
 }
 
 impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
@@ -37,23 +51,17 @@ impl<P: Participant> Service<P, NoEffects> {
     pub fn new(participant: P, mut migrations: Migrator) -> Self {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
-        Self {
-            participant: Arc::new(participant),
-            migrations,
-            effects: NoEffects,
-            routes: Router::new,
-            openapi: None,
-            mappings: parts::Mappings::new(),
-            written: Written::Avro,
-        }
+        let contract = Contract::of::<P>();
+        let shell = Shell { contract, migrations, openapi: None, mappings: parts::Mappings::new(), written: Written::Avro };
+        Self { participant: Arc::new(participant), effects: NoEffects, routes: Router::new, shell }
     }
 }
 
 impl<P: Participant, E> Service<P, E> {
     /// Calls the outside world through `effects`.
     pub fn effects<F: Effects<P>>(self, effects: F) -> Service<P, F> {
-        let Self { participant, migrations, effects: _, routes, openapi, mappings, written } = self;
-        Service { participant, migrations, effects, routes, openapi, mappings, written }
+        let Self { participant, effects: _, routes, shell } = self;
+        Service { participant, effects, routes, shell }
     }
 
     /// Answers these routes.
@@ -64,19 +72,19 @@ impl<P: Participant, E> Service<P, E> {
 
     /// Describes the routes, at `/openapi.json` and by the subcommand `openapi`.
     pub fn openapi(mut self, openapi: fn() -> utoipa::openapi::OpenApi) -> Self {
-        self.openapi = Some(openapi);
+        self.shell.openapi = Some(openapi);
         self
     }
 
     /// Reads the topic that the participant calls `topic` (one of [`Participant::HEARS`]) as `mapping` says.
     pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
-        self.mappings.insert(topic, mapping);
+        self.shell.mappings.insert(topic, mapping);
         self
     }
 
     /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
     pub fn writing(mut self, written: Written) -> Self {
-        self.written = written;
+        self.shell.written = written;
         self
     }
 
@@ -87,13 +95,12 @@ impl<P: Participant, E> Service<P, E> {
 
     /// The description of the routes as JSON, if there is one.
     pub fn openapi_json(&self) -> Option<String> {
-        // Its values are strings, numbers, lists and maps with text keys, which always are JSON.
-        self.openapi.map(|describe| serde_json::to_string_pretty(&describe()).unwrap_or_default() + "\n")
+        self.shell.openapi_json()
     }
 
     /// What the service is.
     pub fn description(&self, config: &Config) -> Description {
-        Description::of::<P>(config, &self.mappings, &self.migrations)
+        Description::of(&self.shell, config)
     }
 
     /// Makes tables and topics and registers schemas, whatever of it isn't there yet.
@@ -101,6 +108,6 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
     pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
-        migrate::all::<P>(&self.migrations, self.written, config).await
+        migrate::all(&self.shell, config).await
     }
 }

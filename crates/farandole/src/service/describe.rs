@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sqlx::migrate::Migrator;
 
 use crate::config::Config;
-use crate::participant::Participant;
+use crate::service::builder::Shell;
 use crate::service::parts;
-use crate::wire::message::Message as _;
 use crate::wire::topics;
 
 /// What a service hears, publishes and keeps.
@@ -39,22 +37,24 @@ pub struct Description {
 }
 
 impl Description {
-    pub(super) fn of<P: Participant>(config: &Config, mappings: &parts::Mappings, migrations: &Migrator) -> Self {
+    pub(super) fn of(shell: &Shell, config: &Config) -> Self {
+        let Shell { contract, mappings, migrations, .. } = shell;
         let prefix = &config.topics.prefix;
         Self {
-            name: P::NAME,
-            publishes: topics::own(prefix, P::NAME),
-            journal: topics::journal(prefix, P::NAME),
-            events: P::Event::TYPES.iter().map(|t| t.name).collect(),
-            hears: P::HEARS.iter().map(|t| parts::heard(prefix, mappings, t)).collect(),
-            reacts_to: P::Heard::TYPES.iter().map(|t| t.name).collect(),
-            skips: P::SKIPS.to_vec(),
-            unknown: P::HEARS
+            name: contract.name,
+            publishes: topics::own(prefix, contract.name),
+            journal: topics::journal(prefix, contract.name),
+            events: contract.events.iter().map(|t| t.name).collect(),
+            hears: contract.hears.iter().map(|t| parts::heard(prefix, mappings, t)).collect(),
+            reacts_to: contract.heard.iter().map(|t| t.name).collect(),
+            skips: contract.skips.to_vec(),
+            unknown: contract
+                .hears
                 .iter()
                 .map(|t| (parts::heard(prefix, mappings, t), config.intake.unknown.of(t).to_string()))
                 .collect(),
-            commands: std::any::type_name::<P::Command>(),
-            effects: std::any::type_name::<P::Effect>(),
+            commands: contract.commands,
+            effects: contract.effects,
             migrations: migrations.iter().map(|m| format!("{} ({})", m.version, m.description)).collect(),
         }
     }

@@ -9,38 +9,36 @@ use sqlx::{Connection as _, PgConnection};
 use crate::config::Config;
 use crate::database::{session, surroundings};
 use crate::parking;
-use crate::participant::Participant;
-use crate::participant::table::Tables as _;
 use crate::publish::migrations;
 use crate::publish::relay::owner;
+use crate::service::builder::Shell;
+use crate::service::contract::Contract;
 use crate::service::http::Checks;
 use crate::service::wait::Patience;
-use crate::service::{Error, Missing, elsewhere, parts};
-use crate::wire::codec::{Codec, Written};
-use crate::wire::message::Message as _;
+use crate::service::{Doing, Error, Missing, elsewhere, parts};
+use crate::wire::codec::Codec;
 use crate::wire::settings::Subjects;
 use crate::wire::topics;
 
 /// Everything, with waits bounded by `process.wait`.
-pub(super) async fn all<P: Participant>(service: &Migrator, written: Written, config: &Config) -> Result<(), Error> {
-    parts::check::<P>(config)?;
+pub(super) fn all<'a>(shell: &'a Shell, config: &'a Config) -> Doing<'a, ()> {
+    Box::pin(make(shell, config))
+}
+
+async fn make(shell: &Shell, config: &Config) -> Result<(), Error> {
+    parts::check(&shell.contract, config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
-    tables::<P>(&patience, service, config, Missing::Make).await?;
-    let pools = parts::Pools::new(P::NAME, &config.database)?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(written);
-    kafka_and_registry::<P>(&patience, config, &codec, Missing::Make).await?;
+    tables(&patience, shell, config, Missing::Make).await?;
+    let pools = parts::Pools::new(shell.contract.name, &config.database)?;
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(shell.written);
+    kafka_and_registry(&patience, &shell.contract, config, &codec, Missing::Make).await?;
     pools.close().await;
     Ok(())
 }
 
 /// The database, the kit's tables and the service's, and the rights on both.
-pub(super) async fn tables<P: Participant>(
-    patience: &Patience<'_>,
-    service: &Migrator,
-    config: &Config,
-    missing: Missing,
-) -> Result<(), Error> {
+pub(super) async fn tables(patience: &Patience<'_>, shell: &Shell, config: &Config, missing: Missing) -> Result<(), Error> {
     let options = &parts::connect_options(&config.database)?;
     patience.until("database", || async move { surroundings::server(options).await.map_err(Error::Surroundings) }).await?;
     patience
@@ -50,12 +48,12 @@ pub(super) async fn tables<P: Participant>(
             }
             // One connection, closed afterwards: a migration that fails would keep its lock on a pooled one.
             let mut conn = connect(options).await?;
-            let result = both(&mut conn, P::NAME, service, missing).await;
+            let result = both(&mut conn, shell.contract.name, &shell.migrations, missing).await;
             let _ = conn.close().await; // what was done is committed
             result
         })
         .await?;
-    let tables = P::Tables::names();
+    let tables = shell.contract.tables;
     patience.until("rights", || async move { surroundings::rights(options, tables).await.map_err(Error::Surroundings) }).await
 }
 
@@ -89,29 +87,29 @@ pub(super) async fn kits(conn: &mut PgConnection, name: &str, missing: Missing) 
 }
 
 /// The topics, and the schemas of what the service publishes and hears.
-pub(super) async fn kafka_and_registry<P: Participant>(
+pub(super) async fn kafka_and_registry(
     patience: &Patience<'_>,
+    contract: &Contract,
     config: &Config,
     codec: &Codec,
     missing: Missing,
 ) -> Result<(), Error> {
     let make = missing == Missing::Make;
     patience
-        .until(
-            "topics",
-            || async move { topics::ensure(&config.kafka, &config.topics, P::NAME, make).await.map_err(Error::Topics) },
-        )
+        .until("topics", || async move {
+            topics::ensure(&config.kafka, &config.topics, contract.name, make).await.map_err(Error::Topics)
+        })
         .await?;
-    let topic = topics::own(&config.topics.prefix, P::NAME);
+    let topic = topics::own(&config.topics.prefix, contract.name);
     let topic = topic.as_str();
     patience
         .until("schemas", || async move {
-            codec.register(topic, P::Event::TYPES).await.map_err(Error::Schemas)?;
+            codec.register(topic, contract.events).await.map_err(Error::Schemas)?;
             codec
                 .register_under(&topics::journal("", topic), parking::journal::TYPES, Subjects::TopicRecord)
                 .await
                 .map_err(Error::Schemas)?;
-            codec.know(P::Heard::TYPES).map_err(Error::Schemas)
+            codec.know(contract.heard).map_err(Error::Schemas)
         })
         .await
 }

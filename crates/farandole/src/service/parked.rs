@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::parking::journal::{self, Journal};
 use crate::parking::operate::{self, Dropped, Queues, Which};
 use crate::participant::Participant;
-use crate::service::{Error, Service, own, parts};
+use crate::service::builder::Shell;
+use crate::service::{Doing, Error, Service, own, parts};
 use crate::wire::codec::Codec;
 use crate::wire::settings::Subjects;
 use crate::wire::topics;
@@ -17,11 +18,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Queues, Error> {
-        let mut conn = own::connect::<P>(config).await?;
-        let queues =
-            operate::list(&mut conn, P::NAME).await.map_err(|source| Error::Database { doing: "listing what is parked", source });
-        let _ = conn.close().await; // only read
-        queues
+        self.shell.parked(config).await
     }
 
     /// Has an aggregate's inputs tried within a second.
@@ -29,12 +26,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        let mut conn = own::connect::<P>(config).await?;
-        let found = operate::retry(&mut conn, P::NAME, aggregate).await;
-        match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
-            true => Ok(()),
-            false => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
-        }
+        self.shell.retry(config, aggregate).await
     }
 
     /// Gives up the first of the inputs that are parked under a name, aggregate or key, or all, for a reason; says which.
@@ -49,17 +41,53 @@ impl<P: Participant, E> Service<P, E> {
         reason: &str,
         by: &str,
     ) -> Result<Vec<Dropped>, Error> {
-        let mut conn = own::connect::<P>(config).await?;
-        let own = topics::own(&config.topics.prefix, P::NAME);
-        let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
-        let journals = topics::journal("", &own);
-        codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
-        let dropped = operate::drop(&mut conn, P::NAME, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
-        pools.close().await;
-        match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
-            dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
-            dropped => Ok(dropped),
-        }
+        self.shell.drop(config, aggregate, which, reason, by).await
+    }
+}
+
+impl Shell {
+    fn parked<'a>(&'a self, config: &'a Config) -> Doing<'a, Queues> {
+        Box::pin(async move {
+            let mut conn = own::connect(self.contract.name, config).await?;
+            let queues = operate::list(&mut conn, self.contract.name).await;
+            let _ = conn.close().await; // only read
+            queues.map_err(|source| Error::Database { doing: "listing what is parked", source })
+        })
+    }
+
+    fn retry<'a>(&'a self, config: &'a Config, aggregate: &'a str) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let mut conn = own::connect(self.contract.name, config).await?;
+            let found = operate::retry(&mut conn, self.contract.name, aggregate).await;
+            match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
+                true => Ok(()),
+                false => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+            }
+        })
+    }
+
+    fn drop<'a>(
+        &'a self,
+        config: &'a Config,
+        aggregate: &'a str,
+        which: Which,
+        reason: &'a str,
+        by: &'a str,
+    ) -> Doing<'a, Vec<Dropped>> {
+        Box::pin(async move {
+            let name = self.contract.name;
+            let mut conn = own::connect(name, config).await?;
+            let own = topics::own(&config.topics.prefix, name);
+            let pools = parts::Pools::new(name, &config.database)?;
+            let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
+            let journals = topics::journal("", &own);
+            codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
+            let dropped = operate::drop(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
+            pools.close().await;
+            match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
+                dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+                dropped => Ok(dropped),
+            }
+        })
     }
 }

@@ -20,6 +20,7 @@ use crate::parking;
 use crate::participant::Participant;
 use crate::publish::relay::{self, Relay};
 use crate::service::Error;
+use crate::service::contract::Contract;
 use crate::wire::codec::Codec;
 use crate::wire::mapping::Mapping;
 use crate::wire::topics;
@@ -105,11 +106,11 @@ pub(super) async fn connect(config: &Config) -> Result<PgConnection, Error> {
 }
 
 /// How the relay works.
-pub(super) fn relay_config<P: Participant>(config: &Config) -> relay::Config {
+pub(super) fn relay_config(name: &str, config: &Config) -> relay::Config {
     let prefix = &config.topics.prefix;
-    let mut relay = relay::Config::new(P::NAME, &config.kafka.bootstrap);
+    let mut relay = relay::Config::new(name, &config.kafka.bootstrap);
     relay.kafka = config.kafka.properties.clone();
-    relay.topics = vec![topics::own(prefix, P::NAME), topics::journal(prefix, P::NAME)];
+    relay.topics = vec![topics::own(prefix, name), topics::journal(prefix, name)];
     relay.idle_max = config.relay.idle_max;
     relay.lease = config.relay.lease;
     relay.delivery_timeout = config.relay.delivery_timeout;
@@ -117,15 +118,15 @@ pub(super) fn relay_config<P: Participant>(config: &Config) -> relay::Config {
 }
 
 /// The relay.
-pub(super) fn relay<P: Participant>(config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
-    Relay::new(pools.relay.clone(), relay_config::<P>(config))
+pub(super) fn relay(name: &str, config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
+    Relay::new(pools.relay.clone(), relay_config(name, config))
 }
 
 /// What decides: one engine a pool, over the same participant and codec.
 pub(super) struct Deciders<P: Participant, E> {
     pub commands: Commands<P>,
     pub runner: Runner<P>,
-    pub intake: Intake<Engine<P>>,
+    pub intake: Intake,
     pub agenda: Agenda<P, E>,
     /// Releases what is parked.
     pub releases: Arc<Engine<P>>,
@@ -154,7 +155,7 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
         )
     };
     let (commands, runner) = Commands::new(engine(&pools.commands));
-    let intake = Intake::new(engine(&pools.intake), intake_config::<P>(config, mappings));
+    let intake = Intake::new(engine(&pools.intake), intake_config(&Contract::of::<P>(), config, mappings));
     let agenda_config = agenda::Config {
         lease: config.agenda.lease,
         timeout: config.agenda.timeout,
@@ -182,22 +183,22 @@ pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
 ///
 /// # Errors
 /// Names all that doesn't.
-pub(super) fn check<P: Participant>(config: &Config) -> Result<(), Error> {
+pub(super) fn check(contract: &Contract, config: &Config) -> Result<(), Error> {
     let mut wrong = config.check().err().map(|error| error.0).unwrap_or_default();
-    wrong.extend(unfit::<P>(config));
+    wrong.extend(unfit(contract, config));
     if wrong.is_empty() { Ok(()) } else { Err(Error::Config(config::Error(wrong))) }
 }
 
 /// What doesn't fit this service. What is set topic by topic names topics that are heard: a name that is misspelt would be a setting
 /// that isn't there.
-pub(crate) fn unfit<P: Participant>(config: &Config) -> Vec<String> {
+pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
     let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
-    let wrong = named.filter(|(_, topic)| !P::HEARS.contains(topic));
-    let heard = if P::HEARS.is_empty() { "nothing".to_owned() } else { P::HEARS.join(", ") };
-    let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", P::NAME));
+    let wrong = named.filter(|(_, topic)| !contract.hears.contains(topic));
+    let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
+    let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();
-    let journal = topics::journal(&config.topics.prefix, P::NAME);
+    let journal = topics::journal(&config.topics.prefix, contract.name);
     if journal.len() > LONGEST_NAME {
         wrong.push(format!(
             "`topics.prefix` is too long: Kafka's names have {LONGEST_NAME} letters at most, and {journal} has {}",
@@ -207,22 +208,22 @@ pub(crate) fn unfit<P: Participant>(config: &Config) -> Vec<String> {
     wrong
 }
 
-fn intake_config<P: Participant>(config: &Config, mappings: &Mappings) -> intake::Config {
+fn intake_config(contract: &Contract, config: &Config, mappings: &Mappings) -> intake::Config {
     let prefix = &config.topics.prefix;
     let name = |topic: &str| heard(prefix, mappings, topic);
     intake::Config {
         bootstrap: config.kafka.bootstrap.clone(),
         properties: config.kafka.properties.clone(),
-        group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", P::NAME)),
-        reader: P::NAME.to_owned(),
+        group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", contract.name)),
+        reader: contract.name.to_owned(),
         instance: config.intake.instance.clone(),
         start: config.intake.start.renamed(name),
-        topics: P::HEARS.iter().map(|topic| name(topic)).collect(),
+        topics: contract.hears.iter().map(|topic| name(topic)).collect(),
         lanes: config.intake.lanes,
         parked: parking::Limits::from(&config.intake),
         max_records: config.intake.max_records,
         max_bytes: config.intake.max_bytes,
-        tool: P::NAME.to_owned(),
+        tool: contract.name.to_owned(),
         mappings: mappings.iter().map(|(topic, mapping)| (name(topic), mapping.clone())).collect(),
     }
 }

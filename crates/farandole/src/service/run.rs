@@ -13,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agenda::Effects;
 use crate::config::{Config, Http};
+use crate::consume::intake::Intake;
 use crate::consume::{release, tidy};
 use crate::ground::error::chain_of;
 use crate::participant::Participant;
-use crate::participant::table::Tables as _;
-use crate::publish::relay::Role;
+use crate::publish::relay::{self, Role};
+use crate::service::builder::Shell;
 use crate::service::http::{self, Checks};
 use crate::service::wait::Patience;
-use crate::service::{Api, Error, Missing, Service, migrate, own, parts, rights, telemetry};
+use crate::service::{Api, Doing, Error, Missing, Service, migrate, own, parts, rights, telemetry};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -69,13 +70,18 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn spawn<F: Future<Output = Result<(), Error>> + Send + 'static>(
+    pub fn spawn<F: Future<Output = Result<(), Error>> + Send + 'static>(
         &mut self,
         name: &'static str,
         start: impl FnOnce(CancellationToken) -> F,
     ) {
         let stop = CancellationToken::new();
-        let handle = self.set.spawn(start(stop.clone()));
+        let task = start(stop.clone());
+        self.add(name, stop, Box::pin(task));
+    }
+
+    fn add(&mut self, name: &'static str, stop: CancellationToken, task: Doing<'static, ()>) {
+        let handle = self.set.spawn(task);
         self.names.insert(handle.id(), name);
         self.stops.insert(name, stop);
     }
@@ -120,22 +126,75 @@ impl Tasks {
     }
 }
 
-pub(super) async fn run<P: Participant, E: Effects<P>>(
+/// What of a service decides, once all that it needs is there: spawns it, and gives the intake, which is spawned last, and the routes.
+type Decide = Box<dyn FnOnce(Ready<'_>) -> (Intake, Router) + Send>;
+
+/// What the deciding parts need.
+struct Ready<'a> {
+    tasks: &'a mut Tasks,
+    codec: &'a Codec,
+    config: &'a Config,
+    mappings: &'a parts::Mappings,
+    pools: &'a parts::Pools,
+    wakes: (&'a relay::Poke, &'a relay::History),
+}
+
+pub(super) fn run<P: Participant, E: Effects<P>>(
     service: Service<P, E>,
     bound: Bound,
     config: Config,
     missing: Missing,
     shutdown: CancellationToken,
+) -> Doing<'static, ()> {
+    let Service { participant, effects, routes, shell } = service;
+    let decide = Box::new(move |Ready { tasks, codec, config, mappings, pools, wakes }: Ready<'_>| {
+        let parts::Deciders { commands, runner, intake, agenda, releases } =
+            parts::deciders(&participant, effects, codec, config, mappings, pools, wakes);
+        tasks.spawn("commands", async move |stop| {
+            runner.run(stop).await;
+            Ok(())
+        });
+        tasks.spawn("agenda", async move |stop| {
+            agenda.run(stop).await;
+            Ok(())
+        });
+        tasks.spawn("parking", async move |stop| {
+            release::run(releases, stop).await;
+            Ok(())
+        });
+        (intake, routes().with_state(Api { pool: pools.http.clone(), commands }))
+    });
+    boxed(shell, decide, bound, config, missing, shutdown)
+}
+
+fn boxed(
+    shell: Shell,
+    decide: Decide,
+    bound: Bound,
+    config: Config,
+    missing: Missing,
+    shutdown: CancellationToken,
+) -> Doing<'static, ()> {
+    Box::pin(serve(shell, decide, bound, config, missing, shutdown))
+}
+
+async fn serve(
+    shell: Shell,
+    decide: Decide,
+    bound: Bound,
+    config: Config,
+    missing: Missing,
+    shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    parts::check::<P>(&config)?;
+    parts::check(&shell.contract, &config)?;
     // An error means that the caller has chosen one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::recorder();
     let checks = Checks::waiting(&CHECKS);
-    let pools = parts::Pools::new(P::NAME, &config.database)?;
+    let pools = parts::Pools::new(shell.contract.name, &config.database)?;
     let mut tasks = Tasks::default();
     let routes = Arc::new(OnceLock::new());
-    listen(&mut tasks, bound, &config.http, http::service(checks.clone(), service.openapi_json(), Arc::clone(&routes)));
+    listen(&mut tasks, bound, &config.http, http::service(checks.clone(), shell.openapi_json(), Arc::clone(&routes)));
     tasks.spawn("upkeep", async |stop: CancellationToken| {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
             telemetry::recorder().run_upkeep();
@@ -145,7 +204,7 @@ pub(super) async fn run<P: Participant, E: Effects<P>>(
 
     let stop_timeout = config.process.stop_timeout;
     let started = tokio::select! {
-        started = start(service, &config, missing, &checks, &pools, &mut tasks, &routes) => started,
+        started = start(&shell, decide, &config, missing, (&checks, &pools, &routes), &mut tasks) => started,
         () = shutdown.cancelled() => Ok(()),
     };
     let result = match started {
@@ -179,20 +238,19 @@ fn listen(tasks: &mut Tasks, bound: Bound, http: &Http, router: Router) {
 }
 
 /// Brings up everything behind the listener. Returns early, without an error, when a part has ended: its task tells why.
-async fn start<P: Participant, E: Effects<P>>(
-    service: Service<P, E>,
+async fn start(
+    shell: &Shell,
+    decide: Decide,
     config: &Config,
     missing: Missing,
-    checks: &Checks,
-    pools: &parts::Pools,
+    (checks, pools, routes): (&Checks, &parts::Pools, &OnceLock<Router>),
     tasks: &mut Tasks,
-    routes: &OnceLock<Router>,
 ) -> Result<(), Error> {
-    let patience = Patience { checks, limit: None };
-    migrate::tables::<P>(&patience, &service.migrations, config, missing).await?;
-    own::enter::<P>(&patience, config, &service.mappings).await?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(service.written);
-    migrate::kafka_and_registry::<P>(&patience, config, &codec, missing).await?;
+    let (patience, contract) = (Patience { checks, limit: None }, shell.contract);
+    migrate::tables(&patience, shell, config, missing).await?;
+    own::enter(&patience, &contract, config, &shell.mappings).await?;
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(shell.written);
+    migrate::kafka_and_registry(&patience, &contract, config, &codec, missing).await?;
 
     // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
     let (away, failing, watched) = (pools.clone(), pools.clone(), pools.clone());
@@ -204,7 +262,7 @@ async fn start<P: Participant, E: Effects<P>>(
     });
     let (options, denied, told) = (parts::connect_options(&config.database)?, pools.clone(), checks.clone());
     tasks.spawn("rights", async move |stop: CancellationToken| {
-        stop.run_until_cancelled_owned(rights::watch(&options, P::Tables::names(), &denied, &told)).await;
+        stop.run_until_cancelled_owned(rights::watch(&options, contract.tables, &denied, &told)).await;
         Ok(())
     });
     let refreshed = codec.clone();
@@ -216,7 +274,7 @@ async fn start<P: Participant, E: Effects<P>>(
     let kept = codec.clone();
     checks.ask("schemas", false, move || Some(kept.troubles()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
 
-    let (relay, poke) = parts::relay::<P>(config, pools);
+    let (relay, poke) = parts::relay(contract.name, config, pools);
     let (status, history) = (relay.status(), relay.history());
     let (room, upkeep) = (relay.status(), relay.status());
     checks.ask("outbox", true, move || {
@@ -234,33 +292,19 @@ async fn start<P: Participant, E: Effects<P>>(
     let probed = history.clone();
     checks.ask("history", true, move || probed.trouble());
 
-    let Service { participant, effects, routes: business, mappings, .. } = service;
-    let parts::Deciders { commands, runner, intake, agenda, releases } =
-        parts::deciders(&participant, effects, &codec, config, &mappings, pools, (&poke, &history));
-    tasks.spawn("commands", async move |stop| {
-        runner.run(stop).await;
-        Ok(())
-    });
-    tasks.spawn("agenda", async move |stop| {
-        agenda.run(stop).await;
-        Ok(())
-    });
+    let (codec, mappings, wakes) = (&codec, &shell.mappings, (&poke, &history));
+    let (intake, business) = decide(Ready { tasks, codec, config, mappings, pools, wakes });
     checks.well("agenda");
-    tasks.spawn("parking", async move |stop| {
-        release::run(releases, stop).await;
-        Ok(())
-    });
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);
     tasks.spawn("tidy", async move |stop| {
-        tidy::run(&sessions, P::NAME, Some(answers), &stop).await;
+        tidy::run(&sessions, contract.name, Some(answers), &stop).await;
         Ok(())
     });
     let troubles = intake.troubles();
     tasks.spawn("intake", async move |stop| intake.run(stop).await.map_err(Error::Intake));
     checks.ask("intake", false, move || Some(troubles.list()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
-    let api = Api { pool: pools.http.clone(), commands };
-    let _ = routes.set(http::around(business().with_state(api), &config.http)); // set here only
-    tracing::info!(service = P::NAME, topic = topics::own(&config.topics.prefix, P::NAME), "ready");
+    let _ = routes.set(http::around(business, &config.http)); // set here only
+    tracing::info!(service = contract.name, topic = topics::own(&config.topics.prefix, contract.name), "ready");
     Ok(())
 }
 

@@ -10,12 +10,11 @@ use crate::config::Config;
 use crate::heal;
 use crate::participant::Participant;
 use crate::service::api::Missing;
-use crate::service::builder::Service;
+use crate::service::builder::{Service, Shell};
 use crate::service::error::Error;
 use crate::service::run::{self, Bound};
-use crate::service::{http, migrate, parts, wait};
+use crate::service::{Doing, http, migrate, parts, wait};
 use crate::wire::codec::Codec;
-use crate::wire::message::Message as _;
 use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
@@ -38,19 +37,29 @@ impl<P: Participant, E> Service<P, E> {
         mode: heal::Mode,
         named: &BTreeSet<heal::At>,
     ) -> Result<heal::Report, Error> {
-        parts::check::<P>(config)?;
-        let checks = http::Checks::default();
-        let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
-        migrate::tables::<P>(&patience, &self.migrations, config, Missing::Refuse).await?;
-        let pools = parts::Pools::new(P::NAME, &config.database)?;
-        let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
-        codec.know(P::Event::TYPES).map_err(Error::Schemas)?;
+        let (pools, codec) = self.shell.ground(config).await?;
         let prefix = &config.topics.prefix;
-        let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.mappings, topic)).collect();
+        let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.shell.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
-        let healed = heal::heal_passing(&pools.relay, &parts::relay_config::<P>(config), &fold, mode, named).await;
+        let healed = heal::heal_passing(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, named).await;
         pools.close().await;
         healed.map_err(Error::Heal)
+    }
+}
+
+impl Shell {
+    /// What a heal works with, once the tables are there.
+    fn ground<'a>(&'a self, config: &'a Config) -> Doing<'a, (parts::Pools, Codec)> {
+        Box::pin(async move {
+            parts::check(&self.contract, config)?;
+            let checks = http::Checks::default();
+            let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
+            migrate::tables(&patience, self, config, Missing::Refuse).await?;
+            let pools = parts::Pools::new(self.contract.name, &config.database)?;
+            let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
+            codec.know(self.contract.events).map_err(Error::Schemas)?;
+            Ok((pools, codec))
+        })
     }
 }
 

@@ -29,7 +29,7 @@ impl Patience<'_> {
         let began = Instant::now();
         let (mut waits, mut told) = (Backoff::SERVER.waits(), Told::default());
         loop {
-            let error = match attempt().await {
+            match attempt().await {
                 Ok(value) => {
                     self.checks.well(what);
                     if waits.tries() > 0 {
@@ -37,20 +37,25 @@ impl Patience<'_> {
                     }
                     return Ok(value);
                 }
-                Err(error) => error,
-            };
-            let why = chain_of(&error);
-            self.checks.wrong(what, &why);
-            if !error.is_passing() {
-                return Err(error);
-            }
-            if let Some(limit) = self.limit.filter(|limit| began.elapsed() >= *limit) {
-                return Err(Error::GaveUp { what, waited: limit, source: Box::new(error) });
-            }
-            if told.is_due(&why) {
-                tracing::warn!(what, why, "waiting");
+                Err(error) => self.may_pass(what, began, &mut told, error)?,
             }
             tokio::time::sleep(waits.next_wait()).await;
         }
+    }
+
+    /// Says what is waited for; or gives the error back, for which waiting is no use or no longer.
+    fn may_pass(&self, what: &'static str, began: Instant, told: &mut Told, error: Error) -> Result<(), Error> {
+        let why = chain_of(&error);
+        self.checks.wrong(what, &why);
+        if !error.is_passing() {
+            return Err(error);
+        }
+        if let Some(limit) = self.limit.filter(|limit| began.elapsed() >= *limit) {
+            return Err(Error::GaveUp { what, waited: limit, source: Box::new(error) });
+        }
+        if told.is_due(&why) {
+            tracing::warn!(what, why, "waiting");
+        }
+        Ok(())
     }
 }

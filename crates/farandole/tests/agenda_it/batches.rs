@@ -12,6 +12,7 @@ use farandole::record::{Header, Record};
 use farandole::release;
 use farandole::trouble::{Trouble, Troubled as _};
 use farandole::{Body, Codec, Keys, Message as _, Participant as _, Table};
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -179,19 +180,30 @@ impl One {
 struct Feed<'a>(&'a One, parking::journal::Journal);
 
 impl Source<Work<Chronicle>> for Feed<'_> {
-    async fn claim(&mut self, _conn: &mut PgConnection, works: &[Work<Chronicle>]) -> Result<Vec<bool>, Error> {
-        Ok(vec![true; works.len()])
+    fn claim<'a>(
+        &'a mut self,
+        _conn: &'a mut PgConnection,
+        works: &'a [Work<Chronicle>],
+    ) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move { Ok(vec![true; works.len()]) })
     }
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[Work<Chronicle>], verdicts: &[Verdict]) -> Result<(), Error> {
-        let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
-        let Body::Heard(Event::Happened(Happened { key: aggregate, .. })) = &works[0].input.body else { panic!("{works:?}") };
-        let why = match &verdicts[0] {
-            Verdict::Parked(fault) => Why::Fault(fault),
-            Verdict::Held { behind } => Why::Behind(behind),
-            _ => return Ok(()),
-        };
-        let parked = Parked { aggregate: aggregate.clone(), key: self.0.0.aggregate(), what: What::Record(&self.0.0), why };
-        Ok(parking::park(conn, Chronicle::NAME, Some(&self.1), &[parked], limits).await?)
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [Work<Chronicle>],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
+            let Body::Heard(Event::Happened(Happened { key: aggregate, .. })) = &works[0].input.body else { panic!("{works:?}") };
+            let why = match &verdicts[0] {
+                Verdict::Parked(fault) => Why::Fault(fault),
+                Verdict::Held { behind } => Why::Behind(behind),
+                _ => return Ok(()),
+            };
+            let parked = Parked { aggregate: aggregate.clone(), key: self.0.0.aggregate(), what: What::Record(&self.0.0), why };
+            Ok(parking::park(conn, Chronicle::NAME, Some(&self.1), &[parked], limits).await?)
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use farandole::engine::{Engine, Error, Origin, Source, Verdict, Work};
 use farandole::parking::input::What;
 use farandole::parking::{self, Limits, Parked, Why};
 use farandole::{Body, Participant as _, Record};
+use futures_util::future::BoxFuture;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::sync::Notify;
@@ -22,21 +23,38 @@ struct Steps {
 }
 
 impl Source<Work<Chronicle>> for Steps {
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[Work<Chronicle>]) -> Result<Vec<bool>, Error> {
-        self.level = sqlx::query_scalar("select current_setting('transaction_isolation')").fetch_one(conn).await.unwrap();
-        Ok(vec![true; works.len()])
+    fn claim<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [Work<Chronicle>],
+    ) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move {
+            self.level = sqlx::query_scalar("select current_setting('transaction_isolation')").fetch_one(conn).await.unwrap();
+            Ok(vec![true; works.len()])
+        })
     }
-    async fn settle(&mut self, conn: &mut PgConnection, _: &[Work<Chronicle>], verdicts: &[Verdict]) -> Result<(), Error> {
-        let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
-        let record = Record { topic: "t".to_owned(), partition: 0, offset: 0, key: None, value: None, headers: Vec::new() };
-        if let Verdict::Parked(fault) = &verdicts[0] {
-            let parked =
-                [Parked { aggregate: "k".to_owned(), key: "k".to_owned(), what: What::Record(&record), why: Why::Fault(fault) }];
-            parking::park(conn, Chronicle::NAME, None, &parked, limits).await?;
-        }
-        self.written.notify_one();
-        self.go_on.notified().await;
-        Ok(())
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        _: &'a [Work<Chronicle>],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let limits = Limits { aggregate: 100, total: 100, a_minute: 100 };
+            let record = Record { topic: "t".to_owned(), partition: 0, offset: 0, key: None, value: None, headers: Vec::new() };
+            if let Verdict::Parked(fault) = &verdicts[0] {
+                let parked = [Parked {
+                    aggregate: "k".to_owned(),
+                    key: "k".to_owned(),
+                    what: What::Record(&record),
+                    why: Why::Fault(fault),
+                }];
+                parking::park(conn, Chronicle::NAME, None, &parked, limits).await?;
+            }
+            self.written.notify_one();
+            self.go_on.notified().await;
+            Ok(())
+        })
     }
 }
 

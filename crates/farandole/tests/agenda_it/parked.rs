@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use farandole::config::Kafka;
-use farandole::engine::Engine;
 use farandole::intake::{self, Intake};
 use farandole::parking::operate;
 use farandole::{Codec, Message as _, Participant as _, release};
@@ -142,7 +141,7 @@ impl Topic {
 }
 
 /// Runs it until it is told to stop. No watchdog may have had to act: what it mends is a fault.
-pub fn read(intake: Intake<Engine<Chronicle>>) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+pub fn read(intake: Intake) -> (tokio::task::JoinHandle<()>, CancellationToken) {
     let (stop, troubles) = (CancellationToken::new(), intake.troubles());
     let stopped = stop.clone();
     let task = tokio::spawn(async move {

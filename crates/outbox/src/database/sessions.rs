@@ -201,26 +201,31 @@ pub struct Session {
 impl Session {
     /// Keeps the connection if what was `done` on it came to an end and it can go on, and gives its result, or `late` if it came to
     /// none.
-    pub async fn after<T, E: Troubled>(mut self, done: Result<Result<T, E>, Elapsed>, late: impl FnOnce() -> E) -> Result<T, E> {
+    pub async fn after<T, E: Troubled>(self, done: Result<Result<T, E>, Elapsed>, late: impl FnOnce() -> E) -> Result<T, E> {
         match done {
             Ok(Ok(value)) => {
                 self.keep();
                 Ok(value)
             }
             Ok(Err(error)) => {
-                if denied(&error) {
-                    self.home.0.denied.store(true, Ordering::Relaxed);
-                }
-                if error.trouble() == Trouble::Session {
-                    // The others were opened at the same server, mostly. Each costs a connection; a batch refused costs its callers more.
-                    self.home.kept().clear();
-                } else if lives(&mut self.conn).await.is_ok() {
-                    // Its transaction ends with the answer, and so do its locks.
-                    self.keep();
-                }
+                self.failed(denied(&error), error.trouble()).await;
                 Err(error)
             }
             Err(_) => Err(late()),
+        }
+    }
+
+    /// Keeps the connection if it can go on after a failure.
+    async fn failed(mut self, denied: bool, about: Trouble) {
+        if denied {
+            self.home.0.denied.store(true, Ordering::Relaxed);
+        }
+        if about == Trouble::Session {
+            // The others were opened at the same server, mostly. Each costs a connection; a batch refused costs its callers more.
+            self.home.kept().clear();
+        } else if lives(&mut self.conn).await.is_ok() {
+            // Its transaction ends with the answer, and so do its locks.
+            self.keep();
         }
     }
 

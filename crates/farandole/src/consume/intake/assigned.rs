@@ -26,7 +26,7 @@ use crate::consume::intake::worker::Worker;
 use crate::consume::intake::{begin, begun, identity, look};
 use crate::database::sessions::asked;
 use crate::database::step;
-use crate::engine::Processor;
+
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use crate::wire::per_topic::Start;
@@ -36,7 +36,7 @@ const METADATA: Duration = Duration::from_secs(3);
 /// How long a partition's batch in flight may take to end when the partition goes: well within the session.
 const REVOKE: Duration = Duration::from_secs(10);
 
-impl<P: Processor> ClientContext for Context<P> {
+impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // No error: what the client gives tells the same.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
@@ -77,7 +77,7 @@ impl<P: Processor> ClientContext for Context<P> {
     }
 }
 
-impl<P: Processor> ConsumerContext for Context<P> {
+impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         // It waits for the database here, for as long as that takes.
         self.pulse.leave();
@@ -98,7 +98,7 @@ impl<P: Processor> ConsumerContext for Context<P> {
     }
 }
 
-impl<P: Processor> Context<P> {
+impl Context {
     /// The client's last complaint, until a report says that it has its place again and there was no other.
     pub(super) fn complain(&self, why: String) {
         self.complained.store(true, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::position::positions;
 use crate::database::sessions::asked;
 use crate::database::step;
-use crate::engine::Processor;
+
 use crate::ground::error::chain_of;
 
 /// What the step says.
@@ -60,7 +60,7 @@ pub(super) async fn note(conn: &mut PgConnection, reader: &str, topic: &str, fou
 
 /// Notes with how many partitions this reader begins with each of its topics, waiting for brokers and database if need be: before it is
 /// subscribed, since of a topic that isn't there nothing is assigned that would tell. False at shutdown.
-pub(super) fn begin<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
+pub(super) fn begin(consumer: &BaseConsumer<Context>) -> bool {
     let context = consumer.context();
     let note = || -> Result<(), String> {
         let found = found(consumer, &context.config.topics).map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ pub(super) fn begin<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
 }
 
 /// Whether a partition that has no position came after this reader had begun with its topic; or why that can't be told.
-pub(super) fn is_later<P: Processor>(consumer: &BaseConsumer<Context<P>>, (topic, partition): &At) -> Result<bool, String> {
+pub(super) fn is_later(consumer: &BaseConsumer<Context>, (topic, partition): &At) -> Result<bool, String> {
     let found = found(consumer, std::slice::from_ref(topic)).map_err(|error| error.to_string())?;
     let (_, count) = found.first().ok_or("the brokers don't say how many partitions it has")?;
     let later = *partition >= noted(consumer.context(), topic, *count)?;
@@ -80,7 +80,7 @@ pub(super) fn is_later<P: Processor>(consumer: &BaseConsumer<Context<P>>, (topic
     Ok(later)
 }
 
-fn noted<P: Processor>(context: &Context<P>, topic: &str, found: i32) -> Result<i32, String> {
+fn noted(context: &Context, topic: &str, found: i32) -> Result<i32, String> {
     let reader = context.engine.reader();
     let note = async |conn: &mut PgConnection| note(conn, reader, topic, found).await.map_err(sqlx::Error::decode);
     let note = async { asked!(context.engine.sessions(), conn => note(conn)) };

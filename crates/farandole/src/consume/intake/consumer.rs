@@ -22,7 +22,7 @@ use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
 use crate::consume::intake::{Config, Error, Troubles, begun, client, look};
 use crate::consume::metrics;
-use crate::engine::Processor;
+use crate::engine::AnyProcessor;
 use crate::wire::per_topic::Start;
 use crate::wire::record::Record;
 
@@ -43,8 +43,8 @@ pub(super) enum Ended {
 }
 
 /// Polls until shutdown, or until it goes quiet.
-pub(super) fn run<P: Processor>(
-    engine: &Arc<P>,
+pub(super) fn run(
+    engine: &Arc<dyn AnyProcessor>,
     config: &Arc<Config>,
     troubles: &Troubles,
     runtime: &Handle,
@@ -80,7 +80,7 @@ pub(super) fn run<P: Processor>(
         complained: AtomicBool::new(false),
         pulse: Arc::clone(pulse),
     };
-    let consumer: BaseConsumer<Context<P>> = client.create_with_context(context).map_err(Error::Client)?;
+    let consumer: BaseConsumer<Context> = client.create_with_context(context).map_err(Error::Client)?;
     if !begun::begin(&consumer) {
         return Ok(Ended::Stopped);
     }
@@ -101,11 +101,7 @@ pub(super) fn run<P: Processor>(
 }
 
 /// Polls until it is told to stop, goes quiet, or somebody who has to work beside it doesn't any more.
-fn poll<P: Processor>(
-    consumer: &BaseConsumer<Context<P>>,
-    shutdown: &CancellationToken,
-    blind: impl Fn() -> bool,
-) -> Result<Ended, Error> {
+fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: impl Fn() -> bool) -> Result<Ended, Error> {
     let context = consumer.context();
     let mut told = Instant::now();
     let mut full = 0;
@@ -180,7 +176,7 @@ fn fatal(config: &Config, code: RDKafkaErrorCode, words: &str) -> String {
 }
 
 /// Gives a record to its worker; 1 if its partition had to be paused.
-fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) -> usize {
+fn hand_over(consumer: &BaseConsumer<Context>, record: Record) -> usize {
     let at = (record.topic.clone(), record.partition);
     let mut assigned = consumer.context().lock();
     let Some(partition) = assigned.get_mut(&at) else { return 0 };
@@ -207,13 +203,13 @@ fn hand_over<P: Processor>(consumer: &BaseConsumer<Context<P>>, record: Record) 
 }
 
 /// The client has given all that a partition of this number holds. It doesn't say of which topic; its statistics do.
-fn ended<P: Processor>(consumer: &BaseConsumer<Context<P>>, partition: i32) {
+fn ended(consumer: &BaseConsumer<Context>, partition: i32) {
     let mut assigned = consumer.context().lock();
     assigned.iter_mut().filter(|(at, _)| at.1 == partition).for_each(|(_, assigned)| assigned.ended = true);
 }
 
 /// Resumes partitions whose channel has room again; says how many are still full.
-fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
+fn room(consumer: &BaseConsumer<Context>) -> usize {
     let mut resume = Vec::new();
     let mut full = 0;
     for (at, partition) in consumer.context().lock().iter_mut() {
@@ -252,7 +248,7 @@ fn room<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> usize {
 /// Ends the workers of partitions whose topic has another id than they know; whether there are any. They start again from their
 /// positions, which tell whether it is another topic; until then nothing is handed to them. Who knows none has nothing to compare and is
 /// told: a worker that began again would have the client fetch once more what it has fetched.
-fn end_changed<P: Processor>(context: &Context<P>) -> bool {
+fn end_changed(context: &Context) -> bool {
     let mut any = false;
     for ((topic, _), partition) in context.lock().iter_mut() {
         let found = context.ids.of(topic);
@@ -269,7 +265,7 @@ fn end_changed<P: Processor>(context: &Context<P>) -> bool {
 }
 
 /// Starts workers again that have ended: their position was taken by another owner, who may be gone by now.
-fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
+fn restart_ended(consumer: &BaseConsumer<Context>) {
     let context = consumer.context();
     let ended: Vec<At> = context.lock().iter().filter(|(_, a)| a.worker.is_finished()).map(|(at, _)| at.clone()).collect();
     for at in ended {
@@ -296,7 +292,7 @@ fn restart_ended<P: Processor>(consumer: &BaseConsumer<Context<P>>) {
     }
 }
 
-fn assign_again<P: Processor>(consumer: &BaseConsumer<Context<P>>, at: &At, offset: i64) -> KafkaResult<()> {
+fn assign_again(consumer: &BaseConsumer<Context>, at: &At, offset: i64) -> KafkaResult<()> {
     let mut list = TopicPartitionList::new();
     list.add_partition(&at.0, at.1);
     consumer.incremental_unassign(&list)?;
@@ -326,7 +322,7 @@ fn restarted(why: &'static str, partitions: u64) {
 
 /// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be
 /// told of all.
-fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
+fn gone(consumer: &BaseConsumer<Context>) -> bool {
     let context = consumer.context();
     let seen = |(at, a): (&At, &Assigned)| (at.clone(), a.next.load(Ordering::Relaxed), a.fresh);
     let mut told = true;
@@ -357,7 +353,7 @@ fn gone<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> bool {
 }
 
 /// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.
-fn tell<P: Processor>(consumer: &BaseConsumer<Context<P>>, mode: CommitMode) {
+fn tell(consumer: &BaseConsumer<Context>, mode: CommitMode) {
     let mut list = TopicPartitionList::new();
     for (at, partition) in consumer.context().lock().iter_mut() {
         let next = partition.next.load(Ordering::Relaxed);

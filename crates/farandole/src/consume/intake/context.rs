@@ -17,7 +17,7 @@ use crate::consume::intake::queue::Queue;
 use crate::consume::intake::watch::Watch;
 use crate::consume::intake::worker::End;
 use crate::consume::intake::{Config, Troubles};
-use crate::engine::Processor;
+use crate::engine::AnyProcessor;
 use crate::ground::backoff::Backoff;
 use crate::ground::told::Told;
 use crate::wire::record::Record;
@@ -47,14 +47,14 @@ pub(super) struct Assigned {
 }
 
 /// What the consumer's callbacks know.
-pub(super) struct Context<P: Processor> {
-    pub engine: Arc<P>,
+pub(super) struct Context {
+    pub engine: Arc<dyn AnyProcessor>,
     pub config: Arc<Config>,
     pub troubles: Troubles,
     pub runtime: Handle,
     pub shutdown: CancellationToken,
     pub assigned: Mutex<HashMap<At, Assigned>>,
-    pub lanes: Vec<Lane<P>>,
+    pub lanes: Vec<Lane>,
     pub running: Vec<JoinHandle<()>>,
     pub watch: Mutex<Watch>,
     pub ids: Ids,
@@ -68,7 +68,7 @@ pub(super) struct Context<P: Processor> {
     pub pulse: Arc<Pulse>,
 }
 
-impl<P: Processor> Context<P> {
+impl Context {
     /// Looks for `what` until it is found, waiting for brokers and database if need be; `say` is told of each failure. `None` at shutdown.
     pub(super) fn patiently<T>(
         &self,

@@ -11,6 +11,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,7 +21,7 @@ use crate::consume::intake::position::Position;
 use crate::consume::intake::strangers;
 use crate::consume::metrics;
 use crate::database::step::{self, Append};
-use crate::engine::{Error, Processor, Source, Verdict};
+use crate::engine::{AnyProcessor, AnyWork, Error, Source, Verdict};
 use crate::ground::error::chain_of;
 use crate::parking::Fault;
 use crate::parking::input::What;
@@ -49,44 +50,44 @@ pub(super) struct Batch {
 }
 
 /// A batch on its way through a lane.
-struct Portion<P: Processor> {
-    works: Vec<P::Work>,
+struct Portion {
+    works: Vec<Box<AnyWork>>,
     batch: Batch,
-    reply: oneshot::Sender<Ran<P>>,
+    reply: oneshot::Sender<Ran>,
 }
 
 /// A batch after its run: stored whole, or not at all and to be tried again.
-pub(super) struct Ran<P: Processor> {
-    pub works: Vec<P::Work>,
+pub(super) struct Ran {
+    pub works: Vec<Box<AnyWork>>,
     pub batch: Batch,
     pub result: Result<(), Arc<Error>>,
 }
 
 /// Where workers hand in their batches.
-pub(super) struct Lane<P: Processor>(mpsc::Sender<Portion<P>>);
+pub(super) struct Lane(mpsc::Sender<Portion>);
 
-impl<P: Processor> Clone for Lane<P> {
+impl Clone for Lane {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<P: Processor> Lane<P> {
+impl Lane {
     /// A lane, and what runs it until its last handle is gone.
-    pub(super) fn new(engine: Arc<P>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
+    pub(super) fn new(engine: Arc<dyn AnyProcessor>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
         let (portions, waiting) = mpsc::channel(WAITING);
         (Self(portions), run(engine, limits, waiting))
     }
 
     /// Runs a batch, with whatever else waits. None when the lane has ended.
-    pub(super) async fn run(&self, works: Vec<P::Work>, batch: Batch) -> Option<Ran<P>> {
+    pub(super) async fn run(&self, works: Vec<Box<AnyWork>>, batch: Batch) -> Option<Ran> {
         let (reply, ran) = oneshot::channel();
         self.0.send(Portion { works, batch, reply }).await.ok()?;
         ran.await.ok()
     }
 }
 
-async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Receiver<Portion<P>>) {
+async fn run(engine: Arc<dyn AnyProcessor>, limits: Limits, mut queue: mpsc::Receiver<Portion>) {
     let (mut waiting, mut applied) = (Vec::new(), Applied::default());
     while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
         while let Ok(portion) = queue.try_recv() {
@@ -94,7 +95,7 @@ async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Rece
         }
         let (mut inputs, mut scopes) = (0, HashSet::new());
         // Of one partition only one: a second is that of a worker that was given up, or of its successor.
-        let fits = |portion: &&Portion<P>| {
+        let fits = |portion: &&Portion| {
             inputs += portion.works.len();
             inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
         };
@@ -103,7 +104,7 @@ async fn run<P: Processor>(engine: Arc<P>, limits: Limits, mut queue: mpsc::Rece
     }
 }
 
-async fn together<P: Processor>(engine: &P, limits: Limits, applied: &mut Applied, mut portions: Vec<Portion<P>>) {
+async fn together(engine: &dyn AnyProcessor, limits: Limits, applied: &mut Applied, mut portions: Vec<Portion>) {
     let result = transaction(engine, limits, applied, &mut portions).await;
     if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
         for portion in portions {
@@ -116,20 +117,20 @@ async fn together<P: Processor>(engine: &P, limits: Limits, applied: &mut Applie
     answer(portions, &result.map_err(Arc::new));
 }
 
-fn answer<P: Processor>(portions: Vec<Portion<P>>, result: &Result<(), Arc<Error>>) {
+fn answer(portions: Vec<Portion>, result: &Result<(), Arc<Error>>) {
     for Portion { works, batch, reply } in portions {
         let _ = reply.send(Ran { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
     }
 }
 
-async fn transaction<P: Processor>(
-    engine: &P,
+async fn transaction(
+    engine: &dyn AnyProcessor,
     limits: Limits,
     applied: &mut Applied,
-    portions: &mut [Portion<P>],
+    portions: &mut [Portion],
 ) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
-    let mut works: Vec<P::Work> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let mut works: Vec<Box<AnyWork>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
     let (reader, journal) = (engine.reader(), engine.journal());
     let mut source = Together { reader, batches, limits, journal, applied, comparison: None, repeated: 0 };
@@ -179,55 +180,67 @@ impl Together<'_> {
     }
 }
 
-impl<W: Sync> Source<W> for Together<'_> {
+impl Source<()> for Together<'_> {
     fn rests_on(&mut self, comparison: Option<u64>) {
         self.comparison = comparison;
     }
 
-    async fn claim(&mut self, conn: &mut PgConnection, works: &[W]) -> Result<Vec<bool>, Error> {
-        self.still(conn).await?;
-        let mut records = Vec::with_capacity(works.len());
-        for batch in &self.batches {
-            records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
-        }
-        let at = |doing| Error::database(doing, works.len());
-        let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
-        self.repeated = stand.iter().filter(|stands| !**stands).count() as u64;
-        let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
-        struck.map_err(at("looking for inputs that are applied"))?;
-        Ok(stand)
+    fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [()]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        Box::pin(async move {
+            self.still(conn).await?;
+            let mut records = Vec::with_capacity(works.len());
+            for batch in &self.batches {
+                records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
+            }
+            let at = |doing| Error::database(doing, works.len());
+            let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
+            self.repeated = stand.iter().filter(|stands| !**stands).count() as u64;
+            let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
+            struck.map_err(at("looking for inputs that are applied"))?;
+            Ok(stand)
+        })
     }
 
-    async fn settle(&mut self, conn: &mut PgConnection, works: &[W], verdicts: &[Verdict]) -> Result<(), Error> {
-        let mut parked: Vec<Parked<'_>> = Vec::new();
-        let mut verdicts = verdicts.iter();
-        for batch in &self.batches {
-            for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
-                let why = match verdict {
-                    Verdict::Parked(fault) => Why::Fault(fault),
-                    Verdict::Held { behind } => Why::Behind(behind),
-                    Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
-                };
-                let record = &batch.items[*i].record;
-                let (aggregate, key) = (aggregate.clone(), record.aggregate());
-                parked.push(Parked { aggregate, key, what: What::Record(record), why });
-            }
-            if let Some((i, aggregate, fault)) = &batch.unreadable {
-                let (record, mut stands) = (&batch.items[*i].record, [true]);
-                let struck = self.applied.strike(conn, self.comparison, self.reader, &[record], &mut stands).await;
-                struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
-                if stands[0] {
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [()],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let mut parked: Vec<Parked<'_>> = Vec::new();
+            let mut verdicts = verdicts.iter();
+            for batch in &self.batches {
+                for ((i, aggregate), verdict) in batch.records.iter().zip(verdicts.by_ref()) {
+                    let why = match verdict {
+                        Verdict::Parked(fault) => Why::Fault(fault),
+                        Verdict::Held { behind } => Why::Behind(behind),
+                        Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => continue,
+                    };
+                    let record = &batch.items[*i].record;
                     let (aggregate, key) = (aggregate.clone(), record.aggregate());
-                    parked.push(Parked { aggregate, key, what: What::Record(record), why: Why::Fault(fault) });
+                    parked.push(Parked { aggregate, key, what: What::Record(record), why });
+                }
+                if let Some((i, aggregate, fault)) = &batch.unreadable {
+                    let (record, mut stands) = (&batch.items[*i].record, [true]);
+                    let struck = self.applied.strike(conn, self.comparison, self.reader, &[record], &mut stands).await;
+                    struck.map_err(Error::database("looking for an input that is applied", works.len()))?;
+                    if stands[0] {
+                        let (aggregate, key) = (aggregate.clone(), record.aggregate());
+                        parked.push(Parked { aggregate, key, what: What::Record(record), why: Why::Fault(fault) });
+                    }
                 }
             }
-        }
-        parking::park(conn, self.reader, self.journal.as_ref(), &parked, self.limits).await?;
-        let moves: Vec<_> = self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
-        step::append_many(conn, &moves).await.map_err(|e| match e {
-            step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
-            step::Error::Database { source, .. } => Error::Database { doing: "moving positions", inputs: works.len(), source },
-            other => Error::Fenced(chain_of(&other)),
+            parking::park(conn, self.reader, self.journal.as_ref(), &parked, self.limits).await?;
+            let moves: Vec<_> =
+                self.batches.iter().map(|b| Append { scope: &b.scope, expected: b.step, state: &b.after }).collect();
+            step::append_many(conn, &moves).await.map_err(|e| match e {
+                step::Error::Fenced { .. } => Error::Fenced(e.to_string()),
+                step::Error::Database { source, .. } => {
+                    Error::Database { doing: "moving positions", inputs: works.len(), source }
+                }
+                other => Error::Fenced(chain_of(&other)),
+            })
         })
     }
 }

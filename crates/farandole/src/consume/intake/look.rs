@@ -15,7 +15,7 @@ use rdkafka::statistics::ConsumerGroup;
 
 use crate::consume::intake::context::Context;
 use crate::consume::intake::troubles::Of;
-use crate::engine::Processor;
+
 use crate::ground::told::Told;
 
 /// Between two looks while something is missing. A look at all topics also has the client join again for one that has come.
@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Looks until `over`.
-pub(super) fn run<P: Processor>(consumer: &BaseConsumer<Context<P>>, over: impl Fn() -> bool) {
+pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
     let mut next = Instant::now() + SOON;
     let mut told = BTreeMap::new();
     while !over() {
@@ -48,7 +48,7 @@ pub(super) fn run<P: Processor>(consumer: &BaseConsumer<Context<P>>, over: impl 
 }
 
 /// Says what is missing of each topic; whether nothing is. `told` is by topic.
-fn look<P: Processor>(consumer: &BaseConsumer<Context<P>>, told: &mut BTreeMap<String, Told>) -> KafkaResult<bool> {
+fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>) -> KafkaResult<bool> {
     let context = consumer.context();
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER)?;
@@ -82,7 +82,7 @@ fn look<P: Processor>(consumer: &BaseConsumer<Context<P>>, told: &mut BTreeMap<S
 }
 
 /// The partitions that members of the group have; none while it can't be told.
-fn owned<P: Processor>(consumer: &BaseConsumer<Context<P>>) -> KafkaResult<Option<BTreeSet<(String, i32)>>> {
+fn owned(consumer: &BaseConsumer<Context>) -> KafkaResult<Option<BTreeSet<(String, i32)>>> {
     let group = &consumer.context().config.group;
     let groups = consumer.fetch_group_list(Some(group), ANSWER)?;
     let Some(group) = groups.groups().iter().find(|g| g.name() == group && g.state() == "Stable") else { return Ok(None) };

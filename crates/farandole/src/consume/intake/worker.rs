@@ -20,7 +20,7 @@ use crate::consume::metrics;
 use crate::database::sessions::asked;
 use crate::database::step;
 use crate::engine::Said;
-use crate::engine::{self, Processor};
+use crate::engine::{self, AnyProcessor};
 use crate::ground::backoff::{Backoff, Waits};
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
@@ -58,8 +58,8 @@ pub(super) enum End {
     Fenced,
 }
 
-pub(super) struct Worker<P: Processor> {
-    pub engine: Arc<P>,
+pub(super) struct Worker {
+    pub engine: Arc<dyn AnyProcessor>,
     pub config: Arc<Config>,
     pub topic: String,
     pub partition: i32,
@@ -75,7 +75,7 @@ pub(super) struct Worker<P: Processor> {
     pub id: watch::Receiver<Option<String>>,
     /// Since when `position` is ahead of the step, if it is: nothing came of the records in between.
     pub unwritten: Option<Instant>,
-    pub lane: Lane<P>,
+    pub lane: Lane,
     /// The next offset, for Kafka's lag tools.
     pub next: Arc<AtomicI64>,
     /// The last record applied, for our own gauge.
@@ -89,7 +89,7 @@ pub(super) struct Worker<P: Processor> {
     pub first_step: i64,
 }
 
-impl<P: Processor> Worker<P> {
+impl Worker {
     pub(super) async fn run(mut self, mut waiting: Waiting) -> End {
         let stop = self.stop.clone();
         if let Some(why) = self.broken.take() {
@@ -241,7 +241,7 @@ impl<P: Processor> Worker<P> {
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let said = items[i].fault.clone().map_or_else(|| engine::said(&*self.engine, record), Said::Fault);
+            let said = items[i].fault.clone().map_or_else(|| self.engine.read(record), Said::Fault);
             let fault = match said {
                 Said::Nothing => continue,
                 Said::Ignored => {
@@ -252,7 +252,7 @@ impl<P: Processor> Worker<P> {
                 Said::Input(work) => match (self.engine.aggregate(&work), &doomed) {
                     (Ok(aggregate), None) => {
                         records.push((i, aggregate));
-                        works.push(*work);
+                        works.push(work);
                         continue;
                     }
                     (Ok(aggregate), Some(fault)) => (aggregate, fault.clone()),

@@ -198,7 +198,11 @@ impl Codec {
     /// # Errors
     /// Passing, always: the registry answers for no id, or the database can't be reached.
     pub async fn prepare(&self, ids: impl IntoIterator<Item = i32>) -> Result<(), Error> {
-        let mut missing = self.read().missing(ids);
+        let missing = self.read().missing(ids);
+        self.ask_for(missing).await
+    }
+
+    async fn ask_for(&self, mut missing: BTreeSet<i32>) -> Result<(), Error> {
         let (false, Some(remote)) = (missing.is_empty(), &self.remote) else { return Ok(()) };
         let wanted: Vec<i32> = missing.iter().copied().collect();
         for (id, text) in store::schemas(&remote.sessions, &wanted).await? {

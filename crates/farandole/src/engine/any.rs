@@ -1,0 +1,138 @@
+//! A processor whose inputs' type is forgotten, so that what reads topics and releases what is parked is compiled once, and not once for
+//! each service.
+
+use std::any::Any;
+
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
+
+use crate::database::sessions::Sessions;
+use crate::engine::error::Error;
+use crate::engine::plan::guarded;
+use crate::engine::source::{Processor, Source};
+use crate::engine::work::{Said, Verdict};
+use crate::parking::Fault;
+use crate::parking::input::Task;
+use crate::parking::journal::Journal;
+use crate::wire::codec::Codec;
+use crate::wire::record::Record;
+
+/// An input of any processor.
+pub type AnyWork = dyn Any + Send + Sync;
+
+/// A [`Processor`], whatever its inputs are.
+pub(crate) trait AnyProcessor: std::fmt::Debug + Send + Sync {
+    /// [`Processor::reader`].
+    fn reader(&self) -> &str;
+    /// [`Processor::sessions`].
+    fn sessions(&self) -> &Sessions;
+    /// [`Processor::codec`].
+    fn codec(&self) -> &Codec;
+    /// [`Processor::journal`].
+    fn journal(&self) -> Option<Journal>;
+    /// What a record says. Its code is the service's, and may panic: that is the record's fault.
+    fn read(&self, record: &Record) -> Said<AnyWork>;
+    /// [`Processor::task`].
+    fn task(&self, task: &Task) -> Said<AnyWork>;
+    /// [`Processor::aggregate`].
+    fn aggregate(&self, work: &AnyWork) -> Result<String, Error>;
+    /// [`Processor::run`]; `works` are as before when it failed, and gone when it didn't.
+    fn run<'a>(
+        &'a self,
+        works: &'a mut Vec<Box<AnyWork>>,
+        source: &'a mut (dyn Source<()> + 'a),
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, Error>>;
+}
+
+impl<P: Processor> AnyProcessor for P {
+    fn reader(&self) -> &str {
+        Processor::reader(self)
+    }
+
+    fn sessions(&self) -> &Sessions {
+        Processor::sessions(self)
+    }
+
+    fn codec(&self) -> &Codec {
+        Processor::codec(self)
+    }
+
+    fn journal(&self) -> Option<Journal> {
+        Processor::journal(self)
+    }
+
+    fn read(&self, record: &Record) -> Said<AnyWork> {
+        let said = guarded(|| Processor::read(self, record));
+        said.map_or_else(|e| Said::Fault(Fault { reason: e.to_string(), passing: false }), any)
+    }
+
+    fn task(&self, task: &Task) -> Said<AnyWork> {
+        any(Processor::task(self, task))
+    }
+
+    fn aggregate(&self, work: &AnyWork) -> Result<String, Error> {
+        Processor::aggregate(self, work.downcast_ref().ok_or_else(foreign)?)
+    }
+
+    fn run<'a>(
+        &'a self,
+        works: &'a mut Vec<Box<AnyWork>>,
+        source: &'a mut (dyn Source<()> + 'a),
+    ) -> BoxFuture<'a, Result<Vec<Verdict>, Error>> {
+        Box::pin(async move {
+            let own = works.drain(..).map(|work| work.downcast::<P::Work>().map(|work| *work));
+            let mut own: Vec<P::Work> = own.collect::<Result<_, _>>().map_err(|_| foreign())?;
+            let result = Processor::run(self, &mut own, &mut Blind(source)).await;
+            if result.is_err() {
+                works.extend(own.into_iter().map(|work| Box::new(work) as Box<AnyWork>));
+            }
+            result
+        })
+    }
+}
+
+/// Of an input that another processor has made. A reader has one processor, to which what it made comes back.
+fn foreign() -> Error {
+    Error::Panicked("an input of another processor".to_owned())
+}
+
+fn any<W: Send + Sync + 'static>(said: Said<W>) -> Said<AnyWork> {
+    match said {
+        Said::Input(work) => Said::Input(work),
+        Said::Nothing => Said::Nothing,
+        Said::Ignored => Said::Ignored,
+        Said::Fault(fault) => Said::Fault(fault),
+    }
+}
+
+/// A source that sees of inputs how many they are.
+struct Blind<'a>(&'a mut (dyn Source<()> + 'a));
+
+impl<W: Sync> Source<W> for Blind<'_> {
+    fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [W]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
+        self.0.claim(conn, units(works.len()))
+    }
+
+    fn rests_on(&mut self, comparison: Option<u64>) {
+        self.0.rests_on(comparison);
+    }
+
+    fn releases(&self) -> bool {
+        self.0.releases()
+    }
+
+    fn settle<'a>(
+        &'a mut self,
+        conn: &'a mut PgConnection,
+        works: &'a [W],
+        verdicts: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.settle(conn, units(works.len()), verdicts)
+    }
+}
+
+/// So many of nothing, which takes no bytes.
+fn units(n: usize) -> &'static [()] {
+    const ALL: &[()] = &[(); usize::MAX];
+    &ALL[..n]
+}

@@ -1,0 +1,40 @@
+//! What the shell knows of a participant: its name, its topics, its types; everything but how it decides.
+//!
+//! The shell's code takes this and not the participant's type, and its futures are boxed where it is called: so it is compiled once, and not
+//! once for each service.
+
+use crate::participant::Participant;
+use crate::participant::table::Tables as _;
+use crate::wire::message::{Message as _, RecordType};
+
+/// A participant as those see it who don't decide.
+#[derive(Debug, Clone, Copy)]
+pub struct Contract {
+    pub name: &'static str,
+    /// What it calls the topics that it hears.
+    pub hears: &'static [&'static str],
+    pub skips: &'static [&'static str],
+    /// Types of its facts.
+    pub events: &'static [RecordType],
+    /// Types of the events that it reacts to.
+    pub heard: &'static [RecordType],
+    pub tables: &'static [&'static str],
+    /// The types of its commands and effects.
+    pub commands: &'static str,
+    pub effects: &'static str,
+}
+
+impl Contract {
+    pub fn of<P: Participant>() -> Self {
+        Self {
+            name: P::NAME,
+            hears: P::HEARS,
+            skips: P::SKIPS,
+            events: P::Event::TYPES,
+            heard: P::Heard::TYPES,
+            tables: P::Tables::names(),
+            commands: std::any::type_name::<P::Command>(),
+            effects: std::any::type_name::<P::Effect>(),
+        }
+    }
+}
