@@ -21,6 +21,7 @@ pub mod contract;
 mod describe;
 mod elsewhere;
 mod error;
+mod frame;
 pub mod http;
 pub(crate) mod metrics;
 mod migrate;
@@ -41,6 +42,3 @@ pub use error::{Elsewhere, Error};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;
-
-/// What the shell does: boxed, so that it is compiled where it is written and not in each service that has it done.
-type Doing<'a, T> = futures_util::future::BoxFuture<'a, Result<T, Error>>;

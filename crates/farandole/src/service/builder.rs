@@ -12,7 +12,8 @@ use crate::service::api::Api;
 use crate::service::contract::Contract;
 use crate::service::describe::Description;
 use crate::service::error::Error;
-use crate::service::{http, migrate, parts};
+use crate::service::frame::{Frame, Mappings};
+use crate::service::{http, migrate};
 use crate::wire::codec::Written;
 use crate::wire::mapping::Mapping;
 
@@ -21,23 +22,7 @@ pub struct Service<P: Participant, E = NoEffects> {
     pub(super) participant: Arc<P>,
     pub(super) effects: E,
     pub(super) routes: fn() -> Router<Api<P>>,
-    pub(super) shell: Shell,
-}
-
-/// All of a service that doesn't decide.
-pub(super) struct Shell {
-    pub contract: Contract,
-    pub migrations: Migrator,
-    pub openapi: Option<fn() -> utoipa::openapi::OpenApi>,
-    pub mappings: parts::Mappings,
-    pub written: Written,
-}
-
-impl Shell {
-    pub fn openapi_json(&self) -> Option<String> {
-        // Its values are strings, numbers, lists and maps with text keys, which always are JSON.
-        self.openapi.map(|describe| serde_json::to_string_pretty(&describe()).unwrap_or_default() + "\n")
-    }
+    pub(super) frame: Frame,
 }
 
 impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
@@ -52,16 +37,16 @@ impl<P: Participant> Service<P, NoEffects> {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
         let contract = Contract::of::<P>();
-        let shell = Shell { contract, migrations, openapi: None, mappings: parts::Mappings::new(), written: Written::Avro };
-        Self { participant: Arc::new(participant), effects: NoEffects, routes: Router::new, shell }
+        let frame = Frame { contract, migrations, openapi: None, mappings: Mappings::new(), written: Written::Avro };
+        Self { participant: Arc::new(participant), effects: NoEffects, routes: Router::new, frame }
     }
 }
 
 impl<P: Participant, E> Service<P, E> {
     /// Calls the outside world through `effects`.
     pub fn effects<F: Effects<P>>(self, effects: F) -> Service<P, F> {
-        let Self { participant, effects: _, routes, shell } = self;
-        Service { participant, effects, routes, shell }
+        let Self { participant, effects: _, routes, frame } = self;
+        Service { participant, effects, routes, frame }
     }
 
     /// Answers these routes.
@@ -72,19 +57,19 @@ impl<P: Participant, E> Service<P, E> {
 
     /// Describes the routes, at `/openapi.json` and by the subcommand `openapi`.
     pub fn openapi(mut self, openapi: fn() -> utoipa::openapi::OpenApi) -> Self {
-        self.shell.openapi = Some(openapi);
+        self.frame.openapi = Some(openapi);
         self
     }
 
     /// Reads the topic that the participant calls `topic` (one of [`Participant::HEARS`]) as `mapping` says.
     pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
-        self.shell.mappings.insert(topic, mapping);
+        self.frame.mappings.insert(topic, mapping);
         self
     }
 
     /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
     pub fn writing(mut self, written: Written) -> Self {
-        self.shell.written = written;
+        self.frame.written = written;
         self
     }
 
@@ -95,12 +80,12 @@ impl<P: Participant, E> Service<P, E> {
 
     /// The description of the routes as JSON, if there is one.
     pub fn openapi_json(&self) -> Option<String> {
-        self.shell.openapi_json()
+        self.frame.openapi_json()
     }
 
     /// What the service is.
     pub fn description(&self, config: &Config) -> Description {
-        Description::of(&self.shell, config)
+        Description::of(&self.frame, config)
     }
 
     /// Makes tables and topics and registers schemas, whatever of it isn't there yet.
@@ -108,6 +93,6 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
     pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
-        migrate::all(&self.shell, config).await
+        migrate::all(&self.frame, config).await
     }
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::service::builder::Shell;
-use crate::service::parts;
+use crate::service::frame::{Frame, heard};
 use crate::wire::topics;
 
 /// What a service hears, publishes and keeps.
@@ -37,21 +36,21 @@ pub struct Description {
 }
 
 impl Description {
-    pub(super) fn of(shell: &Shell, config: &Config) -> Self {
-        let Shell { contract, mappings, migrations, .. } = shell;
+    pub(super) fn of(frame: &Frame, config: &Config) -> Self {
+        let Frame { contract, mappings, migrations, .. } = frame;
         let prefix = &config.topics.prefix;
         Self {
             name: contract.name,
             publishes: topics::own(prefix, contract.name),
             journal: topics::journal(prefix, contract.name),
             events: contract.events.iter().map(|t| t.name).collect(),
-            hears: contract.hears.iter().map(|t| parts::heard(prefix, mappings, t)).collect(),
+            hears: contract.hears.iter().map(|t| heard(prefix, mappings, t)).collect(),
             reacts_to: contract.heard.iter().map(|t| t.name).collect(),
             skips: contract.skips.to_vec(),
             unknown: contract
                 .hears
                 .iter()
-                .map(|t| (parts::heard(prefix, mappings, t), config.intake.unknown.of(t).to_string()))
+                .map(|t| (heard(prefix, mappings, t), config.intake.unknown.of(t).to_string()))
                 .collect(),
             commands: contract.commands,
             effects: contract.effects,

@@ -11,34 +11,34 @@ use crate::database::{session, surroundings};
 use crate::parking;
 use crate::publish::migrations;
 use crate::publish::relay::owner;
-use crate::service::builder::Shell;
 use crate::service::contract::Contract;
+use crate::service::frame::{Doing, Frame};
 use crate::service::http::Checks;
 use crate::service::wait::Patience;
-use crate::service::{Doing, Error, Missing, elsewhere, parts};
+use crate::service::{Error, Missing, elsewhere, parts};
 use crate::wire::codec::Codec;
 use crate::wire::settings::Subjects;
 use crate::wire::topics;
 
 /// Everything, with waits bounded by `process.wait`.
-pub(super) fn all<'a>(shell: &'a Shell, config: &'a Config) -> Doing<'a, ()> {
-    Box::pin(make(shell, config))
+pub(super) fn all<'a>(frame: &'a Frame, config: &'a Config) -> Doing<'a, ()> {
+    Box::pin(make(frame, config))
 }
 
-async fn make(shell: &Shell, config: &Config) -> Result<(), Error> {
-    parts::check(&shell.contract, config)?;
+async fn make(frame: &Frame, config: &Config) -> Result<(), Error> {
+    parts::check(&frame.contract, config)?;
     let checks = Checks::default();
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
-    tables(&patience, shell, config, Missing::Make).await?;
-    let pools = parts::Pools::new(shell.contract.name, &config.database)?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(shell.written);
-    kafka_and_registry(&patience, &shell.contract, config, &codec, Missing::Make).await?;
+    tables(&patience, frame, config, Missing::Make).await?;
+    let pools = parts::Pools::new(frame.contract.name, &config.database)?;
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(frame.written);
+    kafka_and_registry(&patience, &frame.contract, config, &codec, Missing::Make).await?;
     pools.close().await;
     Ok(())
 }
 
 /// The database, the kit's tables and the service's, and the rights on both.
-pub(super) async fn tables(patience: &Patience<'_>, shell: &Shell, config: &Config, missing: Missing) -> Result<(), Error> {
+pub(super) async fn tables(patience: &Patience<'_>, frame: &Frame, config: &Config, missing: Missing) -> Result<(), Error> {
     let options = &parts::connect_options(&config.database)?;
     patience.until("database", || async move { surroundings::server(options).await.map_err(Error::Surroundings) }).await?;
     patience
@@ -48,12 +48,12 @@ pub(super) async fn tables(patience: &Patience<'_>, shell: &Shell, config: &Conf
             }
             // One connection, closed afterwards: a migration that fails would keep its lock on a pooled one.
             let mut conn = connect(options).await?;
-            let result = both(&mut conn, shell.contract.name, &shell.migrations, missing).await;
+            let result = both(&mut conn, frame.contract.name, &frame.migrations, missing).await;
             let _ = conn.close().await; // what was done is committed
             result
         })
         .await?;
-    let tables = shell.contract.tables;
+    let tables = frame.contract.tables;
     patience.until("rights", || async move { surroundings::rights(options, tables).await.map_err(Error::Surroundings) }).await
 }
 

@@ -7,6 +7,7 @@ use crate::consume::intake;
 use crate::database::session;
 use crate::publish::relay::owner;
 use crate::service::contract::Contract;
+use crate::service::frame::{Mappings, heard};
 use crate::service::wait::Patience;
 use crate::service::{Error, Missing, migrate, parts};
 use crate::wire::topics;
@@ -30,18 +31,18 @@ pub(super) async fn enter(
     patience: &Patience<'_>,
     contract: &Contract,
     config: &Config,
-    mappings: &parts::Mappings,
+    mappings: &Mappings,
 ) -> Result<(), Error> {
     let options = &parts::connect_options(&config.database)?;
     let prefix = &config.topics.prefix;
     let topic = &topics::own(prefix, contract.name);
-    let heard: &Vec<String> = &contract.hears.iter().map(|topic| parts::heard(prefix, mappings, topic)).collect();
+    let hears: &Vec<String> = &contract.hears.iter().map(|topic| heard(prefix, mappings, topic)).collect();
     patience
         .until("migrated", || async move {
             let failed = |source| Error::Database { doing: "looking whose database this is", source };
             let mut conn = parts::open(options, session::Purpose::Any).await?;
             owner::claim_with_topic(&mut conn, contract.name, topic).await.map_err(Error::Relay)?;
-            intake::enter(&mut conn, contract.name, heard).await.map_err(failed)?;
+            intake::enter(&mut conn, contract.name, hears).await.map_err(failed)?;
             let _ = conn.close().await; // what was done is committed
             Ok(())
         })

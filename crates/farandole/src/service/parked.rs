@@ -6,8 +6,8 @@ use crate::config::Config;
 use crate::parking::journal::{self, Journal};
 use crate::parking::operate::{self, Dropped, Queues, Which};
 use crate::participant::Participant;
-use crate::service::builder::Shell;
-use crate::service::{Doing, Error, Service, own, parts};
+use crate::service::frame::{Doing, Frame};
+use crate::service::{Error, Service, own, parts};
 use crate::wire::codec::Codec;
 use crate::wire::settings::Subjects;
 use crate::wire::topics;
@@ -18,7 +18,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn parked(&self, config: &Config) -> Result<Queues, Error> {
-        self.shell.parked(config).await
+        self.frame.parked(config).await
     }
 
     /// Has an aggregate's inputs tried within a second.
@@ -26,7 +26,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When nothing of it is parked, and the database's.
     pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        self.shell.retry(config, aggregate).await
+        self.frame.retry(config, aggregate).await
     }
 
     /// Gives up the first of the inputs that are parked under a name, aggregate or key, or all, for a reason; says which.
@@ -41,11 +41,11 @@ impl<P: Participant, E> Service<P, E> {
         reason: &str,
         by: &str,
     ) -> Result<Vec<Dropped>, Error> {
-        self.shell.drop(config, aggregate, which, reason, by).await
+        self.frame.drop(config, aggregate, which, reason, by).await
     }
 }
 
-impl Shell {
+impl Frame {
     fn parked<'a>(&'a self, config: &'a Config) -> Doing<'a, Queues> {
         Box::pin(async move {
             let mut conn = own::connect(self.contract.name, config).await?;

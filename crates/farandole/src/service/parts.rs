@@ -1,6 +1,5 @@
 //! The parts of a service, made from its configuration. The one place where the shell knows what they are built of.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use crate::participant::Participant;
 use crate::publish::relay::{self, Relay};
 use crate::service::Error;
 use crate::service::contract::Contract;
+use crate::service::frame::{Mappings, heard};
 use crate::wire::codec::Codec;
-use crate::wire::mapping::Mapping;
 use crate::wire::topics;
 
 /// One pool a part, so that none waits for a connection that another holds.
@@ -168,15 +167,6 @@ pub(super) fn deciders<P: Participant, E: Effects<P>>(
     let releases = engine(&pools.agenda);
     let agenda = Agenda::new(engine(&pools.agenda), effects, pools.agenda.clone(), agenda_config, poke.clone());
     Deciders { commands, runner, intake, agenda, releases }
-}
-
-/// The mappings of topics that the participant hears, by the names that it calls them.
-pub(super) type Mappings = BTreeMap<&'static str, Mapping>;
-
-/// The name in Kafka of a topic that the participant hears.
-pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
-    let mapped = mappings.get(topic).and_then(Mapping::name);
-    mapped.map_or_else(|| format!("{prefix}{topic}"), str::to_owned)
 }
 
 /// That the configuration fits, by itself and this service.

@@ -5,9 +5,9 @@ use crate::consume::intake::Position;
 use crate::consume::intake::operate::{self, Moved, To};
 use crate::consume::intake::position::positions;
 use crate::participant::Participant;
-use crate::service::builder::Shell;
 use crate::service::contract::Contract;
-use crate::service::{Doing, Error, Service, own, parts};
+use crate::service::frame::{Doing, Frame, heard};
+use crate::service::{Error, Service, own};
 
 impl<P: Participant, E> Service<P, E> {
     /// Where each partition is read next: `topic/partition` and position.
@@ -15,7 +15,7 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// The database's.
     pub async fn positions(&self, config: &Config) -> Result<Vec<(String, Position)>, Error> {
-        self.shell.positions(config).await
+        self.frame.positions(config).await
     }
 
     /// Sets where `topic`, named as the service calls it or as Kafka does, is read next: one partition, or all.
@@ -23,11 +23,11 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When the topic isn't heard, doesn't hold that, and the brokers' and the database's.
     pub async fn set_position(&self, config: &Config, topic: &str, partition: Option<i32>, to: To) -> Result<Vec<Moved>, Error> {
-        self.shell.set_position(config, topic, partition, to).await
+        self.frame.set_position(config, topic, partition, to).await
     }
 }
 
-impl Shell {
+impl Frame {
     fn positions<'a>(&'a self, config: &'a Config) -> Doing<'a, Vec<(String, Position)>> {
         Box::pin(async move {
             let mut conn = own::connect(self.contract.name, config).await?;
@@ -39,7 +39,7 @@ impl Shell {
     fn set_position<'a>(&'a self, config: &'a Config, topic: &'a str, partition: Option<i32>, to: To) -> Doing<'a, Vec<Moved>> {
         Box::pin(async move {
             let Contract { name, hears, .. } = self.contract;
-            let names = hears.iter().map(|heard| (*heard, parts::heard(&config.topics.prefix, &self.mappings, heard)));
+            let names = hears.iter().map(|topic| (*topic, heard(&config.topics.prefix, &self.mappings, topic)));
             let names: Vec<(&str, String)> = names.collect();
             let Some((_, topic)) = names.iter().find(|(heard, kafkas)| topic == *heard || topic == kafkas) else {
                 let heard = names.into_iter().map(|(_, kafkas)| kafkas).collect();

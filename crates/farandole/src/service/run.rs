@@ -18,10 +18,10 @@ use crate::consume::{release, tidy};
 use crate::ground::error::chain_of;
 use crate::participant::Participant;
 use crate::publish::relay::{self, Role};
-use crate::service::builder::Shell;
+use crate::service::frame::{Doing, Frame, Mappings};
 use crate::service::http::{self, Checks};
 use crate::service::wait::Patience;
-use crate::service::{Api, Doing, Error, Missing, Service, migrate, own, parts, rights, telemetry};
+use crate::service::{Api, Error, Missing, Service, migrate, own, parts, rights, telemetry};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -134,7 +134,7 @@ struct Ready<'a> {
     tasks: &'a mut Tasks,
     codec: &'a Codec,
     config: &'a Config,
-    mappings: &'a parts::Mappings,
+    mappings: &'a Mappings,
     pools: &'a parts::Pools,
     wakes: (&'a relay::Poke, &'a relay::History),
 }
@@ -146,7 +146,7 @@ pub(super) fn run<P: Participant, E: Effects<P>>(
     missing: Missing,
     shutdown: CancellationToken,
 ) -> Doing<'static, ()> {
-    let Service { participant, effects, routes, shell } = service;
+    let Service { participant, effects, routes, frame } = service;
     let decide = Box::new(move |Ready { tasks, codec, config, mappings, pools, wakes }: Ready<'_>| {
         let parts::Deciders { commands, runner, intake, agenda, releases } =
             parts::deciders(&participant, effects, codec, config, mappings, pools, wakes);
@@ -164,37 +164,37 @@ pub(super) fn run<P: Participant, E: Effects<P>>(
         });
         (intake, routes().with_state(Api { pool: pools.http.clone(), commands }))
     });
-    boxed(shell, decide, bound, config, missing, shutdown)
+    boxed(frame, decide, bound, config, missing, shutdown)
 }
 
 fn boxed(
-    shell: Shell,
+    frame: Frame,
     decide: Decide,
     bound: Bound,
     config: Config,
     missing: Missing,
     shutdown: CancellationToken,
 ) -> Doing<'static, ()> {
-    Box::pin(serve(shell, decide, bound, config, missing, shutdown))
+    Box::pin(serve(frame, decide, bound, config, missing, shutdown))
 }
 
 async fn serve(
-    shell: Shell,
+    frame: Frame,
     decide: Decide,
     bound: Bound,
     config: Config,
     missing: Missing,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    parts::check(&shell.contract, &config)?;
+    parts::check(&frame.contract, &config)?;
     // An error means that the caller has chosen one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     telemetry::recorder();
     let checks = Checks::waiting(&CHECKS);
-    let pools = parts::Pools::new(shell.contract.name, &config.database)?;
+    let pools = parts::Pools::new(frame.contract.name, &config.database)?;
     let mut tasks = Tasks::default();
     let routes = Arc::new(OnceLock::new());
-    listen(&mut tasks, bound, &config.http, http::service(checks.clone(), shell.openapi_json(), Arc::clone(&routes)));
+    listen(&mut tasks, bound, &config.http, http::service(checks.clone(), frame.openapi_json(), Arc::clone(&routes)));
     tasks.spawn("upkeep", async |stop: CancellationToken| {
         while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
             telemetry::recorder().run_upkeep();
@@ -204,7 +204,7 @@ async fn serve(
 
     let stop_timeout = config.process.stop_timeout;
     let started = tokio::select! {
-        started = start(&shell, decide, &config, missing, (&checks, &pools, &routes), &mut tasks) => started,
+        started = start(&frame, decide, &config, missing, (&checks, &pools, &routes), &mut tasks) => started,
         () = shutdown.cancelled() => Ok(()),
     };
     let result = match started {
@@ -239,17 +239,17 @@ fn listen(tasks: &mut Tasks, bound: Bound, http: &Http, router: Router) {
 
 /// Brings up everything behind the listener. Returns early, without an error, when a part has ended: its task tells why.
 async fn start(
-    shell: &Shell,
+    frame: &Frame,
     decide: Decide,
     config: &Config,
     missing: Missing,
     (checks, pools, routes): (&Checks, &parts::Pools, &OnceLock<Router>),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
-    let (patience, contract) = (Patience { checks, limit: None }, shell.contract);
-    migrate::tables(&patience, shell, config, missing).await?;
-    own::enter(&patience, &contract, config, &shell.mappings).await?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(shell.written);
+    let (patience, contract) = (Patience { checks, limit: None }, frame.contract);
+    migrate::tables(&patience, frame, config, missing).await?;
+    own::enter(&patience, &contract, config, &frame.mappings).await?;
+    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(frame.written);
     migrate::kafka_and_registry(&patience, &contract, config, &codec, missing).await?;
 
     // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
@@ -292,7 +292,7 @@ async fn start(
     let probed = history.clone();
     checks.ask("history", true, move || probed.trouble());
 
-    let (codec, mappings, wakes) = (&codec, &shell.mappings, (&poke, &history));
+    let (codec, mappings, wakes) = (&codec, &frame.mappings, (&poke, &history));
     let (intake, business) = decide(Ready { tasks, codec, config, mappings, pools, wakes });
     checks.well("agenda");
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);

@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::heal;
 use crate::participant::Participant;
 use crate::service::api::Missing;
-use crate::service::builder::{Service, Shell};
+use crate::service::builder::Service;
 use crate::service::error::Error;
+use crate::service::frame::{Doing, Frame, heard};
 use crate::service::run::{self, Bound};
-use crate::service::{Doing, http, migrate, parts, wait};
+use crate::service::{http, migrate, parts, wait};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -37,17 +38,17 @@ impl<P: Participant, E> Service<P, E> {
         mode: heal::Mode,
         named: &BTreeSet<heal::At>,
     ) -> Result<heal::Report, Error> {
-        let (pools, codec) = self.shell.ground(config).await?;
+        let (pools, codec) = self.frame.ground(config).await?;
         let prefix = &config.topics.prefix;
-        let heard = P::HEARS.iter().map(|topic| parts::heard(prefix, &self.shell.mappings, topic)).collect();
-        let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), heard);
+        let hears = P::HEARS.iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
+        let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), hears);
         let healed = heal::heal_passing(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, named).await;
         pools.close().await;
         healed.map_err(Error::Heal)
     }
 }
 
-impl Shell {
+impl Frame {
     /// What a heal works with, once the tables are there.
     fn ground<'a>(&'a self, config: &'a Config) -> Doing<'a, (parts::Pools, Codec)> {
         Box::pin(async move {
