@@ -42,6 +42,11 @@ fn down(modules: &BTreeMap<String, Module>, path: &[String]) -> (String, Vec<Str
 
 /// From the crate's root on; none for another crate's.
 pub(crate) fn absolute(modules: &BTreeMap<String, Module>, from: &str, path: &[String]) -> Option<Vec<String>> {
+    within(modules, from, path, HOPS)
+}
+
+/// In so many hops from name to name: `use anyhow::anyhow` gives one that begins with itself.
+fn within(modules: &BTreeMap<String, Module>, from: &str, path: &[String], hops: usize) -> Option<Vec<String>> {
     let mut here: Vec<String> = from.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let mut path = path.iter();
     let mut first = path.next()?;
@@ -59,10 +64,8 @@ pub(crate) fn absolute(modules: &BTreeMap<String, Module>, from: &str, path: &[S
             let module = modules.get(from)?;
             if module.children.contains(name) {
                 here.push(name.to_owned());
-            } else if let Some(stands_for) = module.scope.get(name).filter(|path| path.first() != Some(first) || path.len() > 1) {
-                here = absolute(modules, from, stands_for).filter(|_| stands_for.first() != Some(first))?;
             } else {
-                return None;
+                here = within(modules, from, module.scope.get(name)?, hops.checked_sub(1)?)?;
             }
         }
     }

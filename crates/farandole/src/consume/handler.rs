@@ -199,14 +199,14 @@ impl<H: Handler> Processor for Handling<H> {
         None
     }
 
-    fn read(&self, record: &Record) -> Said<Record> {
+    fn read(&self, record: &Record) -> Said<Box<Record>> {
         match record.link() {
             Ok(_) => Said::Input(Box::new(record.clone())),
             Err(reason) => Said::Fault(Fault { reason, passing: false }),
         }
     }
 
-    fn task(&self, _task: &Task) -> Said<Record> {
+    fn task(&self, _task: &Task) -> Said<Box<Record>> {
         Said::Fault(Fault { reason: "a handler has no tasks; this database is a service's, too".to_owned(), passing: false })
     }
 

@@ -17,8 +17,8 @@ use crate::parking::journal::Journal;
 use crate::wire::codec::Codec;
 use crate::wire::record::Record;
 
-/// An input of any processor.
-pub type AnyWork = dyn Any + Send + Sync;
+/// An input of any processor. Not the bare box: a reference to that passes for one to what is in it, and is one to the box.
+pub(crate) struct AnyWork(Box<dyn Any + Send + Sync>);
 
 /// A [`Processor`], whatever its inputs are.
 pub(crate) trait AnyProcessor: std::fmt::Debug + Send + Sync {
@@ -39,7 +39,7 @@ pub(crate) trait AnyProcessor: std::fmt::Debug + Send + Sync {
     /// [`Processor::run`]; `works` are as before when it failed, and gone when it didn't.
     fn run<'a>(
         &'a self,
-        works: &'a mut Vec<Box<AnyWork>>,
+        works: &'a mut Vec<AnyWork>,
         source: &'a mut (dyn Source<()> + 'a),
     ) -> BoxFuture<'a, Result<Vec<Verdict>, Error>>;
 }
@@ -71,20 +71,20 @@ impl<P: Processor> AnyProcessor for P {
     }
 
     fn aggregate(&self, work: &AnyWork) -> Result<String, Error> {
-        Processor::aggregate(self, work.downcast_ref().ok_or_else(foreign)?)
+        Processor::aggregate(self, work.0.downcast_ref().ok_or_else(foreign)?)
     }
 
     fn run<'a>(
         &'a self,
-        works: &'a mut Vec<Box<AnyWork>>,
+        works: &'a mut Vec<AnyWork>,
         source: &'a mut (dyn Source<()> + 'a),
     ) -> BoxFuture<'a, Result<Vec<Verdict>, Error>> {
         Box::pin(async move {
-            let own = works.drain(..).map(|work| work.downcast::<P::Work>().map(|work| *work));
+            let own = works.drain(..).map(|work| work.0.downcast::<P::Work>().map(|work| *work));
             let mut own: Vec<P::Work> = own.collect::<Result<_, _>>().map_err(|_| foreign())?;
             let result = Processor::run(self, &mut own, &mut Blind(source)).await;
             if result.is_err() {
-                works.extend(own.into_iter().map(|work| Box::new(work) as Box<AnyWork>));
+                works.extend(own.into_iter().map(|work| AnyWork(Box::new(work))));
             }
             result
         })
@@ -96,9 +96,9 @@ fn foreign() -> Error {
     Error::Panicked("an input of another processor".to_owned())
 }
 
-fn any<W: Send + Sync + 'static>(said: Said<W>) -> Said<AnyWork> {
+fn any<W: Send + Sync + 'static>(said: Said<Box<W>>) -> Said<AnyWork> {
     match said {
-        Said::Input(work) => Said::Input(work),
+        Said::Input(work) => Said::Input(AnyWork(work)),
         Said::Nothing => Said::Nothing,
         Said::Ignored => Said::Ignored,
         Said::Fault(fault) => Said::Fault(fault),

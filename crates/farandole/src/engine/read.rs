@@ -17,7 +17,7 @@ use crate::wire::traceparent::is_traceparent;
 
 /// Reads a record for participant `P`. The writer's schema must have been prepared. One whose `farandole` header is damaged can't be
 /// read: nobody knows whether it is the next.
-pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown) -> Said<Work<P>> {
+pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown) -> Said<Box<Work<P>>> {
     let fault = |reason: String| Said::Fault(Fault { reason, passing: false });
     let correlation = match record.link() {
         Ok(link) => link.map(|(_, link)| link.correlation),
@@ -57,7 +57,7 @@ pub(crate) fn input<P: Participant>(id: &Id, correlation: Uuid, traceparent: Opt
 }
 
 /// What a parked task brought, as this build reads it.
-pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Work<P>> {
+pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Box<Work<P>>> {
     let (name, key) = (task.name.clone(), task.key.clone());
     let body = match task.answered.clone() {
         None => Ok(Body::Deadline { name, key }),

@@ -47,9 +47,9 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// Where it is told what was parked and released; none for who has no topic.
     fn journal(&self) -> Option<Journal>;
     /// What a record says, judged by its headers and value alone.
-    fn read(&self, record: &Record) -> Said<Self::Work>;
+    fn read(&self, record: &Record) -> Said<Box<Self::Work>>;
     /// What a parked task of the agenda brought.
-    fn task(&self, task: &Task) -> Said<Self::Work>;
+    fn task(&self, task: &Task) -> Said<Box<Self::Work>>;
     /// Under what `work` parks when it can't be processed: a [name](crate::ground::text::name).
     ///
     /// # Errors

@@ -242,11 +242,11 @@ impl<P: Participant> Processor for Engine<P> {
         Some(self.journal())
     }
 
-    fn read(&self, record: &Record) -> Said<Work<P>> {
+    fn read(&self, record: &Record) -> Said<Box<Work<P>>> {
         read::in_chain::<P>(record, &self.codec, self.unknown.of(&record.topic))
     }
 
-    fn task(&self, task: &Task) -> Said<Work<P>> {
+    fn task(&self, task: &Task) -> Said<Box<Work<P>>> {
         read::task(task)
     }
 

@@ -9,9 +9,9 @@ use crate::participant::{Body, Input, Participant};
 
 /// What a record says.
 #[derive(Debug)]
-pub enum Said<W: ?Sized> {
+pub enum Said<W> {
     /// An input.
-    Input(Box<W>),
+    Input(W),
     /// A type that the service knows and leaves alone.
     Nothing,
     /// A type that it doesn't know, and that `intake.unknown` has it pass over.

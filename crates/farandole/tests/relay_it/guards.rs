@@ -107,6 +107,24 @@ async fn a_record_that_is_too_large_is_named() {
     assert_eq!(applied.iter().map(|r| r.link.place.number).collect::<Vec<_>>(), [1]);
 }
 
+/// E30, E31. Guard: a relay looks at the properties of its client before anything else, also where no configuration file was checked. Without,
+/// it publishes one batch again and again, or waits for brokers that it never asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_refuses_properties_that_it_cant_work_with() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    world.fill(&topic, 1).await;
+    for (name, value, words) in [
+        ("delivery.report.only.error", "true", "each of its records is reported"),
+        ("max.in.flight", "100", "`max.in.flight` can't be set beside what the relay is made with"),
+    ] {
+        let mut config = world.config();
+        config.kafka.insert(name.to_owned(), value.to_owned());
+        let error = refusal(world.relay(config).await).await;
+        assert!(error.is_fatal() && error.to_string().contains(words), "{error}");
+    }
+}
+
 /// Guard: the owner's row. Without, another service's relay takes the lease when it is free and publishes these rows under its own
 /// name, and a renamed one breaks every consumer's chain.
 #[tokio::test(flavor = "multi_thread")]

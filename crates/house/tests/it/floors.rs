@@ -82,7 +82,7 @@ fn a_floor_uses_only_what_is_below() {
 fn what_goes_up_or_round_is_found() {
     /// What it is, its files, what goes up, how many circles.
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], usize);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         ("down is right", &[("wire.rs", "pub struct W;"), ("engine.rs", "use crate::wire::W; fn f(_: W) {}")], &[], 0),
         (
             "a `use` that goes up",
@@ -124,6 +124,12 @@ fn what_goes_up_or_round_is_found() {
             ],
             &[],
             1,
+        ),
+        (
+            "names of other crates that begin with themselves",
+            &[("wire.rs", "use anyhow::{anyhow}; use one::two; use two::one; fn f() { anyhow!(\"\"); one::g(); two::h(); }")],
+            &[],
+            0,
         ),
         (
             "across a floor",

@@ -51,14 +51,14 @@ pub(super) struct Batch {
 
 /// A batch on its way through a lane.
 struct Portion {
-    works: Vec<Box<AnyWork>>,
+    works: Vec<AnyWork>,
     batch: Batch,
     reply: oneshot::Sender<Ran>,
 }
 
 /// A batch after its run: stored whole, or not at all and to be tried again.
 pub(super) struct Ran {
-    pub works: Vec<Box<AnyWork>>,
+    pub works: Vec<AnyWork>,
     pub batch: Batch,
     pub result: Result<(), Arc<Error>>,
 }
@@ -80,7 +80,7 @@ impl Lane {
     }
 
     /// Runs a batch, with whatever else waits. None when the lane has ended.
-    pub(super) async fn run(&self, works: Vec<Box<AnyWork>>, batch: Batch) -> Option<Ran> {
+    pub(super) async fn run(&self, works: Vec<AnyWork>, batch: Batch) -> Option<Ran> {
         let (reply, ran) = oneshot::channel();
         self.0.send(Portion { works, batch, reply }).await.ok()?;
         ran.await.ok()
@@ -130,7 +130,7 @@ async fn transaction(
     portions: &mut [Portion],
 ) -> Result<(), Error> {
     let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
-    let mut works: Vec<Box<AnyWork>> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let mut works: Vec<AnyWork> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
     let batches = portions.iter().map(|p| &p.batch).collect();
     let (reader, journal) = (engine.reader(), engine.journal());
     let mut source = Together { reader, batches, limits, journal, applied, comparison: None, repeated: 0 };
