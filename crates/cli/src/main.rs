@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farandole::cli::{
-    Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
+    Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_moved, print_parked, print_positions,
+    shown, shown_lines,
 };
 use farandole::heal::{At, Mode};
 use farandole::parking::operate::Which;
@@ -152,6 +153,7 @@ fn property(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     match Cli::parse().verb {
         Verb::Verify { topic, kafka, json, quiet } => verified(&topic, &kafka, json, quiet),
         Verb::Parked { whose, what, output } => on_runtime(async {

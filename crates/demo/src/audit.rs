@@ -67,7 +67,22 @@ pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<A
     alone.checked = usize::try_from(audit.facts.events).unwrap_or(usize::MAX);
     std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
     audit.checks.push(alone);
+    audit.checks.push(unparked(shop).await?);
     Ok(audit)
+}
+
+/// What parks is at fault, or who reads it is; it may have been released since. Here nobody sends what is.
+async fn unparked(shop: &Shop) -> anyhow::Result<Check> {
+    let mut check = Check::new("no input had to be parked on the way");
+    for service in SERVICES {
+        let journal = format!("{}{service}.journal", shop.parts.prefix);
+        let (records, _) = topics::applied(&shop.parts.kafka, &journal, service).await?;
+        for record in records.iter().filter(|record| record.kind().is_some_and(|kind| kind.ends_with(".Parked"))) {
+            check.that(false, || format!("{service} parked an input of {}: its log says why", record.aggregate()));
+        }
+        check.checked += 1;
+    }
+    Ok(check)
 }
 
 /// As [`audit`], but for records that aren't the shop's: those are told of. `see` is shown every record that a consumer would apply,

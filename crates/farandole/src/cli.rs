@@ -3,6 +3,7 @@
 //! Data go to standard output, words and logs to standard error. Exit codes: 0 done or stopped as told, 1 failed, 2 wrong
 //! usage or configuration.
 
+mod pipe;
 mod verbs;
 
 use std::error::Error as StdError;
@@ -25,6 +26,7 @@ use crate::participant::Participant;
 use crate::service::contract::Contract;
 use crate::service::{self, Bound, Error, Missing, Service, telemetry};
 
+pub use pipe::end_with_the_reader;
 pub use verbs::{
     Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
 };
@@ -126,6 +128,7 @@ where
     P: Participant,
     E: Effects<P>,
 {
+    end_with_the_reader();
     let command = Cli::command().name(name).bin_name(name).after_help(EXAMPLES.replace("NAME", name));
     let cli = match command.try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,

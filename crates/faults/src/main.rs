@@ -85,6 +85,9 @@ async fn interrupted() -> anyhow::Result<()> {
 
 async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| (uuid::Uuid::new_v4().as_u128() & 0xFFFF_FFFF) as u64); // short enough to type
+    if args.plan {
+        farandole::cli::end_with_the_reader();
+    }
     println!("seed {seed}");
     let duration = Duration::from_secs_f64(args.minutes * 60.0);
     let planned = plan(seed, duration, &Shop::shapes());

@@ -346,7 +346,7 @@ fn bar(options: &Options, length: u64, what: &'static str) -> ProgressBar {
     if !options.progress {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{msg:>18} {wide_bar} {percent:>3} %  {per_sec}  {eta} left");
+    let style = ProgressStyle::with_template("{msg:>18} {wide_bar} {percent:>3} %  {eta} left");
     let bar = ProgressBar::new(length).with_message(what);
     // The template is fixed and right; were it not, the default one would do.
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -1,4 +1,7 @@
 //! The mailing list: listens to billing until SIGINT or SIGTERM.
+
+use std::time::Duration;
+
 use anyhow::Context as _;
 use farandole::{Codec, Reader, Signals, intake, topics};
 use mailing_list::MailingList;
@@ -17,9 +20,22 @@ async fn main() -> anyhow::Result<()> {
     let config = intake::Config::new(group, env("FARANDOLE_KAFKA_BOOTSTRAP")?, vec![topics::own(&prefix, "billing")]);
     let mut reader = Reader::new(MailingList::new(codec.clone()), codec, pool, config).start();
     let mut signals = Signals::catch()?;
-    tokio::select! {
-        ended = reader.ended() => ended.context("nothing is read any more")?, // by an error: nobody told it to stop
-        _ = signals.next() => {}
+    let (health, mut told) = (reader.health(), Vec::new());
+    loop {
+        tokio::select! {
+            ended = reader.ended() => ended.context("nothing is read any more")?, // by an error: nobody told it to stop
+            _ = signals.next() => break,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        // What a program with HTTP would answer to its probes: why nothing comes, while nothing does.
+        let troubles = health.troubles();
+        if troubles != told {
+            troubles.iter().for_each(|trouble| eprintln!("{trouble}"));
+            if troubles.is_empty() {
+                eprintln!("reading");
+            }
+            told = troubles;
+        }
     }
     Ok(reader.stop().await?)
 }

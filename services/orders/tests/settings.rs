@@ -3,7 +3,7 @@
 // In a test a panic is the report.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const DATABASE: (&str, &str) = ("FARANDOLE_DATABASE_URL", "postgres://me:hunter2@127.0.0.1:9/none");
 
@@ -68,4 +68,17 @@ fn logs_in_a_pipe_have_no_colours() {
     let said = text(&output.stderr);
     assert!(said.contains("failed") && said.contains("process.wait"), "{said}");
     assert!(!said.contains('\u{1b}'), "{said:?}");
+}
+
+/// `orders openapi | head`.
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for verb in ["openapi", "describe", "--print-config"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+        let mut child =
+            command.arg(verb).env_clear().envs([DATABASE]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!((ended.status.code(), text(&ended.stderr)), (Some(0), String::new()), "{verb}");
+    }
 }

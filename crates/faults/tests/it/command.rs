@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::runs;
@@ -18,6 +18,16 @@ fn a_seed_gives_the_same_plan_each_time() {
     assert_eq!(plan("42"), plan("42"));
     assert_ne!(plan("42"), plan("43"));
     assert!(plan("42").starts_with("seed 42\n"), "{}", plan("42"));
+}
+
+/// `faults --plan | head`. Guard: the hook. Without, it panics, with exit code 101.
+#[test]
+fn a_plan_whose_reader_went_away_ends_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faults"));
+    let mut child = command.args(["--plan", "--minutes", "60"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(0), String::new()));
 }
 
 #[test]
