@@ -93,6 +93,7 @@ pub(super) fn run(
         let looker = looker.map_err(|e| Error::Thread(e.to_string()))?;
         let read = poll(&consumer, shutdown, || looker.is_finished());
         over.store(true, Ordering::Relaxed);
+        looker.thread().unpark();
         tell(&consumer, CommitMode::Sync);
         let gone = consumer.context().lock().drain().collect::<Vec<_>>();
         consumer.context().end(gone);

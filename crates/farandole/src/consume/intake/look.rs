@@ -24,16 +24,15 @@ const SOON: Duration = Duration::from_secs(3);
 const LATER: Duration = Duration::from_secs(30);
 /// How long brokers may take to answer. Bounds how late a stop is, too.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How fine the waits are.
-const TICK: Duration = Duration::from_millis(100);
 
-/// Looks until `over`.
+/// Looks until `over`, of which unparking the thread tells.
 pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
     let mut next = Instant::now() + SOON;
     let mut told = BTreeMap::new();
     while !over() {
-        if Instant::now() < next {
-            std::thread::sleep(TICK);
+        let left = next.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            std::thread::park_timeout(left);
             continue;
         }
         let all = match look(consumer, &mut told) {

@@ -68,9 +68,8 @@ impl Format for Avro {
         let Some((schema, id)) = known.and_then(|k| Some((k.schema, k.id?))) else {
             return Err(Error::UnknownType { name: name.into() });
         };
-        let mut frame = Frame::new(id);
-        match schema.writer.write_ser(&mut frame, value) {
-            Ok(_) => Ok(frame.into_bytes()),
+        match schema.write(|| Frame::new(id), value) {
+            Ok(frame) => Ok(frame.into_bytes()),
             Err(source) => Err(Error::Encode { name: name.into(), source: source.into() }),
         }
     }

@@ -5,14 +5,17 @@
 //! bytes of data could turn into endless work or a stack without end; schemas also come from others, through the registry.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::panic::catch_unwind;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::schema::{DecimalSchema, InnerDecimalSchema, UuidSchema};
 use apache_avro::writer::datum::GenericDatumWriter;
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -35,14 +38,41 @@ pub(super) struct Parsed {
     /// As values are resolved with: decimals are the bytes that they are written as, for apache-avro's resolution refuses one that is
     /// written with fewer bytes than its precision may need.
     pub(super) plain: &'static Schema,
-    pub(super) writer: GenericDatumWriter<'static>,
+    writer: GenericDatumWriter<'static>,
+    /// The same, for Rust types that ask whether the format is one for people, and write other values then.
+    text_writer: GenericDatumWriter<'static>,
     pub(super) reader: GenericDatumReader<'static>,
     /// What the bytes depend on: no docs, aliases or defaults. Values of the same shape are the same bytes.
     pub(super) shape: Value,
     /// Whether UUIDs and their like are written as text: as they are unless a UUID of the schema has 16 bytes.
     pub(super) as_text: bool,
+    /// Whether our Rust type has turned out to need [`Parsed::text_writer`].
+    is_written_as_text: AtomicBool,
     /// Whether our Rust type has turned out not to be readable straight from the bytes.
     pub(super) is_read_by_value: AtomicBool,
+}
+
+impl Parsed {
+    /// Writes `value` behind what `start` gives: as for machines, and as for people only if its type can't be written else, as `Uuid`
+    /// where the schema has text. A type that knows its schema then needn't name each field, which takes more than all the rest.
+    ///
+    /// # Errors
+    /// apache-avro's, when the value doesn't fit the schema.
+    pub(super) fn write<T: Serialize, W: Write>(&self, start: impl Fn() -> W, value: &T) -> Result<W, apache_avro::Error> {
+        let write = |writer: &GenericDatumWriter<'static>| {
+            let mut out = start();
+            writer.write_ser(&mut out, value).map(|_| out)
+        };
+        if !self.is_written_as_text.load(Relaxed) {
+            let written = write(&self.writer);
+            if written.is_ok() || !self.as_text {
+                return written;
+            }
+        }
+        let written = write(&self.text_writer)?;
+        self.is_written_as_text.store(true, Relaxed);
+        Ok(written)
+    }
 }
 
 /// The schema in `text`, parsed or remembered.
@@ -75,10 +105,20 @@ pub(super) fn intern(text: &str) -> Result<&'static Parsed, String> {
     let plain = if strip_decimals(&mut plain) { Schema::parse(&plain).map_err(|e| e.to_string())? } else { schema.clone() };
     let plain: &'static Schema = Box::leak(Box::new(plain));
     let leaked: &'static Schema = Box::leak(Box::new(schema));
-    let writer = GenericDatumWriter::builder(leaked).human_readable(as_text).build().map_err(|e| e.to_string())?;
+    let writer = |text| GenericDatumWriter::builder(leaked).human_readable(text).build().map_err(|e| e.to_string());
+    let (writer, text_writer) = (writer(false)?, writer(true)?);
     let reader = GenericDatumReader::builder(leaked).human_readable(as_text).build().map_err(|e| e.to_string())?;
-    let is_read_by_value = AtomicBool::new(false);
-    let parsed: &'static Parsed = Box::leak(Box::new(Parsed { name, plain, writer, reader, shape, as_text, is_read_by_value }));
+    let parsed: &'static Parsed = Box::leak(Box::new(Parsed {
+        name,
+        plain,
+        writer,
+        text_writer,
+        reader,
+        shape,
+        as_text,
+        is_written_as_text: AtomicBool::new(false),
+        is_read_by_value: AtomicBool::new(false),
+    }));
     schemas.insert(text.to_owned(), parsed);
     Ok(parsed)
 }

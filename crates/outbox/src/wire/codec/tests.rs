@@ -280,7 +280,7 @@ fn timing() {
     let order = order1();
     let bare = intern(V1).unwrap();
     println!("{} bytes, {} bytes", bytes.len(), later.len());
-    best("encode, apache-avro alone", || drop(black_box(bare.writer.write_ser_to_vec(&order).unwrap())));
+    best("encode, apache-avro alone", || drop(black_box(bare.write(Vec::new, &order).unwrap())));
     best("decode, apache-avro alone", || drop(black_box(bare.reader.read_deser::<Order1>(&mut &bytes[5..]).unwrap())));
     best("encode", || drop(black_box(direct.encode(NAME, &order).unwrap())));
     best("decode, directly", || drop(black_box(direct.decode::<Order1>(NAME, &bytes).unwrap())));

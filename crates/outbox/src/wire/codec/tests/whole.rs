@@ -187,6 +187,57 @@ fn unions_and_structs_in_other_clothes() {
     let _ = comes_back(flat, Flat { n: 1, rest: Inner2 { m: 2, s: Some("x".into()) } });
 }
 
+/// Without naming each field: more than half of the time goes into looking the names up. Guard: [`Parsed::write`]'s first attempt.
+/// And who needs text is asked no second time: the guard of that is `is_written_as_text`.
+#[test]
+fn a_type_is_written_as_for_machines_unless_it_cant_be() {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static FOR_MACHINES: AtomicU32 = AtomicU32::new(0);
+    static FOR_PEOPLE: AtomicU32 = AtomicU32::new(0);
+    #[derive(Debug, Clone, PartialEq, Deserialize)]
+    struct Thing<T> {
+        it: T,
+    }
+    impl<T: Serialize> Serialize for Thing<T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::{SerializeStruct as _, SerializeTupleStruct as _};
+            if serializer.is_human_readable() {
+                FOR_PEOPLE.fetch_add(1, Relaxed);
+                let mut record = serializer.serialize_struct("Thing", 1)?;
+                record.serialize_field("it", &self.it)?;
+                record.end()
+            } else {
+                FOR_MACHINES.fetch_add(1, Relaxed);
+                let mut record = serializer.serialize_tuple_struct("Thing", 1)?;
+                record.serialize_field(&self.it)?;
+                record.end()
+            }
+        }
+    }
+    let asked = || (FOR_MACHINES.swap(0, Relaxed), FOR_PEOPLE.swap(0, Relaxed));
+    // A text of its own, since what is learnt of a schema is kept as long as the process.
+    let text = of(r#"{"type": "string", "logicalType": "uuid", "origin": "machines"}"#);
+    let codec = Codec::offline(&[RecordType { name: TYPE, schema: text }]);
+    let id = Uuid::from_u128(7);
+    let by_place = codec.encode(TYPE, &Thing { it: id.to_string() }).unwrap();
+    assert_eq!(asked(), (1, 0));
+    let first = codec.encode(TYPE, &Thing { it: id }).unwrap();
+    assert_eq!(asked(), (1, 1));
+    let second = codec.encode(TYPE, &Thing { it: id }).unwrap();
+    assert_eq!(asked(), (0, 1));
+    assert!(by_place == first && first == second);
+    assert_eq!(codec.decode::<Thing<Uuid>>(TYPE, &first).unwrap().it, id);
+    // What fits neither way is an error, and teaches nothing.
+    let other = of(r#"{"type": "string", "logicalType": "uuid", "origin": "machines again"}"#);
+    let codec = Codec::offline(&[RecordType { name: TYPE, schema: other }]);
+    assert!(codec.encode(TYPE, &Thing { it: 1 }).is_err_and(|e| matches!(e, Error::Encode { .. })));
+    asked();
+    codec.encode(TYPE, &Thing { it: "x" }).unwrap();
+    assert_eq!(asked(), (1, 0));
+    // Bytes that a schema calls no UUIDs.
+    assert!(field(r#""bytes""#, [id]));
+}
+
 /// Writes what it can't read: found out when it is written. Guard: [`Codec::encode_proving`].
 #[test]
 fn a_one_way_type_is_refused_where_it_is_written() {
