@@ -43,7 +43,7 @@ struct Cli {
 enum Verb {
     /// Walk a topic from its beginning and check that every chain in it is whole
     ///
-    /// Duplicates and late ghosts (records of an older lineage) are counted and harmless: consumers drop them. Gaps, forks and
+    /// Duplicates and ghosts (records of an older lineage, under way at a heal) are counted: consumers drop them. Gaps, forks and
     /// damaged headers are violations: there, consumers stop. Foreign records carry no `farandole` header.
     Verify {
         /// The topic, with its prefix
@@ -244,6 +244,13 @@ fn tell(report: &Report) {
         );
     }
     println!("{} foreign records, {} damaged headers", report.foreign, report.damaged);
+    let ghosts: u64 = report.chains.iter().map(|line| line.tally.ghosts).sum();
+    if ghosts > 0 {
+        println!(
+            "{ghosts} ghosts: readers drop them. A few come with a heal; more each time you look are written from an older database beside \
+             the healed one, and lost"
+        );
+    }
     for example in &report.examples {
         println!("  {}", shown(example));
     }

@@ -69,7 +69,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve until SIGTERM or SIGINT; a second one ends at once. What is told when no verb is given.
+    /// Serve until SIGTERM, SIGINT or SIGHUP; a second one ends at once. What is told when no verb is given.
     Serve {
         /// Make what is missing of tables, topics and schemas first.
         #[arg(long)]
@@ -271,7 +271,7 @@ async fn serve<P: Participant, E: Effects<P>>(service: Service<P, E>, config: Co
     result
 }
 
-/// The first SIGTERM or SIGINT stops in order, the second at once.
+/// The first SIGTERM, SIGINT or SIGHUP stops in order, the second at once.
 async fn signals(shutdown: CancellationToken) {
     let Ok(mut signals) = Signals::catch() else {
         tracing::warn!("signals can't be caught; SIGTERM will end the service at once");

@@ -35,6 +35,8 @@ mod judge;
 mod lag;
 mod lane;
 mod look;
+mod members;
+mod older;
 pub mod operate;
 pub(crate) mod position;
 mod pulse;

@@ -19,6 +19,9 @@ crate::ground::metric::declare! {
     IGNORED: Counter "farandole_intake_ignored_total" "records" ["topic", "type"];
     /// Records dropped because they were seen before: by the chain rule, and foreign ones by their `ce_source` and `ce_id`.
     DUPLICATES: Counter "farandole_intake_duplicates_total" "records" [];
+    /// Records dropped since they belong to a lineage that another has replaced: some may have been under way at a heal; those that go
+    /// on coming are written from an older database, and lost.
+    OLDER: Counter "farandole_intake_older_lineage_total" "records" ["topic"];
     /// Parked inputs that were processed at last.
     RELEASED: Counter "farandole_released_total" "inputs" [];
     /// Inputs that are parked now, up to 10,000; every 10 s.

@@ -23,7 +23,9 @@ pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown
         Ok(link) => link.map(|(_, link)| link.correlation),
         Err(reason) => return fault(reason),
     };
-    let Some(kind) = record.header("ce_type") else { return fault("header `ce_type` is missing".to_owned()) };
+    let Some(kind) = record.header("ce_type").filter(|kind| !kind.is_empty()) else {
+        return fault("header `ce_type` is missing or empty".to_owned());
+    };
     let index = match P::Heard::find(kind) {
         Some(index) => index,
         None if P::SKIPS.contains(&kind) => return Said::Nothing,

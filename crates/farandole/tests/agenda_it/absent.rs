@@ -1,9 +1,12 @@
 //! What isn't there: a topic, a place in the group. It shows, and ends by itself when it can.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use farandole::agenda::Poke;
 use farandole::intake::{Error, Intake};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::logs;
@@ -41,6 +44,40 @@ async fn a_topic_that_is_not_there_shows_and_is_heard_once_it_is() {
     assert!(made.elapsed() < Duration::from_secs(20), "{:?}", made.elapsed());
     until("all to be well", async || troubles.list().is_empty()).await;
     until("the lag to be known", async || lag(&topic.name).is_some_and(|lag| lag == "0")).await;
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// Guard: partitions of a member that is no replica are asked for in this database. Without, what they hold waits for as long as the
+/// stranger is there, with no lag and no trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_in_the_group_shows() {
+    farandole::telemetry::recorder();
+    let (world, topic) = (World::new().await, Topic::new(2).await);
+    let config = topic.config(500);
+    let mut client = topic.client().clone();
+    client.set("group.id", &config.group).set("partition.assignment.strategy", "cooperative-sticky");
+    let stranger: BaseConsumer = client.set("client.id", "a tool\u{1b}").create().unwrap();
+    stranger.subscribe(&[topic.name()]).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&over);
+    let polling = std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            drop(stranger.poll(Duration::from_millis(100)));
+        }
+    });
+    let intake = Intake::new(world.engine(&Poke::default()), config);
+    let troubles = intake.troubles();
+    let (task, stop) = read(intake);
+    topic.send(&[(0, "n0".to_owned()), (1, "n1".to_owned())]).await;
+    let shows = |words: &str| troubles.list().iter().any(|trouble| trouble.contains(words));
+    until("the stranger to show", async || shows("is no replica of")).await;
+    assert!(shows("a tool\\u{1b} at ") && shows("applies nothing of them: "), "{:?}", troubles.list());
+    until("the lag to be unknown", async || lag(topic.name()).is_some_and(|lag| lag == "NaN")).await;
+    over.store(true, Ordering::Relaxed);
+    polling.join().unwrap();
+    until("all to be read", async || world.story("k0").await == "n0" && world.story("k1").await == "n1").await;
+    until("all to be well", async || troubles.list().is_empty()).await;
     stop.cancel();
     task.await.unwrap();
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use farandole::agenda::Poke;
+use farandole::intake::Intake;
 use farandole::record::Record;
 use farandole::{Codec, Message as _};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use uuid::Uuid;
 
-use crate::parked::{Topic, until};
+use crate::parked::{Topic, read, until};
 use crate::world::{Event, Happened, World};
 
 const FORGED: usize = 80;
@@ -16,16 +18,23 @@ const LONG: usize = 12;
 
 /// Sends one event as `source` does, the `number`th after `previous`; with further headers.
 async fn send(topic: &Topic, source: &str, key: &str, (number, previous): (i64, Option<i64>), further: usize) {
+    let previous = previous.map_or_else(|| "-".to_owned(), |n| format!("1:{n}"));
+    let extra = vec![("x", "y"); further];
+    send_at(topic, source, key, (1, number, &previous), &extra).await;
+}
+
+/// The same of any lineage; with these headers besides.
+async fn send_at(topic: &Topic, source: &str, key: &str, place: (i64, i64, &str), extra: &[(&str, &str)]) {
+    let (lineage, number, previous) = place;
     let producer: FutureProducer = topic.client.create().unwrap();
     let value = Event::from(Happened { key: key.to_owned(), what: format!("n{number}") }).encode(&Codec::offline(Event::TYPES));
-    let previous = previous.map_or_else(|| "-".to_owned(), |n| format!("1:{n}"));
-    let link = format!("l=1;n={number};p={previous};c=x/0/0;k={};i=1/1", Uuid::nil());
+    let link = format!("l={lineage};n={number};p={previous};c=x/0/0;k={};i=1/1", Uuid::nil());
     let mut headers = OwnedHeaders::new();
     for (key, value) in [("ce_type", Happened::NAME), ("ce_source", source), ("farandole", &link)] {
         headers = headers.insert(Header { key, value: Some(value) });
     }
-    for _ in 0..further {
-        headers = headers.insert(Header { key: "x", value: Some("y") });
+    for (key, value) in extra {
+        headers = headers.insert(Header { key, value: Some(*value) });
     }
     let value = value.unwrap();
     let record = FutureRecord::to(&topic.name).partition(0).key(key).payload(&value).headers(headers);
@@ -63,6 +72,40 @@ async fn forged_sources_stop_nobody_and_are_not_kept() {
     let position =
         world.count("select max(length(state::text))::bigint from farandole.steps where scope like 'position/%'").await;
     assert!(position < 16_384, "{position} bytes a step");
+}
+
+/// A database was healed, and the service goes on on the one before, too: what it publishes is dropped by all, for good. Guard: what is
+/// dropped as a ghost is counted apart, and that it goes on coming is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_lineage_that_goes_on_shows() {
+    farandole::telemetry::recorder();
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let source = "/farandole/happened";
+    send_at(&topic, source, "own", (1, 1, "-"), &[]).await;
+    send_at(&topic, source, "own", (2, 2, "1:1"), &[]).await;
+    let intake = Intake::new(world.engine(&Poke::default()), topic.config(500));
+    let troubles = intake.troubles();
+    let (task, stop) = read(intake);
+    until("what is in the chain", async || world.story("own").await == "n1, n2").await;
+    // What is read again was written long ago.
+    send_at(&topic, source, "own", (1, 2, "1:1"), &[("ce_time", "2020-01-01T00:00:00Z")]).await;
+    let mut number = 2;
+    until("the other history to show", async || {
+        let now = jiff::Timestamp::now().to_string();
+        send_at(&topic, source, "own", (1, number, &format!("1:{}", number - 1)), &[("ce_time", &now)]).await;
+        number += 1;
+        !troubles.list().is_empty()
+    })
+    .await;
+    let said = troubles.list().concat();
+    assert!(said.contains("/farandole/happened go on coming that belong to lineage 1, although lineage 2"), "{said}");
+    send_at(&topic, source, "own", (2, 3, "2:2"), &[]).await;
+    until("the newer history to go on", async || world.story("own").await == "n1, n2, n3").await;
+    let line = format!("farandole_intake_older_lineage_total{{topic=\"{}\"}} ", topic.name());
+    let counted = farandole::telemetry::render().lines().find_map(|l| l.strip_prefix(&line)?.parse::<i64>().ok());
+    assert!(counted.is_some_and(|counted| counted >= number - 2), "{counted:?} of {number}");
+    stop.cancel();
+    task.await.unwrap();
 }
 
 /// Whatever headers a record has, it is read or refused, and what is said of it is short.

@@ -27,7 +27,7 @@ fn a_plan_whose_reader_went_away_ends_quietly() {
     let mut child = command.args(["--plan", "--minutes", "60"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ended = child.wait_with_output().unwrap();
-    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(0), String::new()));
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(141), String::new()));
 }
 
 #[test]

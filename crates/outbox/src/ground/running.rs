@@ -140,11 +140,12 @@ fn say(words: &str) {
     }
 }
 
-/// The signals that tell a program to stop: SIGTERM and SIGINT.
+/// The signals that tell a program to stop: SIGTERM, SIGINT, and SIGHUP (its terminal is closed).
 #[derive(Debug)]
 pub struct Signals {
     term: Signal,
     int: Signal,
+    hup: Signal,
 }
 
 impl Signals {
@@ -153,7 +154,11 @@ impl Signals {
     /// # Errors
     /// When they can't be caught.
     pub fn catch() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// The name of the next one that comes.
@@ -161,6 +166,7 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => "SIGTERM",
             _ = self.int.recv() => "SIGINT",
+            _ = self.hup.recv() => "SIGHUP",
         }
     }
 }

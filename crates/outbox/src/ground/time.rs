@@ -53,7 +53,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Reads RFC 3339, to the microsecond. None when it is something else, or beyond the years 1 to 9999.
+    /// Reads RFC 3339, to the microsecond. None when it is something else, or not from year 1 to 9999-12-30T22:00:00Z.
     pub fn parse(text: &str) -> Option<Self> {
         Self::try_from(text.parse::<jiff::Timestamp>().ok()?.as_microsecond()).ok()
     }

@@ -135,9 +135,9 @@ impl FromStr for Start {
         match text {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
-            time => Timestamp::parse(time)
-                .map(Self::At)
-                .ok_or_else(|| format!("`{time}` is neither `earliest` nor `latest` nor a time like `2026-01-31T12:00:00Z`")),
+            time => Timestamp::parse(time).map(Self::At).ok_or_else(|| {
+                format!("`{time}` is neither `earliest` nor `latest` nor a time like `2026-01-31T12:00:00Z`, until 9999-12-30")
+            }),
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::context::{Assigned, At, Context};
 use crate::consume::intake::lag::{self, Applied};
+use crate::consume::intake::older::Coming;
 use crate::consume::intake::position::{Position, scope};
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::troubles::Of;
@@ -226,6 +227,8 @@ impl Context {
             applied: applied.clone(),
             troubles: self.troubles.clone(),
             told: Told::default(),
+            coming: Coming::default(),
+            told_older: Told::default(),
             stop: stop.clone(),
             batches: 0,
             first_step: 0,

@@ -1,5 +1,6 @@
 //! The chain rule over a batch: what of it is new, what repeats, and where its chain is broken. Asks nobody.
 
+use crate::consume::intake::older::Older;
 use crate::consume::intake::position::Position;
 use crate::ground::text::brief;
 use crate::parking::Fault;
@@ -27,6 +28,8 @@ pub struct Judged {
     pub passed: i64,
     /// Records that were applied before under another offset.
     pub repeated: u64,
+    /// Records of older lineages, and the last of them.
+    pub older: (u64, Option<Older>),
     /// Where the chain is broken; what comes after isn't looked at.
     pub broken: Option<Broken>,
 }
@@ -42,7 +45,8 @@ pub struct Broken {
 
 /// Drops what was applied before `after`; gives the rest, with what their chains' heads are behind each.
 pub fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
-    let mut judged = Judged { items: Vec::with_capacity(batch.len()), passed: after.next_offset, repeated: 0, broken: None };
+    let mut judged =
+        Judged { items: Vec::with_capacity(batch.len()), passed: after.next_offset, repeated: 0, older: (0, None), broken: None };
     for record in batch {
         if record.offset < after.next_offset {
             continue;
@@ -62,7 +66,10 @@ pub fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
                 }
                 Verdict::Apply => next = Some(Head { place: link.place, previous: link.previous }),
                 Verdict::Drop => {
-                    judged.repeated += 1;
+                    match head.map(|head| head.place).filter(|head| link.place.lineage < head.lineage) {
+                        Some(head) => judged.older = (judged.older.0 + 1, Some(Older::new(&record, source, link.place, head))),
+                        None => judged.repeated += 1,
+                    }
                     judged.passed = record.offset + 1;
                     continue;
                 }
@@ -129,8 +136,13 @@ mod tests {
             (broken.record.offset, broken.verdict, broken.head.map(|head| head.place.number)),
             (4, Verdict::Ahead, Some(7))
         );
-        let judged = judge("orders", stands, vec![record(3, s, (3, Some(1)))]);
+        let judged = judge("orders", stands.clone(), vec![record(3, s, (3, Some(1)))]);
         assert_eq!(judged.broken.unwrap().verdict, Verdict::Fork);
+
+        let mut healed = record(3, s, (2, Some(2)));
+        healed.headers[1].value = healed.headers[1].value.replace("l=1;", "l=2;");
+        let judged = judge("orders", stands, vec![healed, record(4, s, (3, Some(2))), record(5, s, (4, Some(3)))]);
+        assert_eq!((offsets(&judged), judged.passed, judged.repeated, judged.older.0), (vec![3], 6, 0, 2), "by their lineage");
     }
 
     /// Guard: a bound on sources, with a place for the one that the topic is named after. Without it positions grow with whoever writes.

@@ -1,4 +1,4 @@
-//! Looks at what isn't there: topics that nobody has made, partitions that nobody reads, a group that can't be joined.
+//! Looks at what isn't there: topics that nobody has made, partitions that nobody reads or a stranger has, a group that can't be joined.
 //!
 //! A reader's own partitions tell of themselves; what it doesn't have says nothing. So the brokers are asked, on a thread beside
 //! the consumer's, which must not wait for an answer.
@@ -6,7 +6,7 @@
 //! **How it would fail without**: a heard topic that isn't there, or a group that refuses this member, looks like a topic on which
 //! nothing happens: no lag, no error, and decisions that wait for an input until their deadlines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -14,6 +14,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::statistics::ConsumerGroup;
 
 use crate::consume::intake::context::Context;
+use crate::consume::intake::members::{ANSWER, Members, Strangers};
 use crate::consume::intake::troubles::Of;
 
 use crate::ground::told::Told;
@@ -22,20 +23,18 @@ use crate::ground::told::Told;
 const SOON: Duration = Duration::from_secs(3);
 /// The same while nothing is.
 const LATER: Duration = Duration::from_secs(30);
-/// How long brokers may take to answer. Bounds how late a stop is, too.
-const ANSWER: Duration = Duration::from_secs(3);
 
 /// Looks until `over`, of which unparking the thread tells.
 pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
     let mut next = Instant::now() + SOON;
-    let mut told = BTreeMap::new();
+    let (mut told, mut strangers) = (BTreeMap::new(), Strangers::default());
     while !over() {
         let left = next.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             std::thread::park_timeout(left);
             continue;
         }
-        let all = match look(consumer, &mut told) {
+        let all = match look(consumer, &mut told, &mut strangers) {
             Ok(all) => all,
             Err(error) => {
                 tracing::debug!(error = %error, "brokers didn't say which topics there are; asking again");
@@ -47,7 +46,7 @@ pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
 }
 
 /// Says what is missing of each topic; whether nothing is. `told` is by topic.
-fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>) -> KafkaResult<bool> {
+fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, strangers: &mut Strangers) -> KafkaResult<bool> {
     let context = consumer.context();
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER)?;
@@ -56,14 +55,16 @@ fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>) -> 
         found.map_or(0, |t| t.partitions().len())
     };
     let counts: Vec<(&String, usize)> = context.config.topics.iter().map(|topic| (topic, count(topic))).collect();
-    let read = if counts.iter().all(|(_, count)| *count == 0) { None } else { owned(consumer)? };
-    let mut whole = true;
+    let members = if counts.iter().all(|(_, count)| *count == 0) { None } else { Members::ask(consumer)? };
+    let stuck = members.as_ref().map(|members| strangers.look(consumer, members)).transpose()?.unwrap_or_default();
+    // What they have not gone on with may be about to: the next look tells.
+    let mut whole = strangers.are_well();
     for (topic, count) in counts {
-        let trouble = match (count, &read) {
+        let trouble = match (count, &members) {
             (0, _) => Some("this topic isn't there, or may not be seen: nothing of it is heard until it is made".to_owned()),
             // The group is being rebalanced, or of a kind that doesn't tell.
             (_, None) => continue,
-            (count, Some(read)) => unread(topic, count, read, &context.config.group),
+            (count, Some(members)) => unread(topic, count, members, &context.config.group).or_else(|| stuck.get(topic).cloned()),
         };
         let told = told.entry(topic.clone()).or_default();
         match &trouble {
@@ -80,52 +81,13 @@ fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>) -> 
     Ok(whole)
 }
 
-/// The partitions that members of the group have; none while it can't be told.
-fn owned(consumer: &BaseConsumer<Context>) -> KafkaResult<Option<BTreeSet<(String, i32)>>> {
-    let group = &consumer.context().config.group;
-    let groups = consumer.fetch_group_list(Some(group), ANSWER)?;
-    let Some(group) = groups.groups().iter().find(|g| g.name() == group && g.state() == "Stable") else { return Ok(None) };
-    let all = group.members().iter().map(|member| assignment(member.assignment().unwrap_or_default()));
-    Ok(all.collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().collect()))
-}
-
-fn unread(topic: &str, count: usize, read: &BTreeSet<(String, i32)>, group: &str) -> Option<String> {
+fn unread(topic: &str, count: usize, members: &Members, group: &str) -> Option<String> {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
-    let unread: Vec<String> =
-        (0..count).filter(|p| !read.contains(&(topic.to_owned(), *p))).map(|partition| partition.to_string()).collect();
+    let unread: Vec<String> = (0..count).filter(|p| !members.read(topic, *p)).map(|partition| partition.to_string()).collect();
     match unread.len() {
         0 => None,
         n => Some(format!("{n} of {count} partitions are read by no member of group {group}: {}", unread.join(", "))),
     }
-}
-
-/// The partitions in a member's assignment, by Kafka's consumer protocol: a version, then topics with their partitions.
-fn assignment(bytes: &[u8]) -> Option<BTreeSet<(String, i32)>> {
-    let mut all = BTreeSet::new();
-    if bytes.is_empty() {
-        return Some(all);
-    }
-    let mut rest = bytes.get(2..)?;
-    for _ in 0..int(&mut rest)? {
-        let length = i16::from_be_bytes(take(&mut rest)?);
-        let (topic, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-        rest = after;
-        let topic = std::str::from_utf8(topic).ok()?;
-        for _ in 0..int(&mut rest)? {
-            all.insert((topic.to_owned(), int(&mut rest)?));
-        }
-    }
-    Some(all)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (some, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(*some)
-}
-
-fn int(rest: &mut &[u8]) -> Option<i32> {
-    take(rest).map(i32::from_be_bytes)
 }
 
 /// What is wrong with this member's place in its group, by the client's own report.
@@ -143,20 +105,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn assignments_are_read_and_damaged_ones_refused() {
-        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x05\0\x02bc\0\0\0\x01\0\0\0\x07\xff\xff\xff\xff";
-        let read = assignment(bytes).unwrap();
-        assert_eq!(read.into_iter().collect::<Vec<_>>(), [("a".into(), 0), ("a".into(), 5), ("bc".into(), 7)]);
-        assert_eq!(assignment(b""), Some(BTreeSet::new()), "a member that waits has none");
-        for end in 1..bytes.len() - 4 {
-            assert_eq!(assignment(&bytes[..end]), None, "cut at {end}");
-        }
-        assert_eq!(assignment(b"\0\x01\x7f\xff\xff\xff"), None, "a count without its topics");
-    }
-
-    #[test]
     fn partitions_without_a_reader_are_named() {
-        let read = BTreeSet::from([("a".to_owned(), 0), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        let read = Members::of([("a".to_owned(), 0), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
         assert_eq!(unread("a", 4, &read, "g").unwrap(), "2 of 4 partitions are read by no member of group g: 1, 3");
         assert_eq!(unread("a", 1, &read, "g"), None);
     }

@@ -17,6 +17,8 @@ pub(super) enum Of {
     Topic(String),
     /// A partition that this replica reads.
     Partition(String, i32),
+    /// What goes on coming to it although it was replaced.
+    Older(String, i32),
 }
 
 /// What troubles a reader now; empty when all is well. Also says what isn't there at all: a group that isn't joined, a topic that
@@ -36,7 +38,7 @@ impl Troubles {
         let line = |(of, trouble): (&Of, &String)| match of {
             Of::Client | Of::Group => trouble.clone(),
             Of::Topic(topic) => format!("{topic}: {trouble}"),
-            Of::Partition(topic, partition) => format!("{topic}/{partition}: {trouble}"),
+            Of::Partition(topic, partition) | Of::Older(topic, partition) => format!("{topic}/{partition}: {trouble}"),
         };
         self.lock().iter().map(line).collect()
     }

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::consume::intake::judge::{Item, Judged, judge};
 use crate::consume::intake::lag::Applied;
 use crate::consume::intake::lane::{Batch, Lane};
+use crate::consume::intake::older::{Coming, Older};
 use crate::consume::intake::position::Position;
 use crate::consume::intake::queue::Waiting;
+use crate::consume::intake::troubles::Of;
 use crate::consume::intake::{Config, Troubles, broken, ignored};
 use crate::consume::metrics;
 use crate::database::sessions::asked;
@@ -83,6 +85,9 @@ pub(super) struct Worker {
     pub troubles: Troubles,
     /// Of what it waits for.
     pub told: Told,
+    /// Whether records of an older lineage go on coming, and what was said of that.
+    pub coming: Coming,
+    pub told_older: Told,
     pub stop: CancellationToken,
     pub batches: u64,
     /// Where the next trim of its steps begins.
@@ -90,13 +95,22 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) async fn run(mut self, mut waiting: Waiting) -> End {
+    pub(super) async fn run(mut self, waiting: Waiting) -> End {
+        let ended = self.work(waiting).await;
+        self.troubles.say(Of::Older(self.topic.clone(), self.partition), None);
+        ended
+    }
+
+    async fn work(&mut self, mut waiting: Waiting) -> End {
         let stop = self.stop.clone();
         if let Some(why) = self.broken.take() {
             return self.stand(why).await;
         }
         self.take_id();
         loop {
+            if self.coming.is_over(Instant::now()) {
+                self.troubles.say(Of::Older(self.topic.clone(), self.partition), None);
+            }
             let look = if self.troubles.has(&self.topic, self.partition) { LOOK } else { LOOK_IDLE };
             let first = tokio::select! {
                 biased;
@@ -128,8 +142,9 @@ impl Worker {
                 batch.push(record);
             }
             self.take_id();
-            let Judged { items, passed, repeated, broken } = judge(&self.topic, self.position.clone(), batch);
+            let Judged { items, passed, repeated, older, broken } = judge(&self.topic, self.position.clone(), batch);
             metrics::DUPLICATES.add(repeated, []);
+            self.note_older(older);
             if let Err(end) = self.apply(items).await {
                 return end;
             }
@@ -158,6 +173,16 @@ impl Worker {
         if self.position.next_offset > 0 {
             self.unwritten.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Counts records of older lineages, and says so if they go on coming.
+    fn note_older(&mut self, (count, last): (u64, Option<Older>)) {
+        metrics::OLDER.add(count, [self.topic.clone().into()]);
+        let Some(why) = last.and_then(|last| self.coming.note(&last, Instant::now())) else { return };
+        if self.told_older.is_due(&why) {
+            tracing::error!(topic = self.topic, partition = self.partition, why, "two histories in one topic");
+        }
+        self.troubles.say(Of::Older(self.topic.clone(), self.partition), Some(why));
     }
 
     /// Says why nothing more of this partition is read, and waits until it is told to stop, or somebody has set the position.

@@ -1,0 +1,164 @@
+//! Who has a reader's partitions, by its consumer group: its own replicas, or somebody else's client.
+//!
+//! Whoever joins the group gets a share of the partitions. A member that isn't a replica (a tool started with the group's name, another
+//! service that was given it) reads them and applies nothing, and to brokers, lag and the other replicas all is well. A member that
+//! calls itself otherwise than this one may be a replica that is configured otherwise, so it isn't judged by its name: it is a stranger
+//! if what it has doesn't go on in this database.
+//!
+//! **How it would fail without**: orders wait at a partition that is read, with no lag, until their deadlines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use sqlx::PgConnection;
+
+use crate::consume::intake::context::{At, Context};
+use crate::consume::intake::position::positions;
+use crate::database::sessions::asked;
+use crate::ground::error::chain_of;
+use crate::ground::text::{brief, shown};
+
+/// How long brokers may take to answer. Bounds how late a stop is, too.
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
+
+/// The members of a group, with their partitions.
+#[derive(Default)]
+pub(super) struct Members {
+    read: BTreeSet<At>,
+    /// The partitions of members that call themselves otherwise, with what they say of themselves.
+    others: BTreeMap<At, String>,
+}
+
+impl Members {
+    /// Those that brokers tell of; none while the group is being rebalanced, or where it is of a kind that doesn't tell.
+    pub(super) fn ask(consumer: &BaseConsumer<Context>) -> KafkaResult<Option<Self>> {
+        let config = &consumer.context().config;
+        let groups = consumer.fetch_group_list(Some(&config.group), ANSWER)?;
+        let found = groups.groups().iter().find(|g| g.name() == config.group && g.state() == "Stable");
+        let Some(group) = found else { return Ok(None) };
+        let mine = config.properties.get("client.id").unwrap_or(&config.group);
+        let mut members = Self::default();
+        for member in group.members() {
+            let Some(has) = assignment(member.assignment().unwrap_or_default()) else { return Ok(None) };
+            if member.client_id() != mine {
+                let who = format!("{} at {}", shown(&brief(member.client_id())), shown(member.client_host()));
+                members.others.extend(has.iter().cloned().map(|at| (at, who.clone())));
+            }
+            members.read.extend(has);
+        }
+        Ok(Some(members))
+    }
+
+    /// Whether one of them has this partition.
+    pub(super) fn read(&self, topic: &str, partition: i32) -> bool {
+        self.read.contains(&(topic.to_owned(), partition))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of<const N: usize>(read: [At; N]) -> Self {
+        Self { read: BTreeSet::from(read), others: BTreeMap::new() }
+    }
+}
+
+/// Partitions of members that call themselves otherwise, and how far each had been read at the last look, if there was more.
+#[derive(Default)]
+pub(super) struct Strangers(BTreeMap<At, i64>);
+
+impl Strangers {
+    /// Whether none of them was behind at the last look.
+    pub(super) fn are_well(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What to say of the topics of which such a member has partitions and doesn't go on, since the last look, with what they hold.
+    pub(super) fn look(&mut self, consumer: &BaseConsumer<Context>, members: &Members) -> KafkaResult<BTreeMap<String, String>> {
+        let context = consumer.context();
+        let others: Vec<_> = members.others.iter().filter(|((topic, _), _)| context.config.topics.contains(topic)).collect();
+        if others.is_empty() {
+            self.0.clear();
+            return Ok(BTreeMap::new());
+        }
+        let reader = context.engine.reader();
+        let read = async |conn: &mut PgConnection| positions(conn, reader).await;
+        let read = async { asked!(context.engine.sessions(), conn => read(conn)) };
+        let read: BTreeMap<String, i64> = match context.runtime.block_on(read) {
+            Ok(read) => read.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
+            // The check of the database tells.
+            Err(error) => {
+                tracing::debug!(error = chain_of(&error), "positions can't be looked at; trying again");
+                return Ok(BTreeMap::new());
+            }
+        };
+        let (mut behind, mut stuck) = (BTreeMap::new(), BTreeMap::<&str, Vec<(i32, &str)>>::new());
+        for (at @ (topic, partition), who) in others {
+            let next = read.get(&format!("{topic}/{partition}")).copied().unwrap_or_default();
+            if next < consumer.fetch_watermarks(topic, *partition, ANSWER)?.1 {
+                behind.insert(at.clone(), next);
+                if self.0.get(at) == Some(&next) {
+                    stuck.entry(topic).or_default().push((*partition, who));
+                }
+            }
+        }
+        self.0 = behind;
+        Ok(stuck.into_iter().map(|(topic, stuck)| (topic.to_owned(), words(&stuck, &context.config.group, reader))).collect())
+    }
+}
+
+fn words(stuck: &[(i32, &str)], group: &str, reader: &str) -> String {
+    let partitions: Vec<String> = stuck.iter().map(|(partition, _)| partition.to_string()).collect();
+    let who: BTreeSet<&str> = stuck.iter().map(|(_, who)| *who).collect();
+    format!(
+        "a member of consumer group {group} that is no replica of {reader} has partitions and applies nothing of them: {}. Stop it, or give \
+         it a group of its own: {}",
+        partitions.join(", "),
+        who.into_iter().collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// The partitions in a member's assignment, by Kafka's consumer protocol: a version, then topics with their partitions.
+fn assignment(bytes: &[u8]) -> Option<BTreeSet<(String, i32)>> {
+    let mut all = BTreeSet::new();
+    if bytes.is_empty() {
+        return Some(all);
+    }
+    let mut rest = bytes.get(2..)?;
+    for _ in 0..int(&mut rest)? {
+        let length = i16::from_be_bytes(take(&mut rest)?);
+        let (topic, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        rest = after;
+        let topic = std::str::from_utf8(topic).ok()?;
+        for _ in 0..int(&mut rest)? {
+            all.insert((topic.to_owned(), int(&mut rest)?));
+        }
+    }
+    Some(all)
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (some, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*some)
+}
+
+fn int(rest: &mut &[u8]) -> Option<i32> {
+    take(rest).map(i32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_read_and_damaged_ones_refused() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x05\0\x02bc\0\0\0\x01\0\0\0\x07\xff\xff\xff\xff";
+        let read = assignment(bytes).unwrap();
+        assert_eq!(read.into_iter().collect::<Vec<_>>(), [("a".into(), 0), ("a".into(), 5), ("bc".into(), 7)]);
+        assert_eq!(assignment(b""), Some(BTreeSet::new()), "a member that waits has none");
+        for end in 1..bytes.len() - 4 {
+            assert_eq!(assignment(&bytes[..end]), None, "cut at {end}");
+        }
+        assert_eq!(assignment(b"\0\x01\x7f\xff\xff\xff"), None, "a count without its topics");
+    }
+}
