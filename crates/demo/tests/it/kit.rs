@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use demo::shop::{Parts, SERVICES, Shop};
@@ -71,6 +72,19 @@ pub async fn open_with(settings: &[(&'static str, &'static str, &str)]) -> Own {
 impl Own {
     /// Runs a verb of the orders service's binary: whether it went well, what it printed, what it said.
     pub async fn tell(&self, args: &[&str]) -> (bool, String, String) {
+        let out = tokio::time::timeout(PATIENCE, self.orders(args).output()).await.unwrap().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    }
+
+    /// The same with nobody who reads what it prints, or no room for it: exit code and what is said.
+    pub async fn tell_nobody(&self, args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
+        let mut child = self.orders(args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    }
+
+    fn orders(&self, args: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(self.shop.bin("orders"));
         command
             .args(args)
@@ -78,8 +92,7 @@ impl Own {
             .env("USER", "ann")
             .env_remove("SUDO_USER")
             .kill_on_drop(true);
-        let out = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-        (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+        command
     }
 
     /// The log of a service.

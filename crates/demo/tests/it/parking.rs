@@ -1,5 +1,7 @@
 //! Inputs that can't be processed: parked, looked at, tried again, dropped; and told in the journal.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::kit::{self, Own};
@@ -101,6 +103,12 @@ async fn an_operator_drops_what_is_of_no_use() {
     assert_eq!((&queues[0]["aggregate"], &queues[0]["inputs"]), (&"stuck".into(), &3.into()), "{queues}");
     assert!(queues[0]["reason"].as_str().unwrap().contains("SomethingNewer is newer than this service"), "{queues}");
     let first = queues[0]["first"].as_str().unwrap().to_owned();
+    // Guard: the hooks for panics pass what is no panic on. Without, an end that is a pipe's or a disk's looks like a fault, or like success.
+    let (code, said) = own.tell_nobody(&["parked"], Stdio::piped()).await;
+    assert!(code == Some(141) && !said.contains("panic"), "{code:?}: {said}");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, said) = own.tell_nobody(&["parked"], full.into()).await;
+    assert!(code == Some(1) && said.contains("standard output can't be written") && !said.contains("panic"), "{code:?}: {said}");
 
     assert!(own.tell(&["parked", "retry", "stuck"]).await.0);
     for verb in ["retry", "drop"] {
