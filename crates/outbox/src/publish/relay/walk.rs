@@ -153,6 +153,13 @@ impl Walk {
             Verdict::Apply => {}
             Verdict::NoStart if first && self.from_middle && self.head.is_some() => {}
             Verdict::NoStart => return Err(Wrong::Chain("the topic's beginning is missing")),
+            // Readers took the later lineage, and dropped what this database published since as ghosts.
+            Verdict::Ahead | Verdict::Fork if self.seen.is_some_and(|seen| seen.place.lineage < link.place.lineage) => {
+                return Err(Wrong::Chain(
+                    "its lineage began with another database: a copy of this one was healed and has published since, so readers drop what \
+                     this one published. Only that one can go on: restore this database from it",
+                ));
+            }
             Verdict::Ahead => return Err(Wrong::Chain("the record before it is missing")),
             Verdict::Fork => return Err(Wrong::Chain("it begins a second history")),
         }
@@ -240,6 +247,22 @@ mod tests {
             assert!(walked(Some(head), false, &records).unwrap_err().contains(word), "{records:?}");
         }
         assert!(walked(None, false, &[(4, Some(3))]).unwrap_err().contains("beginning"));
+    }
+
+    /// Guard: the reason for two histories that are whole each. Without, an operator looks for a record that is missing, and there is none.
+    #[test]
+    fn a_healed_copy_that_has_gone_on_is_said() {
+        let of = |number: i64, link: &str| {
+            let mut record = record(SOURCE, number, None);
+            record.headers[2].value = format!("{link};c=x/0/0;k={};i=1/1", Uuid::nil());
+            record
+        };
+        let mut walk = Walk::new(own(), Some(Head { l: 1, n: 5, id: Uuid::from_u128(5) }), false);
+        for (number, link) in [(1, "l=1;n=1;p=-"), (2, "l=2;n=2;p=1:1"), (5, "l=1;n=5;p=1:1")] {
+            assert!(matches!(walk.next(&of(number, link)), Ok(Is::Before(_))));
+        }
+        let wrong = walk.next(&of(3, "l=2;n=3;p=2:2")).unwrap_err().to_string();
+        assert!(walk.has_met_head() && wrong.contains("a copy of this one was healed"), "{wrong}");
     }
 
     #[test]
