@@ -23,6 +23,7 @@ const NOW: i64 = 10 * 60 * 1_000_000;
 
 /// A record of an older lineage than what was applied of its source.
 pub struct Older {
+    topic: String,
     source: String,
     place: Place,
     head: Place,
@@ -33,7 +34,7 @@ pub struct Older {
 impl Older {
     pub(super) fn new(record: &Record, source: &str, place: Place, head: Place) -> Self {
         let happened = record.header("ce_time").and_then(Timestamp::parse).map(Timestamp::micros);
-        Self { source: source.to_owned(), place, head, happened }
+        Self { topic: record.topic.clone(), source: source.to_owned(), place, head, happened }
     }
 
     /// Whether it was written in these minutes, by the clock of this machine: nothing is decided by it.
@@ -42,11 +43,11 @@ impl Older {
     }
 
     fn words(&self) -> String {
-        let Self { source, place, head, .. } = self;
+        let Self { topic, source, place, head, .. } = self;
         format!(
             "records of {} go on coming that belong to lineage {}, although lineage {} has replaced it; they are dropped, so what they say is \
              lost to all readers. Either a service publishes from an older database beside one that was healed: stop it, and make what it has \
-             accepted since anew with the other. Or a record of lineage {} was forged; `farandole verify` shows the chains",
+             accepted since anew with the other. Or a record of lineage {} was forged; `farandole verify {topic}` shows the chains",
             shown(&brief(source)),
             place.lineage,
             head.lineage,
@@ -94,7 +95,13 @@ mod tests {
 
     fn older(happened: i64) -> Older {
         let place = |lineage| Place { lineage, number: 7 };
-        Older { source: "/farandole/orders".to_owned(), place: place(1), head: place(2), happened: Some(happened) }
+        Older {
+            topic: "orders".to_owned(),
+            source: "/farandole/orders".to_owned(),
+            place: place(1),
+            head: place(2),
+            happened: Some(happened),
+        }
     }
 
     /// Guards: what was under way, and what is read again, is no trouble. Without the first each heal could be one, without the second
