@@ -155,6 +155,7 @@ where
     // Before any HTTP client is made, of spans or of `build`. An error means that there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let spans = if works { telemetry::init(name, &loaded.config.log, &loaded.config.otlp) } else { telemetry::Spans::default() };
+    end_with_the_reader(); // before the hook that logs panics as well
     let service = match build(&loaded.config, loaded.own) {
         Ok(service) => service,
         Err(error) => return usage(&*error),

@@ -1,5 +1,5 @@
 //! Billing at the command line: `issue CUSTOMER CENTS` and `pay INVOICE CENTS`, a line each, on standard input. At its end the
-//! relay goes on publishing until SIGINT or SIGTERM. It ends with an error when the relay does.
+//! relay goes on publishing until SIGINT, SIGTERM or SIGHUP. It ends with an error when the relay does.
 use anyhow::Context as _;
 use billing_outbox::{NAME, issue, pay};
 use farandole_outbox::Signals;

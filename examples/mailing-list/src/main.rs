@@ -1,4 +1,4 @@
-//! The mailing list: listens to billing until SIGINT or SIGTERM.
+//! The mailing list: listens to billing until SIGINT, SIGTERM or SIGHUP.
 
 use std::time::Duration;
 

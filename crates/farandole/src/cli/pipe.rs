@@ -8,7 +8,7 @@ const UNREAD: i32 = 128 + 13;
 const WORDS: &str = "failed printing to stdout: ";
 
 /// Where [`println!`] would panic, ends the process: quietly and with exit code 141, as most tools, when nobody reads any more; else with
-/// the reason and 1. For programs whose standard output is data: called once, at their start.
+/// the reason and 1. For programs whose standard output is data: called at their start, and again once another hook for panics is set.
 pub fn end_with_the_reader() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str().and_then(|words| words.strip_prefix(WORDS)) {

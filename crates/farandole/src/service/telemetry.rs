@@ -83,13 +83,8 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
     if let Some(trouble) = trouble {
         tracing::warn!(trouble, "no spans are sent: see [otlp] of the configuration");
     }
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
+    std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("a value that is no text");
-        // Nobody reads any more: no fault of this program, and its command line knows what to do.
-        if message.starts_with("failed printing to stdout") {
-            return before(panic);
-        }
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         metrics::PANICS.add(1, []);

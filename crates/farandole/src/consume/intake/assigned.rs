@@ -27,7 +27,6 @@ use crate::consume::intake::worker::Worker;
 use crate::consume::intake::{begin, begun, identity, look};
 use crate::database::sessions::asked;
 use crate::database::step;
-
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use crate::wire::per_topic::Start;
@@ -228,7 +227,6 @@ impl Context {
             troubles: self.troubles.clone(),
             told: Told::default(),
             coming: Coming::default(),
-            told_older: Told::default(),
             stop: stop.clone(),
             batches: 0,
             first_step: 0,

@@ -74,8 +74,8 @@ pub(super) fn report<'a>(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "for a gauge; nothing is decided or remembered by it")]
-fn now() -> i64 {
+#[expect(clippy::disallowed_methods, reason = "for a gauge and an alarm; nothing is decided or remembered by it")]
+pub(super) fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

@@ -64,13 +64,8 @@ pub(super) struct Ran {
 }
 
 /// Where workers hand in their batches.
+#[derive(Clone)]
 pub(super) struct Lane(mpsc::Sender<Portion>);
-
-impl Clone for Lane {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl Lane {
     /// A lane, and what runs it until its last handle is gone.

@@ -14,9 +14,8 @@ use rdkafka::error::KafkaResult;
 use rdkafka::statistics::ConsumerGroup;
 
 use crate::consume::intake::context::Context;
-use crate::consume::intake::members::{ANSWER, Members, Strangers};
+use crate::consume::intake::members::{ANSWER, Behind, Members};
 use crate::consume::intake::troubles::Of;
-
 use crate::ground::told::Told;
 
 /// Between two looks while something is missing. A look at all topics also has the client join again for one that has come.
@@ -27,14 +26,14 @@ const LATER: Duration = Duration::from_secs(30);
 /// Looks until `over`, of which unparking the thread tells.
 pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
     let mut next = Instant::now() + SOON;
-    let (mut told, mut strangers) = (BTreeMap::new(), Strangers::default());
+    let (mut told, mut behind) = (BTreeMap::new(), Behind::default());
     while !over() {
         let left = next.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             std::thread::park_timeout(left);
             continue;
         }
-        let all = match look(consumer, &mut told, &mut strangers) {
+        let all = match look(consumer, &mut told, &mut behind) {
             Ok(all) => all,
             Err(error) => {
                 tracing::debug!(error = %error, "brokers didn't say which topics there are; asking again");
@@ -46,7 +45,7 @@ pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
 }
 
 /// Says what is missing of each topic; whether nothing is. `told` is by topic.
-fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, strangers: &mut Strangers) -> KafkaResult<bool> {
+fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, behind: &mut Behind) -> KafkaResult<bool> {
     let context = consumer.context();
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER)?;
@@ -56,9 +55,9 @@ fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, str
     };
     let counts: Vec<(&String, usize)> = context.config.topics.iter().map(|topic| (topic, count(topic))).collect();
     let members = if counts.iter().all(|(_, count)| *count == 0) { None } else { Members::ask(consumer)? };
-    let stuck = members.as_ref().map(|members| strangers.look(consumer, members)).transpose()?.unwrap_or_default();
+    let stuck = members.as_ref().map(|members| behind.look(consumer, members)).transpose()?.unwrap_or_default();
     // What they have not gone on with may be about to: the next look tells.
-    let mut whole = strangers.are_well();
+    let mut whole = behind.is_empty();
     for (topic, count) in counts {
         let trouble = match (count, &members) {
             (0, _) => Some("this topic isn't there, or may not be seen: nothing of it is heard until it is made".to_owned()),

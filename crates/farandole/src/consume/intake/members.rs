@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
-use sqlx::PgConnection;
 
 use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::position::positions;
@@ -64,11 +63,11 @@ impl Members {
 
 /// Partitions of members that call themselves otherwise, and how far each had been read at the last look, if there was more.
 #[derive(Default)]
-pub(super) struct Strangers(BTreeMap<At, i64>);
+pub(super) struct Behind(BTreeMap<At, i64>);
 
-impl Strangers {
-    /// Whether none of them was behind at the last look.
-    pub(super) fn are_well(&self) -> bool {
+impl Behind {
+    /// Whether there was none at the last look.
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -81,8 +80,7 @@ impl Strangers {
             return Ok(BTreeMap::new());
         }
         let reader = context.engine.reader();
-        let read = async |conn: &mut PgConnection| positions(conn, reader).await;
-        let read = async { asked!(context.engine.sessions(), conn => read(conn)) };
+        let read = async { asked!(context.engine.sessions(), conn => positions(conn, reader)) };
         let read: BTreeMap<String, i64> = match context.runtime.block_on(read) {
             Ok(read) => read.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
             // The check of the database tells.

@@ -7,10 +7,12 @@
 //! **How it would fail without**: orders are accepted, published, dropped by all, and end at their deadlines, while all say that they
 //! are well.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::consume::intake::lag;
 use crate::ground::text::{brief, shown};
 use crate::ground::time::Timestamp;
+use crate::ground::told::Told;
 use crate::wire::chain::Place;
 use crate::wire::record::Record;
 
@@ -23,7 +25,6 @@ const NOW: i64 = 10 * 60 * 1_000_000;
 
 /// A record of an older lineage than what was applied of its source.
 pub struct Older {
-    topic: String,
     source: String,
     place: Place,
     head: Place,
@@ -34,16 +35,16 @@ pub struct Older {
 impl Older {
     pub(super) fn new(record: &Record, source: &str, place: Place, head: Place) -> Self {
         let happened = record.header("ce_time").and_then(Timestamp::parse).map(Timestamp::micros);
-        Self { topic: record.topic.clone(), source: source.to_owned(), place, head, happened }
+        Self { source: source.to_owned(), place, head, happened }
     }
 
     /// Whether it was written in these minutes, by the clock of this machine: nothing is decided by it.
     fn is_new(&self) -> bool {
-        self.happened.is_some_and(|happened| happened > now().saturating_sub(NOW))
+        self.happened.is_some_and(|happened| happened > lag::now().saturating_sub(NOW))
     }
 
-    fn words(&self) -> String {
-        let Self { topic, source, place, head, .. } = self;
+    fn words(&self, topic: &str) -> String {
+        let Self { source, place, head, .. } = self;
         format!(
             "records of {} go on coming that belong to lineage {}, although lineage {} has replaced it; they are dropped, so what they say is \
              lost to all readers. Either a service publishes from an older database beside one that was healed: stop it, and make what it has \
@@ -58,35 +59,35 @@ impl Older {
 
 /// Whether they go on coming, of one partition.
 #[derive(Default)]
-pub(super) struct Coming(Option<(Instant, Instant)>);
+pub(super) struct Coming {
+    /// When the first of those that still come came, and the last.
+    since: Option<(Instant, Instant)>,
+    /// What was said of it.
+    pub told: Told,
+}
 
 impl Coming {
     /// Notes that one has come; what to say if they go on.
-    pub(super) fn note(&mut self, older: &Older, now: Instant) -> Option<String> {
+    pub(super) fn note(&mut self, topic: &str, older: &Older, now: Instant) -> Option<String> {
         if !older.is_new() {
             return None;
         }
-        let first = match self.0 {
+        let first = match self.since {
             Some((first, last)) if now.duration_since(last) < OVER => first,
             _ => now,
         };
-        self.0 = Some((first, now));
-        (now.duration_since(first) >= AGAIN).then(|| older.words())
+        self.since = Some((first, now));
+        (now.duration_since(first) >= AGAIN).then(|| older.words(topic))
     }
 
     /// Whether they came until now, and don't any more. Says so once.
     pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        let over = self.0.is_some_and(|(_, last)| now.duration_since(last) >= OVER);
+        let over = self.since.is_some_and(|(_, last)| now.duration_since(last) >= OVER);
         if over {
-            self.0 = None;
+            self.since = None;
         }
         over
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -95,30 +96,28 @@ mod tests {
 
     fn older(happened: i64) -> Older {
         let place = |lineage| Place { lineage, number: 7 };
-        Older {
-            topic: "orders".to_owned(),
-            source: "/farandole/orders".to_owned(),
-            place: place(1),
-            head: place(2),
-            happened: Some(happened),
-        }
+        Older { source: "/farandole/orders".to_owned(), place: place(1), head: place(2), happened: Some(happened) }
     }
 
     /// Guards: what was under way, and what is read again, is no trouble. Without the first each heal could be one, without the second
     /// each position that is set back.
     #[test]
     fn those_that_go_on_coming_are_told_of() {
-        let (mut coming, began, now) = (Coming::default(), Instant::now(), super::now());
+        let (mut coming, began, now) = (Coming::default(), Instant::now(), lag::now());
         let at = |seconds| began + Duration::from_secs(seconds);
-        assert!(coming.note(&older(now), at(0)).is_none() && coming.note(&older(now), at(4)).is_none(), "under way");
-        let words = coming.note(&older(now), at(5)).unwrap();
+        assert!(
+            coming.note("orders", &older(now), at(0)).is_none() && coming.note("orders", &older(now), at(4)).is_none(),
+            "under way"
+        );
+        let words = coming.note("orders", &older(now), at(5)).unwrap();
         assert!(words.contains("belong to lineage 1, although lineage 2 has replaced it"), "{words}");
         assert!(!coming.is_over(at(64)) && coming.is_over(at(65)) && !coming.is_over(at(66)));
-        assert!(coming.note(&older(now), at(200)).is_none(), "another time");
+        assert!(coming.note("orders", &older(now), at(200)).is_none(), "another time");
         assert!(
-            coming.note(&older(now - 2 * NOW), at(300)).is_none() && coming.note(&older(now), at(301)).is_none(),
+            coming.note("orders", &older(now - 2 * NOW), at(300)).is_none()
+                && coming.note("orders", &older(now), at(301)).is_none(),
             "read again"
         );
-        assert!(coming.note(&older(now), at(370)).is_none(), "a minute without");
+        assert!(coming.note("orders", &older(now), at(370)).is_none(), "a minute without");
     }
 }

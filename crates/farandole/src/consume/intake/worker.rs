@@ -85,9 +85,8 @@ pub(super) struct Worker {
     pub troubles: Troubles,
     /// Of what it waits for.
     pub told: Told,
-    /// Whether records of an older lineage go on coming, and what was said of that.
+    /// Whether records of an older lineage go on coming.
     pub coming: Coming,
-    pub told_older: Told,
     pub stop: CancellationToken,
     pub batches: u64,
     /// Where the next trim of its steps begins.
@@ -96,6 +95,8 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) async fn run(mut self, waiting: Waiting) -> End {
+        // There from the start: who watches a counter sees its first step.
+        metrics::OLDER.add(0, [self.topic.clone().into()]);
         let ended = self.work(waiting).await;
         self.troubles.say(Of::Older(self.topic.clone(), self.partition), None);
         ended
@@ -177,9 +178,10 @@ impl Worker {
 
     /// Counts records of older lineages, and says so if they go on coming.
     fn note_older(&mut self, (count, last): (u64, Option<Older>)) {
+        let Some(last) = last else { return };
         metrics::OLDER.add(count, [self.topic.clone().into()]);
-        let Some(why) = last.and_then(|last| self.coming.note(&last, Instant::now())) else { return };
-        if self.told_older.is_due(&why) {
+        let Some(why) = self.coming.note(&self.topic, &last, Instant::now()) else { return };
+        if self.coming.told.is_due(&why) {
             tracing::error!(topic = self.topic, partition = self.partition, why, "two histories in one topic");
         }
         self.troubles.say(Of::Older(self.topic.clone(), self.partition), Some(why));
