@@ -46,7 +46,8 @@ pub fn generate(files: &[SchemaFile]) -> Result<String, String> {
         let _ = writeln!(
             topic.code,
             "impl {e} {{\n/// The record's full name, which is the wire's `ce_type`.\npub const NAME: &'static str = \"{NAMESPACE}.{t}.{e}\";\n\
-             /// The schema's text.\npub const SCHEMA: &'static str = include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/{t}/{e}.avsc\"));\n}}",
+             /// The schema's text.\npub const SCHEMA: &'static str = include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/{t}/{e}.avsc\"));\n\
+             /// The topic.\npub const TOPIC: &'static str = \"{t}\";\n}}",
         );
         let _ = writeln!(all, "(\"{t}\", {t}::{e}::NAME, {t}::{e}::SCHEMA),");
     }

@@ -19,9 +19,9 @@ pub use crate::parking::input::Place;
 
 /// The journal's event types.
 pub const TYPES: &[RecordType] = &[
-    RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc") },
-    RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc") },
-    RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc") },
+    RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc"), topic: "journal" },
+    RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc"), topic: "journal" },
+    RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
 ];
 const AGGREGATE_TYPE: &str = "parked";
 

@@ -46,7 +46,7 @@ fn paid2() -> Paid2 {
 }
 
 const fn types(schema: &'static str) -> [RecordType; 1] {
-    [RecordType { name: NAME, schema }]
+    [RecordType { name: NAME, schema, topic: "test" }]
 }
 
 /// A topic of its own, and a database with the codec's tables.

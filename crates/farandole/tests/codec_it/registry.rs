@@ -80,7 +80,7 @@ async fn a_registry_that_only_answers_is_enough_where_the_schema_is() {
         codec(&registry).register(&place.topic, &types(V1)).await.unwrap();
         assert!(subjects_of(&place).await.contains(&name), "{name}");
     }
-    let two = [types(V1)[0], RecordType { name: "codec.it.Other", schema: OTHER }];
+    let two = [types(V1)[0], RecordType { name: "codec.it.Other", schema: OTHER, topic: "test" }];
     let error =
         codec(&config::Registry { subjects: Subjects::Topic, ..registry }).register(&place.topic, &two).await.unwrap_err();
     assert!(matches!(error, Error::OneSubject { types: 2, .. }), "{error}");

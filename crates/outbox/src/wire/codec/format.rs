@@ -5,13 +5,15 @@ use serde::de::DeserializeOwned;
 
 use crate::wire::codec::error::Error;
 
-/// One Avro record type.
+/// One record type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordType {
     /// Full name, which is the wire's `ce_type`: `farandole.orders.OrderPlaced`.
     pub name: &'static str,
-    /// The schema's text.
+    /// The Avro schema's text; empty where values are JSON.
     pub schema: &'static str,
+    /// The topic that it is published to, as its owner calls it: without a prefix.
+    pub topic: &'static str,
 }
 
 /// A way to write values as bytes. Which one it was says header `content-type`.

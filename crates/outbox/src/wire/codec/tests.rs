@@ -135,7 +135,7 @@ fn order2(channel: Channel2, second: Option<Channel2>) -> Order2 {
 }
 
 const fn t(schema: &'static str) -> RecordType {
-    RecordType { name: NAME, schema }
+    RecordType { name: NAME, schema, topic: "test" }
 }
 
 fn codec(schema: &'static str) -> Codec {
@@ -242,7 +242,7 @@ fn one_name_has_one_schema_and_the_right_one() {
     let codec = codec(V1);
     codec.know(&[t(V1)]).unwrap();
     assert!(text(codec.know(&[t(V2)])).contains("two different ones"));
-    assert!(text(codec.know(&[RecordType { name: "a.C", schema: V1 }])).contains("it names a test.orders.OrderPlaced"));
+    assert!(text(codec.know(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced"));
 }
 
 #[test]

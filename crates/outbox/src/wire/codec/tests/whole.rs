@@ -89,7 +89,7 @@ fn comes_back<T>(schema: &'static str, value: T) -> bool
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
-    let t = [RecordType { name: TYPE, schema }];
+    let t = [RecordType { name: TYPE, schema, topic: "test" }];
     let writer = Codec::offline(&t);
     assert!(writer.encode(TYPE, &0_i32).is_err_and(|e| matches!(e, Error::Encode { .. })), "unusable: {schema}");
     let Ok(bytes) = writer.encode_proving(TYPE, &value, &Proofs::new()) else { return false };
@@ -97,7 +97,7 @@ where
     // A second time, as what was learnt of the type says.
     assert_eq!(writer.decode::<T>(TYPE, &bytes).unwrap(), value, "{schema}");
     let odd: &'static str = schema.replacen(r#""fields""#, r#""origin": "elsewhere", "fields""#, 1).leak();
-    let resolving = Codec::offline(&[RecordType { name: TYPE, schema: odd }]);
+    let resolving = Codec::offline(&[RecordType { name: TYPE, schema: odd, topic: "test" }]);
     let id = Codec::schema_id(&bytes).unwrap();
     resolving.add(id, schema);
     assert!(
@@ -217,7 +217,7 @@ fn a_type_is_written_as_for_machines_unless_it_cant_be() {
     let asked = || (FOR_MACHINES.swap(0, Relaxed), FOR_PEOPLE.swap(0, Relaxed));
     // A text of its own, since what is learnt of a schema is kept as long as the process.
     let text = of(r#"{"type": "string", "logicalType": "uuid", "origin": "machines"}"#);
-    let codec = Codec::offline(&[RecordType { name: TYPE, schema: text }]);
+    let codec = Codec::offline(&[RecordType { name: TYPE, schema: text, topic: "test" }]);
     let id = Uuid::from_u128(7);
     let by_place = codec.encode(TYPE, &Thing { it: id.to_string() }).unwrap();
     assert_eq!(asked(), (1, 0));
@@ -229,7 +229,7 @@ fn a_type_is_written_as_for_machines_unless_it_cant_be() {
     assert_eq!(codec.decode::<Thing<Uuid>>(TYPE, &first).unwrap().it, id);
     // What fits neither way is an error, and teaches nothing.
     let other = of(r#"{"type": "string", "logicalType": "uuid", "origin": "machines again"}"#);
-    let codec = Codec::offline(&[RecordType { name: TYPE, schema: other }]);
+    let codec = Codec::offline(&[RecordType { name: TYPE, schema: other, topic: "test" }]);
     assert!(codec.encode(TYPE, &Thing { it: 1 }).is_err_and(|e| matches!(e, Error::Encode { .. })));
     asked();
     codec.encode(TYPE, &Thing { it: "x" }).unwrap();
@@ -254,7 +254,7 @@ fn a_one_way_type_is_refused_where_it_is_written() {
     fn always_seven<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
         i32::deserialize(deserializer).map(|_| 7)
     }
-    let avro = Codec::offline(&[RecordType { name: TYPE, schema: of(r#""int""#) }]);
+    let avro = Codec::offline(&[RecordType { name: TYPE, schema: of(r#""int""#), topic: "test" }]);
     for codec in [avro, Codec::json()] {
         let error = codec.encode_proving(TYPE, &OneWay { it: 1 }, &Proofs::new()).unwrap_err();
         assert!(matches!(&error, Error::OneWay { .. }) && error.to_string().contains("can't be read back"), "{error}");
