@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::points::Points;
 use anyhow::{Context as _, bail, ensure};
 use farandole::Participant as _;
 use farandole::engine::{self, Engine};
 use farandole::intake::{self, Intake};
-use loyalty::Loyalty;
 use stage::Stage;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
     let own = format!("{}loyalty", place.sandbox.prefix);
     let nothing = || Box::new(|| {}) as engine::Wake;
     let engine = Engine::new(
-        Arc::new(Loyalty),
+        Arc::new(Points),
         place.codec.clone(),
         engine::Sessions::deciding(place.pool.clone()),
         own,
@@ -118,7 +118,7 @@ async fn ours(place: &Place) -> anyhow::Result<Side> {
 
 /// How many were applied, by the positions: counting rows while they grow would cost as much as applying them.
 async fn read(place: &Place) -> anyhow::Result<i64> {
-    let positions = intake::positions(&mut *place.pool.acquire().await?, Loyalty::NAME).await?;
+    let positions = intake::positions(&mut *place.pool.acquire().await?, Points::NAME).await?;
     Ok(positions.iter().map(|(_, position)| position.next_offset).sum())
 }
 

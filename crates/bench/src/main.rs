@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod place;
 mod plain;
+mod points;
 mod publisher;
 mod relay;
 mod relay_process;

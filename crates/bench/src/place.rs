@@ -1,14 +1,14 @@
 //! Where the intake is measured.
 
+use crate::points::Points;
 use anyhow::Context as _;
 use farandole::config::Config;
 use farandole::{Codec, Service};
-use loyalty::Loyalty;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use stage::{Sandbox, Stage};
 
-use crate::events;
+use crate::{events, points};
 
 /// A place with the example service's tables, and a topic full of orders.
 pub struct Place {
@@ -29,7 +29,7 @@ impl Place {
         config.kafka.bootstrap = stage.kafka().to_owned();
         config.registry.url = stage.registry().to_owned();
         config.topics.prefix = sandbox.prefix.clone();
-        let service = || Service::new(Loyalty, loyalty::migrations());
+        let service = || Service::new(Points, farandole::migrations!["0001_tables.sql"]);
         service().migrate(&config).await.context("migrating")?;
         let topic = format!("{}orders", sandbox.prefix);
         farandole::topics::ensure(&config.kafka, &config.topics, "orders", true).await.context("making the topic")?;
@@ -39,7 +39,7 @@ impl Place {
         let codec = Codec::new(stage.registry(), pool.clone());
         events::publish(stage.kafka(), &codec, &topic, customers, count).await?;
         // What the service itself would publish; its registration belongs to `migrate`, which this codec didn't see.
-        codec.register(&format!("{}loyalty", sandbox.prefix), <loyalty::Event as farandole::Message>::TYPES).await?;
+        codec.register(&format!("{}loyalty", sandbox.prefix), <points::Event as farandole::Message>::TYPES).await?;
         Ok(Self { kafka: stage.kafka().to_owned(), topic, pool, codec, events: count, sandbox })
     }
 }

@@ -54,6 +54,8 @@ mod inbox;
 pub(crate) mod metrics;
 mod outcomes;
 mod outside;
+#[cfg(feature = "http")]
+pub mod over_http;
 pub(crate) mod sample;
 pub(crate) mod scan;
 mod schedule;
@@ -73,7 +75,7 @@ use commit::Committer;
 
 pub use crate::ground::backoff::Backoff;
 pub use config::Config;
-pub use outside::{Call, EffectError, Effects, NoEffects};
+pub use outside::{Call, EffectError, EffectHandler};
 
 pub use crate::engine::ops::apply;
 pub use crate::engine::tasks::{Kind, Op};
@@ -105,7 +107,7 @@ impl<P: Participant, E> std::fmt::Debug for Agenda<P, E> {
     }
 }
 
-impl<P: Participant, E: Effects<P>> Agenda<P, E> {
+impl<P: Participant, E: EffectHandler<P>> Agenda<P, E> {
     /// `pool` is for reading and claiming; decisions commit on the engine's. `poke` is the one that the engine wakes.
     pub fn new(engine: Arc<Engine<P>>, effects: E, sessions: impl Into<Sessions>, config: Config, poke: Poke) -> Self {
         Self { engine, effects, sessions: sessions.into(), config, poke }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use crate::agenda::Effects;
+use crate::agenda::EffectHandler;
 use crate::config::Config;
 use crate::ground::error::chain_of;
 use crate::ground::running::Signals;
@@ -119,15 +119,22 @@ enum Verb {
 
 /// What a service's `main` consists of: command line, configuration, logging, runtime, signals. `build` makes the service from
 /// the configuration and its own settings; what it refuses counts as wrong configuration.
-pub fn main<S, P, E>(
-    name: &'static str,
-    build: impl FnOnce(&Config, S) -> Result<Service<P, E>, Box<dyn StdError + Send + Sync>>,
-) -> ExitCode
+///
+/// The service's name is its participant's. Own settings are a struct with serde and [`Default`], or
+/// [`NoSettings`](crate::NoSettings):
+///
+/// ```ignore
+/// fn main() -> std::process::ExitCode {
+///     farandole::main(|_config, settings: Settings| Ok(Service::new(Orders::from(settings), MIGRATIONS)))
+/// }
+/// ```
+pub fn main<P, E, S>(build: impl FnOnce(&Config, S) -> Result<Service<P, E>, Box<dyn StdError + Send + Sync>>) -> ExitCode
 where
     S: Serialize + DeserializeOwned + Default,
     P: Participant,
-    E: Effects<P>,
+    E: EffectHandler<P>,
 {
+    let name = P::NAME;
     end_with_the_reader();
     let command = Cli::command().name(name).bin_name(name).after_help(EXAMPLES.replace("NAME", name));
     let cli = match command.try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
@@ -263,7 +270,11 @@ fn on_runtime(threads: usize, work: Work<'_>) -> Result<(), Box<dyn StdError + S
     Ok(result?)
 }
 
-async fn serve<P: Participant, E: Effects<P>>(service: Service<P, E>, config: Config, missing: Missing) -> Result<(), Error> {
+async fn serve<P: Participant, E: EffectHandler<P>>(
+    service: Service<P, E>,
+    config: Config,
+    missing: Missing,
+) -> Result<(), Error> {
     let bound = Bound::bind(&config.http).await?;
     let shutdown = CancellationToken::new();
     let told = tokio::spawn(signals(shutdown.clone()));

@@ -25,7 +25,7 @@ use farandole_outbox::{database, ground, publish, wire};
 pub use consume::{handler, intake};
 pub use engine::commands;
 pub use ground::running;
-pub use participant::{problem, table, testing};
+pub use participant::{problem, table, task, testing};
 pub use publish::{outbox, relay};
 #[cfg(feature = "http")]
 pub use service::{http, telemetry};
@@ -41,13 +41,14 @@ pub use ground::time::Timestamp;
 pub use handler::{Handler, Reader};
 pub use mapping::Mapping;
 pub use message::Message;
-pub use participant::{Body, Decision, Input, NoEffect, Participant, Refusal, Task};
+pub use participant::{Body, Decision, Id, Input, Never, Participant, Refusal};
 pub use problem::{Answer, FieldError, Problem};
 pub use record::Record;
 pub use running::{Running, Signals};
 #[cfg(feature = "http")]
 pub use service::{Api, Service};
 pub use table::{Keys, Table, Tables};
+pub use task::{IdempotencyKey, Task, Tasks};
 
 pub use publish::migrations::migrate;
 
@@ -62,6 +63,6 @@ pub use ground::{time, trouble};
 pub use wire::{extent, partitioner};
 
 #[doc(hidden)]
-pub use sqlx;
+pub use {serde_json, sqlx};
 
 pub use farandole_outbox::{messages, migrations};

@@ -6,9 +6,11 @@
 
 pub mod problem;
 pub mod table;
+pub mod task;
 pub mod testing;
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,65 +19,93 @@ use uuid::Uuid;
 use crate::ground::time::Timestamp;
 use crate::participant::problem::{Answer, Problem};
 use crate::participant::table::{Keys, Tables};
+use crate::participant::task::{Deadline, Effect, IdempotencyKey, OutcomeOf, Tasks};
+use crate::wire::codec::{self, Codec, RecordType};
 use crate::wire::message::Message;
 
-/// A service's business, whole.
+/// A service's business, whole: a pure function over (rows, input), and how its events change the rows.
+///
+/// What it hasn't got (commands, deadlines, effects) is [`Never`].
 pub trait Participant: Sized + Debug + Send + Sync + 'static {
     /// The service's name, which is also its topic's.
     const NAME: &'static str;
-    /// Topics that it hears.
-    const HEARS: &'static [&'static str];
-    /// Full names of event types of those topics that it knows and leaves alone. A type that is neither handled nor named here
-    /// comes from a newer producer, and parks its key.
-    const SKIPS: &'static [&'static str];
+    /// The id of the thing that an event is about: its text is the key of every record. [`Display`] and [`FromStr`] must be each
+    /// other's inverse.
+    type Id: Id;
     /// The facts that it publishes.
     type Event: Message;
-    /// The facts of others that it reacts to.
+    /// The facts that it reacts to, of whatever topics their types belong to.
     type Heard: Message;
     /// What callers may ask of it.
     type Command: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// What it asks of the outside world. [`NoEffect`] when nothing.
-    type Effect: Serialize + DeserializeOwned + Debug + Clone + Send + Sync + 'static;
-    /// What the outside world answers. One that can't be decided is kept as JSON until it can.
-    type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
-    /// The rows that it keeps.
+    /// The deadlines that it sets; written by [`deadlines!`](crate::deadlines).
+    type Deadline: Deadline;
+    /// What it asks of the outside world; written by [`effects!`](crate::effects).
+    type Effect: Effect;
+    /// The rows that it keeps; written by [`tables!`](crate::tables).
     type Tables: Tables;
 
-    /// The id of the aggregate that `input` is about. It is the key of every event that the input leads to, and what parks
-    /// when the input can't be processed.
-    fn aggregate(&self, input: &Input<Self>) -> String;
-    /// The rows that deciding `input` reads or changes.
-    fn touches(&self, input: &Input<Self>) -> Keys;
+    /// The aggregate that an event of somebody else's is about *here*, where that isn't the one in the record's key: the customer whom an
+    /// order's points go to. None, the default: the record's key is its id.
+    fn aggregate(&self, _heard: &Self::Heard) -> Option<Self::Id> {
+        None
+    }
+    /// The rows that deciding `input` reads or changes. By default the row of the first table whose key is `id`.
+    fn touches(&self, id: &Self::Id, _input: &Input<Self>) -> Keys {
+        Keys::own::<Self::Tables>(id)
+    }
     /// The rows that only the loaded rows know of, for example the SKUs of a reservation.
-    fn touches_more(&self, _tables: &Self::Tables, _input: &Input<Self>) -> Keys {
+    fn touches_more(&self, _tables: &Self::Tables, _id: &Self::Id, _input: &Input<Self>) -> Keys {
         Keys::default()
     }
-    /// What happens because of `input`. A late or repeated input about a settled matter decides nothing and is no error.
-    fn decide(&self, tables: &Self::Tables, input: &Input<Self>) -> Result<Decision<Self::Event>, Refusal>;
+    /// What happens to `id` because of `input`. A late or repeated input about a settled matter decides nothing and is no error.
+    ///
+    /// # Errors
+    /// A caller's request is refused; anything else that can't be processed parks, in order, until it can.
+    fn decide(&self, tables: &Self::Tables, id: &Self::Id, input: &Input<Self>) -> Result<Decision<Self::Event>, Refusal>;
     /// Folds one event into the rows. Rows beyond the event's key change only by amounts that add up in any order.
     fn evolve(&self, tables: &mut Self::Tables, event: &Self::Event);
     /// Deadlines and effects that `event` opens or closes, in that order; it opens one at most of a name and key.
-    fn follow_up(&self, event: &Self::Event) -> Vec<Task<Self::Effect>>;
-    /// What `effect` asks for, where that stays the same although several events open it (an order that is changed twice before its
-    /// parcel is booked): all that ask for it do so under one idempotency key, made from this text and the service's name, for as long
-    /// as the other side keeps it. None, the default: each input whose event opens an effect asks for something new, under a key of its own.
-    /// Look an old call up by what it was about, not by its time: [`first_attempt_at`](crate::agenda::Call::first_attempt_at) is that of
-    /// one opening.
-    fn asks_for(&self, _effect: &Self::Effect) -> Option<String> {
-        None
+    fn follow_up(&self, _event: &Self::Event) -> Tasks<Self> {
+        Vec::new()
+    }
+    /// Under which key `effect` is asked for. [Stable](IdempotencyKey::Stable), the default: asking for the same thing again is the same
+    /// request to the other side, whichever events ask for it.
+    fn idempotency(&self, _effect: &Self::Effect) -> IdempotencyKey {
+        IdempotencyKey::Stable
     }
     /// What a command's caller is told, from the events that it led to. Never called with none.
-    fn answer(&self, events: &[Self::Event]) -> Answer;
+    fn answer(&self, _events: &[Self::Event]) -> Answer {
+        Answer::empty()
+    }
 }
 
-/// The effect type of a participant that asks nothing of the outside world.
+/// What can be an aggregate's id: its text is a record's key, and is read from one. Whatever is shown and parsed is one.
+pub trait Id: Display + FromStr<Err: Display> + Clone + Debug + Send + Sync + 'static {}
+
+impl<T: Display + FromStr<Err: Display> + Clone + Debug + Send + Sync + 'static> Id for T {}
+
+/// What a participant hasn't got: commands, deadlines, effects, events. There is no value of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub enum NoEffect {}
+pub enum Never {}
+
+impl Message for Never {
+    const TYPES: &'static [RecordType] = &[];
+    fn index(&self) -> usize {
+        match *self {}
+    }
+    fn encode(&self, _codec: &Codec) -> Result<Vec<u8>, codec::Error> {
+        match *self {}
+    }
+    fn decode(index: usize, _codec: &Codec, _bytes: &[u8]) -> Result<Self, codec::Error> {
+        Err(codec::Error::UnknownType { name: format!("number {index} of none") })
+    }
+}
 
 /// One thing to decide about.
 #[derive(Debug)]
 pub struct Input<P: Participant> {
-    /// Unique to this input and sortable by time (UUIDv7). A new aggregate takes its id from here.
+    /// Unique to this input and sortable by time (UUIDv7): for whatever the input makes that needs an id of its own.
     pub id: Uuid,
     /// The database's clock when the batch began.
     pub at: Timestamp,
@@ -91,22 +121,13 @@ pub enum Body<P: Participant> {
     /// A caller's request.
     Command(P::Command),
     /// A deadline that fell due.
-    Deadline {
-        /// The name that [`Task::Deadline`] gave it.
-        name: String,
-        /// Its aggregate.
-        key: String,
-    },
+    Deadline(P::Deadline),
     /// The outside world answered.
     Outcome {
-        /// The name that [`Task::Effect`] gave it.
-        name: String,
-        /// Its aggregate.
-        key: String,
         /// What was asked.
         effect: P::Effect,
         /// What was answered.
-        outcome: P::Outcome,
+        outcome: OutcomeOf<P>,
     },
 }
 
@@ -126,8 +147,13 @@ impl<E> Decision<E> {
     }
 
     /// These facts.
-    pub fn events(events: impl IntoIterator<Item = E>) -> Self {
-        Self { events: events.into_iter().collect(), answer: None }
+    pub fn events(events: impl IntoIterator<Item = impl Into<E>>) -> Self {
+        Self { events: events.into_iter().map(Into::into).collect(), answer: None }
+    }
+
+    /// This fact.
+    pub fn event(event: impl Into<E>) -> Self {
+        Self { events: vec![event.into()], answer: None }
     }
 
     /// No fact, but an answer.
@@ -151,36 +177,4 @@ impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self::Answer(problem)
     }
-}
-
-/// A deadline or an effect to open, or one to close.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Task<F> {
-    /// Come back at `due` with [`Body::Deadline`].
-    Deadline {
-        /// Kind of deadline. Several of a name and key may be open, one an event, and each falls due: to move one, close it and
-        /// open it anew.
-        name: &'static str,
-        /// The aggregate.
-        key: String,
-        /// When, by the database's clock.
-        due: Timestamp,
-    },
-    /// Ask the outside world; its answer comes back as [`Body::Outcome`].
-    Effect {
-        /// Kind of effect. Several of a name and key may be open, one an event, and each is run.
-        name: &'static str,
-        /// The aggregate.
-        key: String,
-        /// What is asked.
-        effect: F,
-    },
-    /// The deadlines and effects of that name and key are no longer wanted, whichever events opened them. An effect that may have
-    /// started isn't forgotten: its outcome still comes, to be compensated.
-    Close {
-        /// Kind of task.
-        name: &'static str,
-        /// The aggregate.
-        key: String,
-    },
 }

@@ -1,7 +1,4 @@
 //! The loyalty service.
-
 fn main() -> std::process::ExitCode {
-    farandole::main::<farandole::NoSettings, _, _>("loyalty", |_config, _settings| {
-        Ok(farandole::Service::new(loyalty::Loyalty, loyalty::migrations()).routes(loyalty::routes))
-    })
+    farandole::main(|_, _: farandole::NoSettings| Ok(loyalty::service()))
 }

@@ -2,18 +2,18 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use farandole::http::{self, Caller, JsonBody};
 use farandole::table::Row as _;
-use farandole::{Answer, Api, FieldError, Problem, http};
+use farandole::{Answer, Api, FieldError, Problem};
 use schemas::sku;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
-use crate::participant::{Command, Inventory};
+use crate::participant::{Command, Id, Inventory};
 use crate::tables::Stock;
 
 /// Articles a page, unless told, and at most.
@@ -23,8 +23,9 @@ const MAX_PAGE: i64 = 1_000;
 const MAX_QUANTITY: i64 = 1_000_000_000;
 
 /// The routes, apart from any socket.
-pub fn routes() -> Router<Api<Inventory>> {
-    Router::new().route("/receipts", post(receive)).route("/stock", get(list)).route("/stock/{sku}", get(show))
+pub fn routes(api: Api<Inventory>) -> Router {
+    let routes = Router::new().route("/receipts", post(receive)).route("/stock", get(list)).route("/stock/{sku}", get(show));
+    routes.with_state(api)
 }
 
 /// What the routes are, for programs.
@@ -85,14 +86,9 @@ struct Wanted {
     params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
     responses((status = 201, description = "Taken in", body = Receipt),
         (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
-async fn receive(
-    State(api): State<Api<Inventory>>,
-    headers: HeaderMap,
-    http::Body(body): http::Body<Value>,
-) -> Result<Answer, Problem> {
-    let command = read(&body)?;
-    let idempotency = http::idempotency(&headers, "POST /receipts".to_owned(), &json!(command))?;
-    api.commands.submit(command, idempotency, http::traceparent(&headers)).await
+async fn receive(caller: Caller<Inventory>, JsonBody(body): JsonBody<Value>) -> Result<Answer, Problem> {
+    let (sku, quantity) = read(&body)?;
+    caller.submit(Id::Article(sku), Command::Receive { quantity }).await
 }
 
 /// One article.
@@ -141,8 +137,8 @@ impl StockView {
     }
 }
 
-/// Reads a receipt, or names every wrong field.
-fn read(body: &Value) -> Result<Command, Problem> {
+/// Reads a receipt's article and pieces, or names every wrong field.
+fn read(body: &Value) -> Result<(String, i64), Problem> {
     let sku = body.get("sku").and_then(Value::as_str);
     let sku = sku.filter(|text| sku::is_one(text));
     let quantity = body.get("quantity").and_then(Value::as_i64).filter(|n| (1..=MAX_QUANTITY).contains(n));
@@ -151,7 +147,7 @@ fn read(body: &Value) -> Result<Command, Problem> {
     let mut errors: Vec<FieldError> =
         unknown.map(|name| wrong(&name.chars().take(64).collect::<String>(), "is unknown".to_owned())).collect();
     if let (Some(sku), Some(quantity), true) = (sku, quantity, errors.is_empty()) {
-        return Ok(Command::Receive { sku: sku.to_owned(), quantity });
+        return Ok((sku.to_owned(), quantity));
     }
     if sku.is_none() {
         errors.push(wrong("sku", format!("must be a text of {}", sku::RULE)));
@@ -168,6 +164,8 @@ fn wrong(field: &str, reason: String) -> FieldError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -6,4 +6,4 @@ pub mod api;
 pub mod participant;
 pub mod tables;
 
-pub use participant::{Command, Event, Heard, Inventory};
+pub use participant::{Command, Event, Heard, Id, Inventory};

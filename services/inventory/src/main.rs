@@ -6,7 +6,7 @@ use farandole::{NoSettings, Service};
 use inventory::{Inventory, api};
 
 fn main() -> ExitCode {
-    farandole::main::<NoSettings, _, _>("inventory", |_config, NoSettings {}| {
+    farandole::main(|_config, NoSettings {}| {
         Ok(Service::new(Inventory, farandole::migrations!["0001_tables.sql"]).routes(api::routes).openapi(api::openapi))
     })
 }

@@ -4,10 +4,13 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
-use farandole::{Answer, Body, Decision, FieldError, Input, Keys, NoEffect, Participant, Problem, Refusal, Task};
+use farandole::{Answer, Body, Decision, FieldError, Input, Keys, Never, Participant, Problem, Refusal};
 use schemas::inventory::{MissingLine, StockLine, StockReceived, StockReleased, StockReserved, StockShort};
-use schemas::orders::{OrderCancelled, OrderPlaced, OrderRejected};
+use schemas::orders::{OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
@@ -21,14 +24,38 @@ pub struct Inventory;
 
 farandole::messages! {
     /// What inventory publishes.
-    pub enum Event {
-        StockReceived(StockReceived), StockReserved(StockReserved), StockShort(StockShort), StockReleased(StockReleased)
-    }
+    pub enum Event { StockReceived, StockReserved, StockShort, StockReleased }
 }
 
 farandole::messages! {
-    /// What inventory reacts to.
-    pub enum Heard { OrderPlaced(OrderPlaced), OrderRejected(OrderRejected), OrderCancelled(OrderCancelled) }
+    /// What inventory hears.
+    pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled }
+    ignores { OrderConfirmed }
+}
+
+/// What an event of inventory is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id {
+    /// An order's request for stock, by the order's id.
+    Order(Uuid),
+    /// An article, by its number. (None is a UUID.)
+    Article(String),
+}
+
+impl Display for Id {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(id) => id.fmt(f),
+            Self::Article(sku) => sku.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Id {
+    type Err = Infallible;
+    fn from_str(key: &str) -> Result<Self, Infallible> {
+        Ok(key.parse().map_or_else(|_| Self::Article(key.to_owned()), Self::Order))
+    }
 }
 
 /// What callers may ask.
@@ -36,8 +63,6 @@ farandole::messages! {
 pub enum Command {
     /// Goods have arrived.
     Receive {
-        /// The article.
-        sku: String,
         /// Pieces, 1 to 10^9.
         quantity: i64,
     },
@@ -45,53 +70,42 @@ pub enum Command {
 
 impl Participant for Inventory {
     const NAME: &'static str = "inventory";
-    const HEARS: &'static [&'static str] = &["orders"];
-    const SKIPS: &'static [&'static str] = &["farandole.orders.OrderConfirmed"];
+    type Id = Id;
     type Event = Event;
     type Heard = Heard;
     type Command = Command;
-    type Effect = NoEffect;
-    type Outcome = NoEffect;
+    type Deadline = Never;
+    type Effect = Never;
     type Tables = Tables;
 
-    fn aggregate(&self, input: &Input<Self>) -> String {
-        match &input.body {
-            Body::Heard(heard) => order_of(heard).to_string(),
-            Body::Command(Command::Receive { sku, .. }) => sku.clone(),
-            Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.clone(),
-        }
-    }
-
-    fn touches(&self, input: &Input<Self>) -> Keys {
-        match &input.body {
-            Body::Heard(heard @ Heard::OrderPlaced(placed)) => {
-                Keys::of::<Reservation, _>([order_of(heard)]).and::<Stock, _>(placed.lines.iter().map(|line| line.sku.clone()))
+    fn touches(&self, id: &Id, input: &Input<Self>) -> Keys {
+        match (id, &input.body) {
+            (Id::Order(order_id), Body::Heard(Heard::OrderPlaced(placed))) => {
+                Keys::of::<Reservation>([order_id]).and::<Stock>(placed.lines.iter().map(|line| &line.sku))
             }
-            Body::Heard(heard) => Keys::of::<Reservation, _>([order_of(heard)]),
-            Body::Command(Command::Receive { sku, .. }) => Keys::of::<Stock, _>([sku.clone()]),
-            Body::Deadline { .. } | Body::Outcome { .. } => Keys::default(),
+            (Id::Order(order_id), _) => Keys::of::<Reservation>([order_id]),
+            (Id::Article(sku), _) => Keys::of::<Stock>([sku]),
         }
     }
 
     /// A release changes the articles that were reserved, which only the reservation knows.
-    fn touches_more(&self, tables: &Tables, input: &Input<Self>) -> Keys {
-        let Body::Heard(heard @ (Heard::OrderRejected(_) | Heard::OrderCancelled(_))) = &input.body else {
+    fn touches_more(&self, tables: &Tables, id: &Id, input: &Input<Self>) -> Keys {
+        let (Id::Order(order_id), Body::Heard(Heard::OrderRejected(_) | Heard::OrderCancelled(_))) = (id, &input.body) else {
             return Keys::default();
         };
-        match tables.reservations.get(&order_of(heard)).map(|r| &r.state.0) {
-            Some(State::Reserved { lines }) => Keys::of::<Stock, _>(lines.iter().map(|line| line.sku.clone())),
+        match tables.reservations.get(order_id).map(|r| &r.state.0) {
+            Some(State::Reserved { lines }) => Keys::of::<Stock>(lines.iter().map(|line| &line.sku)),
             Some(State::Short | State::Released) | None => Keys::default(),
         }
     }
 
     /// An order asks once: a repeated request or a repeated end decides nothing and is no error.
-    fn decide(&self, tables: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
-        let heard = match &input.body {
-            Body::Heard(heard) => heard,
-            Body::Command(Command::Receive { sku, quantity }) => return receive(tables, input, sku, *quantity),
-            Body::Deadline { .. } | Body::Outcome { .. } => return Ok(Decision::nothing()),
+    fn decide(&self, tables: &Tables, id: &Id, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
+        let (order_id, heard) = match (id, &input.body) {
+            (Id::Order(order_id), Body::Heard(heard)) => (*order_id, heard),
+            (Id::Article(sku), Body::Command(Command::Receive { quantity })) => return receive(tables, input, sku, *quantity),
+            (id, _) => return Err(Refusal::Park(format!("{id} can't be asked that"))),
         };
-        let order_id = order_of(heard);
         let state = tables.reservations.get(&order_id).map(|r| &r.state.0);
         match (state, heard) {
             (None, Heard::OrderPlaced(placed)) => reserve(tables, input, placed),
@@ -101,7 +115,7 @@ impl Participant for Inventory {
             }
             (Some(State::Reserved { lines }), Heard::OrderRejected(_) | Heard::OrderCancelled(_)) => {
                 let (lines, released_at) = (lines.clone(), input.at.micros());
-                Ok(Decision::events([StockReleased { order_id, lines, released_at }.into()]))
+                Ok(Decision::event(StockReleased { order_id, lines, released_at }))
             }
             (Some(State::Short | State::Released), Heard::OrderRejected(_) | Heard::OrderCancelled(_))
             | (Some(_), Heard::OrderPlaced(_)) => Ok(Decision::nothing()),
@@ -124,26 +138,14 @@ impl Participant for Inventory {
         tables.reservations.put(Reservation { order_id, state: Json(state) });
     }
 
-    fn follow_up(&self, _event: &Event) -> Vec<Task<NoEffect>> {
-        Vec::new()
-    }
-
     fn answer(&self, events: &[Event]) -> Answer {
         match events.first() {
             Some(Event::StockReceived(e)) => {
-                Answer::new(201, json!({ "receipt_id": e.receipt_id, "sku": e.sku, "quantity": e.quantity }))
+                Answer::created(json!({ "receipt_id": e.receipt_id, "sku": e.sku, "quantity": e.quantity }))
             }
             // No command leads to these.
-            Some(Event::StockReserved(_) | Event::StockShort(_) | Event::StockReleased(_)) | None => Answer::new(200, json!({})),
+            Some(Event::StockReserved(_) | Event::StockShort(_) | Event::StockReleased(_)) | None => Answer::empty(),
         }
-    }
-}
-
-fn order_of(heard: &Heard) -> Uuid {
-    match heard {
-        Heard::OrderPlaced(e) => e.order_id,
-        Heard::OrderRejected(e) => e.order_id,
-        Heard::OrderCancelled(e) => e.order_id,
     }
 }
 
@@ -155,7 +157,7 @@ fn receive(tables: &Tables, input: &Input<Inventory>, sku: &str, quantity: i64) 
         return Err(Problem::invalid(vec![FieldError { field: "quantity".to_owned(), reason }]).into());
     }
     let sku = sku.to_owned();
-    Ok(Decision::events([StockReceived { receipt_id: input.id, sku, quantity, received_at: input.at.micros() }.into()]))
+    Ok(Decision::event(StockReceived { receipt_id: input.id, sku, quantity, received_at: input.at.micros() }))
 }
 
 /// All lines or none.
@@ -178,10 +180,10 @@ fn reserve(tables: &Tables, input: &Input<Inventory>, placed: &OrderPlaced) -> R
         .collect();
     let (order_id, at) = (placed.order_id, input.at.micros());
     if !missing.is_empty() {
-        return Ok(Decision::events([StockShort { order_id, missing, decided_at: at }.into()]));
+        return Ok(Decision::event(StockShort { order_id, missing, decided_at: at }));
     }
     let lines = wanted.into_iter().map(|(sku, quantity)| StockLine { sku: sku.clone(), quantity }).collect();
-    Ok(Decision::events([StockReserved { order_id, lines, reserved_at: at }.into()]))
+    Ok(Decision::event(StockReserved { order_id, lines, reserved_at: at }))
 }
 
 /// Adds to an article's counts. Amounts add up in any order, so a rebuild may fold a reservation before its receipt.

@@ -5,12 +5,12 @@ mod views;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
 use axum::routing::{get, post};
+use farandole::http::{self, Caller, JsonBody};
 use farandole::table::Row as _;
-use farandole::{Answer, Api, FieldError, Problem, http};
+use farandole::{Answer, Api, FieldError, Problem};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::OpenApi;
 use uuid::Uuid;
 
@@ -24,11 +24,12 @@ const PAGE: i64 = 50;
 const MAX_PAGE: i64 = 200;
 
 /// The routes, apart from any socket.
-pub fn routes() -> Router<Api<Orders>> {
+pub fn routes(api: Api<Orders>) -> Router {
     Router::new()
         .route("/orders", post(place).get(list))
         .route("/orders/{order_id}", get(show))
         .route("/orders/{order_id}/cancel", post(cancel))
+        .with_state(api)
 }
 
 /// What the routes are, for programs.
@@ -44,14 +45,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
     responses((status = 201, description = "Taken; Location says where to look", body = PlacedOrder),
         (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
-async fn place(
-    State(api): State<Api<Orders>>,
-    headers: HeaderMap,
-    http::Body(body): http::Body<Value>,
-) -> Result<Answer, Problem> {
+async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Result<Answer, Problem> {
     let basket = Basket::read(&body)?;
-    let scope = format!("{} POST /orders", basket.customer);
-    submit(&api, &headers, scope, Command::Place(basket)).await
+    caller.named(&basket.customer).create(Command::Place(basket)).await
 }
 
 /// Cancels an order that isn't rejected. Stock and card are freed by those who hear of it.
@@ -60,9 +56,8 @@ async fn place(
     responses((status = 202, description = "Cancelled now", body = CancelledOrder),
         (status = 200, description = "Was cancelled before", body = CancelledOrder),
         (status = 404, description = "No such order"), (status = 409, description = "It was rejected")))]
-async fn cancel(State(api): State<Api<Orders>>, Path(id): Path<String>, headers: HeaderMap) -> Result<Answer, Problem> {
-    let order_id = order_id(&id)?;
-    submit(&api, &headers, format!("{order_id} POST /orders/cancel"), Command::Cancel { order_id }).await
+async fn cancel(Path(id): Path<String>, caller: Caller<Orders>) -> Result<Answer, Problem> {
+    caller.submit(order_id(&id)?, Command::Cancel).await
 }
 
 /// One order with its history.
@@ -120,11 +115,6 @@ async fn list(
         orders.push(OrderSummary::of(Order::from_row(row).map_err(http::database)?));
     }
     Ok(axum::Json(OrderPage::of(orders, usize::try_from(limit).unwrap_or(usize::MAX))))
-}
-
-async fn submit(api: &Api<Orders>, headers: &HeaderMap, scope: String, command: Command) -> Result<Answer, Problem> {
-    let idempotency = http::idempotency(headers, scope, &json!(command))?;
-    api.commands.submit(command, idempotency, http::traceparent(headers)).await
 }
 
 fn order_id(text: &str) -> Result<Uuid, Problem> {

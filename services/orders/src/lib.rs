@@ -8,4 +8,4 @@ pub mod basket;
 pub mod participant;
 pub mod tables;
 
-pub use participant::{Command, Event, Heard, Orders};
+pub use participant::{Command, Deadline, Event, Heard, Orders};

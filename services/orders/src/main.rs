@@ -23,7 +23,7 @@ impl Default for Settings {
 }
 
 fn main() -> ExitCode {
-    farandole::main::<Settings, _, _>("orders", |_config, settings| {
+    farandole::main(|_config, settings: Settings| {
         let orders = Orders { confirm_within: settings.confirm_within };
         Ok(Service::new(orders, farandole::migrations!["0001_tables.sql"]).routes(api::routes).openapi(api::openapi))
     })

@@ -5,10 +5,12 @@ mod tests;
 
 use std::time::Duration;
 
-use farandole::{Answer, Body, Decision, Input, Keys, NoEffect, Participant, Problem, Refusal, Task, Timestamp};
-use schemas::inventory::StockShort;
+use farandole::{Answer, Body, Decision, Input, Message as _, Never, Participant, Problem, Refusal, Task, Tasks, Timestamp};
+use schemas::inventory::{StockReceived, StockReleased, StockReserved, StockShort};
 use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected, RejectionReason};
-use schemas::payments::{PaymentAuthorised, PaymentDeclined};
+use schemas::payments::{
+    PaymentAbandoned, PaymentAuthorised, PaymentDeclined, PaymentExpected, PaymentRequested, PaymentVoided, VoidRequested,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
@@ -17,8 +19,6 @@ use uuid::Uuid;
 use crate::basket::Basket;
 use crate::tables::{Happening, Order, State, Tables};
 
-/// The deadline by which an order is settled.
-const CONFIRM: &str = "confirm";
 /// A rejection's words name so many articles; `skus` names all.
 const NAMED: usize = 10;
 
@@ -31,15 +31,23 @@ pub struct Orders {
 
 farandole::messages! {
     /// What orders publishes.
-    pub enum Event {
-        OrderPlaced(OrderPlaced), OrderConfirmed(OrderConfirmed), OrderRejected(OrderRejected), OrderCancelled(OrderCancelled)
-    }
+    pub enum Event { OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled }
 }
 
 farandole::messages! {
-    /// What orders reacts to.
-    pub enum Heard {
-        StockShort(StockShort), PaymentAuthorised(PaymentAuthorised), PaymentDeclined(PaymentDeclined)
+    /// What orders hears. It follows its topics whole: what is in neither list parks, until a build is out that knows what it means here.
+    pub enum Heard { StockShort, PaymentAuthorised, PaymentDeclined }
+    ignores {
+        StockReceived, StockReserved, StockReleased,
+        PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided,
+    }
+}
+
+farandole::deadlines! {
+    /// When orders looks again.
+    pub enum Deadline {
+        /// An order is settled by then.
+        Confirm,
     }
 }
 
@@ -49,45 +57,23 @@ pub enum Command {
     /// Take this order.
     Place(Basket),
     /// The customer wants it no more.
-    Cancel {
-        /// Which.
-        order_id: Uuid,
-    },
+    Cancel,
 }
 
 impl Participant for Orders {
     const NAME: &'static str = "orders";
-    const HEARS: &'static [&'static str] = &["inventory", "payments"];
-    const SKIPS: &'static [&'static str] = &[
-        "farandole.inventory.StockReceived",
-        "farandole.inventory.StockReserved",
-        "farandole.inventory.StockReleased",
-        "farandole.payments.PaymentExpected",
-        "farandole.payments.PaymentRequested",
-        "farandole.payments.PaymentAbandoned",
-        "farandole.payments.VoidRequested",
-        "farandole.payments.PaymentVoided",
-    ];
+    type Id = Uuid;
     type Event = Event;
     type Heard = Heard;
     type Command = Command;
-    type Effect = NoEffect;
-    type Outcome = NoEffect;
+    type Deadline = Deadline;
+    type Effect = Never;
     type Tables = Tables;
 
-    fn aggregate(&self, input: &Input<Self>) -> String {
-        order_of(input).to_string()
-    }
-
-    fn touches(&self, input: &Input<Self>) -> Keys {
-        Keys::of::<Order, _>([order_of(input)])
-    }
-
     /// A late or repeated input about a settled order decides nothing and is no error.
-    fn decide(&self, tables: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
-        let order_id = order_of(input);
+    fn decide(&self, tables: &Tables, &order_id: &Uuid, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         if let Body::Command(Command::Place(basket)) = &input.body {
-            return self.place(input, basket);
+            return self.place(order_id, input, basket);
         }
         let Some(order) = tables.orders.get(&order_id) else {
             return Err(match input.body {
@@ -96,88 +82,77 @@ impl Participant for Orders {
             });
         };
         let at = input.at.micros();
-        let cancelled = |reason| Decision::events([Event::from(OrderCancelled { order_id, reason, cancelled_at: at })]);
-        let rejected = |reason, detail, skus| Event::from(OrderRejected { order_id, reason, detail, skus, rejected_at: at });
+        let cancelled = |reason| Decision::event(OrderCancelled { order_id, reason, cancelled_at: at });
+        let rejected = |reason, detail, skus| Decision::event(OrderRejected { order_id, reason, detail, skus, rejected_at: at });
         Ok(match (&order.state.0, &input.body) {
             (State::Placed { .. }, Body::Heard(Heard::PaymentAuthorised(_))) => {
                 // Payments asks for the card only once the stock is reserved, so this says both.
-                Decision::events([OrderConfirmed { order_id, confirmed_at: at }.into()])
+                Decision::event(OrderConfirmed { order_id, confirmed_at: at })
             }
             (State::Placed { .. }, Body::Heard(Heard::StockShort(short))) => {
                 let (reason, detail, skus) = shortage(short);
-                Decision::events([rejected(reason, detail, skus)])
+                rejected(reason, detail, skus)
             }
             (State::Placed { .. }, Body::Heard(Heard::PaymentDeclined(declined))) => {
-                Decision::events([rejected(RejectionReason::CardDeclined, declined.reason.clone(), Vec::new())])
+                rejected(RejectionReason::CardDeclined, declined.reason.clone(), Vec::new())
             }
-            (State::Placed { .. }, Body::Deadline { name, .. }) if name == CONFIRM => {
-                cancelled(CancellationReason::NotConfirmedInTime)
-            }
-            (State::Placed { .. } | State::Confirmed, Body::Command(Command::Cancel { .. })) => {
+            (State::Placed { .. }, Body::Deadline(Deadline::Confirm)) => cancelled(CancellationReason::NotConfirmedInTime),
+            (State::Placed { .. } | State::Confirmed, Body::Command(Command::Cancel)) => {
                 cancelled(CancellationReason::CustomerRequest)
             }
-            (State::Cancelled { .. }, Body::Command(Command::Cancel { .. })) => Decision::answered(told_cancelled(200, order_id)),
-            (State::Rejected { .. }, Body::Command(Command::Cancel { .. })) => {
+            (State::Cancelled { .. }, Body::Command(Command::Cancel)) => Decision::answered(Answer::ok(is_cancelled(order_id))),
+            (State::Rejected { .. }, Body::Command(Command::Cancel)) => {
                 let detail = format!("order {order_id} was rejected; there is nothing to cancel");
-                return Err(Problem::new(409, "order-rejected", detail).into());
+                return Err(Problem::conflict("order-rejected", detail).into());
             }
-            (_, Body::Heard(_) | Body::Deadline { .. } | Body::Command(Command::Place(_)) | Body::Outcome { .. }) => {
+            (_, Body::Heard(_) | Body::Deadline(_) | Body::Command(Command::Place(_)) | Body::Outcome { .. }) => {
                 Decision::nothing()
             }
         })
     }
 
     fn evolve(&self, tables: &mut Tables, event: &Event) {
-        let (order_id, kind, at, state) = match event {
-            Event::OrderPlaced(placed) => return tables.orders.put(new_order(placed)),
-            Event::OrderConfirmed(e) => (e.order_id, "OrderConfirmed", e.confirmed_at, State::Confirmed),
+        let (order_id, at, state) = match event {
+            Event::OrderPlaced(placed) => return tables.orders.put(new_order(placed, happening(event, placed.placed_at))),
+            Event::OrderConfirmed(e) => (e.order_id, e.confirmed_at, State::Confirmed),
             Event::OrderRejected(e) => {
                 let (detail, skus) = (e.detail.clone(), e.skus.clone());
-                (e.order_id, "OrderRejected", e.rejected_at, State::Rejected { reason: e.reason, detail, skus })
+                (e.order_id, e.rejected_at, State::Rejected { reason: e.reason, detail, skus })
             }
-            Event::OrderCancelled(e) => (e.order_id, "OrderCancelled", e.cancelled_at, State::Cancelled { reason: e.reason }),
+            Event::OrderCancelled(e) => (e.order_id, e.cancelled_at, State::Cancelled { reason: e.reason }),
         };
         if let Some(order) = tables.orders.get_mut(&order_id) {
             order.state = Json(state);
-            order.history.push(happening(kind, at));
+            order.history.push(happening(event, at));
         }
     }
 
-    fn follow_up(&self, event: &Event) -> Vec<Task<NoEffect>> {
-        let close = |id: Uuid| vec![Task::Close { name: CONFIRM, key: id.to_string() }];
+    fn follow_up(&self, event: &Event) -> Tasks<Self> {
         match event {
-            Event::OrderPlaced(e) => {
-                let due = Timestamp::from_micros(e.confirm_by);
-                vec![Task::Deadline { name: CONFIRM, key: e.order_id.to_string(), due }]
-            }
-            Event::OrderConfirmed(e) => close(e.order_id),
-            Event::OrderRejected(e) => close(e.order_id),
-            Event::OrderCancelled(e) => close(e.order_id),
+            Event::OrderPlaced(e) => vec![Task::deadline(Deadline::Confirm, Timestamp::from_micros(e.confirm_by))],
+            Event::OrderConfirmed(_) | Event::OrderRejected(_) | Event::OrderCancelled(_) => vec![Task::close(Deadline::Confirm)],
         }
     }
 
     fn answer(&self, events: &[Event]) -> Answer {
         match events.first() {
-            Some(Event::OrderPlaced(e)) => Answer::new(
-                201,
-                json!({
-                    "order_id": e.order_id, "state": "placed", "total": e.total, "currency": e.currency,
-                    "confirm_by": Timestamp::from_micros(e.confirm_by).to_string(),
-                }),
-            )
+            Some(Event::OrderPlaced(e)) => Answer::created(json!({
+                "order_id": e.order_id, "state": "placed", "total": e.total, "currency": e.currency,
+                "confirm_by": Timestamp::from_micros(e.confirm_by).to_string(),
+            }))
             .at(format!("/orders/{}", e.order_id)),
-            Some(Event::OrderCancelled(e)) => told_cancelled(202, e.order_id),
+            Some(Event::OrderCancelled(e)) => Answer::accepted(is_cancelled(e.order_id)),
             // No command leads to these.
-            Some(Event::OrderConfirmed(_) | Event::OrderRejected(_)) | None => Answer::new(200, json!({})),
+            Some(Event::OrderConfirmed(_) | Event::OrderRejected(_)) | None => Answer::empty(),
         }
     }
 }
 
 impl Orders {
-    fn place(&self, input: &Input<Self>, basket: &Basket) -> Result<Decision<Event>, Refusal> {
+    fn place(&self, order_id: Uuid, input: &Input<Self>, basket: &Basket) -> Result<Decision<Event>, Refusal> {
         let total = basket.total().map_err(|wrong| Problem::invalid(vec![wrong]))?;
-        Ok(Decision::events([OrderPlaced {
-            order_id: input.id,
+        Ok(Decision::event(OrderPlaced {
+            order_id,
             customer: basket.customer.clone(),
             currency: basket.currency.clone(),
             total,
@@ -185,20 +160,7 @@ impl Orders {
             card_token: basket.card_token.clone(),
             placed_at: input.at.micros(),
             confirm_by: input.at.plus(self.confirm_within).micros(),
-        }
-        .into()]))
-    }
-}
-
-fn order_of(input: &Input<Orders>) -> Uuid {
-    match &input.body {
-        Body::Heard(Heard::StockShort(e)) => e.order_id,
-        Body::Heard(Heard::PaymentAuthorised(e)) => e.order_id,
-        Body::Heard(Heard::PaymentDeclined(e)) => e.order_id,
-        Body::Command(Command::Place(_)) => input.id,
-        Body::Command(Command::Cancel { order_id }) => *order_id,
-        // Keys are written by follow_up; another text is an order that nobody knows.
-        Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.parse().unwrap_or_default(),
+        }))
     }
 }
 
@@ -220,11 +182,11 @@ fn shortage(short: &StockShort) -> (RejectionReason, String, Vec<String>) {
     (reason, words.join("; "), short.missing.iter().map(|line| line.sku.clone()).collect())
 }
 
-fn told_cancelled(status: u16, order_id: Uuid) -> Answer {
-    Answer::new(status, json!({ "order_id": order_id, "state": "cancelled" }))
+fn is_cancelled(order_id: Uuid) -> serde_json::Value {
+    json!({ "order_id": order_id, "state": "cancelled" })
 }
 
-fn new_order(e: &OrderPlaced) -> Order {
+fn new_order(e: &OrderPlaced, placed: Happening) -> Order {
     Order {
         order_id: e.order_id,
         customer: e.customer.clone(),
@@ -233,10 +195,10 @@ fn new_order(e: &OrderPlaced) -> Order {
         lines: Json(e.lines.clone()),
         placed_at: e.placed_at,
         state: Json(State::Placed { confirm_by: Timestamp::from_micros(e.confirm_by) }),
-        history: Json(vec![happening("OrderPlaced", e.placed_at)]),
+        history: Json(vec![placed]),
     }
 }
 
-fn happening(kind: &str, at: i64) -> Happening {
-    Happening { kind: kind.to_owned(), at: Timestamp::from_micros(at) }
+fn happening(event: &Event, at: i64) -> Happening {
+    Happening { kind: event.short_name().to_owned(), at: Timestamp::from_micros(at) }
 }

@@ -13,8 +13,8 @@ use crate::participant::Payments;
 use crate::tables::{self, Hold, Payment};
 
 /// The routes, apart from any socket.
-pub fn routes() -> Router<Api<Payments>> {
-    Router::new().route("/payments/{order_id}", get(show))
+pub fn routes(api: Api<Payments>) -> Router {
+    Router::new().route("/payments/{order_id}", get(show)).with_state(api)
 }
 
 /// What the routes are, for programs.

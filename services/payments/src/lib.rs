@@ -7,4 +7,4 @@ pub mod effects;
 pub mod participant;
 pub mod tables;
 
-pub use participant::{Effect, Event, Heard, Outcome, Payments};
+pub use participant::{Authorise, Effect, Event, Heard, Outcome, Payments, Void};

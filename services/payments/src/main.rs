@@ -26,7 +26,7 @@ impl Default for Settings {
 }
 
 fn main() -> ExitCode {
-    farandole::main::<Settings, _, _>("payments", |_config, settings| {
+    farandole::main(|_config, settings: Settings| {
         let acquirer = Acquirer::new(&settings.acquirer_url, settings.key_retention)?;
         Ok(Service::new(Payments, farandole::migrations!["0001_tables.sql"])
             .effects(acquirer)

@@ -3,24 +3,18 @@
 #[cfg(test)]
 mod tests;
 
-use farandole::{Answer, Body, Decision, Input, Keys, Participant, Refusal, Task};
-use schemas::inventory::{StockReserved, StockShort};
-use schemas::orders::{OrderCancelled, OrderPlaced, OrderRejected};
+use farandole::{Body, Decision, Input, Never, Participant, Refusal, Task, Tasks};
+use schemas::inventory::{StockReceived, StockReleased, StockReserved, StockShort};
+use schemas::orders::{OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected};
 use schemas::payments::{
     PaymentAbandoned, PaymentAuthorised, PaymentDeclined, PaymentExpected, PaymentRequested, PaymentTerms, PaymentVoided, Seen,
     VoidRequested,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::tables::{Hold, Payment, State, Tables};
-
-/// The effect that has a card authorised.
-const AUTHORISE: &str = "authorise";
-/// The effect that undoes an authorisation.
-const VOID: &str = "void";
 
 /// The participant.
 #[derive(Debug, Clone, Copy)]
@@ -29,44 +23,42 @@ pub struct Payments;
 farandole::messages! {
     /// What payments publishes.
     pub enum Event {
-        PaymentExpected(PaymentExpected), PaymentRequested(PaymentRequested), PaymentAuthorised(PaymentAuthorised),
-        PaymentDeclined(PaymentDeclined), PaymentAbandoned(PaymentAbandoned), VoidRequested(VoidRequested),
-        PaymentVoided(PaymentVoided)
+        PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
     }
 }
 
 farandole::messages! {
-    /// What payments reacts to.
-    pub enum Heard {
-        OrderPlaced(OrderPlaced), OrderRejected(OrderRejected), OrderCancelled(OrderCancelled),
-        StockReserved(StockReserved), StockShort(StockShort)
+    /// What payments hears.
+    pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled, StockReserved, StockShort }
+    ignores {
+        OrderConfirmed, StockReceived,
+        StockReleased, // it is released because the order ended, which is heard from orders itself
     }
 }
 
-/// Nobody may ask anything of payments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {}
-
-/// What is asked of the acquirer.
+/// Hold this amount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "effect", rename_all = "snake_case")]
-pub enum Effect {
-    /// Hold this amount.
-    Authorise {
-        /// The merchant reference.
-        order_id: Uuid,
-        /// Minor units.
-        amount: i64,
-        /// ISO 4217 code.
-        currency: String,
-        /// The acquirer's token of the card.
-        card_token: String,
-    },
-    /// Undo a hold.
-    Void {
-        /// The acquirer's id.
-        authorisation_id: String,
-    },
+pub struct Authorise {
+    /// The merchant reference.
+    pub order_id: Uuid,
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The acquirer's token of the card.
+    pub card_token: String,
+}
+
+/// Undo a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Void {
+    /// The acquirer's id.
+    pub authorisation_id: String,
+}
+
+farandole::effects! {
+    /// What is asked of the acquirer.
+    pub enum Effect -> Outcome { Authorise, Void }
 }
 
 /// What the acquirer answered.
@@ -93,31 +85,16 @@ pub enum Outcome {
 
 impl Participant for Payments {
     const NAME: &'static str = "payments";
-    const HEARS: &'static [&'static str] = &["orders", "inventory"];
-    const SKIPS: &'static [&'static str] = &[
-        "farandole.orders.OrderConfirmed",
-        "farandole.inventory.StockReceived",
-        // Inventory releases because the order ended, which is heard from orders itself.
-        "farandole.inventory.StockReleased",
-    ];
+    type Id = Uuid; // of the order
     type Event = Event;
     type Heard = Heard;
-    type Command = Command;
+    type Command = Never;
+    type Deadline = Never;
     type Effect = Effect;
-    type Outcome = Outcome;
     type Tables = Tables;
 
-    fn aggregate(&self, input: &Input<Self>) -> String {
-        order_of(input).to_string()
-    }
-
-    fn touches(&self, input: &Input<Self>) -> Keys {
-        Keys::of::<Payment, _>([order_of(input)])
-    }
-
     /// Order and reservation come in any order, and so may the order's end.
-    fn decide(&self, tables: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
-        let order_id = order_of(input);
+    fn decide(&self, tables: &Tables, &order_id: &Uuid, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         let state = tables.payments.get(&order_id).map(|payment| &payment.state.0);
         let case = Case { order_id, at: input.at.micros() };
         match &input.body {
@@ -135,9 +112,8 @@ impl Participant for Payments {
             Body::Heard(Heard::StockShort(_)) => Ok(Decision::nothing()),
             Body::Heard(Heard::OrderRejected(_)) => Ok(case.ended(state, "order rejected")),
             Body::Heard(Heard::OrderCancelled(_)) => Ok(case.ended(state, "order cancelled")),
-            Body::Outcome { effect, outcome, .. } => case.answered(state, effect, outcome),
-            Body::Command(none) => match *none {},
-            Body::Deadline { .. } => Ok(Decision::nothing()),
+            Body::Outcome { effect, outcome } => case.answered(state, effect, outcome),
+            Body::Command(none) | Body::Deadline(none) => match *none {},
         }
     }
 
@@ -168,29 +144,19 @@ impl Participant for Payments {
         tables.payments.put(Payment { order_id, state: Json(state) });
     }
 
-    fn follow_up(&self, event: &Event) -> Vec<Task<Effect>> {
+    fn follow_up(&self, event: &Event) -> Tasks<Self> {
         match event {
             Event::PaymentRequested(e) => {
-                let (order_id, amount) = (e.order_id, e.amount);
-                let effect =
-                    Effect::Authorise { order_id, amount, currency: e.currency.clone(), card_token: e.card_token.clone() };
-                vec![Task::Effect { name: AUTHORISE, key: order_id.to_string(), effect }]
+                let (currency, card_token) = (e.currency.clone(), e.card_token.clone());
+                vec![Task::effect(Authorise { order_id: e.order_id, amount: e.amount, currency, card_token })]
             }
             // Closing what was never opened is nothing; one that may have started still has its outcome heard.
-            Event::PaymentAbandoned(e) => vec![Task::Close { name: AUTHORISE, key: e.order_id.to_string() }],
-            Event::VoidRequested(e) => {
-                let effect = Effect::Void { authorisation_id: e.authorisation_id.clone() };
-                vec![Task::Effect { name: VOID, key: e.order_id.to_string(), effect }]
-            }
+            Event::PaymentAbandoned(_) => vec![Task::close_effect::<Authorise>()],
+            Event::VoidRequested(e) => vec![Task::effect(Void { authorisation_id: e.authorisation_id.clone() })],
             Event::PaymentExpected(_) | Event::PaymentAuthorised(_) | Event::PaymentDeclined(_) | Event::PaymentVoided(_) => {
                 Vec::new()
             }
         }
-    }
-
-    /// There are no commands.
-    fn answer(&self, _events: &[Event]) -> Answer {
-        Answer::new(200, json!({}))
     }
 }
 
@@ -202,13 +168,12 @@ struct Case {
 
 impl Case {
     fn expected(&self, seen: Seen, terms: Option<PaymentTerms>) -> Decision<Event> {
-        Decision::events([PaymentExpected { order_id: self.order_id, seen, terms, expected_at: self.at }.into()])
+        Decision::event(PaymentExpected { order_id: self.order_id, seen, terms, expected_at: self.at })
     }
 
     fn requested(&self, terms: PaymentTerms) -> Decision<Event> {
         let PaymentTerms { amount, currency, card_token } = terms;
-        let event = PaymentRequested { order_id: self.order_id, amount, currency, card_token, requested_at: self.at };
-        Decision::events([event.into()])
+        Decision::event(PaymentRequested { order_id: self.order_id, amount, currency, card_token, requested_at: self.at })
     }
 
     /// The order ended. Remembered even when nothing was known of it, so that a late reservation starts nothing.
@@ -216,7 +181,7 @@ impl Case {
         match state {
             None | Some(State::AwaitingStock { .. } | State::AwaitingOrder | State::Requested { .. }) => {
                 let reason = reason.to_owned();
-                Decision::events([PaymentAbandoned { order_id: self.order_id, reason, abandoned_at: self.at }.into()])
+                Decision::event(PaymentAbandoned { order_id: self.order_id, reason, abandoned_at: self.at })
             }
             Some(State::Authorised(hold)) => Decision::events([self.void(hold)]),
             Some(State::Declined { .. } | State::Abandoned { .. } | State::VoidRequested(_) | State::Voided(_)) => {
@@ -229,7 +194,7 @@ impl Case {
     fn answered(&self, state: Option<&State>, effect: &Effect, outcome: &Outcome) -> Result<Decision<Event>, Refusal> {
         let order_id = self.order_id;
         match (outcome, state, effect) {
-            (Outcome::Authorised { authorisation_id: id }, Some(now), Effect::Authorise { amount, currency, .. }) => {
+            (Outcome::Authorised { authorisation_id: id }, Some(now), Effect::Authorise(Authorise { amount, currency, .. })) => {
                 let hold = Hold { authorisation_id: id.clone(), amount: *amount, currency: currency.clone() };
                 match now {
                     State::Requested { .. } => Ok(Decision::events([self.authorised(hold)])),
@@ -246,12 +211,11 @@ impl Case {
             }
             (Outcome::Declined { reason }, Some(State::Requested { .. } | State::Abandoned { in_flight: true }), _) => {
                 let reason = reason.clone();
-                Ok(Decision::events([PaymentDeclined { order_id, reason, declined_at: self.at }.into()]))
+                Ok(Decision::event(PaymentDeclined { order_id, reason, declined_at: self.at }))
             }
             (Outcome::Voided, Some(State::VoidRequested(hold)), _) => {
                 let Hold { authorisation_id, amount, currency } = hold.clone();
-                let event = PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: self.at };
-                Ok(Decision::events([event.into()]))
+                Ok(Decision::event(PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: self.at }))
             }
             (Outcome::VoidRefused { reason }, Some(State::VoidRequested(hold)), _) => {
                 let id = &hold.authorisation_id;
@@ -269,19 +233,6 @@ impl Case {
     fn void(&self, hold: &Hold) -> Event {
         let Hold { authorisation_id, amount, currency } = hold.clone();
         VoidRequested { order_id: self.order_id, authorisation_id, amount, currency, requested_at: self.at }.into()
-    }
-}
-
-fn order_of(input: &Input<Payments>) -> Uuid {
-    match &input.body {
-        Body::Heard(Heard::OrderPlaced(e)) => e.order_id,
-        Body::Heard(Heard::OrderRejected(e)) => e.order_id,
-        Body::Heard(Heard::OrderCancelled(e)) => e.order_id,
-        Body::Heard(Heard::StockReserved(e)) => e.order_id,
-        Body::Heard(Heard::StockShort(e)) => e.order_id,
-        Body::Command(none) => match *none {},
-        // Keys are written by follow_up; another text is an order that nobody knows.
-        Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.parse().unwrap_or_default(),
     }
 }
 

@@ -32,12 +32,12 @@ pub fn decode() -> anyhow::Result<Case> {
     let (kind, cause) = (event.name(), format!("command/{}", order_id(2)));
     let stored = Stored { seq: 1, topic: "orders", id: order_id(3), aggregate: order_id(1).to_string(), kind, payload, cause };
     let record = stored.record(7);
-    let said = read_in_chain::<Inventory>(&record, &codec, Unknown::Park);
+    let said = read_in_chain(&Inventory, &record, &codec, Unknown::Park);
     let Said::Input(work) = &said else { anyhow::bail!("{} can't read it: {said:?}", Inventory::NAME) };
     let Body::Heard(inventory::Heard::OrderPlaced(placed)) = &work.input.body else { anyhow::bail!("it reads as {work:?}") };
     anyhow::ensure!(*placed == order(1), "it reads back as {placed:?}");
     let one = move || {
-        black_box(read_in_chain::<Inventory>(black_box(&record), &codec, Unknown::Park));
+        black_box(read_in_chain(&Inventory, black_box(&record), &codec, Unknown::Park));
     };
     (0..EVENTS).for_each(|_| one());
     let work = move || {

@@ -34,10 +34,10 @@ pub fn one() -> anyhow::Result<Case> {
         let mut tables = Tables::default();
         tables.orders.given(&order_id(number), Some(placed(number)));
         let body = Body::Heard(Heard::from(authorised(number)));
-        (tables, Input::<Orders> { id: order_id(number + 1), at: Timestamp::from_micros(AT), body })
+        (tables, order_id(number), Input::<Orders> { id: order_id(number + 1), at: Timestamp::from_micros(AT), body })
     };
-    let decide = |(mut tables, input): (Tables, Input<Orders>)| -> anyhow::Result<Tables> {
-        let decision = ORDERS.decide(&tables, &input).map_err(|refusal| anyhow::anyhow!("refused: {refusal:?}"))?;
+    let decide = |(mut tables, id, input): (Tables, uuid::Uuid, Input<Orders>)| -> anyhow::Result<Tables> {
+        let decision = ORDERS.decide(&tables, &id, &input).map_err(|refusal| anyhow::anyhow!("refused: {refusal:?}"))?;
         for event in &decision.events {
             black_box(ORDERS.follow_up(event));
             ORDERS.evolve(&mut tables, event);

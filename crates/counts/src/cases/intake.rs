@@ -10,7 +10,7 @@ use farandole::engine::{Ground, Known, Plan, Said, Verdict, net_of_tasks, read_i
 use farandole::intake::{Position, judge};
 use farandole::{Codec, Keys, Message as _, Participant as _, Record, Tables as _, Timestamp, outbox};
 use orders::tables::Tables;
-use orders::{Event, Heard, Orders};
+use orders::{Event, Heard};
 
 use crate::case::Case;
 use crate::cases::decide::{ORDERS, placed};
@@ -57,19 +57,19 @@ fn batch(codec: &Codec, position: Position, records: Vec<Record>, mut tables: Ta
     ensure!(judged.broken.is_none(), "the chain is broken");
     let (mut works, mut at) = (Vec::new(), Vec::new());
     for (i, item) in judged.items.iter().enumerate() {
-        match read_in_chain::<Orders>(&item.record, codec, Unknown::Park) {
+        match read_in_chain(&ORDERS, &item.record, codec, Unknown::Park) {
             Said::Input(work) => {
-                at.push((i, ORDERS.aggregate(&work.input)));
+                at.push((i, work.id.to_string()));
                 works.push(*work);
             }
             said => anyhow::bail!("it can't be read: {said:?}"),
         }
     }
     let (mut keys, mut more) = (Keys::default(), Keys::default());
-    works.iter().for_each(|work| keys.merge(ORDERS.touches(&work.input)));
-    works.iter().for_each(|work| more.merge(ORDERS.touches_more(&tables, &work.input)));
+    works.iter().for_each(|work| keys.merge(ORDERS.touches(&work.id, &work.input)));
+    works.iter().for_each(|work| more.merge(ORDERS.touches_more(&tables, &work.id, &work.input)));
     ensure!(tables.take_missed().is_none() && !keys.is_empty() && more.is_empty(), "other rows than orders' are touched");
-    let aggregates: Vec<String> = works.iter().map(|work| ORDERS.aggregate(&work.input)).collect();
+    let aggregates: Vec<String> = works.iter().map(|work| work.id.to_string()).collect();
     let mut names: Vec<&str> = aggregates.iter().map(String::as_str).collect();
     names.extend(works.iter().filter_map(|work| work.origin.key.as_deref()));
     names.sort_unstable();

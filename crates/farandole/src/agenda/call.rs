@@ -10,10 +10,11 @@ use tracing::Instrument as _;
 
 use crate::agenda::claims::Claim;
 use crate::agenda::metrics;
-use crate::agenda::target::Ready;
-use crate::agenda::{Call, Config, EffectError, Effects};
+use crate::agenda::target::{Asked, Ready};
+use crate::agenda::{Call, Config, EffectError, EffectHandler};
 use crate::engine::trace;
 use crate::participant::Participant;
+use crate::participant::task::OutcomeOf;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -43,9 +44,9 @@ impl<E> Caller<E> {
     }
 
     /// Runs one attempt under `claim`. Tells also whether it went well, as far as the target is concerned.
-    pub async fn attempt<P: Participant>(&self, ready: &Ready<P::Effect>, claim: Claim) -> (Ended<P::Outcome>, Option<bool>)
+    pub async fn attempt<P: Participant>(&self, ready: &Ready<Asked<P>>, claim: Claim) -> (Ended<OutcomeOf<P>>, Option<bool>)
     where
-        E: Effects<P>,
+        E: EffectHandler<P>,
     {
         let target = ready.target;
         let (span, context) = trace::effect(target, &ready.id.name, claim.attempt, ready.traceparent.as_deref());
@@ -57,7 +58,7 @@ impl<E> Caller<E> {
             traceparent: context.or_else(|| ready.traceparent.clone()),
         };
         let began = Instant::now();
-        let run = async { self.effects.run(&call, &ready.effect).await }.instrument(span);
+        let run = async { self.effects.run(&call, &ready.effect.effect).await }.instrument(span);
         let ended = AssertUnwindSafe(tokio::time::timeout(self.config.timeout, run)).catch_unwind().await;
         metrics::EFFECT_SECONDS.record(began.elapsed(), [target.into()]);
 

@@ -95,9 +95,7 @@ impl<P: Participant> Committer<'_, P> {
 
     async fn run(&self, batch: &mut Batch<P>, place: &Place) -> Result<Vec<Verdict>, Error> {
         let Batch { works, held, doomed } = batch;
-        // Of a participant that panics on it, a task's key is what is known.
-        let aggregate = |(work, held): (&Work<P>, &Held)| self.engine.aggregate(work).unwrap_or_else(|_| held.id.key.clone());
-        let aggregates: Vec<String> = works.iter().zip(&*held).map(aggregate).collect();
+        let aggregates: Vec<String> = works.iter().map(|work| work.id.to_string()).collect();
         match (doomed, &works[..], &held[..], &aggregates[..]) {
             (Some(fault), [work], [held], [aggregate]) => {
                 self.engine.run(&mut [], &mut Doomed { held, aggregate, work, fault, place }).await
@@ -107,7 +105,7 @@ impl<P: Participant> Committer<'_, P> {
     }
 
     /// Makes a task wait that can neither be decided nor parked.
-    async fn put_off(&self, held: &[Held], error: &Error, why: &'static str) {
+    pub(super) async fn put_off(&self, held: &[Held], error: &Error, why: &'static str) {
         let later: Vec<_> = held.iter().map(|h| (&h.id, h.later(&self.backoff))).collect();
         for (id, next) in &later {
             tracing::error!(name = id.name, key = id.key, error = chain_of(error), wait = ?next.until,

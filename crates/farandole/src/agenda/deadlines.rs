@@ -13,7 +13,7 @@ use crate::agenda::metrics;
 use crate::agenda::scan::Scanner;
 use crate::agenda::source::Held;
 use crate::engine::tasks::Kind;
-use crate::engine::{Work, read};
+use crate::engine::{Error, Work, read};
 use crate::participant::{Body, Participant};
 
 /// Between two looks, so that a burst of wake-ups is one look.
@@ -34,7 +34,17 @@ pub(super) async fn run<P: Participant>(
                 trouble = 0;
                 let began = Instant::now();
                 let late: Vec<Duration> = page.tasks.iter().map(|t| t.late).collect();
-                let (works, held): (Vec<_>, Vec<_>) = page.tasks.into_iter().map(input::<P>).unzip();
+                let (mut works, mut held) = (Vec::with_capacity(page.tasks.len()), Vec::with_capacity(page.tasks.len()));
+                for task in page.tasks {
+                    match input::<P>(task) {
+                        Ok((work, of)) => {
+                            works.push(work);
+                            held.push(of);
+                        }
+                        // It needs a build that knows it. The others go on.
+                        Err((of, reason)) => committer.put_off(&[of], &Error::Refused(reason), "unknown").await,
+                    }
+                }
                 if !works.is_empty() {
                     committer.commit(works, held).await;
                     let took = began.elapsed();
@@ -59,10 +69,15 @@ pub(super) async fn run<P: Participant>(
     }
 }
 
-fn input<P: Participant>(task: Task) -> (Work<P>, Held) {
-    let (name, key) = (task.id.name.clone(), task.id.key.clone());
-    let work = read::input(&task.id, task.correlation, task.traceparent, Body::Deadline { name, key });
+fn input<P: Participant>(task: Task) -> Result<(Work<P>, Held), (Held, String)> {
+    let about = read::deadline::<P>(&task.id.name).and_then(|deadline| Ok((deadline, read::id::<P>(&task.id.key)?)));
     // Counted here, since no claim is written unless it has to wait.
     let claim = Claim { attempt: task.claim.attempt.saturating_add(1), ..task.claim };
-    (work, Held { id: task.id, claim })
+    match about {
+        Ok((deadline, about)) => {
+            let work = read::input(&task.id, about, task.correlation, task.traceparent, Body::Deadline(deadline));
+            Ok((work, Held { id: task.id, claim }))
+        }
+        Err(reason) => Err((Held { id: task.id, claim }, reason)),
+    }
 }

@@ -17,14 +17,15 @@ use crate::agenda::inbox::{Inbox, News};
 use crate::agenda::outcomes::Finished;
 use crate::agenda::scan::Scanner;
 use crate::agenda::schedule::Schedule;
-use crate::agenda::target::Ready;
-use crate::agenda::{Config, Effects, metrics};
+use crate::agenda::target::{Asked, Ready};
+use crate::agenda::{Config, EffectHandler, metrics};
 use crate::database::sessions::{Sessions, asked};
-use crate::engine::guarded;
 use crate::engine::tasks::{Id, Kind};
+use crate::engine::{guarded, read};
 use crate::ground::error::chain_of;
 use crate::ground::time::later;
 use crate::participant::Participant;
+use crate::participant::task::Effect as _;
 use crate::publish::relay::History;
 
 /// Between two looks while something is going on.
@@ -40,8 +41,8 @@ pub(super) struct Dispatcher<P: Participant, E> {
     config: Arc<Config>,
     worker: Uuid,
     scanner: Scanner,
-    schedule: Schedule<P::Effect>,
-    inbox: Arc<Inbox<P::Effect>>,
+    schedule: Schedule<Asked<P>>,
+    inbox: Arc<Inbox<Asked<P>>>,
     caller: Arc<Caller<E>>,
     calls: JoinSet<()>,
     finished: mpsc::Sender<Finished<P>>,
@@ -50,13 +51,13 @@ pub(super) struct Dispatcher<P: Participant, E> {
     unusable: Vec<(Id, Claim)>,
 }
 
-impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
+impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
     pub fn new(
         sessions: Sessions,
         effects: E,
         config: Config,
         worker: Uuid,
-        inbox: Arc<Inbox<P::Effect>>,
+        inbox: Arc<Inbox<Asked<P>>>,
         finished: mpsc::Sender<Finished<P>>,
         history: Option<History>,
     ) -> Self {
@@ -146,7 +147,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
                 News::Ended { id, well } => self.schedule.ended(Instant::now(), &id, well),
                 News::Gone(id) => self.schedule.gone(&id),
                 // Whom it calls is asked anew for each attempt.
-                News::Again(ready, after) => match guarded(|| self.caller.effects.target(&ready.effect)) {
+                News::Again(ready, after) => match guarded(|| self.caller.effects.target(&ready.effect.effect)) {
                     Ok(target) => self.schedule.again(Instant::now(), Ready { target, ..ready }, after),
                     Err(error) => {
                         self.schedule.gone(&ready.id);
@@ -168,7 +169,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
             found = true;
             // An attempt whose lease ran out may have happened.
             let claim = Claim { maybe: claim.maybe || !claim.idle, ..claim };
-            match self.read(effect) {
+            match self.read(&id, effect) {
                 Ok((effect, target)) => {
                     usable.push(Ready { id, target, claim, effect, idempotency_key, correlation, traceparent });
                 }
@@ -184,10 +185,11 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
     }
 
     /// An effect as it was stored, and whom it calls.
-    fn read(&self, stored: Option<Value>) -> Result<(P::Effect, &'static str), Box<dyn Error>> {
-        let effect = guarded(|| serde_json::from_value(stored.unwrap_or_default()))??;
+    fn read(&self, id: &Id, stored: Option<Value>) -> Result<(Asked<P>, &'static str), Box<dyn Error>> {
+        let about = read::id::<P>(&id.key)?;
+        let effect = guarded(|| P::Effect::from_json(&id.name, stored.unwrap_or_default()))??;
         let target = guarded(|| self.caller.effects.target(&effect))?;
-        Ok((effect, target))
+        Ok((Asked { about, effect }, target))
     }
 
     /// An effect that this build can't do anything with. The others go on.
@@ -252,7 +254,7 @@ impl<P: Participant, E: Effects<P>> Dispatcher<P, E> {
         Ok(true)
     }
 
-    fn spawn(&mut self, ready: Ready<P::Effect>, claim: Claim) {
+    fn spawn(&mut self, ready: Ready<Asked<P>>, claim: Claim) {
         let (caller, inbox, finished) = (Arc::clone(&self.caller), Arc::clone(&self.inbox), self.finished.clone());
         self.calls.spawn(async move {
             let (ended, well) = caller.attempt::<P>(&ready, claim).await;

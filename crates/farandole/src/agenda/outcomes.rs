@@ -10,19 +10,20 @@ use crate::agenda::claims::{self, Claim, Next};
 use crate::agenda::commit::Committer;
 use crate::agenda::inbox::{Inbox, News};
 use crate::agenda::source::Held;
-use crate::agenda::target::Ready;
+use crate::agenda::target::{Asked, Ready};
 use crate::database::sessions::asked;
 use crate::engine::tasks::Id;
 use crate::engine::{Work, read};
 use crate::ground::error::chain_of;
+use crate::participant::task::OutcomeOf;
 use crate::participant::{Body, Participant};
 
 /// An ended attempt.
 #[derive(Debug)]
 pub(super) struct Finished<P: Participant> {
-    pub ready: Ready<P::Effect>,
+    pub ready: Ready<Asked<P>>,
     pub claim: Claim,
-    pub ended: Ended<P::Outcome>,
+    pub ended: Ended<OutcomeOf<P>>,
 }
 
 /// Runs until all senders are gone and all that they sent is settled.
@@ -30,7 +31,7 @@ pub(super) async fn run<P: Participant>(
     committer: Committer<'_, P>,
     batch: usize,
     mut finished: mpsc::Receiver<Finished<P>>,
-    inbox: &Inbox<P::Effect>,
+    inbox: &Inbox<Asked<P>>,
 ) {
     let mut buffer = Vec::with_capacity(batch);
     while finished.recv_many(&mut buffer, batch).await > 0 {
@@ -57,17 +58,13 @@ pub(super) async fn run<P: Participant>(
     }
 }
 
-fn work<P: Participant>(ready: Ready<P::Effect>, outcome: P::Outcome) -> Work<P> {
-    let Ready { id, correlation, traceparent, effect, .. } = ready;
-    let (name, key) = (id.name.clone(), id.key.clone());
-    read::input(&id, correlation, traceparent, Body::Outcome { name, key, effect, outcome })
+fn work<P: Participant>(ready: Ready<Asked<P>>, outcome: OutcomeOf<P>) -> Work<P> {
+    let Ready { id, correlation, traceparent, effect: Asked { about, effect }, .. } = ready;
+    read::input(&id, about, correlation, traceparent, Body::Outcome { effect, outcome })
 }
 
 /// Writes when the next attempts may begin.
-async fn give_back<P: Participant>(
-    committer: &Committer<'_, P>,
-    later: Vec<(Ready<P::Effect>, Duration)>,
-) -> Vec<News<P::Effect>> {
+async fn give_back<P: Participant>(committer: &Committer<'_, P>, later: Vec<(Ready<Asked<P>>, Duration)>) -> Vec<News<Asked<P>>> {
     let next: Vec<(&Id, Next)> = later.iter().map(|(ready, until)| (&ready.id, ready.claim.until(*until))).collect();
     match asked!(committer.engine.sessions(), conn => claims::defer(conn, committer.worker, &next)) {
         Ok(noted) => later

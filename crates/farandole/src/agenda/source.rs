@@ -15,6 +15,7 @@ use crate::parking::Fault;
 use crate::parking::input::{Answered, Task, What};
 use crate::parking::journal::Journal;
 use crate::parking::{self, Limits, Parked, Why};
+use crate::participant::task::Effect as _;
 use crate::participant::{Body, Participant};
 
 /// A task that a batch decides about: the claim under which its outcome was had, or, for a deadline, what was read.
@@ -50,8 +51,8 @@ struct Brought<'a> {
 impl<'a> Brought<'a> {
     fn new<P: Participant>(aggregate: &str, id: &Id, work: &Work<P>, why: Why<'a>) -> Result<Self, Error> {
         let answered = match &work.input.body {
-            Body::Outcome { effect, outcome, .. } => {
-                let json = serde_json::to_value(effect).and_then(|effect| Ok((effect, serde_json::to_value(outcome)?)));
+            Body::Outcome { effect, outcome } => {
+                let json = effect.to_json().and_then(|effect| Ok((effect, serde_json::to_value(outcome)?)));
                 let (effect, outcome) = json.map_err(|e| {
                     Error::Refused(format!("the outcome of {}/{} can't be written as JSON: {e}", id.name, id.key))
                 })?;

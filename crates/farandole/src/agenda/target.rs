@@ -9,6 +9,7 @@ use crate::agenda::Config;
 use crate::agenda::breaker::Breaker;
 use crate::agenda::claims::Claim;
 use crate::engine::tasks::Id;
+use crate::participant::Participant;
 
 /// An effect that may be claimed.
 #[derive(Debug)]
@@ -21,6 +22,13 @@ pub(super) struct Ready<F> {
     pub idempotency_key: Uuid,
     pub correlation: Uuid,
     pub traceparent: Option<String>,
+}
+
+/// An effect, and what it is about.
+#[derive(Debug)]
+pub(super) struct Asked<P: Participant> {
+    pub about: P::Id,
+    pub effect: P::Effect,
 }
 
 /// One target.

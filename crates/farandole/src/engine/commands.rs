@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::engine::{self, Engine, Idempotency, NoSource, Origin, Verdict, Work};
 use crate::ground::trouble::{Trouble, Troubled as _};
@@ -53,17 +54,37 @@ impl<P: Participant> Commands<P> {
         (Self { queue }, Runner { engine, queue: waiting })
     }
 
-    /// Decides `command` and gives its answer once that is stored.
+    /// Decides `command` about `id` and gives its answer once that is stored.
     ///
     /// # Errors
     /// The refusal, or 503 when the answer isn't known: then the same command under the same idempotency key is safe.
     pub async fn submit(
         &self,
+        id: P::Id,
         command: P::Command,
         idempotency: Option<Idempotency>,
         traceparent: Option<String>,
     ) -> Result<Answer, Problem> {
-        let mut work = Work::new(Body::Command(command), Origin { idempotency, traceparent, ..Origin::default() });
+        self.hand_in(Work::new(id, Body::Command(command), Origin { idempotency, traceparent, ..Origin::default() })).await
+    }
+
+    /// Decides `command` about something that it makes, under a new id.
+    ///
+    /// # Errors
+    /// As [`Commands::submit`].
+    pub async fn create(
+        &self,
+        command: P::Command,
+        idempotency: Option<Idempotency>,
+        traceparent: Option<String>,
+    ) -> Result<Answer, Problem>
+    where
+        P::Id: From<Uuid>,
+    {
+        self.hand_in(Work::fresh(command, Origin { idempotency, traceparent, ..Origin::default() })).await
+    }
+
+    async fn hand_in(&self, mut work: Work<P>) -> Result<Answer, Problem> {
         work.origin.cause = format!("command/{}", work.input.id);
         let (reply, answer) = oneshot::channel();
         self.queue
@@ -152,7 +173,7 @@ impl<P: Participant> Runner<P> {
 fn told(verdict: Verdict) -> Result<Answer, Problem> {
     match verdict {
         Verdict::Done(Some(answer)) => Ok(answer),
-        Verdict::Done(None) => Ok(Answer::new(204, serde_json::Value::Null)),
+        Verdict::Done(None) => Ok(Answer::empty()),
         Verdict::Refused(problem) => Err(problem),
         Verdict::Held { .. } => {
             Err(Problem::unavailable("an earlier event about this could not be processed; the operator has been told", 30))

@@ -81,7 +81,7 @@ impl Known {
             scopes.push(at.0.as_str());
             keys.push(at.1.as_str());
             hashes.push(hash.as_slice());
-            statuses.push(i16::try_from(answer.status).unwrap_or(i16::MAX));
+            statuses.push(i16::try_from(answer.status()).unwrap_or(i16::MAX));
             answers.push(serde_json::json!(answer));
         }
         sqlx::query(

@@ -15,7 +15,8 @@ use crate::ground::text::name;
 use crate::parking::Fault;
 use crate::participant::problem::Problem;
 use crate::participant::table::Tables;
-use crate::participant::{Body, Participant, Refusal, Task};
+use crate::participant::task::{Effect as _, IdempotencyKey, Task, What};
+use crate::participant::{Body, Participant, Refusal};
 use crate::publish::outbox;
 use crate::wire::chain::escape;
 use crate::wire::codec::Codec;
@@ -102,7 +103,7 @@ impl<P: Participant> Ground<'_, P> {
             Some(Err(problem)) => return Ok(Verdict::Refused(problem)),
             None => {}
         }
-        let decision = match self.participant.decide(tables, &work.input) {
+        let decision = match self.participant.decide(tables, &work.id, &work.input) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(refused(refusal, is_command)),
         };
@@ -205,8 +206,8 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
 /// The header of events whose effects have [keys of their own](idempotency_key), and how those are made: a heal makes the same ones
 /// from it.
 pub(crate) const KEYED: &str = "farandole-effects";
-/// From the event's id; before that there was no header.
-const BY_EVENT: &str = "keyed";
+/// As [`Participant::idempotency`] says. Builds before wrote `keyed`, for keys made from the event, or no header.
+const BY_CHOICE: &str = "chosen";
 /// From the input: what builds wrote that didn't wait for the event to be published before they asked.
 const BY_INPUT: &str = "input";
 
@@ -215,34 +216,36 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
     let tasks = participant.follow_up(event);
     let mut open = HashSet::new();
     for task in &tasks {
-        let (name, key, opens) = match task {
-            Task::Close { name, key } => (*name, key.as_str(), false),
-            Task::Deadline { name, key, .. } | Task::Effect { name, key, .. } => (*name, key.as_str(), true),
-        };
-        if !opens {
-            open.remove(&(name, key));
-        } else if !open.insert((name, key)) {
-            return Err(format!("follow_up() of {} opens two tasks `{name}` of {key:?}: give them names of their own", row.kind));
+        let place = (task.name(), task.of.as_deref().unwrap_or(&row.aggregate));
+        if !task.opens() {
+            open.remove(&place);
+        } else if !open.insert(place) {
+            let (name, key) = place;
+            return Err(format!("follow_up() of {} opens two tasks `{name}` of {key:?}: one of a kind and aggregate", row.kind));
         }
     }
-    if tasks.iter().any(|task| matches!(task, Task::Effect { .. })) {
-        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_EVENT.into();
+    if tasks.iter().any(|task| matches!(task.what, What::Effect(_))) {
+        row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_CHOICE.into();
     }
-    Ok(tasks.into_iter().map(|task| op(participant, task, row)).collect())
+    tasks.into_iter().map(|task| op(participant, task, row)).collect()
 }
 
 /// A task that the event in `row` opens or closes.
-pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &outbox::Row) -> Op {
-    let (kind, name, key, due, effect, idempotency_key) = match task {
-        Task::Close { name, key } => return Op::Close { name: name.to_owned(), key },
-        Task::Deadline { name, key, due } => (Kind::Deadline, name, key, due, None, None),
-        Task::Effect { name, key, effect } => {
-            let (says, effect) = (participant.asks_for(&effect), serde_json::json!(effect));
-            let asked = idempotency_key(row, name, &key, &effect, says.as_deref());
-            (Kind::Effect, name, key, row.time, Some(effect), Some(asked))
+pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Deadline, P::Effect>, row: &outbox::Row) -> Result<Op, String> {
+    let name = task.name();
+    let key = task.of.unwrap_or_else(|| row.aggregate.clone());
+    let (kind, due, effect, idempotency_key) = match task.what {
+        What::Close(_) => return Ok(Op::Close { name: name.to_owned(), key }),
+        What::Deadline(_, due) => (Kind::Deadline, due, None, None),
+        What::Effect(effect) => {
+            let choice = participant.idempotency(&effect);
+            let effect =
+                effect.to_json().map_err(|error| format!("effect `{name}` of {key:?} can't be written as JSON: {error}"))?;
+            let asked = idempotency_key(row, name, &key, &effect, &choice);
+            (Kind::Effect, row.time, Some(effect), Some(asked))
         }
     };
-    Op::Open {
+    Ok(Op::Open {
         kind,
         name: name.to_owned(),
         cause: row.id,
@@ -253,30 +256,30 @@ pub(crate) fn op<P: Participant>(participant: &P, task: Task<P::Effect>, row: &o
         effect,
         correlation: row.correlation,
         traceparent: row.traceparent.clone(),
-    }
+    })
 }
 
-/// Under what an effect is asked for: what the participant says it asks for, if it does, whichever event it was. Else the event that opened
-/// it, and the effect's name and key: a provider that was asked for two effects of one event would answer the second with what became of
-/// the first.
+/// Under what an effect is asked for, as the participant chooses. What is made from the event is made from the effect's name and key as
+/// well: a provider that was asked for two effects of one event would answer the second with what became of the first. What is made from
+/// the effect holds all that makes it the same request, so that nothing else is asked for under that key.
 ///
-/// An event's id is enough, since nothing is asked for before its event is published: no database comes back in which the input would be
-/// decided again, and what follows be another event, without its topic telling what it lacks.
-fn idempotency_key(row: &outbox::Row, name: &str, key: &str, effect: &Value, says: Option<&str>) -> Uuid {
+/// An event's id is enough where the key is the event's, since nothing is asked for before its event is published: no database comes back
+/// in which the input would be decided again, and what follows be another event, without its topic telling what it lacks.
+fn idempotency_key(row: &outbox::Row, name: &str, key: &str, effect: &Value, choice: &IdempotencyKey) -> Uuid {
     // Lengths keep `ab` of `c` and `a` of `bc` apart.
     let of = |space: &Uuid, text: &str| Uuid::new_v5(space, format!("{}/{name}{text}", name.len()).as_bytes());
     let service = || Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("farandole:{}", row.aggregate_type).as_bytes());
+    let whole = || format!("{}/{key}{effect}", key.len());
     let how = row.headers.as_ref().and_then(|headers| headers.get(KEYED)).and_then(Value::as_str);
-    match (how, says) {
+    match (how, choice) {
         (None, _) => row.id,
-        (Some(_), Some(says)) => of(&service(), says),
-        (Some(how), None) => match input(row).filter(|_| how == BY_INPUT) {
-            Some(input) => {
-                let event = Uuid::new_v5(&service(), format!("{}/{input}", row.of.0).as_bytes());
-                of(&event, &format!("{}/{key}{effect}", key.len()))
-            }
+        (Some(_), IdempotencyKey::Of(text)) => of(&service(), text),
+        (Some(BY_CHOICE), IdempotencyKey::Stable) => of(&Uuid::new_v5(&service(), b"stable"), &whole()),
+        (Some(BY_INPUT), _) => match input(row) {
+            Some(input) => of(&Uuid::new_v5(&service(), format!("{}/{input}", row.of.0).as_bytes()), &whole()),
             None => of(&row.id, key),
         },
+        (Some(_), _) => of(&row.id, key),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::ground::error::chain_of;
 use crate::ground::text::{brief, name};
 use crate::parking::Fault;
 use crate::parking::input::{self, Answered};
+use crate::participant::task::{Deadline as _, Effect as _};
 use crate::participant::{Body, Participant};
 use crate::wire::codec::Codec;
 use crate::wire::message::Message as _;
@@ -17,7 +18,7 @@ use crate::wire::traceparent::is_traceparent;
 
 /// Reads a record for participant `P`. The writer's schema must have been prepared. One whose `farandole` header is damaged can't be
 /// read: nobody knows whether it is the next.
-pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown) -> Said<Box<Work<P>>> {
+pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec, unknown: Unknown) -> Said<Box<Work<P>>> {
     let fault = |reason: String| Said::Fault(Fault { reason, passing: false });
     let correlation = match record.link() {
         Ok(link) => link.map(|(_, link)| link.correlation),
@@ -28,17 +29,21 @@ pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown
     };
     let index = match P::Heard::find(kind) {
         Some(index) => index,
-        None if P::SKIPS.contains(&kind) => return Said::Nothing,
-        None if unknown == Unknown::Ignore => return Said::Ignored,
+        None if P::Heard::ignores(kind) => return Said::Nothing,
+        None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Said::Ignored,
         None => return fault(format!("type {} is newer than this service", brief(kind))),
     };
-    if record.key.as_ref().is_none_or(Vec::is_empty) {
+    let Some(key) = record.key.as_deref().filter(|key| !key.is_empty()) else {
         return fault("the record has no key".to_owned());
-    }
+    };
     let Some(value) = &record.value else { return fault(format!("{kind} has no value")) };
     let heard = match P::Heard::decode(index, &record.codec(codec), value) {
         Ok(heard) => heard,
         Err(error) => return fault(chain_of(&error)),
+    };
+    let id = match participant.aggregate(&heard).map_or_else(|| self::id::<P>(&String::from_utf8_lossy(key)), Ok) {
+        Ok(id) => id,
+        Err(reason) => return fault(reason),
     };
     let origin = Origin {
         cause: format!("{}/{}/{}", record.topic, record.partition, record.offset),
@@ -48,32 +53,45 @@ pub fn in_chain<P: Participant>(record: &Record, codec: &Codec, unknown: Unknown
         idempotency: None,
         key: Some(record.aggregate()),
     };
-    Said::Input(Box::new(Work::new(Body::Heard(heard), origin)))
+    Said::Input(Box::new(Work::new(id, Body::Heard(heard), origin)))
+}
+
+/// The id that a key is.
+pub(crate) fn id<P: Participant>(key: &str) -> Result<P::Id, String> {
+    key.parse().map_err(|error| format!("the key {} is no id of {}: {error}", brief(key), P::NAME))
 }
 
 /// What a task brought, as the engine takes it.
-pub(crate) fn input<P: Participant>(id: &Id, correlation: Uuid, traceparent: Option<String>, body: Body<P>) -> Work<P> {
-    let kind = if matches!(body, Body::Deadline { .. }) { input::Kind::Deadline } else { input::Kind::Outcome };
+pub(crate) fn input<P: Participant>(
+    id: &Id,
+    about: P::Id,
+    correlation: Uuid,
+    traceparent: Option<String>,
+    body: Body<P>,
+) -> Work<P> {
+    let kind = if matches!(body, Body::Deadline(_)) { input::Kind::Deadline } else { input::Kind::Outcome };
     let (cause, key) = (id.cause_of(kind.as_str()), Some(name(id.key.as_bytes()).into_owned()));
-    Work::new(body, Origin { cause, correlation: Some(correlation), traceparent, idempotency: None, key })
+    Work::new(about, body, Origin { cause, correlation: Some(correlation), traceparent, idempotency: None, key })
 }
 
 /// What a parked task brought, as this build reads it.
 pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Box<Work<P>>> {
-    let (name, key) = (task.name.clone(), task.key.clone());
     let body = match task.answered.clone() {
-        None => Ok(Body::Deadline { name, key }),
-        Some(Answered { effect, outcome }) => serde_json::from_value(effect)
-            .and_then(|effect| Ok((effect, serde_json::from_value(outcome)?)))
-            .map(|(effect, outcome)| Body::Outcome { name, key, effect, outcome }),
+        None => deadline::<P>(&task.name).map(Body::Deadline),
+        Some(Answered { effect, outcome }) => P::Effect::from_json(&task.name, effect)
+            .and_then(|effect| Ok(Body::Outcome { effect, outcome: serde_json::from_value(outcome)? }))
+            .map_err(|error| format!("an effect or outcome that this build can't read: {error}")),
     };
-    match body {
-        Ok(body) => {
+    match id::<P>(&task.key).and_then(|about| Ok((about, body?))) {
+        Ok((about, body)) => {
             let id = Id { name: task.name.clone(), key: task.key.clone(), cause: task.cause };
-            Said::Input(Box::new(input(&id, task.correlation, task.traceparent.clone(), body)))
+            Said::Input(Box::new(input(&id, about, task.correlation, task.traceparent.clone(), body)))
         }
-        Err(error) => {
-            Said::Fault(Fault { reason: format!("an effect or outcome that this build can't read: {error}"), passing: false })
-        }
+        Err(reason) => Said::Fault(Fault { reason, passing: false }),
     }
+}
+
+/// The deadline of that name.
+pub(crate) fn deadline<P: Participant>(name: &str) -> Result<P::Deadline, String> {
+    P::Deadline::find(name).ok_or_else(|| format!("this build has no deadline `{name}`"))
 }

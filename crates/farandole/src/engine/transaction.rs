@@ -103,14 +103,6 @@ impl<P: Participant> Engine<P> {
         &self.sessions
     }
 
-    /// The aggregate that an input is about, as its events are keyed.
-    ///
-    /// # Errors
-    /// When the participant panics.
-    pub fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
-        guarded(|| self.participant.aggregate(&work.input))
-    }
-
     /// Decides all of `works` and stores what follows, in one transaction.
     ///
     /// # Errors
@@ -151,17 +143,17 @@ impl<P: Participant> Engine<P> {
         let mut known = Known::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
         let mut tables = P::Tables::default();
         let mut keys = Keys::default();
-        guarded(|| works.iter().for_each(|w| keys.merge(self.participant.touches(&w.input))))?;
+        guarded(|| works.iter().for_each(|w| keys.merge(self.participant.touches(&w.id, &w.input))))?;
         tables.load(conn, &keys).await.map_err(at("loading rows"))?;
         let mut more = Keys::default();
-        guarded(|| works.iter().for_each(|w| more.merge(self.participant.touches_more(&tables, &w.input))))?;
+        guarded(|| works.iter().for_each(|w| more.merge(self.participant.touches_more(&tables, &w.id, &w.input))))?;
         tables.load(conn, &more).await.map_err(at("loading more rows"))?;
         if let Some(row) = tables.take_missed() {
             return Err(Error::Untouched(row));
         }
 
         let standing = source.claim(conn, works).await?;
-        let aggregates = works.iter().map(|work| self.aggregate(work)).collect::<Result<Vec<_>, _>>()?;
+        let aggregates: Vec<String> = works.iter().map(|work| work.id.to_string()).collect();
         let mut names = Vec::new();
         let called: Vec<_> = aggregates.iter().map(|aggregate| name(aggregate.as_bytes())).collect();
         if !source.releases() {
@@ -243,7 +235,7 @@ impl<P: Participant> Processor for Engine<P> {
     }
 
     fn read(&self, record: &Record) -> Said<Box<Work<P>>> {
-        read::in_chain::<P>(record, &self.codec, self.unknown.of(&record.topic))
+        read::in_chain(&*self.participant, record, &self.codec, self.unknown.of(&record.topic))
     }
 
     fn task(&self, task: &Task) -> Said<Box<Work<P>>> {
@@ -251,7 +243,7 @@ impl<P: Participant> Processor for Engine<P> {
     }
 
     fn aggregate(&self, work: &Work<P>) -> Result<String, Error> {
-        self.aggregate(work).map(|aggregate| name(aggregate.as_bytes()).into_owned())
+        Ok(name(work.id.to_string().as_bytes()).into_owned())
     }
 
     async fn run(&self, works: &mut [Work<P>], source: &mut dyn Source<Work<P>>) -> Result<Vec<Verdict>, Error> {

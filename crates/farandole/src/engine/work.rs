@@ -25,14 +25,25 @@ pub enum Said<W> {
 pub struct Work<P: Participant> {
     /// What is to be decided. The engine sets its time.
     pub input: Input<P>,
+    /// What it is about.
+    pub id: P::Id,
     /// Where it came from.
     pub origin: Origin,
 }
 
 impl<P: Participant> Work<P> {
-    /// An input with a fresh id.
-    pub fn new(body: Body<P>, origin: Origin) -> Self {
-        Self { input: Input { id: Uuid::now_v7(), at: Timestamp::default(), body }, origin }
+    /// An input about `id`.
+    pub fn new(id: P::Id, body: Body<P>, origin: Origin) -> Self {
+        Self { input: Input { id: Uuid::now_v7(), at: Timestamp::default(), body }, id, origin }
+    }
+
+    /// A command about something that it makes, whose id is the input's.
+    pub fn fresh(command: P::Command, origin: Origin) -> Self
+    where
+        P::Id: From<Uuid>,
+    {
+        let id = Uuid::now_v7();
+        Self { input: Input { id, at: Timestamp::default(), body: Body::Command(command) }, id: id.into(), origin }
     }
 }
 

@@ -145,8 +145,9 @@ impl<P: Participant> Fold for Folding<P> {
         let mut tables = self.evolved(conn, &events).await?;
         tables.store(conn).await.map_err(Error::database("storing rows"))?;
         let mut changes = Vec::new();
-        guarded(|| records.iter().zip(&events).for_each(|(missing, event)| self.follow(missing, event, &mut changes)))
-            .map_err(|e| Error::Evolve(e.to_string()))?;
+        guarded(|| records.iter().zip(&events).try_for_each(|(missing, event)| self.follow(missing, event, &mut changes)))
+            .map_err(|e| Error::Evolve(e.to_string()))?
+            .map_err(Error::Evolve)?;
         tasks::apply(conn, changes).await.map_err(Error::database("storing tasks"))?;
         self.answers(conn, records, &events).await.map_err(Error::database("storing answers"))?;
         let heard = |topic: &str| self.heard.iter().any(|t| t == topic);
@@ -156,7 +157,7 @@ impl<P: Participant> Fold for Folding<P> {
 }
 
 impl<P: Participant> Folding<P> {
-    fn follow(&self, Missing { record, link, id }: &Missing, event: &P::Event, changes: &mut Vec<Change>) {
+    fn follow(&self, Missing { record, link, id }: &Missing, event: &P::Event, changes: &mut Vec<Change>) -> Result<(), String> {
         let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         if let (1, Some((name, opened))) = (link.of.0, settled(&link.cause)) {
             changes.push(Change::Settled((name.to_owned(), key.clone()), opened));
@@ -177,7 +178,10 @@ impl<P: Participant> Folding<P> {
             command: link.command.clone(),
             headers: keyed,
         };
-        changes.extend(self.participant.follow_up(event).into_iter().map(|task| Change::Op(op(&*self.participant, task, &row))));
+        for task in self.participant.follow_up(event) {
+            changes.push(Change::Op(op(&*self.participant, task, &row)?));
+        }
+        Ok(())
     }
 
     /// Gives commands their answers back: who asks again under the same key gets the same answer.
@@ -198,7 +202,7 @@ impl<P: Participant> Folding<P> {
             .bind(scope)
             .bind(key)
             .bind(hash)
-            .bind(i16::try_from(answer.status).unwrap_or(i16::MAX))
+            .bind(i16::try_from(answer.status()).unwrap_or(i16::MAX))
             .bind(serde_json::json!(answer) as Value)
             .execute(&mut *conn)
             .await?;

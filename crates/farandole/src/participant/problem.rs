@@ -6,8 +6,9 @@ use serde_json::Value;
 /// What a command's caller gets when it was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// HTTP status, 2xx.
-    pub status: u16,
+    /// Stored as the status of HTTP that says it.
+    #[serde(rename = "status", with = "status")]
+    kind: Kind,
     /// The body, sent as JSON.
     pub body: Value,
     /// Where the thing that was made can be read, if one was.
@@ -15,16 +16,77 @@ pub struct Answer {
     pub location: Option<String>,
 }
 
+/// What an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ok,
+    Created,
+    Accepted,
+    Empty,
+}
+
 impl Answer {
-    /// An answer with `status` and `body`.
-    pub fn new(status: u16, body: Value) -> Self {
-        Self { status, body, location: None }
+    /// It is so, now or already.
+    pub fn ok(body: Value) -> Self {
+        Self { kind: Kind::Ok, body, location: None }
     }
 
-    /// Adds the `Location` header.
+    /// Something was made.
+    pub fn created(body: Value) -> Self {
+        Self { kind: Kind::Created, body, location: None }
+    }
+
+    /// It is taken; what comes of it shows later.
+    pub fn accepted(body: Value) -> Self {
+        Self { kind: Kind::Accepted, body, location: None }
+    }
+
+    /// It is done, and there is nothing to say about it.
+    pub fn empty() -> Self {
+        Self { kind: Kind::Empty, body: Value::Null, location: None }
+    }
+
+    /// Adds where the thing can be read.
+    #[must_use]
     pub fn at(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
         self
+    }
+
+    /// The status of HTTP that says it.
+    pub fn status(&self) -> u16 {
+        self.kind.status()
+    }
+}
+
+impl Kind {
+    fn status(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::Created => 201,
+            Self::Accepted => 202,
+            Self::Empty => 204,
+        }
+    }
+}
+
+/// Answers that are kept for who asks again, as earlier builds wrote them.
+mod status {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::Kind;
+
+    pub fn serialize<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(kind.status())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+        Ok(match u16::deserialize(deserializer)? {
+            201 => Kind::Created,
+            202 => Kind::Accepted,
+            204 => Kind::Empty,
+            _ => Kind::Ok,
+        })
     }
 }
 
@@ -65,7 +127,7 @@ impl Problem {
         Self { kind: format!("/problems/{kind}"), title, status, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// 422 with every wrong field.
+    /// 422: these fields are wrong.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let mut problem = Self::new(422, "invalid-request", format!("{} field(s) are wrong; see errors", errors.len()));
         problem.errors = errors;
@@ -75,6 +137,16 @@ impl Problem {
     /// 404: there is no such `what`.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::new(404, "not-found", what)
+    }
+
+    /// 409: not in the state that it is in. `kind` names it as in [`Problem::new`].
+    pub fn conflict(kind: &str, detail: impl Into<String>) -> Self {
+        Self::new(409, kind, detail)
+    }
+
+    /// 403: not for this caller.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(403, "forbidden", detail)
     }
 
     /// 503: trouble on our side that ends by itself.

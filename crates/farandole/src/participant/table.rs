@@ -8,8 +8,12 @@
 //! Reading a row that the batch didn't load would look like its absence, so a [`Table`] remembers such a read and the
 //! engine refuses the decision.
 
+mod key;
+
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::future::Future;
 
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
@@ -18,36 +22,16 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use crate::database::locks;
 
-/// A key column's type, and how it is written.
-pub trait Key {
-    /// The column's SQL type.
-    const SQL: &'static str;
-    /// The key as PostgreSQL prints it.
-    fn text(&self) -> String;
-}
-
-impl Key for uuid::Uuid {
-    const SQL: &'static str = "uuid";
-    fn text(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Key for String {
-    const SQL: &'static str = "text";
-    fn text(&self) -> String {
-        self.clone()
-    }
-}
+pub use key::{Key, Part};
 
 /// A table's row. Written by [`tables!`](crate::tables).
 pub trait Row: Clone + PartialEq + Send + 'static {
+    /// The key: the type of the key column, or a tuple of those of several.
+    type Key: Key;
     /// The table's name.
     const TABLE: &'static str;
-    /// The key column first.
+    /// The key columns first.
     const COLUMNS: &'static [&'static str];
-    /// The key column's SQL type.
-    const KEY_SQL: &'static str;
     /// SQL types of arrays of each column, in the same order.
     fn array_types() -> Vec<String>;
     /// This row's key as text.
@@ -66,16 +50,22 @@ pub trait Row: Clone + PartialEq + Send + 'static {
 pub struct Keys(BTreeMap<&'static str, BTreeSet<String>>);
 
 impl Keys {
-    /// These keys of `R`'s table.
-    pub fn of<R: Row, K: Key>(keys: impl IntoIterator<Item = K>) -> Self {
-        Self::default().and::<R, K>(keys)
+    /// These keys of `R`'s table: `Keys::of::<Stock>(["tea".to_owned()])`.
+    pub fn of<R: Row>(keys: impl IntoIterator<Item = impl Borrow<R::Key>>) -> Self {
+        Self::default().and::<R>(keys)
     }
 
     /// Those, and these of `R`'s table.
     #[must_use]
-    pub fn and<R: Row, K: Key>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        self.0.entry(R::TABLE).or_default().extend(keys.into_iter().map(|k| k.text()));
+    pub fn and<R: Row>(mut self, keys: impl IntoIterator<Item = impl Borrow<R::Key>>) -> Self {
+        self.0.entry(R::TABLE).or_default().extend(keys.into_iter().map(|k| k.borrow().text()));
         self
+    }
+
+    /// The row of the first of the tables `T` whose key is `id`: an aggregate's own. None where there are no tables.
+    pub fn own<T: Tables>(id: &impl Display) -> Self {
+        let first = T::names().first().map(|table| (*table, BTreeSet::from([id.to_string()])));
+        Self(first.into_iter().collect())
     }
 
     /// Whether it names none.
@@ -116,7 +106,7 @@ impl<R: Row> Default for Table<R> {
 
 impl<R: Row> Table<R> {
     /// The row, if there is one.
-    pub fn get(&self, key: &impl Key) -> Option<&R> {
+    pub fn get(&self, key: &R::Key) -> Option<&R> {
         let key = key.text();
         match self.rows.get(&key) {
             Some(slot) => slot.now.as_ref(),
@@ -128,7 +118,7 @@ impl<R: Row> Table<R> {
     }
 
     /// The row to change, if there is one.
-    pub fn get_mut(&mut self, key: &impl Key) -> Option<&mut R> {
+    pub fn get_mut(&mut self, key: &R::Key) -> Option<&mut R> {
         let key = key.text();
         match self.rows.get_mut(&key) {
             Some(slot) => slot.now.as_mut(),
@@ -150,8 +140,19 @@ impl<R: Row> Table<R> {
         }
     }
 
+    /// Removes the row of that key, if there is one. Add it again, and it is a new one.
+    pub fn delete(&mut self, key: &R::Key) {
+        let key = key.text();
+        match self.rows.get_mut(&key) {
+            Some(slot) => slot.now = None,
+            None => {
+                self.missed.borrow_mut().insert(key);
+            }
+        }
+    }
+
     /// Puts a row in place as if loaded; for tests without a database.
-    pub fn given(&mut self, key: &impl Key, row: Option<R>) {
+    pub fn given(&mut self, key: &R::Key, row: Option<R>) {
         self.rows.insert(key.text(), Slot { stored: row.clone(), now: row });
     }
 
@@ -189,20 +190,37 @@ impl<R: Row> Table<R> {
 
     /// Loads what is there of `keys`, locked; gives the others.
     async fn look(&mut self, conn: &mut PgConnection, keys: &[&str]) -> sqlx::Result<Vec<String>> {
-        let collate = if R::KEY_SQL == "text" { " collate \"C\"" } else { "" };
         let sql = format!(
-            "select {} from {} where {key} = any($1::text[]::{}[]) order by {key}{collate} for no key update",
+            "select {} from {} where {} order by {} for no key update",
             R::COLUMNS.join(", "),
             R::TABLE,
-            R::KEY_SQL,
-            key = R::COLUMNS[0],
+            Self::among(),
+            R::Key::SQL
+                .iter()
+                .zip(R::COLUMNS)
+                .map(|(sql, column)| if *sql == "text" { format!("{column} collate \"C\"") } else { (*column).to_owned() })
+                .collect::<Vec<_>>()
+                .join(", "),
         );
-        let found = sqlx::query(AssertSqlSafe(sql)).bind(keys).fetch_all(&mut *conn).await?;
+        let found = bound::<R::Key>(&sql, keys)?.fetch_all(&mut *conn).await?;
         for row in &found {
             let row = R::from_row(row)?;
             self.rows.insert(row.key(), Slot { stored: Some(row.clone()), now: Some(row) });
         }
         Ok(keys.iter().filter(|k| !self.rows.contains_key(**k)).map(|k| (*k).to_owned()).collect())
+    }
+
+    /// The condition that a row's key is among those that [`bound`] binds.
+    fn among() -> String {
+        let arrays: Vec<String> = R::Key::SQL.iter().enumerate().map(|(i, sql)| format!("${}::text[]::{sql}[]", i + 1)).collect();
+        match &arrays[..] {
+            [one] => format!("{} = any({one})", R::COLUMNS[0]),
+            _ => format!("({}) in (select * from unnest({}))", Self::key_columns(), arrays.join(", ")),
+        }
+    }
+
+    fn key_columns() -> String {
+        R::COLUMNS[..R::Key::SQL.len()].join(", ")
     }
 
     /// Stores every row that changed.
@@ -213,10 +231,16 @@ impl<R: Row> Table<R> {
         if let Some(change) = self.change() {
             change.execute(&mut *conn).await?;
         }
+        let gone = self.rows.iter().filter(|(_, slot)| slot.now.is_none() && slot.stored.is_some());
+        let gone: Vec<&str> = gone.map(|(key, _)| key.as_str()).collect();
+        if !gone.is_empty() {
+            let sql = format!("delete from {} where {}", R::TABLE, Self::among());
+            bound::<R::Key>(&sql, &gone)?.execute(&mut *conn).await?;
+        }
         Ok(())
     }
 
-    /// The statement that stores them, if any changed.
+    /// The statement that stores those that are there, if any changed.
     #[doc(hidden)]
     pub fn change(&self) -> Option<Query<'static, Postgres, PgArguments>> {
         let changed: Vec<&R> = self.rows.values().filter(|s| s.now != s.stored).filter_map(|s| s.now.as_ref()).collect();
@@ -228,11 +252,24 @@ impl<R: Row> Table<R> {
             table = R::TABLE,
             columns = R::COLUMNS.join(", "),
             arrays = numbered(&R::array_types()),
-            key = R::COLUMNS[0],
+            key = Self::key_columns(),
             sets = R::COLUMNS.iter().map(|c| format!("{c} = excluded.{c}")).collect::<Vec<_>>().join(", "),
         );
         Some(R::bind(&changed, sqlx::query(AssertSqlSafe(sql))))
     }
+}
+
+/// `sql` with the parts of these keys, an array a column.
+fn bound<K: Key>(sql: &str, keys: &[&str]) -> sqlx::Result<Query<'static, Postgres, PgArguments>> {
+    let mut columns = vec![Vec::with_capacity(keys.len()); K::SQL.len()];
+    for key in keys {
+        let parts = K::parts(key);
+        if parts.len() != columns.len() {
+            return Err(sqlx::Error::Protocol(format!("{key:?} is no key of {} column(s)", columns.len())));
+        }
+        columns.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
+    }
+    Ok(columns.into_iter().fold(sqlx::query(AssertSqlSafe(sql.to_owned())), Query::bind))
 }
 
 /// `$1::type1, $2::type2, …`
@@ -273,24 +310,30 @@ pub fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r
     row.try_get(i)
 }
 
-/// Declares a participant's tables and their rows; the first column of each is its key.
+/// Declares a participant's tables and their rows; the first column of each is its key, or the columns in brackets together are.
 ///
-/// ```ignore
+/// ```
 /// farandole::tables! {
 ///     pub struct Tables {
 ///         /// Points by customer.
 ///         accounts: Account in "accounts" { customer: String, points: i64 },
+///         /// What lies in a customer's cart, by article.
+///         lines: Line in "cart_lines" { [customer: String, article: i64], quantity: i32 },
 ///     }
 /// }
+/// let mut tables = Tables::default();
+/// tables.lines.given(&("anna".to_owned(), 7), None); // as if looked for and not found
+/// tables.lines.put(Line { customer: "anna".to_owned(), article: 7, quantity: 2 });
+/// assert_eq!(tables.lines.get(&("anna".to_owned(), 7)).map(|line| line.quantity), Some(2));
+/// tables.lines.delete(&("anna".to_owned(), 7));
 /// ```
-/// The SQL that makes the tables is the service's own migration. A column that holds a Rust value of its own is a
-/// `sqlx::types::Json<T>` over `jsonb`.
+/// The first table is the aggregate's own: what [`touches`](crate::Participant::touches) names unless said otherwise. The SQL that makes
+/// the tables is the service's own migration. A column that holds a Rust value of its own is a `sqlx::types::Json<T>` over `jsonb`. What
+/// can be a key is a [`Key`](crate::table::Key): texts, integers, UUIDs, and tuples of two or three of them.
 #[macro_export]
 macro_rules! tables {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $(
-        $(#[$row_meta:meta])* $field:ident : $row:ident in $table:literal {
-            $(#[$key_meta:meta])* $key:ident : $key_ty:ty $(, $(#[$col_meta:meta])* $col:ident : $col_ty:ty)* $(,)?
-        }
+        $(#[$row_meta:meta])* $field:ident : $row:ident in $table:literal { $($columns:tt)* }
     ),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
@@ -319,38 +362,49 @@ macro_rules! tables {
             }
         }
 
-        $(
-            $(#[$row_meta])*
-            #[derive(Debug, Clone, PartialEq)]
-            #[allow(missing_docs)]
-            $vis struct $row { $(#[$key_meta])* pub $key: $key_ty, $($(#[$col_meta])* pub $col: $col_ty),* }
+        $($crate::tables!(@row [$(#[$row_meta])*] $vis $row $table $($columns)*);)*
+    };
+    (@row [$($meta:tt)*] $vis:vis $row:ident $table:literal
+        [$($(#[$key_meta:meta])* $key:ident : $key_ty:ty),+ $(,)?] $(, $(#[$col_meta:meta])* $col:ident : $col_ty:ty)* $(,)?
+    ) => {
+        $($meta)*
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)]
+        $vis struct $row { $($(#[$key_meta])* pub $key: $key_ty,)+ $($(#[$col_meta])* pub $col: $col_ty),* }
 
-            impl $crate::table::Row for $row {
-                const TABLE: &'static str = $table;
-                const COLUMNS: &'static [&'static str] = &[stringify!($key), $(stringify!($col)),*];
-                const KEY_SQL: &'static str = <$key_ty as $crate::table::Key>::SQL;
-                fn array_types() -> Vec<String> {
-                    vec![$crate::table::array_type::<$key_ty>(), $($crate::table::array_type::<$col_ty>()),*]
-                }
-                fn key(&self) -> String {
-                    $crate::table::Key::text(&self.$key)
-                }
-                #[allow(unused_assignments)]
-                fn from_row(row: &$crate::sqlx::postgres::PgRow) -> $crate::sqlx::Result<Self> {
-                    let mut i = 0;
-                    let $key = $crate::table::column(row, i)?;
-                    $(i += 1; let $col = $crate::table::column(row, i)?;)*
-                    Ok(Self { $key, $($col),* })
-                }
-                fn bind<'q>(
-                    rows: &[&Self],
-                    query: $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments>,
-                ) -> $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments> {
-                    let query = query.bind(rows.iter().map(|r| r.$key.clone()).collect::<Vec<$key_ty>>());
-                    $(let query = query.bind(rows.iter().map(|r| r.$col.clone()).collect::<Vec<$col_ty>>());)*
-                    query
-                }
+        impl $crate::table::Row for $row {
+            #[allow(unused_parens)]
+            type Key = ($($key_ty),+);
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($key),)+ $(stringify!($col)),*];
+            fn array_types() -> Vec<String> {
+                vec![$($crate::table::array_type::<$key_ty>(),)+ $($crate::table::array_type::<$col_ty>()),*]
             }
-        )*
+            fn key(&self) -> String {
+                #[allow(unused_parens)]
+                let key = ($(&self.$key),+);
+                <Self::Key as $crate::table::Key>::text_of(key)
+            }
+            #[allow(unused_assignments, unused_mut)]
+            fn from_row(row: &$crate::sqlx::postgres::PgRow) -> $crate::sqlx::Result<Self> {
+                let mut i = 0;
+                $(let $key = $crate::table::column(row, i)?; i += 1;)+
+                $(let $col = $crate::table::column(row, i)?; i += 1;)*
+                Ok(Self { $($key,)+ $($col),* })
+            }
+            fn bind<'q>(
+                rows: &[&Self],
+                query: $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments>,
+            ) -> $crate::sqlx::query::Query<'q, $crate::sqlx::Postgres, $crate::sqlx::postgres::PgArguments> {
+                $(let query = query.bind(rows.iter().map(|r| r.$key.clone()).collect::<Vec<$key_ty>>());)+
+                $(let query = query.bind(rows.iter().map(|r| r.$col.clone()).collect::<Vec<$col_ty>>());)*
+                query
+            }
+        }
+    };
+    (@row [$($meta:tt)*] $vis:vis $row:ident $table:literal
+        $(#[$key_meta:meta])* $key:ident : $key_ty:ty $(, $($rest:tt)*)?
+    ) => {
+        $crate::tables!(@row [$($meta)*] $vis $row $table [$(#[$key_meta])* $key: $key_ty] $(, $($rest)*)?);
     };
 }

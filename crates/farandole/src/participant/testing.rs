@@ -5,6 +5,7 @@
 //!
 //! For tests only: everything here panics when a story goes another way than told.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -12,7 +13,8 @@ use uuid::Uuid;
 
 use crate::ground::time::Timestamp;
 use crate::participant::table::{Keys, Tables as _};
-use crate::participant::{Body, Decision, Input, Participant, Refusal, Task};
+use crate::participant::task::{Deadline as _, Effect as _, EffectKind, OutcomeOf, Task, Tasks, What};
+use crate::participant::{Body, Decision, Input, Participant, Refusal};
 use crate::wire::message::Message;
 
 /// Copies one row, or its absence, from stored tables into loaded ones.
@@ -36,17 +38,22 @@ macro_rules! rows {
     ($tables:ty; $($field:ident : $row:ty [$key:expr]),* $(,)?) => { vec![$({
         let (key, again) = ($key, $key);
         $crate::testing::Known::<$tables> {
-            keys: $crate::Keys::of::<$row, _>([$key]),
+            keys: $crate::Keys::of::<$row>([$key]),
             copy: Box::new(move |from: &$tables, to: &mut $tables| to.$field.given(&key, from.$field.get(&key).cloned())),
             admit: Box::new(move |tables: &mut $tables| tables.$field.given(&again, None)),
         }
     }),*] };
 }
 
-/// A participant, the rows it may speak of, and what has happened so far.
+/// A participant, the aggregate that is told of, the rows it may speak of, and what has happened so far.
 pub struct Story<P: Participant> {
     participant: P,
     known: Vec<Known<P::Tables>>,
+    about: P::Id,
+    /// What is open, and effects that were closed: one that may have started is answered all the same.
+    open: Vec<(P::Id, Opened<P>)>,
+    /// The types that were heard.
+    heard: BTreeSet<usize>,
     /// What is stored.
     pub tables: P::Tables,
     /// The next input's id.
@@ -55,49 +62,130 @@ pub struct Story<P: Participant> {
     pub at: Timestamp,
 }
 
+enum Opened<P: Participant> {
+    Deadline(P::Deadline),
+    Effect(P::Effect),
+}
+
 /// What an input led to.
 #[derive(Debug)]
 pub struct Told<P: Participant> {
     /// What was decided.
     pub decided: Result<Decision<P::Event>, Refusal>,
     /// Deadlines and effects that its events open and close.
-    pub tasks: Vec<Task<P::Effect>>,
+    pub tasks: Tasks<P>,
 }
 
 impl<P: Participant> Story<P> {
-    /// Nothing has happened yet.
-    pub fn new(participant: P, known: Vec<Known<P::Tables>>) -> Self {
+    /// Nothing has happened yet to `about`.
+    pub fn new(participant: P, about: P::Id, known: Vec<Known<P::Tables>>) -> Self {
         let mut tables = P::Tables::default();
         known.iter().for_each(|row| (row.admit)(&mut tables));
-        Self { participant, known, tables, id: Uuid::from_u128(1), at: Timestamp::from_micros(0) }
+        let (id, at) = (Uuid::from_u128(1), Timestamp::from_micros(0));
+        Self { participant, known, about, open: Vec::new(), heard: BTreeSet::new(), tables, id, at }
     }
 
-    /// These events have happened.
+    /// What comes next is about this one.
+    pub fn about(&mut self, id: P::Id) -> &mut Self {
+        self.about = id;
+        self
+    }
+
+    /// These events have happened, and what they open is open.
     #[must_use]
     pub fn given(mut self, events: impl IntoIterator<Item = P::Event>) -> Self {
         for event in events {
             self.participant.evolve(&mut self.tables, &event);
             assert_eq!(self.tables.take_missed(), None, "evolve() touched a row that the story doesn't name, on {event:?}");
+            self.follow(&self.about.clone(), self.participant.follow_up(&event));
         }
         self
     }
 
+    /// Decides what was heard and lets its events happen.
+    #[track_caller]
+    pub fn hears(&mut self, heard: impl Into<P::Heard>) -> Told<P> {
+        self.when(Body::Heard(heard.into()))
+    }
+
+    /// Decides a caller's request about the story's aggregate.
+    #[track_caller]
+    pub fn asked(&mut self, command: P::Command) -> Told<P> {
+        self.when(Body::Command(command))
+    }
+
+    /// A deadline that is open falls due.
+    ///
+    /// # Panics
+    /// When none of that name is open.
+    #[track_caller]
+    pub fn due(&mut self, deadline: P::Deadline) -> Told<P> {
+        let at = self.open.iter().position(|(_, open)| matches!(open, Opened::Deadline(d) if *d == deadline));
+        let Some(at) = at else { panic!("no deadline {deadline:?} is open") };
+        let (about, _) = self.open.remove(at);
+        self.decide(about, Body::Deadline(deadline))
+    }
+
+    /// The outside world answers the effect of kind `K` that was opened first and isn't answered yet; also one that was closed since,
+    /// for it may have started.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn answered<K: EffectKind<P::Effect>>(&mut self, outcome: OutcomeOf<P>) -> Told<P> {
+        let at = self.open.iter().position(|(_, open)| matches!(open, Opened::Effect(e) if e.name() == K::NAME));
+        let Some(at) = at else { panic!("no effect `{}` is open", K::NAME) };
+        match self.open.remove(at) {
+            (about, Opened::Effect(effect)) => self.decide(about, Body::Outcome { effect, outcome }),
+            (about, Opened::Deadline(deadline)) => self.decide(about, Body::Deadline(deadline)),
+        }
+    }
+
     /// Decides `body` and lets its events happen.
+    #[track_caller]
     pub fn when(&mut self, body: Body<P>) -> Told<P> {
+        let mut elsewhere = None;
+        if let Body::Heard(heard) = &body {
+            self.heard.insert(heard.index());
+            elsewhere = self.participant.aggregate(heard);
+        }
+        self.decide(elsewhere.unwrap_or_else(|| self.about.clone()), body)
+    }
+
+    #[track_caller]
+    fn decide(&mut self, about: P::Id, body: Body<P>) -> Told<P> {
         let input = Input { id: self.id, at: self.at, body };
-        let mut wanted = self.participant.touches(&input);
+        let mut wanted = self.participant.touches(&about, &input);
         let mut loaded = self.load(&wanted);
-        wanted.merge(self.participant.touches_more(&loaded, &input));
+        wanted.merge(self.participant.touches_more(&loaded, &about, &input));
         loaded = self.load(&wanted);
-        let decided = self.participant.decide(&loaded, &input);
+        let decided = self.participant.decide(&loaded, &about, &input);
         let events = decided.as_ref().map(|d| d.events.clone()).unwrap_or_default();
+        let mut tasks = Vec::new();
         for event in &events {
             self.participant.evolve(&mut loaded, event);
             self.participant.evolve(&mut self.tables, event);
+            tasks.extend(self.participant.follow_up(event));
         }
         assert_eq!(loaded.take_missed(), None, "a row that touches() doesn't name, on {input:?}");
         assert!(self.tables.take_missed().is_none(), "a row that the story doesn't name, on {input:?}");
-        Told { decided, tasks: events.iter().flat_map(|e| self.participant.follow_up(e)).collect() }
+        self.follow(&about, tasks.clone());
+        Told { decided, tasks }
+    }
+
+    fn follow(&mut self, about: &P::Id, tasks: Tasks<P>) {
+        for task in tasks {
+            let of = task.of.as_deref().map_or_else(|| Some(about.clone()), |of| of.parse().ok());
+            let Some(of) = of else { panic!("{:?} is no id", task.of) };
+            match task.what {
+                What::Deadline(deadline, _) => self.open.push((of, Opened::Deadline(deadline))),
+                What::Effect(effect) => self.open.push((of, Opened::Effect(effect))),
+                What::Close(name) => self.open.retain(|(about, open)| match open {
+                    Opened::Deadline(deadline) => deadline.name() != name || about.to_string() != of.to_string(),
+                    Opened::Effect(_) => true,
+                }),
+            }
+        }
     }
 
     fn load(&self, wanted: &Keys) -> P::Tables {
@@ -116,12 +204,11 @@ impl<P: Participant> Story<P> {
 impl<P: Participant> Told<P>
 where
     P::Event: PartialEq,
-    P::Effect: PartialEq,
 {
     /// It led to exactly these events.
     #[track_caller]
-    pub fn then(&self, events: impl IntoIterator<Item = P::Event>) -> &Self {
-        let events: Vec<_> = events.into_iter().collect();
+    pub fn then(&self, events: impl IntoIterator<Item = impl Into<P::Event>>) -> &Self {
+        let events: Vec<P::Event> = events.into_iter().map(Into::into).collect();
         match &self.decided {
             Ok(decision) => assert_eq!(decision.events, events),
             Err(refusal) => panic!("refused: {refusal:?}; expected {events:?}"),
@@ -129,23 +216,32 @@ where
         self
     }
 
+    /// It led to nothing.
+    #[track_caller]
+    pub fn nothing(&self) -> &Self {
+        self.then(Vec::<P::Event>::new())
+    }
+
     /// Its events open and close exactly these.
     #[track_caller]
-    pub fn tasks(&self, tasks: impl IntoIterator<Item = Task<P::Effect>>) -> &Self {
+    pub fn tasks(&self, tasks: impl IntoIterator<Item = Task<P::Deadline, P::Effect>>) -> &Self {
         assert_eq!(self.tasks, tasks.into_iter().collect::<Vec<_>>());
         self
     }
 
-    /// Its caller is refused with this status.
+    /// Its caller is refused with a problem of this kind: `not-found`, `invalid-request`, or one of the participant's own.
     #[track_caller]
-    pub fn refused(&self, status: u16) -> &Self {
+    pub fn refused(&self, kind: &str) -> &Self {
         match &self.decided {
-            Err(Refusal::Answer(problem)) => assert_eq!(problem.status, status, "{problem}"),
-            other => panic!("expected a problem with status {status}, got {other:?}"),
+            Err(Refusal::Answer(problem)) => assert_eq!(problem.kind, format!("/problems/{kind}"), "{problem}"),
+            other => panic!("expected a problem `{kind}`, got {other:?}"),
         }
         self
     }
 }
+
+/// One input of a [`state_table`]: `&|story| story.hears(…)`.
+pub type Tell<'a, P> = &'a dyn Fn(&mut Story<P>) -> Told<P>;
 
 /// Tells every state every input: a Markdown table, a row an input, a column a state.
 ///
@@ -154,24 +250,26 @@ where
 pub fn state_table<P: Participant>(
     story: impl Fn() -> Story<P>,
     states: &[(&str, Vec<P::Event>)],
-    inputs: &[(&str, &dyn Fn() -> Body<P>)],
+    inputs: &[(&str, Tell<'_, P>)],
 ) -> String {
-    for (i, heard) in P::Heard::TYPES.iter().enumerate() {
-        let there = inputs.iter().any(|(_, body)| matches!(body(), Body::Heard(h) if h.index() == i));
-        assert!(there, "{} is heard, and missing among the inputs of the table", heard.name);
-    }
+    let mut heard = BTreeSet::new();
     let mut table = format!("# {}: every state, every input\n\nWritten by a test. –: nothing happens.\n\n| input |", P::NAME);
     for (name, _) in states {
         let _ = write!(table, " {name} |");
     }
     let _ = writeln!(table, "\n|---|{}", "---|".repeat(states.len()));
-    for (name, body) in inputs {
+    for (name, tell) in inputs {
         let _ = write!(table, "| {name} |");
         for (_, events) in states {
-            let told = story().given(events.clone()).when(body());
+            let mut story = story().given(events.clone());
+            let told = tell(&mut story);
+            heard.append(&mut story.heard);
             let _ = write!(table, " {} |", cell(&told));
         }
         table.push('\n');
+    }
+    for (i, of) in P::Heard::TYPES.iter().enumerate() {
+        assert!(heard.contains(&i), "{} is heard, and missing among the inputs of the table", of.name);
     }
     table
 }
@@ -183,26 +281,18 @@ fn cell<P: Participant>(told: &Told<P>) -> String {
         Err(Refusal::Park(_)) => return "parks".to_owned(),
         Ok(decision) => decision,
     };
-    let mut words: Vec<String> = decision.events.iter().map(|e| short(e.name()).to_owned()).collect();
+    let mut words: Vec<String> = decision.events.iter().map(|e| e.short_name().to_owned()).collect();
     if let Some(answer) = &decision.answer {
-        words.push(format!("answered {}", answer.status));
+        words.push(format!("answered {}", answer.status()));
     }
     if words.is_empty() {
         return "–".to_owned();
     }
     let mut text = words.join(", ");
     for task in &told.tasks {
-        let _ = match task {
-            Task::Deadline { name, .. } | Task::Effect { name, .. } => write!(text, "; opens `{name}`"),
-            Task::Close { name, .. } => write!(text, "; closes `{name}`"),
-        };
+        let _ = write!(text, "; {} `{}`", if task.opens() { "opens" } else { "closes" }, task.name());
     }
     text
-}
-
-/// The last part of a full name: `OrderPlaced` of `farandole.orders.OrderPlaced`.
-fn short(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
 }
 
 /// Compares `text` with the committed file, or writes the file when `UPDATE_FILES` is set.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use sqlx::migrate::Migrator;
 
-use crate::agenda::{Effects, NoEffects};
+use crate::agenda::EffectHandler;
 use crate::config::{self, Config};
 use crate::participant::Participant;
 use crate::service::api::Api;
@@ -17,11 +17,14 @@ use crate::service::{http, migrate};
 use crate::wire::codec::Written;
 use crate::wire::mapping::Mapping;
 
+/// What answers, given what routes work with.
+type Routes<P> = Box<dyn Fn(Api<P>) -> Router + Send + Sync>;
+
 /// A participant, its tables' migrations, its effects, its routes.
-pub struct Service<P: Participant, E = NoEffects> {
+pub struct Service<P: Participant, E = ()> {
     pub(super) participant: Arc<P>,
     pub(super) effects: E,
-    pub(super) routes: fn() -> Router<Api<P>>,
+    pub(super) routes: Routes<P>,
     pub(super) frame: Frame,
 }
 
@@ -31,27 +34,28 @@ impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
     }
 }
 
-impl<P: Participant> Service<P, NoEffects> {
+impl<P: Participant> Service<P, ()> {
     /// A service without effects and routes. `migrations` are those of its own tables: `farandole::migrations!["0001_tables.sql"]`.
     pub fn new(participant: P, mut migrations: Migrator) -> Self {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
         let contract = Contract::of::<P>();
         let frame = Frame { contract, migrations, openapi: None, mappings: Mappings::new(), written: Written::Avro };
-        Self { participant: Arc::new(participant), effects: NoEffects, routes: Router::new, frame }
+        Self { participant: Arc::new(participant), effects: (), routes: Box::new(|_| Router::new()), frame }
     }
 }
 
 impl<P: Participant, E> Service<P, E> {
     /// Calls the outside world through `effects`.
-    pub fn effects<F: Effects<P>>(self, effects: F) -> Service<P, F> {
+    pub fn effects<F: EffectHandler<P>>(self, effects: F) -> Service<P, F> {
         let Self { participant, effects: _, routes, frame } = self;
         Service { participant, effects, routes, frame }
     }
 
-    /// Answers these routes.
-    pub fn routes(mut self, routes: fn() -> Router<Api<P>>) -> Self {
-        self.routes = routes;
+    /// Answers these routes: `|api| Router::new().route(…).with_state(api)`. State of one's own is captured, or put beside the
+    /// [`Api`] into a struct from which axum's `FromRef` gets it.
+    pub fn routes(mut self, routes: impl Fn(Api<P>) -> Router + Send + Sync + 'static) -> Self {
+        self.routes = Box::new(routes);
         self
     }
 
@@ -61,7 +65,7 @@ impl<P: Participant, E> Service<P, E> {
         self
     }
 
-    /// Reads the topic that the participant calls `topic` (one of [`Participant::HEARS`]) as `mapping` says.
+    /// Reads the topic that the participant calls `topic` (one of those of [`Participant::Heard`]) as `mapping` says.
     pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
         self.frame.mappings.insert(topic, mapping);
         self
@@ -75,7 +79,7 @@ impl<P: Participant, E> Service<P, E> {
 
     /// The routes with all limits around them, apart from any socket.
     pub fn router(&self, api: Api<P>, config: &config::Http) -> Router {
-        http::around((self.routes)().with_state(api), config)
+        http::around((self.routes)(api), config)
     }
 
     /// The description of the routes as JSON, if there is one.

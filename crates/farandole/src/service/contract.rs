@@ -8,12 +8,13 @@ use crate::participant::table::Tables as _;
 use crate::wire::message::{Message as _, RecordType};
 
 /// A participant as those see it who don't decide.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Contract {
     pub name: &'static str,
-    /// What it calls the topics that it hears.
-    pub hears: &'static [&'static str],
-    pub skips: &'static [&'static str],
+    /// The topics that it hears, as their owners call them.
+    pub hears: Vec<&'static str>,
+    /// Types of theirs that it leaves alone, if it lists them.
+    pub ignores: Option<&'static [RecordType]>,
     /// Types of its facts.
     pub events: &'static [RecordType],
     /// Types of the events that it reacts to.
@@ -28,8 +29,8 @@ impl Contract {
     pub fn of<P: Participant>() -> Self {
         Self {
             name: P::NAME,
-            hears: P::HEARS,
-            skips: P::SKIPS,
+            hears: P::Heard::topics(),
+            ignores: P::Heard::IGNORES,
             events: P::Event::TYPES,
             heard: P::Heard::TYPES,
             tables: P::Tables::names(),

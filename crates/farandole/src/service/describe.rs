@@ -23,9 +23,9 @@ pub struct Description {
     pub hears: Vec<String>,
     /// Types of events that it reacts to.
     pub reacts_to: Vec<&'static str>,
-    /// Types of events of those topics that it leaves alone.
-    pub skips: Vec<&'static str>,
-    /// What becomes of types of those topics that it neither reacts to nor skips, by topic: `park` or `ignore`.
+    /// Types of events of those topics that it lists as ignored.
+    pub ignores: Vec<&'static str>,
+    /// What becomes of other types of those topics, by topic: `park` or `ignore`.
     pub unknown: BTreeMap<String, String>,
     /// Type of its commands.
     pub commands: &'static str,
@@ -46,11 +46,13 @@ impl Description {
             events: contract.events.iter().map(|t| t.name).collect(),
             hears: contract.hears.iter().map(|t| heard(prefix, mappings, t)).collect(),
             reacts_to: contract.heard.iter().map(|t| t.name).collect(),
-            skips: contract.skips.to_vec(),
+            ignores: contract.ignores.unwrap_or_default().iter().map(|t| t.name).collect(),
             unknown: contract
                 .hears
                 .iter()
-                .map(|t| (heard(prefix, mappings, t), config.intake.unknown.of(t).to_string()))
+                .map(|t| {
+                    (heard(prefix, mappings, t), config.intake.unknown.of(t).resolved(contract.ignores.is_some()).to_string())
+                })
                 .collect(),
             commands: contract.commands,
             effects: contract.effects,
@@ -68,9 +70,9 @@ impl std::fmt::Display for Description {
         writeln!(f, "events        {}", list(&self.events))?;
         writeln!(f, "hears         {}", owned(&self.hears))?;
         writeln!(f, "reacts to     {}", list(&self.reacts_to))?;
-        writeln!(f, "leaves alone  {}", list(&self.skips))?;
+        writeln!(f, "ignores       {}", list(&self.ignores))?;
         let unknown: Vec<String> = self.unknown.iter().map(|(topic, what)| format!("{topic}: {what}")).collect();
-        writeln!(f, "unknown types {}", owned(&unknown))?;
+        writeln!(f, "other types   {}", owned(&unknown))?;
         writeln!(f, "commands      {}", self.commands)?;
         writeln!(f, "effects       {}", self.effects)?;
         writeln!(f, "migrations    {}", owned(&self.migrations))

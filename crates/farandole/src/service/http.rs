@@ -10,6 +10,7 @@
 mod address;
 mod answers;
 mod body;
+mod caller;
 mod checks;
 mod headers;
 mod plain;
@@ -19,9 +20,11 @@ use crate::ground::error::chain_of;
 use crate::ground::trouble::{self, Trouble};
 use crate::participant::problem::Problem;
 
-pub use body::Body;
+pub use crate::agenda::over_http::retry_after;
+pub use body::JsonBody;
+pub use caller::Caller;
 pub use checks::{Check, Checks};
-pub use headers::{idempotency, idempotency_key, retry_after, traceparent};
+pub use headers::{idempotency, idempotency_key, traceparent};
 pub(crate) use shell::limits;
 pub use shell::{Traceparent, around, service};
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
-use crate::agenda::{self, Agenda, Effects};
+use crate::agenda::{self, Agenda, EffectHandler};
 use crate::config::check::LONGEST_NAME;
 use crate::config::{self, Config, Database};
 use crate::consume::intake::{self, Intake};
@@ -132,7 +132,7 @@ pub(super) struct Deciders<P: Participant, E> {
 }
 
 /// Intake, agenda and commands, which wake the relay and decide on the history that it has compared.
-pub(super) fn deciders<P: Participant, E: Effects<P>>(
+pub(super) fn deciders<P: Participant, E: EffectHandler<P>>(
     participant: &Arc<P>,
     effects: E,
     codec: &Codec,
@@ -184,7 +184,7 @@ pub(super) fn check(contract: &Contract, config: &Config) -> Result<(), Error> {
 pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
     let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
-    let wrong = named.filter(|(_, topic)| !contract.hears.contains(topic));
+    let wrong = named.filter(|(_, topic)| !contract.hears.contains(&topic));
     let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();

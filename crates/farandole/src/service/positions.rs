@@ -38,7 +38,7 @@ impl Frame {
 
     fn set_position<'a>(&'a self, config: &'a Config, topic: &'a str, partition: Option<i32>, to: To) -> Doing<'a, Vec<Moved>> {
         Box::pin(async move {
-            let Contract { name, hears, .. } = self.contract;
+            let Contract { name, hears, .. } = &self.contract;
             let names = hears.iter().map(|topic| (*topic, heard(&config.topics.prefix, &self.mappings, topic)));
             let names: Vec<(&str, String)> = names.collect();
             let Some((_, topic)) = names.iter().find(|(heard, kafkas)| topic == *heard || topic == kafkas) else {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::agenda::Effects;
+use crate::agenda::EffectHandler;
 use crate::config::{Config, Http};
 use crate::consume::intake::Intake;
 use crate::consume::{release, tidy};
@@ -139,7 +139,7 @@ struct Ready<'a> {
     wakes: (&'a relay::Poke, &'a relay::History),
 }
 
-pub(super) fn run<P: Participant, E: Effects<P>>(
+pub(super) fn run<P: Participant, E: EffectHandler<P>>(
     service: Service<P, E>,
     bound: Bound,
     config: Config,
@@ -162,7 +162,7 @@ pub(super) fn run<P: Participant, E: Effects<P>>(
             release::run(releases, stop).await;
             Ok(())
         });
-        (intake, routes().with_state(Api { pool: pools.http.clone(), commands }))
+        (intake, routes(Api { pool: pools.http.clone(), commands }))
     });
     boxed(frame, decide, bound, config, missing, shutdown)
 }
@@ -246,7 +246,7 @@ async fn start(
     (checks, pools, routes): (&Checks, &parts::Pools, &OnceLock<Router>),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
-    let (patience, contract) = (Patience { checks, limit: None }, frame.contract);
+    let (patience, contract) = (Patience { checks, limit: None }, frame.contract.clone());
     migrate::tables(&patience, frame, config, missing).await?;
     own::enter(&patience, &contract, config, &frame.mappings).await?;
     let codec = Codec::with(&config.registry, pools.intake.clone()).writing(frame.written);
@@ -261,8 +261,9 @@ async fn start(
         Ok(())
     });
     let (options, denied, told) = (parts::connect_options(&config.database)?, pools.clone(), checks.clone());
+    let tables = contract.tables;
     tasks.spawn("rights", async move |stop: CancellationToken| {
-        stop.run_until_cancelled_owned(rights::watch(&options, contract.tables, &denied, &told)).await;
+        stop.run_until_cancelled_owned(rights::watch(&options, tables, &denied, &told)).await;
         Ok(())
     });
     let refreshed = codec.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::agenda::Effects;
+use crate::agenda::EffectHandler;
 use crate::config::Config;
 use crate::heal;
 use crate::participant::Participant;
@@ -16,6 +16,7 @@ use crate::service::frame::{Doing, Frame, heard};
 use crate::service::run::{self, Bound};
 use crate::service::{http, migrate, parts, wait};
 use crate::wire::codec::Codec;
+use crate::wire::message::Message as _;
 use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
@@ -40,7 +41,7 @@ impl<P: Participant, E> Service<P, E> {
     ) -> Result<heal::Report, Error> {
         let (pools, codec) = self.frame.ground(config).await?;
         let prefix = &config.topics.prefix;
-        let hears = P::HEARS.iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
+        let hears = P::Heard::topics().into_iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), hears);
         let healed = heal::heal_passing(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, named).await;
         pools.close().await;
@@ -64,7 +65,7 @@ impl Frame {
     }
 }
 
-impl<P: Participant, E: Effects<P>> Service<P, E> {
+impl<P: Participant, E: EffectHandler<P>> Service<P, E> {
     /// Serves until `shutdown`. Tables and topics have to be there.
     ///
     /// # Errors

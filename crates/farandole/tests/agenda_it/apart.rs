@@ -69,7 +69,11 @@ async fn one_event_that_opens_a_task_twice_is_refused_alone() {
     let engine = world.engine(&Poke::default());
     let heard = |key: &str, what: &str| {
         let happened = Happened { key: key.to_owned(), what: what.to_owned() };
-        Work::new(Body::Heard(Event::from(happened)), Origin { cause: "test/0/0".to_owned(), ..Origin::default() })
+        Work::new(
+            happened.key.clone(),
+            Body::Heard(Event::from(happened)),
+            Origin { cause: "test/0/0".to_owned(), ..Origin::default() },
+        )
     };
     let mut works = [heard("o", "pay-twice"), heard("p", "pay")];
     let verdicts = engine.run(&mut works, &mut NoSource).await.unwrap();

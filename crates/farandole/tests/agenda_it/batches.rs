@@ -32,7 +32,7 @@ async fn decided(engine: &Engine<Chronicle>, mut works: Vec<Work<Chronicle>>) ->
 
 fn heard(key: &str, what: &str) -> Work<Chronicle> {
     let happened = Happened { key: key.to_owned(), what: what.to_owned() };
-    Work::new(Body::Heard(happened.into()), Origin { cause: format!("{what}/0/0"), ..Origin::default() })
+    Work::new(happened.key.clone(), Body::Heard(happened.into()), Origin { cause: format!("{what}/0/0"), ..Origin::default() })
 }
 
 fn command(scope: &str, key: &str, what: &str) -> Work<Chronicle> {
@@ -40,7 +40,7 @@ fn command(scope: &str, key: &str, what: &str) -> Work<Chronicle> {
     let body_hash = [what.len() as u8; 32];
     let asked = Idempotency { scope: scope.to_owned(), key: key.to_owned(), body_hash };
     let origin = Origin { cause: "command/test".to_owned(), idempotency: Some(asked), ..Origin::default() };
-    Work::new(Body::Command(happened), origin)
+    Work::new(happened.key.clone(), Body::Command(happened), origin)
 }
 
 /// Numbers that are the same each time.
@@ -210,7 +210,7 @@ impl Source<Work<Chronicle>> for Feed<'_> {
 pub async fn feed(engine: &Engine<Chronicle>, record: &One) {
     let Event::Happened(happened) = Event::decode(0, engine.codec(), record.0.value.as_deref().unwrap()).unwrap();
     let origin = Origin { cause: "feed/0/0".to_owned(), key: Some(record.0.aggregate()), ..Origin::default() };
-    let mut works = [Work::new(Body::Heard(Event::Happened(happened)), origin)];
+    let mut works = [Work::new(happened.key.clone(), Body::Heard(Event::Happened(happened)), origin)];
     while let Err(error) = engine.run(&mut works, &mut Feed(record, engine.journal())).await {
         assert_eq!(error.trouble(), Trouble::Collision, "{error}");
     }
@@ -289,7 +289,7 @@ async fn a_release_and_one_more_input() {
 #[tokio::test]
 async fn absent_rows_without_number_take_few_locks() {
     let world = World::new().await;
-    let keys = |range: std::ops::Range<u32>| Keys::of::<Story, _>(range.map(|n| format!("k{n}")));
+    let keys = |range: std::ops::Range<u32>| Keys::of::<Story>(range.map(|n| format!("k{n}")));
     let load = async |keys: Keys| {
         let mut tx = world.pool.begin().await.unwrap();
         sqlx::raw_sql("set local lock_timeout = '200ms'").execute(&mut *tx).await.unwrap();

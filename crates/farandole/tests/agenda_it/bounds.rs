@@ -9,7 +9,7 @@ use farandole::{Body, Timestamp};
 use crate::world::{Bank, Chronicle, Event, Happened, World, eventually, hurried};
 
 async fn decided(world: &World, body: Body<Chronicle>) -> Verdict {
-    let mut works = vec![Work::new(body, Origin { cause: "command/test".to_owned(), ..Origin::default() })];
+    let mut works = vec![Work::new("o".to_owned(), body, Origin { cause: "command/test".to_owned(), ..Origin::default() })];
     world.engine(&Poke::default()).run(&mut works, &mut NoSource).await.unwrap().remove(0)
 }
 

@@ -57,7 +57,7 @@ pub async fn compared(world: &World) -> History {
 
 async fn decide(engine: &Engine<Chronicle>, key: &str, what: &str) -> Result<(), Error> {
     let body = Body::Command(Happened { key: key.to_owned(), what: what.to_owned() });
-    let work = Work::new(body, Origin { cause: "command/test".to_owned(), ..Origin::default() });
+    let work = Work::new(key.to_owned(), body, Origin { cause: "command/test".to_owned(), ..Origin::default() });
     engine.run(&mut [work], &mut NoSource).await.map(drop)
 }
 

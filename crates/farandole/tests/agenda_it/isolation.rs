@@ -68,7 +68,7 @@ fn hear(engine: Arc<Engine<Chronicle>>, what: &str) -> (Arc<Notify>, Arc<Notify>
     let event = Happened { key: "k".to_owned(), what: what.to_owned() };
     let origin = Origin { cause: "t/0/0".to_owned(), ..Origin::default() };
     let task = tokio::spawn(async move {
-        let mut works = [Work::new(Body::Heard(event.into()), origin)];
+        let mut works = [Work::new(event.key.clone(), Body::Heard(event.into()), origin)];
         let result = engine.run(&mut works, &mut source).await;
         (result, source.level)
     });

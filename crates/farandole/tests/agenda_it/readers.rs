@@ -262,7 +262,11 @@ async fn an_aggregate_that_looks_like_a_name_is_another() {
     sqlx::raw_sql(park).execute(&world.pool).await.unwrap();
     let command = |key: &str| {
         let happened = crate::world::Happened { key: key.to_owned(), what: "asked".to_owned() };
-        Work::new(farandole::Body::Command(happened), Origin { cause: "command/x".to_owned(), ..Origin::default() })
+        Work::new(
+            happened.key.clone(),
+            farandole::Body::Command(happened),
+            Origin { cause: "command/x".to_owned(), ..Origin::default() },
+        )
     };
     // The text `:hex:81` isn't the byte 0x81, and `k` waits for another reader only.
     let verdicts = engine.run(&mut [command(":hex:81"), command("k")], &mut NoSource).await.unwrap();

@@ -74,7 +74,7 @@ fn pool(world: &World, name: &str) -> (PgPool, PgPoolOptions) {
 async fn tell(engine: &Engine<Chronicle>, what: &str) -> Result<Vec<Verdict>, Error> {
     let happened = Happened { key: "k".to_owned(), what: what.to_owned() };
     let origin = Origin { cause: "command/test".to_owned(), ..Origin::default() };
-    engine.run(&mut [Work::new(Body::Command(happened), origin)], &mut NoSource).await
+    engine.run(&mut [Work::new(happened.key.clone(), Body::Command(happened), origin)], &mut NoSource).await
 }
 
 /// As after a fail-over: the server that answers takes no writes, or the session's server no longer does. Guards: a new session is asked

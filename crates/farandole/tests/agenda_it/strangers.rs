@@ -136,7 +136,7 @@ fn any_record_is_judged() {
             prop_assert!(why.len() < 2_000, "{}", why);
         }
         let codec = Codec::offline(Event::TYPES);
-        let said = farandole::engine::read_in_chain::<crate::world::Chronicle>(&record, &codec, farandole::config::Unknown::Park);
+        let said = farandole::engine::read_in_chain(&crate::world::Chronicle, &record, &codec, farandole::config::Unknown::Park);
         if let farandole::engine::Said::Input(work) = said {
             prop_assert!(work.origin.traceparent.is_none_or(|text| text.len() <= 128));
         }

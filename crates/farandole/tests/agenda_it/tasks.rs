@@ -62,7 +62,10 @@ async fn an_outcome_that_is_refused_parks_in_order() {
     eventually("the deadline to queue", async || inputs(&world).await == 3).await;
     assert!(world.is_clear().await, "what is parked is no task any more");
     let happened = Happened { key: "o".to_owned(), what: "command".to_owned() };
-    let verdicts = engine.run(&mut [Work::new(Body::Command(happened), Origin::default())], &mut NoSource).await.unwrap();
+    let verdicts = engine
+        .run(&mut [Work::new(happened.key.clone(), Body::Command(happened), Origin::default())], &mut NoSource)
+        .await
+        .unwrap();
     assert_eq!(verdicts, [Verdict::Held { behind: "o".to_owned() }]);
 
     free(&world, "o").await;

@@ -161,7 +161,7 @@ async fn a_batch_that_is_too_large_is_halved_until_it_passes() {
     let waiting: Vec<_> = (100..160)
         .map(|n| {
             let (commands, command) = (commands.clone(), Happened { key: format!("k{n}"), what: "c".to_owned() });
-            tokio::spawn(async move { commands.submit(command, None, None).await })
+            tokio::spawn(async move { commands.submit(command.key.clone(), command, None, None).await })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -182,7 +182,9 @@ async fn a_migration_beside_a_running_service_costs_no_caller_anything() {
     let (commands, runner) = Commands::new(world.engine(&Poke::default()));
     let stop = CancellationToken::new();
     let running = tokio::spawn(runner.run(stop.clone()));
-    let tell = async |what: &str| commands.submit(Happened { key: "k".to_owned(), what: what.to_owned() }, None, None).await;
+    let tell = async |what: &str| {
+        commands.submit("k".to_owned(), Happened { key: "k".to_owned(), what: what.to_owned() }, None, None).await
+    };
     tell("before").await.unwrap();
     tell("again").await.unwrap();
     let migration = "alter table stories alter column story type varchar(200)";

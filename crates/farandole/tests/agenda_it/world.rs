@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use farandole::agenda::{Agenda, Call, Config, EffectError, Effects, Poke};
+use farandole::agenda::{Agenda, Call, Config, EffectError, EffectHandler, Poke};
 use farandole::engine::{Engine, NoSource, Origin, Verdict, Work};
-use farandole::{Answer, Body, Codec, Decision, Input, Keys, Message, Participant, Refusal, Task, Timestamp};
+use farandole::{
+    Answer, Body, Codec, Decision, IdempotencyKey, Input, Message, Participant, Refusal, Task, Tasks, Timestamp, task,
+};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -32,19 +34,45 @@ fn unless_it_explodes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resu
 
 impl Happened {
     pub const NAME: &'static str = "test.Happened";
+    pub const TOPIC: &'static str = "test";
     pub const SCHEMA: &'static str = r#"{"type":"record","name":"Happened","namespace":"test","fields":[
         {"name":"key","type":"string"},{"name":"what","type":"string"}]}"#;
 }
 
-farandole::messages! { pub enum Event { Happened(Happened) } }
+farandole::messages! { pub enum Event { Happened } ignores {} }
+farandole::deadlines! { pub enum Deadline { Alarm } }
 
 farandole::tables! {
     pub struct Tables { stories: Story in "stories" { key: String, story: String } }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Effects by hand, as one names them that `effects!` can't: with a slash.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pay {
     pub of: String,
+    name: &'static str,
+}
+
+impl task::Effect for Pay {
+    type Outcome = String;
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn to_json(&self) -> serde_json::Result<serde_json::Value> {
+        Ok(serde_json::json!({ "of": self.of }))
+    }
+    fn from_json(name: &str, value: serde_json::Value) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Stored {
+            of: String,
+        }
+        let name = ["pay", "fee", "pay/x"].into_iter().find(|known| *known == name).ok_or_else(|| task::no_such_kind(name))?;
+        serde_json::from_value::<Stored>(value).map(|Stored { of }| Self { of, name })
+    }
+}
+
+impl task::EffectKind<Self> for Pay {
+    const NAME: &'static str = "pay";
 }
 
 /// Writes down what happens to each key.
@@ -53,32 +81,24 @@ pub struct Chronicle;
 
 impl Participant for Chronicle {
     const NAME: &'static str = "chronicle";
-    const HEARS: &'static [&'static str] = &[];
-    const SKIPS: &'static [&'static str] = &[];
+    type Id = String;
     type Event = Event;
     type Heard = Event;
     type Command = Happened;
+    type Deadline = Deadline;
     type Effect = Pay;
-    type Outcome = String;
     type Tables = Tables;
 
-    fn aggregate(&self, input: &Input<Self>) -> String {
-        match &input.body {
-            Body::Heard(Event::Happened(h)) | Body::Command(h) => h.key.clone(),
-            Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.clone(),
-        }
+    fn aggregate(&self, Event::Happened(h): &Event) -> Option<String> {
+        Some(h.key.clone())
     }
-    fn touches(&self, input: &Input<Self>) -> Keys {
-        Keys::of::<Story, _>([self.aggregate(input)])
-    }
-    fn decide(&self, tables: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
-        let key = self.aggregate(input);
+    fn decide(&self, tables: &Tables, key: &String, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         let what = match &input.body {
             Body::Heard(Event::Happened(h)) | Body::Command(h) => h.what.clone(),
-            Body::Deadline { .. } => "rang".to_owned(),
+            Body::Deadline(Deadline::Alarm) => "rang".to_owned(),
             Body::Outcome { outcome, .. } => format!("paid {outcome}"),
         };
-        let story = tables.stories.get(&key).map(|s| s.story.as_str()).unwrap_or_default();
+        let story = tables.stories.get(key).map(|s| s.story.as_str()).unwrap_or_default();
         if story.matches("stick").count() > story.matches("free").count() && !matches!(input.body, Body::Command(_)) {
             return Err(Refusal::Park("stuck".to_owned()));
         }
@@ -91,7 +111,7 @@ impl Participant for Chronicle {
             let one = || Event::from(Happened { key: key.clone(), what: "x".repeat(bytes) });
             return Ok(Decision::events(std::iter::repeat_with(one).take(events)));
         }
-        Ok(Decision::events([Happened { key, what }.into()]))
+        Ok(Decision::event(Happened { key: key.clone(), what }))
     }
     fn evolve(&self, tables: &mut Tables, event: &Event) {
         let Event::Happened(Happened { key, what }) = event;
@@ -101,30 +121,31 @@ impl Participant for Chronicle {
         };
         tables.stories.put(Story { key: key.clone(), story });
     }
-    fn follow_up(&self, event: &Event) -> Vec<Task<Pay>> {
+    fn follow_up(&self, event: &Event) -> Tasks<Self> {
         let Event::Happened(Happened { key, what }) = event;
-        let key = key.clone();
-        let effect = |name, key| Task::Effect { name, key, effect: Pay { of: what.clone() } };
+        let effect = |name| Task::effect(Pay { of: what.clone(), name });
         match what.split_once(' ').unwrap_or((what, "")) {
-            ("pay", of) => vec![Task::Effect { name: "pay", key, effect: Pay { of: of.to_owned() } }],
+            ("pay", of) => vec![Task::effect(Pay { of: of.to_owned(), name: "pay" })],
             // Effects that only their names or keys tell apart, and two that nothing does.
-            ("pay-two", _) => ["pay", "fee"].map(|name| effect(name, key.clone())).into(),
-            ("pay-slashed", _) => vec![effect("pay", format!("x/{key}")), effect("pay/x", key)],
-            ("pay-twice", _) => vec![effect("pay", key.clone()), effect("pay", key)],
-            ("unpay", _) => vec![Task::Close { name: "pay", key }],
-            ("wait", due) => {
-                let due = Timestamp::from_micros(due.parse().expect("micros"));
-                vec![Task::Deadline { name: "alarm", key, due }]
-            }
-            ("unwait", of) => vec![Task::Close { name: "alarm", key: if of.is_empty() { key } else { of.to_owned() } }],
+            ("pay-two", _) => vec![effect("pay"), effect("fee")],
+            ("pay-slashed", _) => vec![effect("pay").of(format!("x/{key}")), effect("pay/x")],
+            ("pay-twice", _) => vec![effect("pay"), effect("pay")],
+            ("unpay", _) => vec![Task::close_effect::<Pay>()],
+            ("wait", due) => vec![Task::deadline(Deadline::Alarm, Timestamp::from_micros(due.parse().expect("micros")))],
+            ("unwait", "") => vec![Task::close(Deadline::Alarm)],
+            ("unwait", of) => vec![Task::close(Deadline::Alarm).of(of)],
             _ => vec![],
         }
     }
-    fn asks_for(&self, effect: &Pay) -> Option<String> {
-        effect.of.starts_with("invoice").then(|| effect.of.clone())
+    fn idempotency(&self, effect: &Pay) -> IdempotencyKey {
+        match &effect.of {
+            of if of.starts_with("invoice") => IdempotencyKey::Of(of.clone()),
+            of if of.starts_with("rent") => IdempotencyKey::Stable,
+            _ => IdempotencyKey::EachEvent,
+        }
     }
     fn answer(&self, _events: &[Event]) -> Answer {
-        Answer::new(202, serde_json::Value::Null)
+        Answer::accepted(serde_json::Value::Null)
     }
 }
 
@@ -157,7 +178,7 @@ impl Bank {
     }
 }
 
-impl Effects<Chronicle> for Bank {
+impl EffectHandler<Chronicle> for Bank {
     fn target(&self, effect: &Pay) -> &'static str {
         assert!(effect.of != "nobody", "who is that?");
         assert!(effect.of != "fickle" || self.fickle.fetch_add(1, Ordering::SeqCst) != 1, "who is that now?");
@@ -229,8 +250,14 @@ impl World {
     pub async fn tell<K: ToString>(&self, things: impl IntoIterator<Item = (K, &str)>) {
         let mut works: Vec<Work<Chronicle>> = things
             .into_iter()
-            .map(|(key, what)| Body::Command(Happened { key: key.to_string(), what: what.to_owned() }))
-            .map(|body| Work::new(body, Origin { cause: "command/test".to_owned(), ..Origin::default() }))
+            .map(|(key, what)| Happened { key: key.to_string(), what: what.to_owned() })
+            .map(|happened| {
+                Work::new(
+                    happened.key.clone(),
+                    Body::Command(happened),
+                    Origin { cause: "command/test".to_owned(), ..Origin::default() },
+                )
+            })
             .collect();
         let verdicts = self.engine(&Poke::default()).run(&mut works, &mut NoSource).await.unwrap();
         assert!(verdicts.iter().all(|v| matches!(v, Verdict::Done(_))), "{verdicts:?}");

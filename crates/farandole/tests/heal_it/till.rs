@@ -3,18 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 use axum::routing::post;
-use farandole::agenda::{Call, EffectError, Effects};
-use farandole::{Answer, Api, Body, Decision, Input, Keys, NoEffect, Participant, Problem, Refusal, Service, Task};
+use farandole::agenda::{Call, EffectError, EffectHandler};
+use farandole::http::Caller;
+use farandole::{Answer, Body, Decision, Input, Keys, Never, Participant, Problem, Refusal, Service, Task, Tasks};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::SqlSafeStr as _;
 use uuid::Uuid;
 
 macro_rules! record {
-    ($name:ident, $full:literal) => {
+    ($name:ident, $full:literal, $topic:literal) => {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub struct $name {
             pub key: String,
@@ -23,6 +23,7 @@ macro_rules! record {
         }
         impl $name {
             pub const NAME: &'static str = concat!("test.", $full);
+            pub const TOPIC: &'static str = $topic;
             pub const SCHEMA: &'static str = concat!(
                 r#"{"type":"record","namespace":"test","name":""#,
                 $full,
@@ -31,13 +32,21 @@ macro_rules! record {
         }
     };
 }
-record!(Sold, "Sold");
-record!(Counted, "Counted");
-record!(Insured, "Insured");
+record!(Sold, "Sold", "sales");
+record!(Counted, "Counted", "till");
+record!(Insured, "Insured", "till");
 
-farandole::messages! { pub enum Heard { Sold(Sold) } }
-farandole::messages! { pub enum Event { Counted(Counted), Insured(Insured) } }
-farandole::messages! { pub enum OldEvent { Insured(Insured) } }
+farandole::messages! { pub enum Heard { Sold } ignores {} }
+farandole::messages! { pub enum Event { Counted, Insured } }
+farandole::messages! { pub enum OldEvent { Insured } }
+/// What is insured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Insure {
+    pub key: String,
+    pub article: String,
+    pub n: i64,
+}
+farandole::effects! { pub enum Effect -> () { Insure } }
 farandole::tables! {
     pub struct Tables {
         tills: Till in "tills" { key: String, total: i64, insured: i64 },
@@ -53,39 +62,38 @@ pub struct Tills;
 
 impl Participant for Tills {
     const NAME: &'static str = "till";
-    const HEARS: &'static [&'static str] = &["sales"];
-    const SKIPS: &'static [&'static str] = &[];
+    type Id = String;
     type Event = Event;
     type Heard = Heard;
     type Command = Sold;
-    type Effect = Sold;
-    type Outcome = ();
+    type Deadline = Never;
+    type Effect = Effect;
     type Tables = Tables;
 
-    fn aggregate(&self, input: &Input<Self>) -> String {
-        match &input.body {
-            Body::Heard(Heard::Sold(s)) | Body::Command(s) => s.key.clone(),
-            Body::Deadline { key, .. } | Body::Outcome { key, .. } => key.clone(),
-        }
+    fn aggregate(&self, Heard::Sold(s): &Heard) -> Option<String> {
+        Some(s.key.clone())
     }
-    fn touches(&self, input: &Input<Self>) -> Keys {
+    fn touches(&self, key: &String, input: &Input<Self>) -> Keys {
         let articles = match &input.body {
             Body::Heard(Heard::Sold(s)) | Body::Command(s) => vec![s.article.clone(), "all".to_owned()],
-            Body::Deadline { .. } | Body::Outcome { .. } => vec![],
+            Body::Deadline(_) | Body::Outcome { .. } => vec![],
         };
-        Keys::of::<Till, _>([self.aggregate(input)]).and::<Article, _>(articles)
+        Keys::of::<Till>([key]).and::<Article>(articles)
     }
-    fn decide(&self, _: &Tables, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
+    fn decide(&self, _: &Tables, _: &String, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         Ok(match &input.body {
             // Two events of one input.
-            Body::Heard(Heard::Sold(s)) | Body::Command(s) => Decision::events(
-                [&s.article, &"all".to_owned()]
-                    .map(|article| Counted { key: s.key.clone(), article: article.clone(), n: s.n }.into()),
-            ),
-            Body::Outcome { effect: s, .. } => {
-                Decision::events([Insured { key: s.key.clone(), article: s.article.clone(), n: s.n }.into()])
+            Body::Heard(Heard::Sold(s)) | Body::Command(s) => {
+                Decision::events([&s.article, &"all".to_owned()].map(|article| Counted {
+                    key: s.key.clone(),
+                    article: article.clone(),
+                    n: s.n,
+                }))
             }
-            Body::Deadline { .. } => Decision::nothing(),
+            Body::Outcome { effect: Effect::Insure(s), .. } => {
+                Decision::event(Insured { key: s.key.clone(), article: s.article.clone(), n: s.n })
+            }
+            Body::Deadline(none) => match *none {},
         })
     }
     fn evolve(&self, tables: &mut Tables, event: &Event) {
@@ -100,17 +108,20 @@ impl Participant for Tills {
             Event::Insured(e) => tables.tills.get_mut(&e.key).expect("it was counted").insured += e.n,
         }
     }
-    fn follow_up(&self, event: &Event) -> Vec<Task<Sold>> {
+    fn follow_up(&self, event: &Event) -> Tasks<Self> {
         match event {
             Event::Counted(e) if e.n == DEAR && e.article != "all" => {
-                let effect = Sold { key: e.key.clone(), article: e.article.clone(), n: e.n };
-                vec![Task::Effect { name: "insure", key: e.key.clone(), effect }]
+                vec![Task::effect(Insure { key: e.key.clone(), article: e.article.clone(), n: e.n })]
             }
             Event::Counted(_) | Event::Insured(_) => Vec::new(),
         }
     }
+    /// What is sold twice is insured twice.
+    fn idempotency(&self, _: &Effect) -> farandole::IdempotencyKey {
+        farandole::IdempotencyKey::EachEvent
+    }
     fn answer(&self, events: &[Event]) -> Answer {
-        Answer::new(201, json!({ "events": events.len() }))
+        Answer::created(json!({ "events": events.len() }))
     }
 }
 
@@ -121,11 +132,11 @@ pub struct Insurer {
     pub mute: Arc<Mutex<bool>>,
 }
 
-impl Effects<Tills> for Insurer {
-    fn target(&self, _: &Sold) -> &'static str {
+impl EffectHandler<Tills> for Insurer {
+    fn target(&self, _: &Effect) -> &'static str {
         "insurer"
     }
-    async fn run(&self, call: &Call, _: &Sold) -> Result<(), EffectError> {
+    async fn run(&self, call: &Call, _: &Effect) -> Result<(), EffectError> {
         self.calls.lock().unwrap().push(call.clone());
         if *self.mute.lock().unwrap() { Err(EffectError::Unknown { reason: "no answer".to_owned() }) } else { Ok(()) }
     }
@@ -137,13 +148,8 @@ impl Insurer {
     }
 }
 
-async fn sell(
-    State(api): State<Api<Tills>>,
-    Path((key, article, n)): Path<(String, String, i64)>,
-    headers: HeaderMap,
-) -> Result<Answer, Problem> {
-    let idempotency = farandole::http::idempotency(&headers, "test".to_owned(), &json!([key, article, n]))?;
-    api.commands.submit(Sold { key, article, n }, idempotency, None).await
+async fn sell(Path((key, article, n)): Path<(String, String, i64)>, caller: Caller<Tills>) -> Result<Answer, Problem> {
+    caller.submit(key.clone(), Sold { key, article, n }).await
 }
 
 pub fn service(insurer: Insurer) -> Service<Tills, Insurer> {
@@ -152,7 +158,9 @@ pub fn service(insurer: Insurer) -> Service<Tills, Insurer> {
     let migration =
         sqlx::migrate::Migration::new(1, "tables".into(), sqlx::migrate::MigrationType::Simple, tables.into_sql_str(), false);
     let migrator = sqlx::migrate::Migrator::with_migrations(vec![migration]);
-    Service::new(Tills, migrator).effects(insurer).routes(|| Router::new().route("/sell/{key}/{article}/{n}", post(sell)))
+    Service::new(Tills, migrator)
+        .effects(insurer)
+        .routes(|api| Router::new().route("/sell/{key}/{article}/{n}", post(sell)).with_state(api))
 }
 
 /// An older build, which knows less.
@@ -161,29 +169,16 @@ pub struct Old;
 
 impl Participant for Old {
     const NAME: &'static str = "till";
-    const HEARS: &'static [&'static str] = &[];
-    const SKIPS: &'static [&'static str] = &[];
+    type Id = String;
     type Event = OldEvent;
-    type Heard = Heard;
-    type Command = NoEffect;
-    type Effect = NoEffect;
-    type Outcome = NoEffect;
+    type Heard = Never;
+    type Command = Never;
+    type Deadline = Never;
+    type Effect = Never;
     type Tables = Tables;
 
-    fn aggregate(&self, _: &Input<Self>) -> String {
-        String::new()
-    }
-    fn touches(&self, _: &Input<Self>) -> Keys {
-        Keys::default()
-    }
-    fn decide(&self, _: &Tables, _: &Input<Self>) -> Result<Decision<OldEvent>, Refusal> {
+    fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<OldEvent>, Refusal> {
         Ok(Decision::nothing())
     }
     fn evolve(&self, _: &mut Tables, _: &OldEvent) {}
-    fn follow_up(&self, _: &OldEvent) -> Vec<Task<NoEffect>> {
-        Vec::new()
-    }
-    fn answer(&self, _: &[OldEvent]) -> Answer {
-        Answer::new(204, json!(null))
-    }
 }

@@ -32,7 +32,7 @@ fn app(http: &config::Http) -> Router {
     let routes = Router::new()
         .route(
             "/orders",
-            post(async |http::Body(order): http::Body<Order>| {
+            post(async |http::JsonBody(order): http::JsonBody<Order>| {
                 order.lines.iter().map(|l| l.sku.len() + l.quantity as usize).sum::<usize>().to_string()
             }),
         )

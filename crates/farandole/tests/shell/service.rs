@@ -13,26 +13,17 @@ mod greeter {
     //! The least of services.
     use axum::Router;
     use axum::routing::get;
-    use serde_json::Value;
 
-    use farandole::{Answer, Api, Decision, Input, Keys, NoEffect, Participant, Refusal, Service, Task};
+    use farandole::{Decision, Input, Never, Participant, Refusal, Service};
 
-    #[derive(Debug, Clone)]
-    pub enum Nothing {}
-
-    impl farandole::Message for Nothing {
-        const TYPES: &'static [farandole::RecordType] = &[];
-        fn index(&self) -> usize {
-            match *self {}
-        }
-        fn encode(&self, _: &farandole::Codec) -> Result<Vec<u8>, farandole::codec::Error> {
-            match *self {}
-        }
-        fn decode(_: usize, _: &farandole::Codec, _: &[u8]) -> Result<Self, farandole::codec::Error> {
-            unreachable!("there is no such event")
-        }
+    #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub struct Placed {}
+    impl Placed {
+        pub const NAME: &'static str = "test.Placed";
+        pub const SCHEMA: &'static str = "";
+        pub const TOPIC: &'static str = "orders";
     }
-
+    farandole::messages! { pub enum Heard { Placed } }
     farandole::tables! { pub struct Tables {} }
 
     #[derive(Debug)]
@@ -40,35 +31,24 @@ mod greeter {
 
     impl Participant for Greeter {
         const NAME: &'static str = "greeter";
-        const HEARS: &'static [&'static str] = &["orders"];
-        const SKIPS: &'static [&'static str] = &[];
-        type Event = Nothing;
-        type Heard = Nothing;
+        type Id = String;
+        type Event = Never;
+        type Heard = Heard;
         type Command = ();
-        type Effect = NoEffect;
-        type Outcome = ();
+        type Deadline = Never;
+        type Effect = Never;
         type Tables = Tables;
-        fn aggregate(&self, _: &Input<Self>) -> String {
-            "all".to_owned()
-        }
-        fn touches(&self, _: &Input<Self>) -> Keys {
-            Keys::default()
-        }
-        fn decide(&self, _: &Tables, _: &Input<Self>) -> Result<Decision<Nothing>, Refusal> {
+        fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<Never>, Refusal> {
             Ok(Decision::nothing())
         }
-        fn evolve(&self, _: &mut Tables, _: &Nothing) {}
-        fn follow_up(&self, _: &Nothing) -> Vec<Task<NoEffect>> {
-            Vec::new()
-        }
-        fn answer(&self, _: &[Nothing]) -> Answer {
-            Answer::new(204, Value::Null)
+        fn evolve(&self, _: &mut Tables, event: &Never) {
+            match *event {}
         }
     }
 
     pub fn service() -> Service<Greeter> {
         Service::new(Greeter, sqlx::migrate::Migrator::with_migrations(Vec::new()))
-            .routes(|| Router::<Api<Greeter>>::new().route("/greet", get(async || "hello")))
+            .routes(|_api| Router::new().route("/greet", get(async || "hello")))
     }
 }
 

@@ -28,6 +28,10 @@ pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {
     fn name(&self) -> &'static str {
         Self::TYPES[self.index()].name
     }
+    /// The last part of that: `OrderPlaced` of `farandole.orders.OrderPlaced`.
+    fn short_name(&self) -> &'static str {
+        self.name().rsplit('.').next().unwrap_or_default()
+    }
     /// The topic of this value's type.
     fn topic(&self) -> &'static str {
         Self::TYPES[self.index()].topic

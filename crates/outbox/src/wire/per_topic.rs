@@ -87,23 +87,39 @@ impl<'de, T: FromStr<Err = String> + Default> Deserialize<'de> for PerTopic<T> {
     }
 }
 
-/// What becomes of a record whose type the service neither handles nor skips.
+/// What becomes of a record whose type the service neither hears nor lists among those that it ignores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unknown {
-    /// It parks its key, until a build that knows it is out. For topics that this service has to follow whole.
+    /// As the service declares: parked if it lists types that it ignores, since it then knows all that there should be; ignored if it
+    /// names only what it hears.
     #[default]
+    Declared,
+    /// It parks its key, until a build that knows it is out. For topics that this service has to follow whole.
     Park,
     /// It is passed over, counted and named in the log once. For topics of which it needs some events and not the others.
     Ignore,
+}
+
+impl Unknown {
+    /// The same, of a service that lists what it ignores or doesn't: [`Unknown::Park`] or [`Unknown::Ignore`].
+    #[must_use]
+    pub fn resolved(self, lists: bool) -> Self {
+        match (self, lists) {
+            (Self::Declared, true) => Self::Park,
+            (Self::Declared, false) => Self::Ignore,
+            (said, _) => said,
+        }
+    }
 }
 
 impl FromStr for Unknown {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
+            "declared" => Ok(Self::Declared),
             "park" => Ok(Self::Park),
             "ignore" => Ok(Self::Ignore),
-            other => Err(format!("`{other}` is neither `park` nor `ignore`")),
+            other => Err(format!("`{other}` is none of `declared`, `park` and `ignore`")),
         }
     }
 }
@@ -111,6 +127,7 @@ impl FromStr for Unknown {
 impl Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Declared => "declared",
             Self::Park => "park",
             Self::Ignore => "ignore",
         })

@@ -1,6 +1,6 @@
 //! Inventory, told as stories.
 
-use farandole::testing::{Story, committed, state_table};
+use farandole::testing::{Story, Tell, Told, committed, state_table};
 use proptest::prelude::*;
 use schemas::orders::{CancellationReason, OrderLine, RejectionReason};
 
@@ -12,7 +12,7 @@ const RECEIPT: Uuid = Uuid::from_u128(1);
 fn given(events: impl IntoIterator<Item = Event>) -> Story<Inventory> {
     let rows =
         farandole::rows![Tables; reservations: Reservation[ID], stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
-    Story::new(Inventory, rows).given(events)
+    Story::new(Inventory, Id::Order(ID), rows).given(events)
 }
 
 fn received(sku: &str, quantity: i64) -> Event {
@@ -37,9 +37,9 @@ fn short(missing: &[(&str, i64, i64, bool)]) -> Event {
     Event::from(StockShort { order_id: ID, missing: missing.iter().map(line).collect(), decided_at: 0 })
 }
 
-fn placed_by(order_id: Uuid, wanted: &[(&str, i32)]) -> Body<Inventory> {
+fn placed_by(order_id: Uuid, wanted: &[(&str, i32)]) -> Heard {
     let line = |(sku, quantity): &(&str, i32)| OrderLine { sku: (*sku).into(), quantity: *quantity, unit_price: 1 };
-    Body::Heard(Heard::OrderPlaced(OrderPlaced {
+    Heard::OrderPlaced(OrderPlaced {
         order_id,
         customer: "anna".into(),
         currency: "EUR".into(),
@@ -48,59 +48,61 @@ fn placed_by(order_id: Uuid, wanted: &[(&str, i32)]) -> Body<Inventory> {
         card_token: "tok_1".into(),
         placed_at: 0,
         confirm_by: 1,
-    }))
+    })
 }
-fn placed(wanted: &[(&str, i32)]) -> Body<Inventory> {
+fn placed(wanted: &[(&str, i32)]) -> Heard {
     placed_by(ID, wanted)
 }
-fn cancelled_of(order_id: Uuid) -> Body<Inventory> {
-    Body::Heard(OrderCancelled { order_id, reason: CancellationReason::CustomerRequest, cancelled_at: 0 }.into())
+fn cancelled_of(order_id: Uuid) -> Heard {
+    OrderCancelled { order_id, reason: CancellationReason::CustomerRequest, cancelled_at: 0 }.into()
 }
-fn cancelled() -> Body<Inventory> {
+fn cancelled() -> Heard {
     cancelled_of(ID)
 }
-fn rejected() -> Body<Inventory> {
+fn rejected() -> Heard {
     let (reason, detail) = (RejectionReason::CardDeclined, String::new());
-    Body::Heard(OrderRejected { order_id: ID, reason, detail, skus: vec![], rejected_at: 0 }.into())
+    OrderRejected { order_id: ID, reason, detail, skus: vec![], rejected_at: 0 }.into()
 }
-fn receive(sku: &str, quantity: i64) -> Body<Inventory> {
-    Body::Command(Command::Receive { sku: sku.into(), quantity })
+fn receive(story: &mut Story<Inventory>, sku: &str, quantity: i64) -> Told<Inventory> {
+    let told = story.about(Id::Article(sku.into())).asked(Command::Receive { quantity });
+    story.about(Id::Order(ID));
+    told
 }
 
 #[test]
 fn goods_come_in() {
-    given([]).when(receive("tea", 5)).then([received("tea", 5)]);
-    given([received("tea", i64::MAX)]).when(receive("tea", 1)).refused(422);
-    given([]).when(receive("tea", 0)).refused(422);
+    receive(&mut given([]), "tea", 5).then([received("tea", 5)]);
+    receive(&mut given([received("tea", i64::MAX)]), "tea", 1).refused("invalid-request");
+    receive(&mut given([]), "tea", 0).refused("invalid-request");
 }
 
 #[test]
 fn all_lines_are_reserved_summed_and_sorted() {
     let story = || given([received("tea", 5), received("cup", 1)]);
-    story().when(placed(&[("tea", 2), ("cup", 1), ("tea", 3)])).then([reserved(&[("cup", 1), ("tea", 5)])]);
+    story().hears(placed(&[("tea", 2), ("cup", 1), ("tea", 3)])).then([reserved(&[("cup", 1), ("tea", 5)])]);
 }
 
 #[test]
 fn or_none_is() {
     let story = || given([received("tea", 5)]);
-    story().when(placed(&[("tea", 3), ("tea", 3)])).then([short(&[("tea", 6, 5, true)])]);
-    story().when(placed(&[("tea", 5), ("cup", 1)])).then([short(&[("cup", 1, 0, false)])]);
+    story().hears(placed(&[("tea", 3), ("tea", 3)])).then([short(&[("tea", 6, 5, true)])]);
+    story().hears(placed(&[("tea", 5), ("cup", 1)])).then([short(&[("cup", 1, 0, false)])]);
     let mut unknown = story();
-    unknown.when(placed(&[("cup", 1)]));
+    unknown.hears(placed(&[("cup", 1)]));
     assert_eq!(unknown.tables.stock.get(&"cup".to_owned()), None, "an unknown article gets no row");
 }
 
 #[test]
 fn what_is_reserved_is_released_once() {
     let mut story = given([received("tea", 5), reserved(&[("tea", 5)])]);
-    story.when(rejected()).then([released(&[("tea", 5)])]);
-    story.when(cancelled()).then([]);
+    story.hears(rejected()).then([released(&[("tea", 5)])]);
+    story.hears(cancelled()).nothing();
     assert_eq!(story.tables.stock.get(&"tea".to_owned()).unwrap().available(), 5);
 }
 
 #[test]
 fn a_line_of_nothing_parks() {
-    let told = given([received("tea", 5)]).when(placed(&[("tea", -1)]));
+    let told = given([received("tea", 5)]).hears(placed(&[("tea", -1)]));
     assert!(matches!(told.decided, Err(Refusal::Park(_))));
 }
 
@@ -112,13 +114,12 @@ fn every_state_answers_every_input() {
         ("short", vec![received("tea", 5), short(&[("tea", 9, 5, true)])]),
         ("released", vec![received("tea", 5), reserved(&[("tea", 3)]), released(&[("tea", 3)])]),
     ];
-    let (enough, too_many, receipt) = (|| placed(&[("tea", 3)]), || placed(&[("tea", 9)]), || receive("tea", 1));
-    let inputs: [(&str, &dyn Fn() -> Body<Inventory>); 5] = [
-        ("OrderPlaced, enough there", &enough),
-        ("OrderPlaced, too little there", &too_many),
-        ("OrderRejected", &rejected),
-        ("OrderCancelled", &cancelled),
-        ("command Receive", &receipt),
+    let inputs: [(&str, Tell<'_, Inventory>); 5] = [
+        ("OrderPlaced, enough there", &|story| story.hears(placed(&[("tea", 3)]))),
+        ("OrderPlaced, too little there", &|story| story.hears(placed(&[("tea", 9)]))),
+        ("OrderRejected", &|story| story.hears(rejected())),
+        ("OrderCancelled", &|story| story.hears(cancelled())),
+        ("command Receive", &|story| receive(story, "tea", 1)),
     ];
     let story = || given([]);
     committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
@@ -133,16 +134,17 @@ proptest! {
         for order in orders {
             rows.extend(farandole::rows![Tables; reservations: Reservation[order]]);
         }
-        let mut story = Story::new(Inventory, rows);
+        let mut story = Story::new(Inventory, Id::Order(ID), rows);
         let mut received = BTreeMap::<String, i64>::new();
         for (kind, order, sku, n) in steps {
             let sku = ["cup", "tea"][sku];
-            let told = story.when(match kind {
-                0 => receive(sku, n.into()),
-                1 => placed_by(orders[order], &[(sku, n)]),
-                2 => placed_by(orders[order], &[("tea", n), ("cup", 1), ("tea", 1)]),
-                _ => cancelled_of(orders[order]),
-            });
+            story.about(Id::Order(orders[order]));
+            let told = match kind {
+                0 => receive(&mut story, sku, n.into()),
+                1 => story.hears(placed_by(orders[order], &[(sku, n)])),
+                2 => story.hears(placed_by(orders[order], &[("tea", n), ("cup", 1), ("tea", 1)])),
+                _ => story.hears(cancelled_of(orders[order])),
+            };
             if kind == 0 && told.decided.is_ok() {
                 *received.entry(sku.to_owned()).or_default() += i64::from(n);
             }

@@ -1,14 +1,17 @@
 //! What each of the acquirer's answers means here.
 
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::IntoResponse;
+use farandole::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use super::*;
 
@@ -75,11 +78,11 @@ fn call(attempt: u32, first_attempt_at: Timestamp) -> Call {
 }
 
 fn authorise() -> Effect {
-    Effect::Authorise { order_id: ORDER, amount: 500, currency: "EUR".into(), card_token: "tok_1".into() }
+    Authorise { order_id: ORDER, amount: 500, currency: "EUR".into(), card_token: "tok_1".into() }.into()
 }
 
 fn void() -> Effect {
-    Effect::Void { authorisation_id: "a-1".into() }
+    Void { authorisation_id: "a-1".into() }.into()
 }
 
 fn authorised_as(id: &str) -> Result<Outcome, EffectError> {

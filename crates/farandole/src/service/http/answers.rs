@@ -8,8 +8,11 @@ use crate::participant::problem::{Answer, Problem};
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
-        let mut response = (status, Json(self.body)).into_response();
+        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::OK);
+        let mut response = match self.body {
+            serde_json::Value::Null if status == StatusCode::NO_CONTENT => status.into_response(),
+            body => (status, Json(body)).into_response(),
+        };
         if let Some(Ok(location)) = self.location.map(|l| HeaderValue::from_str(&l)) {
             response.headers_mut().insert(header::LOCATION, location);
         }

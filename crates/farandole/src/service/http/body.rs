@@ -12,14 +12,14 @@ use serde_json::error::Category;
 use crate::participant::problem::{FieldError, Problem};
 use crate::service::http::plain::{self, no_json};
 
-/// The body as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
+/// The body, read from JSON as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
 ///
 /// Problems: 415 without a JSON content type, 413 when too large, 400 when it isn't JSON or names a field twice, 422 with the field's path
 /// when it is JSON but no `T`, or holds a NUL, which no database takes.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {

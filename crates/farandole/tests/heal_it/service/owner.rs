@@ -1,6 +1,6 @@
 //! A database belongs to one service.
 
-use farandole::{Answer, Decision, Input, Keys, NoEffect, Participant, Refusal, Service, Task};
+use farandole::{Decision, Input, Never, Participant, Refusal, Service};
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
@@ -13,31 +13,18 @@ struct Booth;
 
 impl Participant for Booth {
     const NAME: &'static str = "booth";
-    const HEARS: &'static [&'static str] = &["sales"];
-    const SKIPS: &'static [&'static str] = &[];
+    type Id = String;
     type Event = OldEvent;
     type Heard = Heard;
-    type Command = NoEffect;
-    type Effect = NoEffect;
-    type Outcome = NoEffect;
+    type Command = Never;
+    type Deadline = Never;
+    type Effect = Never;
     type Tables = Tables;
 
-    fn aggregate(&self, _: &Input<Self>) -> String {
-        String::new()
-    }
-    fn touches(&self, _: &Input<Self>) -> Keys {
-        Keys::default()
-    }
-    fn decide(&self, _: &Tables, _: &Input<Self>) -> Result<Decision<OldEvent>, Refusal> {
+    fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<OldEvent>, Refusal> {
         Ok(Decision::nothing())
     }
     fn evolve(&self, _: &mut Tables, _: &OldEvent) {}
-    fn follow_up(&self, _: &OldEvent) -> Vec<Task<NoEffect>> {
-        Vec::new()
-    }
-    fn answer(&self, _: &[OldEvent]) -> Answer {
-        Answer::new(204, serde_json::Value::Null)
-    }
 }
 
 /// With its own first migration, as every service has one.

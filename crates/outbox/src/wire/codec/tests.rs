@@ -242,7 +242,9 @@ fn one_name_has_one_schema_and_the_right_one() {
     let codec = codec(V1);
     codec.know(&[t(V1)]).unwrap();
     assert!(text(codec.know(&[t(V2)])).contains("two different ones"));
-    assert!(text(codec.know(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced"));
+    assert!(
+        text(codec.know(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced")
+    );
 }
 
 #[test]

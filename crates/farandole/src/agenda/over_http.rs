@@ -1,0 +1,202 @@
+//! Effects over HTTP: sends a request under its idempotency key and sorts what comes back into *done*, *not done* and *unknown*.
+//!
+//! **Only documents that the handler recognises say the first two.** Whatever else comes back (a gateway's 408 or 502, a page, a
+//! redirect, half a document) comes from somewhere in between, and what happened behind that isn't known: the effect is asked for again
+//! under the same key. Without this rule a hold stays on a card whose order was cancelled.
+
+mod retry_after;
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, header, redirect};
+use serde::de::DeserializeOwned;
+
+use crate::agenda::{Call, EffectError};
+
+pub use retry_after::retry_after;
+
+/// Connecting takes milliseconds; who doesn't answer within this time isn't there.
+const CONNECT: Duration = Duration::from_secs(2);
+/// The longest answer that is read: an outcome is a document, not a download.
+const LARGEST_REPLY: usize = 256 << 10;
+
+/// A client for effects: follows no redirects, reads 256 KiB of an answer at most. How long a call may take is the agenda's
+/// `timeout`.
+///
+/// ```no_run
+/// use farandole::agenda::over_http::HttpClient;
+/// use farandole::agenda::{Call, EffectError};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Parcel { tracking: String, order: String }
+/// #[derive(Deserialize)]
+/// struct Refused { code: String }
+///
+/// # enum Outcome { Booked { tracking: String }, Refused { code: String } }
+/// async fn book(http: &HttpClient, call: &Call, order: &str) -> Result<Outcome, EffectError> {
+///     let request = http.post("https://carrier.example/parcels").json(&serde_json::json!({ "order": order }));
+///     http.send(call, request)
+///         .await?
+///         .done(201, |parcel: Parcel| (parcel.order == order).then_some(Outcome::Booked { tracking: parcel.tracking }))
+///         .done(422, |no: Refused| Some(Outcome::Refused { code: no.code })) // a refusal is an outcome, too
+///         .not_done(503, |busy: Refused| (busy.code == "busy").then_some(busy.code))
+///         .or_unknown()
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client,
+    problems_only: bool,
+}
+
+/// What came back, read to its end.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    content_type: String,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+    problems_only: bool,
+}
+
+/// A [`Reply`] while it is sorted: the first rule that recognises it decides.
+#[derive(Debug)]
+pub struct Sorting<T> {
+    reply: Reply,
+    sorted: Option<Result<T, EffectError>>,
+    seen: Option<String>,
+}
+
+impl HttpClient {
+    /// A client with its own connections.
+    ///
+    /// # Errors
+    /// When there is no TLS to be had.
+    pub fn new() -> reqwest::Result<Self> {
+        let client = Client::builder().connect_timeout(CONNECT).redirect(redirect::Policy::none()).build()?;
+        Ok(Self { client, problems_only: false })
+    }
+
+    /// For another side that writes its errors as `application/problem+json` (RFC 9457): those of type `application/json` then aren't its.
+    #[must_use]
+    pub fn problems_only(self) -> Self {
+        Self { problems_only: true, ..self }
+    }
+
+    /// A POST to `url`.
+    pub fn post(&self, url: &str) -> RequestBuilder {
+        self.client.post(url)
+    }
+
+    /// A GET of `url`: to look up what became of an earlier attempt.
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    /// Sends `request` with the call's `Idempotency-Key` and `traceparent`.
+    ///
+    /// # Errors
+    /// [`EffectError::Retry`] when it was never sent, [`EffectError::Unknown`] when it may have been received.
+    pub async fn fetch(&self, call: &Call, mut request: RequestBuilder) -> Result<Reply, EffectError> {
+        request = request.header("Idempotency-Key", call.idempotency_key.to_string());
+        if let Some(traceparent) = &call.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let mut response = request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
+            true => EffectError::Retry { reason: chain(&error), after: None },
+            false => unknown(chain(&error)),
+        })?;
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| unknown(format!("reading the answer: {}", chain(&e))))? {
+            if body.len() + chunk.len() > LARGEST_REPLY {
+                return Err(unknown(format!("the answer is longer than {LARGEST_REPLY} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Reply { status, content_type, retry_after, body, problems_only: self.problems_only })
+    }
+
+    /// [`HttpClient::fetch`], and what came back is to be sorted.
+    ///
+    /// # Errors
+    /// As [`HttpClient::fetch`].
+    pub async fn send<T>(&self, call: &Call, request: RequestBuilder) -> Result<Sorting<T>, EffectError> {
+        Ok(self.fetch(call, request).await?.sort())
+    }
+}
+
+impl Reply {
+    /// The document that came with this status: JSON, of the type `application/json`, or `application/problem+json` from 400 on.
+    pub fn document<D: DeserializeOwned>(&self, status: u16) -> Option<D> {
+        let kind = match self.content_type.as_str() {
+            "application/json" => status < 400 || !self.problems_only,
+            "application/problem+json" => status >= 400,
+            _ => false,
+        };
+        (self.status == status && kind).then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+
+    /// To be sorted.
+    pub fn sort<T>(self) -> Sorting<T> {
+        Sorting { reply: self, sorted: None, seen: None }
+    }
+}
+
+impl<T> Sorting<T> {
+    /// With `status` and a document from which `outcome` makes one, this is the outcome: it was done, or it was refused for good.
+    #[must_use]
+    pub fn done<D: DeserializeOwned>(mut self, status: u16, outcome: impl FnOnce(D) -> Option<T>) -> Self {
+        if self.sorted.is_none() {
+            self.sorted = self.reply.document(status).and_then(outcome).map(Ok);
+        }
+        self
+    }
+
+    /// With `status` and a document for which `reason` has a word, nothing was done: it is tried again, not before `Retry-After`.
+    #[must_use]
+    pub fn not_done<D: DeserializeOwned>(mut self, status: u16, reason: impl FnOnce(D) -> Option<String>) -> Self {
+        if self.sorted.is_none() {
+            let reason = self.reply.document(status).and_then(reason);
+            let retry = |reason| EffectError::Retry { reason: format!("HTTP {status}: {reason}"), after: self.reply.retry_after };
+            self.sorted = reason.map(retry).map(Err);
+        }
+        self
+    }
+
+    /// A word for the log on a document that says neither. What isn't recognised isn't logged: it may be anybody's, and anything.
+    #[must_use]
+    pub fn seen<D: DeserializeOwned>(mut self, word: impl FnOnce(D) -> Option<String>) -> Self {
+        self.seen = self.reply.document(self.reply.status).and_then(word);
+        self
+    }
+
+    /// Anything else is unknown.
+    ///
+    /// # Errors
+    /// Where no rule found an outcome.
+    pub fn or_unknown(self) -> Result<T, EffectError> {
+        let status = self.reply.status;
+        let word = self.seen.unwrap_or_else(|| "no answer that is known here".to_owned());
+        self.sorted.unwrap_or_else(|| Err(unknown(format!("HTTP {status}: {word}"))))
+    }
+}
+
+fn unknown(reason: String) -> EffectError {
+    EffectError::Unknown { reason }
+}
+
+/// An error and its causes: reqwest's own words leave them out.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

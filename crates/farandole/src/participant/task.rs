@@ -1,0 +1,273 @@
+//! Deadlines and effects: what an event opens and closes, by types that the compiler checks.
+
+use std::fmt::{Debug, Display};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::ground::time::Timestamp;
+use crate::participant::{Never, Participant};
+
+/// A closed set of deadlines. Written by [`deadlines!`](crate::deadlines).
+pub trait Deadline: Debug + Copy + PartialEq + Send + Sync + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+    /// As it is stored and shown.
+    fn name(self) -> &'static str;
+    /// The one of that name.
+    fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|deadline| deadline.name() == name)
+    }
+}
+
+/// A closed set of effects: what is asked of the outside world. Written by [`effects!`](crate::effects).
+pub trait Effect: Debug + Clone + PartialEq + Send + Sync + 'static {
+    /// What the outside world answers.
+    type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
+    /// As its kind is stored and shown.
+    fn name(&self) -> &'static str;
+    /// As it is stored.
+    ///
+    /// # Errors
+    /// When it can't be written as JSON.
+    fn to_json(&self) -> serde_json::Result<Value>;
+    /// The effect of kind `name` that was stored as `value`.
+    ///
+    /// # Errors
+    /// When there is no such kind, or the value isn't of it.
+    fn from_json(name: &str, value: Value) -> serde_json::Result<Self>;
+}
+
+/// One kind of the effects `E`: the struct behind a variant. Written by [`effects!`](crate::effects).
+pub trait EffectKind<E: Effect>: Into<E> {
+    /// [`Effect::name`].
+    const NAME: &'static str;
+}
+
+/// What the outside world answers a participant.
+pub type OutcomeOf<P> = <<P as Participant>::Effect as Effect>::Outcome;
+
+/// What an event of `P` opens and closes.
+pub type Tasks<P> = Vec<Task<<P as Participant>::Deadline, <P as Participant>::Effect>>;
+
+/// A deadline or an effect to open, or some to close. It is of the event's own aggregate unless [said otherwise](Task::of).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task<D, E> {
+    pub(crate) of: Option<String>,
+    pub(crate) what: What<D, E>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum What<D, E> {
+    Deadline(D, Timestamp),
+    Effect(E),
+    Close(&'static str),
+}
+
+impl<D: Deadline, E: Effect> Task<D, E> {
+    /// Come back with this deadline at `due`, by the database's clock. Several of a name and aggregate may be open, one an event, and
+    /// each falls due: to move one, close it and open it anew.
+    pub fn deadline(deadline: D, due: Timestamp) -> Self {
+        Self { of: None, what: What::Deadline(deadline, due) }
+    }
+
+    /// Ask the outside world; its answer comes back as [`Body::Outcome`](crate::Body). Several of a name and aggregate may be open, one an
+    /// event, and each is run.
+    pub fn effect(effect: impl Into<E>) -> Self {
+        Self { of: None, what: What::Effect(effect.into()) }
+    }
+
+    /// That deadline of the aggregate is no longer wanted, whichever events opened it.
+    pub fn close(deadline: D) -> Self {
+        Self { of: None, what: What::Close(deadline.name()) }
+    }
+
+    /// Effects of the kind `K` are no longer wanted, whichever events opened them. One that may have started isn't forgotten: its outcome
+    /// still comes, to be compensated.
+    pub fn close_effect<K: EffectKind<E>>() -> Self {
+        Self { of: None, what: What::Close(K::NAME) }
+    }
+
+    /// It is another aggregate's than the event's: what falls due, or is answered, is decided about that one.
+    #[must_use]
+    pub fn of(mut self, id: impl Display) -> Self {
+        self.of = Some(id.to_string());
+        self
+    }
+
+    /// The name under which it is stored and shown.
+    pub fn name(&self) -> &'static str {
+        match &self.what {
+            What::Deadline(deadline, _) => deadline.name(),
+            What::Effect(effect) => effect.name(),
+            What::Close(name) => name,
+        }
+    }
+
+    /// Whether it opens something.
+    pub fn opens(&self) -> bool {
+        !matches!(self.what, What::Close(_))
+    }
+}
+
+/// Under which key an effect is asked for, so that the other side can tell a repetition from a new request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdempotencyKey {
+    /// Made from the service's name, the effect's kind, its aggregate and what it asks for: who asks for the same again asks under the
+    /// same key, and gets what became of the first. What is to be done a second time says so in the effect itself: an attempt's number,
+    /// say.
+    Stable,
+    /// Made from the event that opens the effect: each event asks for something new.
+    EachEvent,
+    /// Made from the service's name and this text: for what stays the same request although the effect's words change (a parcel that is
+    /// booked once, whatever becomes of the order's lines).
+    Of(String),
+}
+
+impl Deadline for Never {
+    const ALL: &'static [Self] = &[];
+    fn name(self) -> &'static str {
+        match self {}
+    }
+}
+
+impl Effect for Never {
+    type Outcome = Never;
+    fn name(&self) -> &'static str {
+        match *self {}
+    }
+    fn to_json(&self) -> serde_json::Result<Value> {
+        match *self {}
+    }
+    fn from_json(name: &str, _value: Value) -> serde_json::Result<Self> {
+        Err(no_such_kind(name))
+    }
+}
+
+/// The error of [`Effect::from_json`] on a name that isn't there.
+#[doc(hidden)]
+pub fn no_such_kind(name: &str) -> serde_json::Error {
+    <serde_json::Error as serde::de::Error>::custom(format!("this build has no effect `{name}`"))
+}
+
+/// Bytes of [`snake`].
+#[doc(hidden)]
+pub const fn snake_len(camel: &str) -> usize {
+    let (bytes, mut i, mut n) = (camel.as_bytes(), 0, 0);
+    while i < bytes.len() {
+        n += if i > 0 && bytes[i].is_ascii_uppercase() { 2 } else { 1 };
+        i += 1;
+    }
+    n
+}
+
+/// `CamelCase` as `camel_case`, while compiling.
+#[doc(hidden)]
+pub const fn snake<const N: usize>(camel: &str) -> [u8; N] {
+    let (bytes, mut snake, mut i, mut n) = (camel.as_bytes(), [0; N], 0, 0);
+    while i < bytes.len() {
+        if i > 0 && bytes[i].is_ascii_uppercase() {
+            snake[n] = b'_';
+            n += 1;
+        }
+        snake[n] = bytes[i].to_ascii_lowercase();
+        n += 1;
+        i += 1;
+    }
+    snake
+}
+
+/// An identifier's name as it is stored: `NotConfirmed` as `not_confirmed`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! snake_case {
+    ($name:ident) => {{
+        const CAMEL: &str = stringify!($name);
+        const BYTES: [u8; $crate::task::snake_len(CAMEL)] = $crate::task::snake(CAMEL);
+        const NAME: &str = match ::core::str::from_utf8(&BYTES) {
+            Ok(name) => name,
+            Err(_) => CAMEL,
+        };
+        NAME
+    }};
+}
+
+/// Declares a participant's deadlines. Each is stored and shown by its variant's name in snake case.
+///
+/// ```
+/// farandole::deadlines! {
+///     /// The deadlines of orders.
+///     pub enum Deadline { Confirm, PickUp }
+/// }
+/// # use farandole::task::Deadline as _;
+/// assert_eq!(Deadline::PickUp.name(), "pick_up");
+/// ```
+#[macro_export]
+macro_rules! deadlines {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        $vis enum $name { $($(#[$doc])* $variant),+ }
+
+        impl $crate::task::Deadline for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $crate::snake_case!($variant)),+ }
+            }
+        }
+    };
+}
+
+/// Declares a participant's effects and what the outside world answers: a variant each for structs of the same names. Each is stored
+/// and shown by its name in snake case.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// pub struct Authorise { pub amount: i64 }
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// pub struct Void { pub authorisation: String }
+/// #[derive(Debug, Serialize, Deserialize)]
+/// pub enum Outcome { Authorised { authorisation: String }, Declined, Voided }
+///
+/// farandole::effects! {
+///     /// What is asked of the acquirer.
+///     pub enum Effect -> Outcome { Authorise, Void }
+/// }
+/// # use farandole::task::Effect as _;
+/// assert_eq!(Effect::from(Authorise { amount: 1 }).name(), "authorise");
+/// ```
+#[macro_export]
+macro_rules! effects {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident -> $outcome:ty { $($(#[$doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)]
+        $vis enum $name { $($(#[$doc])* $variant($variant)),+ }
+
+        impl $crate::task::Effect for $name {
+            type Outcome = $outcome;
+            fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => <$variant as $crate::task::EffectKind<Self>>::NAME),+ }
+            }
+            fn to_json(&self) -> $crate::serde_json::Result<$crate::serde_json::Value> {
+                match self { $(Self::$variant(effect) => $crate::serde_json::to_value(effect)),+ }
+            }
+            fn from_json(name: &str, value: $crate::serde_json::Value) -> $crate::serde_json::Result<Self> {
+                $(if name == <$variant as $crate::task::EffectKind<Self>>::NAME {
+                    return $crate::serde_json::from_value(value).map(Self::$variant);
+                })+
+                Err($crate::task::no_such_kind(name))
+            }
+        }
+        $(
+            impl From<$variant> for $name { fn from(effect: $variant) -> Self { Self::$variant(effect) } }
+            impl $crate::task::EffectKind<$name> for $variant {
+                const NAME: &'static str = $crate::snake_case!($variant);
+            }
+        )+
+    };
+}
