@@ -3,6 +3,7 @@
 
 mod floors;
 mod layers;
+mod links;
 mod migrations;
 mod supply;
 
