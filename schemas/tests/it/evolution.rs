@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     codec::{direct, encode, parse, resolved},
-    samples,
+    sample,
 };
 
 const RELEASED: &str = include_str!("../../released/orders/OrderPlaced/1.avsc");
@@ -114,14 +114,14 @@ fn placed_second(old: &OrderPlaced) -> Second {
 
 #[test]
 fn a_new_reader_fills_in_what_an_old_writer_did_not_know() {
-    let (v1, v2, old) = (parse(RELEASED), second_as_is(), samples::order_placed());
+    let (v1, v2, old) = (parse(RELEASED), second_as_is(), sample::order_placed());
     let read: Second = resolved(&v1, &v2, &encode(&v1, &old)).unwrap();
     assert_eq!(read, placed_second(&old));
 }
 
 #[test]
 fn an_old_reader_passes_over_what_a_new_writer_added() {
-    let (v1, v2, old) = (parse(RELEASED), second_as_is(), samples::order_placed());
+    let (v1, v2, old) = (parse(RELEASED), second_as_is(), sample::order_placed());
     let mut new = placed_second(&old);
     new.lines[0].discount = 7;
     new.gift = Some(Gift { text: "for you".into() });
@@ -136,7 +136,7 @@ fn a_new_symbol_reads_as_the_default_and_a_nullable_record_may_grow() {
     let v2 = second_as_is();
     let wrap = json!([{"name": "text", "type": "string"}, {"name": "wrap", "type": "boolean", "default": false}]);
     let v3 = second(&["WEB", "OTHER", "KIOSK"], wrap);
-    let plain = placed_second(&samples::order_placed());
+    let plain = placed_second(&sample::order_placed());
     let text = || "for you".to_owned();
     let as_second = Second { gift: Some(Gift { text: text() }), channel: Channel::Other, ..plain };
     let as_third = |channel, wrap| {
