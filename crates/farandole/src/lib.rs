@@ -41,14 +41,14 @@ pub use ground::time::Timestamp;
 pub use handler::{Handler, Reader};
 pub use mapping::Mapping;
 pub use message::Message;
-pub use participant::{Body, Decision, Id, Input, Never, Participant, Refusal};
+pub use participant::{Body, Decision, Id, Input, Participant, Refusal, Tasks};
 pub use problem::{Answer, FieldError, Problem};
 pub use record::Record;
 pub use running::{Running, Signals};
 #[cfg(feature = "http")]
 pub use service::{Api, Service};
 pub use table::{Keys, Table, Tables};
-pub use task::{IdempotencyKey, Task, Tasks};
+pub use task::{IdempotencyKey, Never, Task};
 
 pub use publish::migrations::migrate;
 

@@ -19,8 +19,7 @@ use uuid::Uuid;
 use crate::ground::time::Timestamp;
 use crate::participant::problem::{Answer, Problem};
 use crate::participant::table::{Keys, Tables};
-use crate::participant::task::{Deadline, Effect, IdempotencyKey, OutcomeOf, Tasks};
-use crate::wire::codec::{self, Codec, RecordType};
+use crate::participant::task::{Deadline, Effect, IdempotencyKey, Task};
 use crate::wire::message::Message;
 
 /// A service's business, whole: a pure function over (rows, input), and how its events change the rows.
@@ -85,22 +84,11 @@ pub trait Id: Display + FromStr<Err: Display> + Clone + Debug + Send + Sync + 's
 
 impl<T: Display + FromStr<Err: Display> + Clone + Debug + Send + Sync + 'static> Id for T {}
 
-/// What a participant hasn't got: commands, deadlines, effects, events. There is no value of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub enum Never {}
+/// What the outside world answers a participant.
+pub type OutcomeOf<P> = <<P as Participant>::Effect as Effect>::Outcome;
 
-impl Message for Never {
-    const TYPES: &'static [RecordType] = &[];
-    fn index(&self) -> usize {
-        match *self {}
-    }
-    fn encode(&self, _codec: &Codec) -> Result<Vec<u8>, codec::Error> {
-        match *self {}
-    }
-    fn decode(index: usize, _codec: &Codec, _bytes: &[u8]) -> Result<Self, codec::Error> {
-        Err(codec::Error::UnknownType { name: format!("number {index} of none") })
-    }
-}
+/// What an event of `P` opens and closes.
+pub type Tasks<P> = Vec<Task<<P as Participant>::Deadline, <P as Participant>::Effect>>;
 
 /// One thing to decide about.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use crate::agenda::metrics;
 use crate::agenda::target::{Asked, Ready};
 use crate::agenda::{Call, Config, EffectError, EffectHandler};
 use crate::engine::trace;
-use crate::participant::Participant;
-use crate::participant::task::OutcomeOf;
+use crate::participant::{OutcomeOf, Participant};
 
 /// How an attempt ended.
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use crate::database::sessions::asked;
 use crate::engine::tasks::Id;
 use crate::engine::{Work, read};
 use crate::ground::error::chain_of;
-use crate::participant::task::OutcomeOf;
-use crate::participant::{Body, Participant};
+use crate::participant::{Body, OutcomeOf, Participant};
 
 /// An ended attempt.
 #[derive(Debug)]

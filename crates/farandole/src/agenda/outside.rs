@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use crate::ground::time::Timestamp;
-use crate::participant::task::OutcomeOf;
-use crate::participant::{Never, Participant};
+use crate::participant::task::Never;
+use crate::participant::{OutcomeOf, Participant};
 
 /// Calls to the outside world, by user code.
 pub trait EffectHandler<P: Participant>: Send + Sync + 'static {

@@ -2,12 +2,13 @@
 
 use std::fmt::{Debug, Display};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ground::time::Timestamp;
-use crate::participant::{Never, Participant};
+use crate::wire::codec::{self, Codec, RecordType};
+use crate::wire::message::Message;
 
 /// A closed set of deadlines. Written by [`deadlines!`](crate::deadlines).
 pub trait Deadline: Debug + Copy + PartialEq + Send + Sync + 'static {
@@ -44,12 +45,6 @@ pub trait EffectKind<E: Effect>: Into<E> {
     /// [`Effect::name`].
     const NAME: &'static str;
 }
-
-/// What the outside world answers a participant.
-pub type OutcomeOf<P> = <<P as Participant>::Effect as Effect>::Outcome;
-
-/// What an event of `P` opens and closes.
-pub type Tasks<P> = Vec<Task<<P as Participant>::Deadline, <P as Participant>::Effect>>;
 
 /// A deadline or an effect to open, or some to close. It is of the event's own aggregate unless [said otherwise](Task::of).
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +118,23 @@ pub enum IdempotencyKey {
     /// Made from the service's name and this text: for what stays the same request although the effect's words change (a parcel that is
     /// booked once, whatever becomes of the order's lines).
     Of(String),
+}
+
+/// What a participant hasn't got: commands, deadlines, effects, events. There is no value of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Never {}
+
+impl Message for Never {
+    const TYPES: &'static [RecordType] = &[];
+    fn index(&self) -> usize {
+        match *self {}
+    }
+    fn encode(&self, _codec: &Codec) -> Result<Vec<u8>, codec::Error> {
+        match *self {}
+    }
+    fn decode(index: usize, _codec: &Codec, _bytes: &[u8]) -> Result<Self, codec::Error> {
+        Err(codec::Error::UnknownType { name: format!("number {index} of none") })
+    }
 }
 
 impl Deadline for Never {

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::ground::time::Timestamp;
 use crate::participant::table::{Keys, Tables as _};
-use crate::participant::task::{Deadline as _, Effect as _, EffectKind, OutcomeOf, Task, Tasks, What};
-use crate::participant::{Body, Decision, Input, Participant, Refusal};
+use crate::participant::task::{Deadline as _, Effect as _, EffectKind, Task, What};
+use crate::participant::{Body, Decision, Input, OutcomeOf, Participant, Refusal, Tasks};
 use crate::wire::message::Message;
 
 /// Copies one row, or its absence, from stored tables into loaded ones.

@@ -55,11 +55,11 @@ macro_rules! key {
     };
 }
 
-crate::key!(uuid::Uuid: "uuid");
-crate::key!(String: "text");
-crate::key!(i64: "bigint");
-crate::key!(i32: "integer");
-crate::key!(i16: "smallint");
+key!(uuid::Uuid: "uuid");
+key!(String: "text");
+key!(i64: "bigint");
+key!(i32: "integer");
+key!(i16: "smallint");
 
 macro_rules! tuple {
     ($($part:ident $i:tt),+) => {
