@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use farandole_outbox::codec::Json;
-//! use farandole_outbox::outbox::{self, Event};
+//! use farandole_outbox::outbox::{self, NewEvent};
 //! use farandole_outbox::relay::{self, Relay};
 //! use farandole_outbox::topics::{self, Kafka, Topics};
 //!
@@ -21,7 +21,7 @@
 //! let mut tx = pool.begin().await?;
 //! // … statements of your own, and in the same transaction what is told of them:
 //! let value = br#"{"invoice": 1, "cents": 1200}"#.to_vec();
-//! let event = Event::new("billing", "billing", "1", "billing.InvoiceIssued", Json::CONTENT_TYPE, value);
+//! let event = NewEvent::new("billing", "1", "billing.InvoiceIssued", Json::CONTENT_TYPE, value);
 //! outbox::append(&mut tx, &event).await?;
 //! tx.commit().await?;
 //! poke.poke();

@@ -3,7 +3,7 @@
 //! The events are published by a relay exactly if their transactions commit. Their values are JSON, so no registry is asked for.
 use anyhow::Context as _;
 use farandole_outbox::codec::Json;
-use farandole_outbox::outbox::{self, Event};
+use farandole_outbox::outbox::{self, NewEvent};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -20,7 +20,7 @@ pub async fn issue(pool: &PgPool, topic: &str, customer: &str, cents: i64) -> an
     let invoice: i64 = insert.bind(customer).bind(cents).fetch_one(&mut *tx).await.context("issuing an invoice")?;
     let value = json!({ "invoice": invoice, "customer": customer, "cents": cents });
     // Nobody else sees the new row before the commit, so there is nobody whose order with this event could matter.
-    outbox::append(&mut tx, &event(topic, invoice, "billing.InvoiceIssued", &value).row_is_locked()).await?;
+    outbox::append(&mut tx, &event(topic, invoice, "billing.InvoiceIssued", &value).key_is_locked()).await?;
     tx.commit().await?;
     Ok(invoice)
 }
@@ -39,6 +39,6 @@ pub async fn pay(pool: &PgPool, topic: &str, invoice: i64, cents: i64) -> anyhow
     Ok(tx.commit().await?)
 }
 
-fn event(topic: &str, invoice: i64, kind: &'static str, value: &Value) -> Event {
-    Event::new(topic, NAME, invoice.to_string(), kind, Json::CONTENT_TYPE, value.to_string().into_bytes())
+fn event(topic: &str, invoice: i64, kind: &'static str, value: &Value) -> NewEvent {
+    NewEvent::new(topic, invoice.to_string(), kind, Json::CONTENT_TYPE, value.to_string().into_bytes())
 }

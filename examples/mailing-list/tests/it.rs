@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use farandole::codec::{Codec, Json};
 use farandole::mapping::{From, Mapping};
-use farandole::outbox::{self, Event};
+use farandole::outbox::{self, NewEvent};
 use farandole::relay::{self, Relay};
 use farandole::topics::{Kafka, Topics};
 use farandole::{Reader, intake, topics};
@@ -83,7 +83,7 @@ impl World {
         let mut tx = self.billing.begin().await.unwrap();
         for (key, value) in invoices {
             let (topic, bytes) = (format!("{}billing", self.prefix), value.to_string().into_bytes());
-            let event = Event::new(topic, "billing", *key, "billing.InvoiceIssued", Json::CONTENT_TYPE, bytes);
+            let event = NewEvent::new(topic, *key, "billing.InvoiceIssued", Json::CONTENT_TYPE, bytes);
             outbox::append(&mut tx, &event).await.unwrap();
         }
         tx.commit().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use farandole::config::{Kafka, Topics};
 use farandole::handler::{Error, Handler, Tx};
-use farandole::outbox::{self, Event};
+use farandole::outbox::{self, NewEvent};
 use farandole::relay::{self, Relay};
 use farandole::{Codec, Reader, Record, intake, topics};
 use sqlx::PgPool;
@@ -50,7 +50,7 @@ impl World {
         let relay = relay.start();
         let mut tx = self.pool.begin().await.unwrap();
         for key in keys {
-            let event = Event::new(&self.topic, "billing", *key, "billing.Paid", "application/json", b"{}".to_vec());
+            let event = NewEvent::new(&self.topic, *key, "billing.Paid", "application/json", b"{}".to_vec());
             outbox::append(&mut tx, &event).await.unwrap();
         }
         tx.commit().await.unwrap();

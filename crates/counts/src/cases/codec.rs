@@ -16,7 +16,7 @@ pub fn encode() -> anyhow::Result<Case> {
     let codec = Codec::offline(Event::TYPES);
     let (event, key) = (Event::from(order(1)), order_id(1).to_string());
     let one = move || -> anyhow::Result<()> {
-        let event = outbox::Event::of(&codec, "orders", "orders", key.as_str(), black_box(&event))?;
+        let event = outbox::NewEvent::of(&codec, "orders", key.as_str(), black_box(&event))?;
         black_box(event.cause("payments/3/4711").correlation(order_id(1)).traceparent(Some(TRACEPARENT)));
         Ok(())
     };

@@ -270,7 +270,7 @@ impl Fold for Beside<'_> {
 }
 
 async fn append(tx: &mut farandole::Tx<'_>, topic: &str) -> Result<Uuid, farandole::outbox::Error> {
-    let event = farandole::outbox::Event::new(topic, "orders", "k", "test.E", "application/json", b"{}".to_vec());
+    let event = farandole::outbox::NewEvent::new(topic, "k", "test.E", "application/json", b"{}".to_vec());
     farandole::outbox::append(tx, &event).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use farandole::outbox::{Error, Event, MAX_RECORD, append};
+use farandole::outbox::{Error, MAX_RECORD, NewEvent, append};
 use uuid::Uuid;
 
 use crate::world::World;
@@ -12,7 +12,7 @@ use crate::world::World;
 #[tokio::test]
 async fn an_append_waits_for_what_was_appended_before_for_its_key() {
     let world = World::new().await;
-    let event = |key| Event::new("orders", "orders", key, "orders.Noted", "application/json", b"{}".to_vec());
+    let event = |key| NewEvent::new("orders", key, "orders.Noted", "application/json", b"{}".to_vec());
     let (one, another) = (event("k"), event("another"));
     let mut first = world.pool.begin().await.unwrap();
     append(&mut first, &one).await.unwrap();
@@ -29,7 +29,7 @@ async fn an_append_waits_for_what_was_appended_before_for_its_key() {
     second.commit().await.unwrap();
     // Who has the row locked already says so, and pays for no second lock.
     let mut locked = world.pool.begin().await.unwrap();
-    append(&mut locked, &event("another").row_is_locked()).await.unwrap();
+    append(&mut locked, &event("another").key_is_locked()).await.unwrap();
 }
 
 /// F20. A record of 1 MiB goes out; one byte more is refused at the append, the transaction goes on, and the relay never meets it.
@@ -40,8 +40,7 @@ async fn one_byte_more_than_a_mebibyte_is_refused() {
     // Nothing that compression makes smaller.
     let noise = (0..=MAX_RECORD / 16).flat_map(|_| Uuid::new_v4().into_bytes());
     let noise: Vec<u8> = noise.collect();
-    let event =
-        |bytes: usize| Event::new(topic.as_str(), "orders", "k", "orders.Noted", "application/json", noise[..bytes].to_vec());
+    let event = |bytes: usize| NewEvent::new(topic.as_str(), "k", "orders.Noted", "application/json", noise[..bytes].to_vec());
     let mut tx = world.pool.begin().await.unwrap();
     let Err(Error::TooLarge { bytes, .. }) = append(&mut tx, &event(MAX_RECORD)).await else {
         panic!("with key and headers it's more")
@@ -69,7 +68,7 @@ async fn locks(tx: &mut farandole::Tx<'_>) -> i64 {
 #[tokio::test]
 async fn a_transaction_that_appends_for_many_keys_takes_few_locks() {
     let world = World::new().await;
-    let event = |key: String| Event::new("orders", "orders", key, "orders.Noted", "application/json", b"{}".to_vec());
+    let event = |key: String| NewEvent::new("orders", key, "orders.Noted", "application/json", b"{}".to_vec());
     let mut many = world.pool.begin().await.unwrap();
     for n in 0..1_200 {
         append(&mut many, &event(format!("k{n}"))).await.unwrap();

@@ -9,6 +9,7 @@ mod model;
 mod owners;
 mod partitions;
 mod rounds;
+mod sql;
 mod step_histories;
 mod steps;
 mod surroundings;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use farandole::engine::session::watched;
-use farandole::outbox::{Event, append};
+use farandole::outbox::{NewEvent, append};
 use farandole::relay::Role;
 use farandole::surroundings::{Error, check};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -93,8 +93,7 @@ async fn nobodys_function_stands_in_for_postgresqls() {
 async fn an_appends_place_follows_commits_at_every_level() {
     let world = World::new().await;
     for level in ["read committed", "repeatable read", "serializable"] {
-        let event =
-            |what: &str| Event::new("orders", "orders", level, "orders.Noted", "application/json", what.as_bytes().to_vec());
+        let event = |what: &str| NewEvent::new("orders", level, "orders.Noted", "application/json", what.as_bytes().to_vec());
         let begin = format!("begin isolation level {level}");
         let mut first = world.pool.acquire().await.unwrap();
         let mut second = world.pool.acquire().await.unwrap();

@@ -15,8 +15,6 @@
 
 use sqlx::PgConnection;
 
-use crate::database::gate;
-
 /// Keys of one kind that a transaction locks one by one: as many as a lane's transaction has inputs.
 pub const MOST: usize = 1_000;
 
@@ -40,17 +38,3 @@ pub async fn lock_all(conn: &mut PgConnection, kind: &str, keys: &[String]) -> s
     .await?;
     Ok(())
 }
-
-/// Locks [a heal](crate::database::gate) out, then one key ($2) of a kind ($1) unless $3, and then gives the database's time in
-/// microseconds. For who locks keys one at a time and
-/// doesn't know how many there will be: the transaction counts them.
-pub const LOCK_ONE: &str = concat!(
-    "select pg_advisory_xact_lock_shared(",
-    gate::key!(),
-    "), case when $3 then null
-       when set_config('farandole.locks', (n + 1)::text, true)::int > $4 then pg_advisory_xact_lock(gate)::text
-       else pg_advisory_xact_lock_shared(gate)::text || pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0))::text end,
-     (extract(epoch from clock_timestamp()) * 1000000)::bigint
-     from (select coalesce(nullif(current_setting('farandole.locks', true), ''), '0')::int as n,
-                  hashtextextended($1, 0) as gate offset 0) counted"
-);

@@ -133,7 +133,8 @@ pub fn kit() -> Migrator {
         "0002_owners.sql",
         "0004_partitions.sql",
         "0005_parked_inputs.sql",
-        "0006_published_first.sql"
+        "0006_published_first.sql",
+        "0007_append.sql"
     ];
     kit.dangerous_set_table_name(KITS);
     kit.create_schema("farandole");

@@ -3,7 +3,7 @@
 //! A [`Codec`] writes one of the two ([`Codec::writing`]) and reads both: the record's `content-type` says which it is
 //! ([`Codec::of`]). JSON has no registry and no schema: what keeps its releases readable is discipline. Fields that the reader
 //! doesn't know are skipped, those that it lacks are refused unless they are optional. A third [`Format`] is its user's to call,
-//! with [`outbox::Event::new`](crate::publish::outbox::Event::new) and in a handler.
+//! with [`outbox::NewEvent::new`](crate::publish::outbox::NewEvent::new) and in a handler.
 //!
 //! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::know).
 //! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE, unless [configured](crate::codec::Registry) otherwise:

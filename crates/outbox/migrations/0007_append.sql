@@ -1,0 +1,103 @@
+-- Appends an event to the outbox, from any client; Rust's `outbox::append` calls it too. See outbox.rs, where its arguments are told.
+--
+-- It works as who migrates, sees nothing but PostgreSQL's own names, and takes no name from its caller: a role that may execute it needs
+-- no right on any table, and can publish and nothing else. What consumers or the broker would refuse it refuses, since behind it nothing
+-- can be done about that: `NewEvent::check` says the same in Rust, and a test holds the two equal. The locks are those of locks.rs: 1,000
+-- is `MOST` there, and the first one keeps a heal out, see gate.rs.
+create function farandole.append(
+    topic text, key text, type text, payload anyelement, headers jsonb default null, cause text default null,
+    correlation uuid default null, traceparent text default null, id uuid default null, key_is_locked boolean default false
+) returns uuid
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    what    text := coalesce(nullif(append.type, ''), 'event of no type');
+    given   text := pg_typeof(payload)::text;
+    bytes   bytea;
+    extra   jsonb := coalesce(append.headers, '{}');
+    named   text;
+    size    bigint;
+    locked  int;
+    new_id  uuid := coalesce(append.id, gen_random_uuid());
+begin
+    if append.topic is null or append.topic !~ '^[A-Za-z0-9._-]{1,249}$' or append.topic in ('.', '..') then
+        raise exception 'a % can''t be published: `topic` is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`', what
+            using errcode = '22023';
+    end if;
+    if append.type is null or append.type = '' or octet_length(append.type) > 512 then
+        raise exception 'a % can''t be published: `type` has to be 1 to 512 bytes: the full name of the event''s type', what
+            using errcode = '22023';
+    end if;
+    if append.key is null or append.key = '' then
+        raise exception 'a % without a key: events of one key stay in order, so each needs one', what using errcode = '22023';
+    end if;
+    if jsonb_typeof(extra) <> 'object' or exists (select from jsonb_each(extra) where jsonb_typeof(value) <> 'string') then
+        raise exception 'a % can''t be published: `headers` have to be a JSON object of strings', what using errcode = '22023';
+    end if;
+    select h.name into named from jsonb_object_keys(extra) as h(name)
+    where h.name in ('ce_specversion', 'ce_id', 'ce_source', 'ce_type', 'ce_subject', 'ce_time', 'traceparent', 'farandole') limit 1;
+    if named is not null then
+        raise exception 'a % can''t be published: `headers` name `%`, which the relay writes itself; a trace context is `traceparent`, an id `id`',
+            what, named using errcode = '22023';
+    end if;
+    if payload is null then
+        raise exception 'a % can''t be published: `payload` is null; an event has a value', what using errcode = '22023';
+    elsif given = 'bytea' then
+        bytes := payload;
+        extra := '{"content-type": "application/avro"}'::jsonb || extra;
+    elsif given in ('jsonb', 'json') then
+        bytes := convert_to(payload::text, 'UTF8');
+        extra := '{"content-type": "application/json"}'::jsonb || extra;
+    else
+        raise exception 'a % can''t be published: `payload` is of type %: cast it to jsonb or bytea', what, given using errcode = '22023';
+    end if;
+    named := extra ->> 'content-type';
+    if named = '' or octet_length(named) > 512 then
+        raise exception 'a % can''t be published: `content-type` has to be 1 to 512 bytes: `application/json`, say', what
+            using errcode = '22023';
+    end if;
+    size := (select count(*) from jsonb_object_keys(extra));
+    if size > 200 then
+        raise exception 'a % with % further headers; the limit is 200', what, size using errcode = '22023';
+    end if;
+    if named = 'application/avro' and (octet_length(bytes) < 5 or get_byte(bytes, 0) <> 0) then
+        raise exception 'a % can''t be published: `payload` is said to be Avro, and doesn''t begin with a zero byte and its schema''s id', what
+            using errcode = '22023', hint = 'Another format is named so: headers => ''{"content-type": "application/x-protobuf"}''.';
+    end if;
+    if octet_length(append.cause) > 1024 then
+        raise exception 'a % with a cause of % bytes; the limit is 1024', what, octet_length(append.cause) using errcode = '22023';
+    end if;
+    -- What isn't a trace context is left out, as everywhere.
+    if append.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
+       or append.traceparent ~ '^00.{53}.' or octet_length(append.traceparent) > 128 then
+        traceparent := null;
+    end if;
+    select octet_length(bytes)::bigint + 2 * octet_length(append.key) + octet_length(append.type)
+           + 3 * coalesce(octet_length(append.cause), 0) + coalesce(octet_length(append.traceparent), 0)
+           + sum(octet_length(h.key) + octet_length(h.value) + 6) + 1024
+    into size from jsonb_each_text(extra) h;
+    if size > 1048576 then
+        raise exception 'a % would be % bytes with its headers; the limit is 1048576: publish where the rest is to be had instead', what, size
+            using errcode = '22023';
+    end if;
+
+    perform pg_advisory_xact_lock_shared(7377303427399053164);
+    if not coalesce(append.key_is_locked, false) then
+        locked := coalesce(nullif(current_setting('farandole.locks', true), ''), '0')::int + 1;
+        perform set_config('farandole.locks', locked::text, true);
+        if locked > 1000 then
+            perform pg_advisory_xact_lock(hashtextextended('outbox/' || append.topic, 0));
+        else
+            perform pg_advisory_xact_lock_shared(hashtextextended('outbox/' || append.topic, 0));
+            perform pg_advisory_xact_lock(hashtextextended('outbox/' || append.topic || '/' || append.key, 0));
+        end if;
+    end if;
+    -- The clock is read with the lock held: of one key no time is before that of the event before it.
+    insert into farandole.outbox
+        (topic, id, aggregatetype, aggregateid, type, payload, time, cause, correlation, i, n, traceparent, headers)
+    values (append.topic, new_id, append.topic, append.key, append.type, bytes, clock_timestamp(),
+            coalesce(append.cause, 'transaction/' || new_id), coalesce(append.correlation, new_id), 1, 1, append.traceparent,
+            nullif(case when named = 'application/avro' then extra - 'content-type' else extra end, '{}')); -- Avro is what no word means
+    return new_id;
+end $$;
+
+revoke execute on function farandole.append from public;

@@ -1,0 +1,236 @@
+//! An event to publish, as who has transactions of their own makes one.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use crate::ground::text::NAME;
+use crate::publish::outbox::error::Error;
+use crate::publish::outbox::rows::{FRAME, MAX_CAUSE, MAX_HEADERS, MAX_RECORD};
+use crate::wire::codec::{self, Avro, Codec};
+use crate::wire::message::Message;
+
+/// Characters of a topic's name: what Kafka takes.
+const TOPIC: usize = 249;
+const CONTENT_TYPE: &str = "content-type";
+/// Of a header beside its name and value.
+const HEADER: usize = 6;
+/// The headers that the relay writes itself.
+const OWN: [&str; 8] = ["ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "traceparent", "farandole"];
+
+/// An event to publish: which topic, about what, of which type, and its value.
+///
+/// ```
+/// use farandole_outbox::codec::Json;
+/// use farandole_outbox::outbox::NewEvent;
+///
+/// let value = serde_json::json!({ "invoice": 17, "cents": 1200 }).to_string();
+/// let event = NewEvent::new("billing", "17", "billing.InvoiceIssued", Json::CONTENT_TYPE, value)
+///     .cause("POST /invoices")
+///     .header("tenant", "acme");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    pub(super) topic: String,
+    pub(super) id: Uuid,
+    pub(super) key: String,
+    pub(super) kind: Cow<'static, str>,
+    pub(super) payload: Vec<u8>,
+    /// None: Avro.
+    content_type: Option<String>,
+    headers: serde_json::Map<String, serde_json::Value>,
+    pub(super) cause: Option<String>,
+    pub(super) correlation: Option<Uuid>,
+    pub(super) traceparent: Option<String>,
+    pub(super) key_is_locked: bool,
+}
+
+impl NewEvent {
+    /// An event whose value the caller has written.
+    ///
+    /// - `topic`: its whole name in Kafka, prefix and all.
+    /// - `key`: the id of what the event is about. Events of one key stay in order; Kafka's key and `ce_subject`.
+    /// - `kind`: the full name of its type, `ce_type`: `billing.InvoiceIssued`.
+    /// - `content_type`: how `payload` is written: [`Json::CONTENT_TYPE`](codec::Json), or [`Avro::CONTENT_TYPE`] for Avro with its schema's
+    ///   id in front, as Confluent's serializers write it.
+    ///
+    /// It gets a new id, which [`append`](super::append) gives back. What isn't right with it shows there.
+    pub fn new(
+        topic: impl Into<String>,
+        key: impl Into<String>,
+        kind: impl Into<Cow<'static, str>>,
+        content_type: &str,
+        payload: impl Into<Vec<u8>>,
+    ) -> Self {
+        Self {
+            topic: topic.into(),
+            id: Uuid::now_v7(),
+            key: key.into(),
+            kind: kind.into(),
+            payload: payload.into(),
+            content_type: (content_type != Avro::CONTENT_TYPE).then(|| content_type.to_owned()),
+            headers: serde_json::Map::new(),
+            cause: None,
+            correlation: None,
+            traceparent: None,
+            key_is_locked: false,
+        }
+    }
+
+    /// An event whose value `codec` writes, of a type that [`messages!`](crate::messages) has declared; topic and key as in
+    /// [`NewEvent::new`].
+    ///
+    /// # Errors
+    /// When the value doesn't fit its schema, or its type isn't [registered](Codec::register).
+    ///
+    /// ```
+    /// use farandole_outbox::Codec;
+    /// use farandole_outbox::outbox::NewEvent;
+    /// # mod billing {
+    /// #     #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// #     pub struct InvoiceIssued { pub invoice: i64, pub cents: i64 }
+    /// #     impl InvoiceIssued {
+    /// #         pub const NAME: &'static str = "billing.InvoiceIssued";
+    /// #         pub const SCHEMA: &'static str = "";
+    /// #     }
+    /// # }
+    /// farandole_outbox::messages! {
+    ///     /// What billing publishes.
+    ///     pub enum Event { InvoiceIssued(billing::InvoiceIssued) }
+    /// }
+    ///
+    /// let codec = Codec::json();
+    /// let issued = Event::from(billing::InvoiceIssued { invoice: 17, cents: 1200 });
+    /// let event = NewEvent::of(&codec, "billing", "17", &issued)?;
+    /// # Ok::<(), farandole_outbox::codec::Error>(())
+    /// ```
+    pub fn of<M: Message>(
+        codec: &Codec,
+        topic: impl Into<String>,
+        key: impl Into<String>,
+        event: &M,
+    ) -> Result<Self, codec::Error> {
+        Ok(Self::new(topic, key, event.name(), codec.content_type(), event.encode(codec)?))
+    }
+
+    /// Its id, which becomes `ce_id`.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The id `id` instead of a new one: for who has given it one already, and for an event that must not be new if it is appended twice,
+    /// whose consumers tell that by `ce_id`. (Appended twice, it is two records all the same.)
+    #[must_use]
+    pub fn with_id(mut self, id: Uuid) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// The transaction holds the key locked already (it has updated or inserted the row of that key, or read it `for update`), as every
+    /// other one does that appends for this key. It spares a lock of the server's. Said wrongly, events of this key may be published in
+    /// another order than their transactions were committed.
+    #[must_use]
+    pub fn key_is_locked(mut self) -> Self {
+        self.key_is_locked = true;
+        self
+    }
+
+    /// What led to it: `topic/partition/offset`, or a name for the request; at most [`MAX_CAUSE`] bytes. Without it, a name made from
+    /// the event's id.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// What it shares with everything that one first request led to. Without it, a new one begins.
+    #[must_use]
+    pub fn correlation(mut self, correlation: Uuid) -> Self {
+        self.correlation = Some(correlation);
+        self
+    }
+
+    /// The W3C trace context to go on under. What isn't one is left out.
+    #[must_use]
+    pub fn traceparent(mut self, traceparent: Option<&str>) -> Self {
+        self.traceparent = traceparent.filter(|text| crate::wire::traceparent::is_traceparent(text)).map(str::to_owned);
+        self
+    }
+
+    /// A further header, of [`MAX_HEADERS`] at most with `content-type`. Those that the relay writes itself (`ce_…`, `traceparent`, `farandole`) can't be given.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match name {
+            CONTENT_TYPE => self.content_type = Some(value.to_owned()),
+            name => drop(self.headers.insert(name.to_owned(), value.into())),
+        }
+        self
+    }
+
+    /// What would be refused later, where nothing can be done about it; `farandole.append` refuses the same, see its migration.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let kind = || if self.kind.is_empty() { "event of no type".to_owned() } else { self.kind.to_string() };
+        let wrong = |field, reason: &str| Err(Error::Field { kind: kind(), field, reason: reason.to_owned() });
+        let of_topics = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if self.topic.is_empty()
+            || self.topic.len() > TOPIC
+            || !self.topic.chars().all(of_topics)
+            || matches!(&*self.topic, "." | "..")
+        {
+            return wrong("topic", "is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`");
+        }
+        if self.kind.is_empty() || self.kind.len() > NAME {
+            return wrong("type", "has to be 1 to 512 bytes: the full name of the event's type");
+        }
+        if self.key.is_empty() {
+            return Err(Error::NoKey { kind: kind() });
+        }
+        if let Some(own) = self.headers.keys().find(|name| OWN.contains(&name.as_str())) {
+            let reason = format!("name `{own}`, which the relay writes itself; a trace context is `traceparent`, an id `id`");
+            return wrong("headers", &reason);
+        }
+        match self.headers.len() + 1 {
+            headers if headers > MAX_HEADERS => return Err(Error::Headers { kind: kind(), headers }),
+            _ => {}
+        }
+        let content_type = self.content_type();
+        if content_type.is_empty() || content_type.len() > NAME {
+            return wrong("content-type", "has to be 1 to 512 bytes: `application/json`, say");
+        }
+        if content_type == Avro::CONTENT_TYPE && Codec::schema_id(&self.payload).is_err() {
+            return wrong("payload", "is said to be Avro, and doesn't begin with a zero byte and its schema's id");
+        }
+        match self.cause.as_ref().map_or(0, String::len) {
+            bytes if bytes > MAX_CAUSE => return Err(Error::Cause { kind: kind(), bytes }),
+            _ => {}
+        }
+        match self.size() {
+            bytes if bytes > MAX_RECORD => Err(Error::TooLarge { kind: kind(), bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    fn content_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or(Avro::CONTENT_TYPE)
+    }
+
+    /// All further headers, as the outbox keeps them.
+    pub(super) fn headers(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE.to_owned(), self.content_type().into());
+        headers
+    }
+
+    /// Bytes of the record that it becomes, at most. The key is a header too; a cause is written escaped.
+    fn size(&self) -> usize {
+        let headers = |(name, value): (&String, &serde_json::Value)| name.len() + value.as_str().map_or(0, str::len) + HEADER;
+        self.payload.len()
+            + 2 * self.key.len()
+            + self.kind.len()
+            + 3 * self.cause.as_ref().map_or(0, String::len)
+            + self.traceparent.as_ref().map_or(0, String::len)
+            + (CONTENT_TYPE.len() + self.content_type().len() + HEADER)
+            + self.headers.iter().map(headers).sum::<usize>()
+            + FRAME
+    }
+}
