@@ -24,7 +24,7 @@ pub async fn run() -> anyhow::Result<()> {
     let pool = PgPoolOptions::new().max_connections(3).connect(&setting(DATABASE)?).await.context("connecting")?;
     let mut config = Config::new("bench", setting(KAFKA)?);
     config.topics = setting(TOPICS)?.split(',').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
-    let (relay, _poke) = Relay::new(pool, config);
+    let (relay, _) = Relay::new(pool, config);
     let shutdown = CancellationToken::new();
     let mut told = signal(SignalKind::terminate())?;
     let stop = shutdown.clone();

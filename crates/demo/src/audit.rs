@@ -92,7 +92,7 @@ async fn unparked(shop: &Shop) -> anyhow::Result<Check> {
 /// When it can't be read.
 pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl FnMut(&Record)) -> anyhow::Result<Audit> {
     let codec = farandole::Codec::new(&shop.parts.registry, shop.orders_pool().await?);
-    codec.know(<topics::Event as farandole::Message>::TYPES)?;
+    codec.add_reader_schema(<topics::Event as farandole::Message>::TYPES)?;
     let mut facts = Facts::default();
     let (mut faults, mut strays) = (Vec::new(), Vec::new());
     for topic in SERVICES {

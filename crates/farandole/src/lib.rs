@@ -39,11 +39,14 @@ pub use config::{Config, NoSettings};
 pub use database::Tx;
 pub use ground::time::Timestamp;
 pub use handler::{Handler, Reader};
+pub use intake::Config as IntakeConfig;
 pub use mapping::Mapping;
 pub use message::Message;
+pub use outbox::NewEvent;
 pub use participant::{Body, Decision, Id, Input, Participant, Refusal, Tasks};
 pub use problem::{Answer, FieldError, Problem};
 pub use record::Record;
+pub use relay::{Config as RelayConfig, Relay};
 pub use running::{Running, Signals};
 #[cfg(feature = "http")]
 pub use service::{Api, Service};

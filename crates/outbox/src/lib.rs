@@ -15,7 +15,7 @@
 //! let kafka = Kafka { bootstrap: "127.0.0.1:9092".to_owned(), ..Kafka::default() };
 //! topics::ensure(&kafka, &Topics::default(), "billing", true).await?;
 //! let config = relay::Config { topics: vec!["billing".to_owned()], ..relay::Config::new("billing", &kafka.bootstrap) };
-//! let (relay, poke) = Relay::new(pool.clone(), config);
+//! let (relay, wakeup) = Relay::new(pool.clone(), config);
 //! let relay = relay.start(); // publishes until it is stopped; `ended()` and `health()` say how it fares
 //!
 //! let mut tx = pool.begin().await?;
@@ -24,7 +24,7 @@
 //! let event = NewEvent::new("billing", "1", "billing.InvoiceIssued", Json::CONTENT_TYPE, value);
 //! outbox::append(&mut tx, &event).await?;
 //! tx.commit().await?;
-//! poke.poke();
+//! wakeup.wake();
 //! relay.stop().await?;
 //! # Ok(())
 //! # }
@@ -52,7 +52,9 @@ pub use codec::{Codec, RecordType};
 pub use database::Tx;
 pub use ground::time::Timestamp;
 pub use message::Message;
+pub use outbox::NewEvent;
 pub use record::Record;
+pub use relay::{Config as RelayConfig, Relay};
 pub use running::{Running, Signals};
 
 // For the operator's tool and the tests.

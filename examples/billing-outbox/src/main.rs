@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
     let topic = topics::own(&prefix, NAME);
 
     let config = relay::Config { topics: vec![topic.clone()], ..relay::Config::new(NAME, &kafka.bootstrap) };
-    let (relay, poke) = Relay::new(pool.clone(), config);
+    let (relay, wakeup) = Relay::new(pool.clone(), config);
     let (mut relay, mut signals) = (relay.start(), Signals::catch()?);
 
     let (lines, mut waiting) = mpsc::channel(1);
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
             ["pay", invoice, cents] => pay(&pool, &topic, invoice.parse()?, cents.parse()?).await.map(|()| "paid".to_owned()),
             _ => Err(anyhow::anyhow!("`issue CUSTOMER CENTS` or `pay INVOICE CENTS`")),
         };
-        poke.poke(); // or the relay looks for itself, within 50 ms
+        wakeup.wake(); // or the relay looks for itself, within 50 ms
         done.map_or_else(|error| eprintln!("{line}: {error:#}"), |words| println!("{words}"));
     }
     Ok(relay.stop().await?)

@@ -98,11 +98,16 @@ pub struct Reader<H: Handler> {
 }
 
 impl<H: Handler> Reader<H> {
-    /// A reader of `config.topics`. `pool` is the database with the handler's tables and the kit's ([`migrate`](crate::migrate)); it
-    /// needs a connection a lane and one more, whose settings the kit sees to. `codec` loads the schemas that the
-    /// handler will read with.
-    pub fn new(handler: H, codec: Codec, sessions: impl Into<Sessions>, config: intake::Config) -> Self {
-        let handling = Arc::new(Handling { handler, codec, sessions: sessions.into(), reader: config.reader.clone() });
+    /// A reader of `config.topics`.
+    ///
+    /// - `codec` reads the values; the reader has it load the schemas that it needs.
+    /// - `pool` (a [`sqlx::PgPool`], or `&PgPool`) is that of the database with the handler's tables and the kit's
+    ///   ([`migrate`](crate::migrate)). At most [`lanes`](intake::Config::lanes) of its connections are used at once, and one more. What
+    ///   they run under (isolation, time limits, `synchronous_commit`) the kit sets by itself; a role or `search_path` of the pool's stays.
+    ///
+    /// Nothing is read before [`Reader::start`].
+    pub fn new(handler: H, codec: Codec, pool: impl Into<Sessions>, config: intake::Config) -> Self {
+        let handling = Arc::new(Handling { handler, codec, sessions: pool.into(), reader: config.reader.clone() });
         Self { intake: Intake::new(Arc::clone(&handling), config), handling }
     }
 

@@ -14,7 +14,7 @@ use crate::service::describe::Description;
 use crate::service::error::Error;
 use crate::service::frame::{Frame, Mappings};
 use crate::service::{http, migrate};
-use crate::wire::codec::Written;
+use crate::wire::codec::Encoding;
 use crate::wire::mapping::Mapping;
 
 /// What answers, given what routes work with.
@@ -40,7 +40,7 @@ impl<P: Participant> Service<P, ()> {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
         let contract = Contract::of::<P>();
-        let frame = Frame { contract, migrations, openapi: None, mappings: Mappings::new(), written: Written::Avro };
+        let frame = Frame { contract, migrations, openapi: None, mappings: Mappings::new(), encoding: Encoding::Avro };
         Self { participant: Arc::new(participant), effects: (), routes: Box::new(|_| Router::new()), frame }
     }
 }
@@ -72,8 +72,8 @@ impl<P: Participant, E> Service<P, E> {
     }
 
     /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
-    pub fn writing(mut self, written: Written) -> Self {
-        self.frame.written = written;
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.frame.encoding = encoding;
         self
     }
 

@@ -7,7 +7,7 @@ use sqlx::migrate::Migrator;
 
 use crate::service::contract::Contract;
 use crate::service::error::Error;
-use crate::wire::codec::Written;
+use crate::wire::codec::Encoding;
 use crate::wire::mapping::Mapping;
 
 /// Work of the frame: boxed, so that it is compiled where it is written and not in each service that has it done.
@@ -19,7 +19,7 @@ pub(super) struct Frame {
     pub migrations: Migrator,
     pub openapi: Option<fn() -> utoipa::openapi::OpenApi>,
     pub mappings: Mappings,
-    pub written: Written,
+    pub encoding: Encoding,
 }
 
 impl Frame {

@@ -31,7 +31,7 @@ async fn make(frame: &Frame, config: &Config) -> Result<(), Error> {
     let patience = Patience { checks: &checks, limit: Some(config.process.wait) };
     tables(&patience, frame, config, Missing::Make).await?;
     let pools = parts::Pools::new(frame.contract.name, &config.database)?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(frame.written);
+    let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(frame.encoding);
     kafka_and_registry(&patience, &frame.contract, config, &codec, Missing::Make).await?;
     pools.close().await;
     Ok(())
@@ -109,7 +109,7 @@ pub(super) async fn kafka_and_registry(
                 .register_under(&topics::journal("", topic), parking::journal::TYPES, Subjects::TopicRecord)
                 .await
                 .map_err(Error::Schemas)?;
-            codec.know(contract.heard).map_err(Error::Schemas)
+            codec.add_reader_schema(contract.heard).map_err(Error::Schemas)
         })
         .await
 }

@@ -79,7 +79,7 @@ impl Frame {
             let mut conn = own::connect(name, config).await?;
             let own = topics::own(&config.topics.prefix, name);
             let pools = parts::Pools::new(name, &config.database)?;
-            let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
+            let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(self.encoding);
             let journals = topics::journal("", &own);
             codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
             let dropped = operate::drop(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;

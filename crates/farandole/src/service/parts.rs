@@ -117,7 +117,7 @@ pub(super) fn relay_config(name: &str, config: &Config) -> relay::Config {
 }
 
 /// The relay.
-pub(super) fn relay(name: &str, config: &Config, pools: &Pools) -> (Relay, relay::Poke) {
+pub(super) fn relay(name: &str, config: &Config, pools: &Pools) -> (Relay, relay::Wakeup) {
     Relay::new(pools.relay.clone(), relay_config(name, config))
 }
 
@@ -139,13 +139,13 @@ pub(super) fn deciders<P: Participant, E: EffectHandler<P>>(
     config: &Config,
     mappings: &Mappings,
     pools: &Pools,
-    (relay, history): (&relay::Poke, &relay::History),
+    (relay, history): (&relay::Wakeup, &relay::History),
 ) -> Deciders<P, E> {
     let poke = agenda::Poke::default();
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let engine = |sessions: &Sessions| {
         let (relay, agenda) = (relay.clone(), poke.clone());
-        let wake = (Box::new(move || relay.poke()), Box::new(move || agenda.wake()));
+        let wake = (Box::new(move || relay.wake()), Box::new(move || agenda.wake()));
         let engine = Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1);
         Arc::new(
             engine

@@ -136,7 +136,7 @@ struct Ready<'a> {
     config: &'a Config,
     mappings: &'a Mappings,
     pools: &'a parts::Pools,
-    wakes: (&'a relay::Poke, &'a relay::History),
+    wakes: (&'a relay::Wakeup, &'a relay::History),
 }
 
 pub(super) fn run<P: Participant, E: EffectHandler<P>>(
@@ -249,7 +249,7 @@ async fn start(
     let (patience, contract) = (Patience { checks, limit: None }, frame.contract.clone());
     migrate::tables(&patience, frame, config, missing).await?;
     own::enter(&patience, &contract, config, &frame.mappings).await?;
-    let codec = Codec::with(&config.registry, pools.intake.clone()).writing(frame.written);
+    let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(frame.encoding);
     migrate::kafka_and_registry(&patience, &contract, config, &codec, missing).await?;
 
     // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
@@ -275,7 +275,7 @@ async fn start(
     let kept = codec.clone();
     checks.ask("schemas", false, move || Some(kept.troubles()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
 
-    let (relay, poke) = parts::relay(contract.name, config, pools);
+    let (relay, wakeup) = parts::relay(contract.name, config, pools);
     let (status, history) = (relay.status(), relay.history());
     let (room, upkeep) = (relay.status(), relay.status());
     checks.ask("outbox", true, move || {
@@ -293,7 +293,7 @@ async fn start(
     let probed = history.clone();
     checks.ask("history", true, move || probed.trouble());
 
-    let (codec, mappings, wakes) = (&codec, &frame.mappings, (&poke, &history));
+    let (codec, mappings, wakes) = (&codec, &frame.mappings, (&wakeup, &history));
     let (intake, business) = decide(Ready { tasks, codec, config, mappings, pools, wakes });
     checks.well("agenda");
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);

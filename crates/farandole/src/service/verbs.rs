@@ -58,8 +58,8 @@ impl Frame {
             let patience = wait::Patience { checks: &checks, limit: Some(config.process.wait) };
             migrate::tables(&patience, self, config, Missing::Refuse).await?;
             let pools = parts::Pools::new(self.contract.name, &config.database)?;
-            let codec = Codec::with(&config.registry, pools.intake.clone()).writing(self.written);
-            codec.know(self.contract.events).map_err(Error::Schemas)?;
+            let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(self.encoding);
+            codec.add_reader_schema(self.contract.events).map_err(Error::Schemas)?;
             Ok((pools, codec))
         })
     }

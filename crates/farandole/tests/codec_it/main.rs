@@ -145,7 +145,7 @@ async fn releases_read_each_other() {
 
     // What was looked up once is in the database.
     let restarted = old.down();
-    restarted.know(&types(V1)).unwrap();
+    restarted.add_reader_schema(&types(V1)).unwrap();
     restarted.prepare([id2]).await.unwrap();
     assert_eq!(restarted.decode::<Paid1>(NAME, &b2).unwrap(), paid1());
 }
@@ -154,7 +154,7 @@ async fn releases_read_each_other() {
 async fn unknown_ids_are_bad_data_and_an_absent_registry_is_not() {
     let place = Place::new().await;
     let codec = place.up();
-    codec.know(&types(V1)).unwrap();
+    codec.add_reader_schema(&types(V1)).unwrap();
     codec.prepare([i32::MAX, 0, -1]).await.unwrap();
     let framed = [0, 0x7f, 0xff, 0xff, 0xff, 0];
     let error = codec.decode::<Paid1>(NAME, &framed).unwrap_err();
@@ -224,7 +224,7 @@ async fn one_id_that_the_registry_withholds_holds_up_no_other() {
     ];
     let elsewhere = Place::new().await;
     let reader = Codec::new(&except(fates).await, elsewhere.pool.clone());
-    reader.know(&types(V1)).unwrap();
+    reader.add_reader_schema(&types(V1)).unwrap();
     let ids = fates.iter().map(|(id, _)| *id);
     reader.prepare(ids.clone().chain([Codec::schema_id(&good).unwrap()])).await.unwrap();
     assert_eq!(reader.decode::<Paid1>(NAME, &good).unwrap(), paid1());

@@ -132,7 +132,7 @@ async fn a_registry_that_lost_its_contents_gets_them_back() {
     };
     let is_read_by_who_is_new = async |bytes: &[u8]| {
         let new = Codec::new(Stage::shared().registry(), Place::new().await.pool);
-        new.know(&types(V1)).unwrap();
+        new.add_reader_schema(&types(V1)).unwrap();
         new.prepare([Codec::schema_id(bytes).unwrap()]).await.unwrap();
         new.decode::<Paid1>(NAME, bytes).unwrap() == paid1()
     };
@@ -171,7 +171,7 @@ async fn an_id_that_means_another_schema_is_no_longer_read() {
     let before = sqlx::query("insert into farandole.schemas (id, schema) values ($1, $2)").bind(id).bind(V1);
     before.execute(&elsewhere.pool).await.unwrap();
     let reader = elsewhere.up();
-    reader.know(&types(V1)).unwrap();
+    reader.add_reader_schema(&types(V1)).unwrap();
     reader.prepare([id]).await.unwrap();
     reader.refresh().await.unwrap();
     let error = reader.decode::<Paid1>(NAME, &bytes).unwrap_err();
@@ -185,7 +185,7 @@ async fn an_id_that_means_another_schema_is_no_longer_read() {
     // The advice is one.
     sqlx::query(AssertSqlSafe(advice)).execute(&elsewhere.pool).await.unwrap();
     let restarted = elsewhere.up();
-    restarted.know(&types(V1)).unwrap();
+    restarted.add_reader_schema(&types(V1)).unwrap();
     restarted.prepare([id]).await.unwrap();
     restarted.refresh().await.unwrap();
     assert_eq!(restarted.decode::<Paid1>(NAME, &bytes).unwrap(), paid1());

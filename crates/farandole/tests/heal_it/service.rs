@@ -354,7 +354,7 @@ async fn a_service_whose_topic_would_be_another_refuses() {
 
 /// The tables, from the topic alone.
 async fn fold(codec: &Codec, records: &[Record]) -> (Tills, BTreeMap<String, i64>) {
-    codec.know(Event::TYPES).unwrap();
+    codec.add_reader_schema(Event::TYPES).unwrap();
     codec.prepare(records.iter().filter_map(|r| Codec::schema_id(&r.payload).ok())).await.unwrap();
     let (mut tills, mut articles) = (Tills::new(), BTreeMap::new());
     for record in records {

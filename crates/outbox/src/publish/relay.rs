@@ -81,13 +81,14 @@ const IDLE_MIN: Duration = Duration::from_millis(1);
 /// How often a stand-by looks whether the lease is free.
 const STANDBY_EVERY: Duration = Duration::from_millis(500);
 
-/// Wakes the relay after an own commit, so that it needn't find out by looking.
+/// Wakes the relay after a commit of this process, so that it needn't find out by looking, which takes up to
+/// [`Config::idle_max`]. Clones wake the same relay.
 #[derive(Debug, Clone, Default)]
-pub struct Poke(Arc<Notify>);
+pub struct Wakeup(Arc<Notify>);
 
-impl Poke {
-    /// Something was committed to the outbox.
-    pub fn poke(&self) {
+impl Wakeup {
+    /// Something was committed to the outbox. Returns at once; called too often, it costs a look at the outbox each time.
+    pub fn wake(&self) {
         self.0.notify_one();
     }
 }
@@ -98,17 +99,17 @@ pub struct Relay {
     config: Arc<Config>,
     status: Arc<Status>,
     history: History,
-    poke: Poke,
+    wakeup: Wakeup,
     me: Uuid,
 }
 
 impl Relay {
     /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
-    pub fn new(pool: PgPool, config: Config) -> (Self, Poke) {
-        let (poke, history) = (Poke::default(), History::default());
+    pub fn new(pool: PgPool, config: Config) -> (Self, Wakeup) {
+        let (wakeup, history) = (Wakeup::default(), History::default());
         let (config, status) = (Arc::new(config), Arc::new(Status::new()));
-        let relay = Self { pool, config, status, history, poke: poke.clone(), me: Uuid::now_v7() };
-        (relay, poke)
+        let relay = Self { pool, config, status, history, wakeup: wakeup.clone(), me: Uuid::now_v7() };
+        (relay, wakeup)
     }
 
     /// Whether the database may be decided on; stays valid while the relay runs.
@@ -258,7 +259,7 @@ impl Relay {
                 Round::Busy => idle = IDLE_MIN,
                 Round::Idle => {
                     tokio::select! {
-                        () = self.poke.0.notified() => idle = IDLE_MIN,
+                        () = self.wakeup.0.notified() => idle = IDLE_MIN,
                         () = tokio::time::sleep(idle) => idle = (idle * 2).min(self.config.idle_max),
                         () = shutdown.cancelled() => {}
                     }

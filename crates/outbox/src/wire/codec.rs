@@ -1,11 +1,11 @@
 //! Values as bytes: Avro in Confluent's wire format, with schemas kept by a registry, or JSON.
 //!
-//! A [`Codec`] writes one of the two ([`Codec::writing`]) and reads both: the record's `content-type` says which it is
-//! ([`Codec::of`]). JSON has no registry and no schema: what keeps its releases readable is discipline. Fields that the reader
+//! A [`Codec`] writes one of the two ([`Codec::encoding`]) and reads both: the record's `content-type` says which it is
+//! ([`Codec::for_content_type`]). JSON has no registry and no schema: what keeps its releases readable is discipline. Fields that the reader
 //! doesn't know are skipped, those that it lacks are refused unless they are optional. A third [`Format`] is its user's to call,
 //! with [`outbox::NewEvent::new`](crate::publish::outbox::NewEvent::new) and in a handler.
 //!
-//! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::know).
+//! **At start** a service [registers](Codec::register) the types that it publishes and says which it [hears](Codec::add_reader_schema).
 //! A subject is `<topic>-<record full name>` and demands FULL_TRANSITIVE, unless [configured](crate::codec::Registry) otherwise:
 //! every version reads every other, so producers and consumers are released in any order. Ids once seen are kept in the service's
 //! database. A registry that is down or refuses stops nobody who has started before with the same schemas.
@@ -32,6 +32,7 @@ mod absent;
 mod ask;
 #[cfg(feature = "avro")]
 mod avro;
+mod encoding;
 mod error;
 pub mod format;
 mod frame;
@@ -53,7 +54,6 @@ mod state;
 mod store;
 #[cfg(all(test, feature = "avro"))]
 mod tests;
-mod written;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -76,10 +76,10 @@ use remote::Remote;
 pub use absent::Avro;
 #[cfg(feature = "avro")]
 pub use avro::Avro;
+pub use encoding::Encoding;
 pub use error::Error;
 pub use format::{Format, RecordType};
 pub use json::Json;
-pub use written::Written;
 
 pub use crate::wire::settings::{Compatibility, Register, Registry, Subjects};
 
@@ -89,7 +89,7 @@ pub struct Codec {
     avro: Avro,
     /// None: offline.
     remote: Option<Arc<Remote>>,
-    written: Written,
+    encoding: Encoding,
 }
 
 /// How many values of a type have been read back by [`Codec::encode_proving`], by format.
@@ -105,8 +105,8 @@ impl Proofs {
     /// Values of one type differ in which optional parts they have; so many show most of that, and cost nothing later.
     const MOST: u32 = 64;
 
-    fn are_due(&self, written: Written) -> bool {
-        let done = &self.0[usize::from(written == Written::Json)];
+    fn are_due(&self, encoding: Encoding) -> bool {
+        let done = &self.0[usize::from(encoding == Encoding::Json)];
         done.load(Relaxed) < Self::MOST && done.fetch_add(1, Relaxed) < Self::MOST
     }
 }
@@ -114,20 +114,21 @@ impl Proofs {
 impl Codec {
     /// A codec of JSON alone, without a registry. Nothing needs to be registered with it.
     pub fn json() -> Self {
-        Self { avro: Avro::default(), remote: None, written: Written::Json }
+        Self { avro: Avro::default(), remote: None, encoding: Encoding::Json }
     }
 
-    /// The same, writing so. It reads both, by what each record says.
+    /// The same, writing values so. It reads both, by what each record says.
     #[must_use]
-    pub fn writing(self, written: Written) -> Self {
-        Self { written, ..self }
+    pub fn encoding(self, encoding: Encoding) -> Self {
+        Self { encoding, ..self }
     }
 
-    /// Adds the types that a service hears: values of these names are read as these schemas.
+    /// Adds the schemas of types that are only read: values of these names come out as these schemas say, whatever version they were
+    /// written with. Types that are [registered](Codec::register) needn't be added.
     ///
     /// # Errors
     /// [`Error::Schema`] for a schema that can't be used, or a second one under a name.
-    pub fn know(&self, types: &[RecordType]) -> Result<(), Error> {
+    pub fn add_reader_schema(&self, types: &[RecordType]) -> Result<(), Error> {
         // A type without a schema comes as JSON only.
         types.iter().filter(|t| !t.schema.is_empty()).try_for_each(|t| self.know_as(t, None))
     }
@@ -138,9 +139,9 @@ impl Codec {
     /// [`Error::UnknownType`] when the type isn't registered, [`Error::Encode`] when the value doesn't fit its schema.
     pub fn encode<T: Serialize>(&self, name: &str, value: &T) -> Result<Vec<u8>, Error> {
         // A type's own code runs in it, and may panic: that is this value's fault, and no thread's end.
-        let encoded = guarded(|| match self.written {
-            Written::Avro => self.avro.encode(name, value),
-            Written::Json => Json.encode(name, value),
+        let encoded = guarded(|| match self.encoding {
+            Encoding::Avro => self.avro.encode(name, value),
+            Encoding::Json => Json.encode(name, value),
         });
         encoded.unwrap_or_else(|| Err(Error::Broke { doing: "writing", name: name.into() }))
     }
@@ -155,7 +156,7 @@ impl Codec {
         T: Serialize + DeserializeOwned + PartialEq,
     {
         let bytes = self.encode(name, value)?;
-        if proofs.are_due(self.written) {
+        if proofs.are_due(self.encoding) {
             let failed = |reason| Error::OneWay { name: name.into(), reason };
             let back: T = self.decode(name, &bytes).map_err(|error| failed(chain_of(&error)))?;
             // What isn't equal to itself (NaN) or isn't written at all shows in the bytes only.
@@ -179,30 +180,30 @@ impl Codec {
     /// # Errors
     /// None of them passes; see [`Error`]. [`Codec::prepare`] comes first.
     pub fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
-        let decoded = guarded(|| match self.written {
-            Written::Avro => self.avro.decode(name, bytes),
-            Written::Json => Json.decode(name, bytes),
+        let decoded = guarded(|| match self.encoding {
+            Encoding::Avro => self.avro.decode(name, bytes),
+            Encoding::Json => Json.decode(name, bytes),
         });
         decoded.unwrap_or_else(|| Err(Error::Broke { doing: "reading", name: name.into() }))
     }
 
     /// What header `content-type` of its values says.
     pub fn content_type(&self) -> &'static str {
-        match self.written {
-            Written::Avro => Avro::CONTENT_TYPE,
-            Written::Json => Json::CONTENT_TYPE,
+        match self.encoding {
+            Encoding::Avro => Avro::CONTENT_TYPE,
+            Encoding::Json => Json::CONTENT_TYPE,
         }
     }
 
     /// The headers that its values need beside those of every record.
     pub fn headers(&self) -> Option<serde_json::Value> {
-        (self.written != Written::Avro).then(|| serde_json::json!({ "content-type": self.content_type() }))
+        (self.encoding != Encoding::Avro).then(|| serde_json::json!({ "content-type": self.content_type() }))
     }
 
     /// This codec, for a value whose record says `content_type`. Without one, or with one that it doesn't know, itself.
-    pub fn of(&self, content_type: Option<&str>) -> Cow<'_, Self> {
-        match content_type.and_then(Written::of) {
-            Some(written) if written != self.written => Cow::Owned(Self { written, ..self.clone() }),
+    pub fn for_content_type(&self, content_type: Option<&str>) -> Cow<'_, Self> {
+        match content_type.and_then(Encoding::of_content_type) {
+            Some(encoding) if encoding != self.encoding => Cow::Owned(Self { encoding, ..self.clone() }),
             _ => Cow::Borrowed(self),
         }
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::ground::text::{NAME, name, name_of_place, storable};
 use crate::wire::chain::Link;
-use crate::wire::codec::{self, Codec, Written};
+use crate::wire::codec::{self, Codec, Encoding};
 
 /// Headers of a record. We write nine, tracing and tenants add a few.
 const HEADERS: usize = 256;
@@ -117,7 +117,7 @@ impl Record {
 
     /// The id of the schema that the value was written with, if it is framed.
     pub fn schema_id(&self) -> Option<i32> {
-        let is_json = self.header("content-type").and_then(Written::of) == Some(Written::Json);
+        let is_json = self.header("content-type").and_then(Encoding::of_content_type) == Some(Encoding::Json);
         if is_json { None } else { Codec::schema_id(self.value.as_deref()?).ok() }
     }
 
@@ -150,6 +150,6 @@ impl Record {
 
     /// `codec`, for the format that this record's `content-type` names.
     pub fn codec<'a>(&self, codec: &'a Codec) -> Cow<'a, Codec> {
-        codec.of(self.header("content-type"))
+        codec.for_content_type(self.header("content-type"))
     }
 }

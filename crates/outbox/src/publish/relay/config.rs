@@ -21,7 +21,7 @@ pub struct Config {
     pub head_bytes: i64,
     /// Rows of a page; progress is noted after each. Pages aren't held.
     pub page_rows: i64,
-    /// The longest wait between two looks at the outbox, when nothing pokes the relay.
+    /// The longest wait between two looks at the outbox, when nothing wakes the relay.
     pub idle_max: Duration,
     /// How long an owner may show no sign of life before a stand-by takes over.
     pub lease: Duration,

@@ -16,7 +16,7 @@ use crate::wire::codec::registry::Found;
 use crate::wire::codec::remote::Remote;
 use crate::wire::codec::schema::{Parsed, fingerprint, intern, made_up_id, same};
 use crate::wire::codec::state::{Slot, State, whole};
-use crate::wire::codec::{Codec, Error, Written, store};
+use crate::wire::codec::{Codec, Encoding, Error, store};
 use crate::wire::settings::{Registry, Subjects};
 
 /// How often the registry is asked for what was once true: what it has lost is missed by who is new, which nobody is every minute.
@@ -40,7 +40,7 @@ impl Codec {
     /// [`Codec::new`], for a registry that isn't used as by default.
     pub fn with(registry: &Registry, sessions: impl Into<Sessions>) -> Self {
         let remote = Remote::new(registry, sessions.into());
-        Self { avro: Avro::default(), remote: Some(Arc::new(remote)), written: Written::Avro }
+        Self { avro: Avro::default(), remote: Some(Arc::new(remote)), encoding: Encoding::Avro }
     }
 
     /// A codec with made-up ids, without registry and database, for pure tests and benchmarks.
@@ -48,7 +48,7 @@ impl Codec {
     /// An id follows from the schema, so that two of them with the same types read each other. A type whose schema
     /// can't be used is left out, loudly; encoding it says [`Error::UnknownType`].
     pub fn offline(types: &[RecordType]) -> Self {
-        let codec = Self { avro: Avro::default(), remote: None, written: Written::Avro };
+        let codec = Self { avro: Avro::default(), remote: None, encoding: Encoding::Avro };
         for t in types {
             if let Err(error) = codec.know_as(t, Some(made_up_id(t.schema))) {
                 tracing::error!(%error, "left out");
@@ -71,11 +71,11 @@ impl Codec {
 
     /// [`Codec::register`], with subjects named so whatever the configuration says: for the kit's own types.
     pub async fn register_under(&self, topic: &str, types: &[RecordType], named: Subjects) -> Result<(), Error> {
-        if self.written == Written::Json {
+        if self.encoding == Encoding::Json {
             // It has no schema.
             return Ok(());
         }
-        self.know(types)?;
+        self.add_reader_schema(types)?;
         let Some(remote) = &self.remote else {
             return types.iter().try_for_each(|t| self.know_as(t, Some(made_up_id(t.schema))));
         };

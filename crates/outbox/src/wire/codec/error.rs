@@ -13,7 +13,7 @@ use crate::ground::trouble::{self, Trouble, Troubled};
 /// [`Error::is_passing`] says which: trouble that ends is waited for, bad data parks, a refused schema stops the start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::know).
+    /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::add_reader_schema).
     #[error("the type {name} isn't known here")]
     UnknownType {
         /// Its full name.

@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::sessions::Sessions;
 use crate::wire::codec::format::RecordType;
-use crate::wire::codec::{Codec, Error, Written};
+use crate::wire::codec::{Codec, Encoding, Error};
 use crate::wire::settings::{Registry, Subjects};
 
 impl Codec {
@@ -32,7 +32,7 @@ impl Codec {
     /// When it is told to write Avro.
     pub async fn register_under(&self, _topic: &str, types: &[RecordType], _named: Subjects) -> Result<(), Error> {
         match types.first() {
-            Some(first) if self.written == Written::Avro => Err(Error::NoAvro { name: first.name.to_owned() }),
+            Some(first) if self.encoding == Encoding::Avro => Err(Error::NoAvro { name: first.name.to_owned() }),
             _ => Ok(()),
         }
     }

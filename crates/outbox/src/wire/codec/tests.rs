@@ -240,10 +240,10 @@ fn what_is_missing_or_wrong_is_named() {
 #[test]
 fn one_name_has_one_schema_and_the_right_one() {
     let codec = codec(V1);
-    codec.know(&[t(V1)]).unwrap();
-    assert!(text(codec.know(&[t(V2)])).contains("two different ones"));
+    codec.add_reader_schema(&[t(V1)]).unwrap();
+    assert!(text(codec.add_reader_schema(&[t(V2)])).contains("two different ones"));
     assert!(
-        text(codec.know(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced")
+        text(codec.add_reader_schema(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced")
     );
 }
 
@@ -253,7 +253,7 @@ fn a_type_known_late_is_read() {
     let bytes = self::codec(V1).encode(NAME, &order1()).unwrap();
     codec.add(made_up_id(V1), V1);
     assert!(matches!(codec.decode::<Order1>(NAME, &bytes), Err(Error::UnknownType { .. })));
-    codec.know(&[t(V1)]).unwrap();
+    codec.add_reader_schema(&[t(V1)]).unwrap();
     assert_eq!(codec.decode::<Order1>(NAME, &bytes).unwrap(), order1());
     assert!(matches!(codec.encode(NAME, &order1()), Err(Error::UnknownType { .. })), "heard, not published");
 }

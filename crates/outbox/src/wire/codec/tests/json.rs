@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::ground::error::chain_of;
 use crate::wire::codec::tests::{Channel1, NAME, Order1, V1, codec, order1, t};
-use crate::wire::codec::{Codec, Written};
+use crate::wire::codec::{Codec, Encoding};
 
 fn fault(bytes: impl AsRef<[u8]>) -> String {
     chain_of(&Codec::json().decode::<Order1>(NAME, bytes.as_ref()).unwrap_err())
@@ -25,16 +25,16 @@ fn the_content_type_decides() {
     let avro = codec(V1);
     let (binary, text) = (avro.encode(NAME, &order1()).unwrap(), Codec::json().encode(NAME, &order1()).unwrap());
     for content_type in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.shop.order+json", "text/json"] {
-        assert_eq!(avro.of(Some(content_type)).decode::<Order1>(NAME, &text).unwrap(), order1(), "{content_type}");
+        assert_eq!(avro.for_content_type(Some(content_type)).decode::<Order1>(NAME, &text).unwrap(), order1(), "{content_type}");
     }
     for content_type in [None, Some("application/avro"), Some("avro/binary"), Some("text/plain"), Some("")] {
-        assert_eq!(avro.of(content_type).decode::<Order1>(NAME, &binary).unwrap(), order1(), "{content_type:?}");
+        assert_eq!(avro.for_content_type(content_type).decode::<Order1>(NAME, &binary).unwrap(), order1(), "{content_type:?}");
     }
-    assert!(avro.of(Some("application/json")).decode::<Order1>(NAME, &binary).is_err());
+    assert!(avro.for_content_type(Some("application/json")).decode::<Order1>(NAME, &binary).is_err());
     assert!(avro.decode::<Order1>(NAME, &text).is_err());
-    let writes = avro.clone().writing(Written::Json);
+    let writes = avro.clone().encoding(Encoding::Json);
     assert_eq!((writes.content_type(), writes.encode(NAME, &order1()).unwrap()), ("application/json", text));
-    assert_eq!(writes.of(Some("application/avro")).decode::<Order1>(NAME, &binary).unwrap(), order1());
+    assert_eq!(writes.for_content_type(Some("application/avro")).decode::<Order1>(NAME, &binary).unwrap(), order1());
     assert_eq!((avro.content_type(), avro.headers()), ("application/avro", None));
 }
 
@@ -42,7 +42,7 @@ fn the_content_type_decides() {
 async fn nothing_needs_to_be_registered() {
     let json = Codec::json();
     json.register("orders", &[t(V1), t("")]).await.unwrap();
-    json.know(&[t("")]).unwrap();
+    json.add_reader_schema(&[t("")]).unwrap();
     json.prepare([1, 2, 3]).await.unwrap();
     assert_eq!(json.decode::<Order1>(NAME, &json.encode(NAME, &order1()).unwrap()).unwrap(), order1());
 }

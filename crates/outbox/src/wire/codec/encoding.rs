@@ -4,16 +4,16 @@ use crate::wire::codec::{Avro, Json};
 
 /// The formats that a codec has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum Encoding {
     /// [`Avro`], the default.
     Avro,
     /// [`Json`].
     Json,
 }
 
-impl Written {
+impl Encoding {
     /// The format that a `content-type` names, parameters aside.
-    pub fn of(content_type: &str) -> Option<Self> {
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
         // As the kit writes them: what nearly every record says.
         match content_type {
             Avro::CONTENT_TYPE => return Some(Self::Avro),
