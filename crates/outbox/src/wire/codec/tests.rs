@@ -243,7 +243,8 @@ fn one_name_has_one_schema_and_the_right_one() {
     codec.add_reader_schema(&[t(V1)]).unwrap();
     assert!(text(codec.add_reader_schema(&[t(V2)])).contains("two different ones"));
     assert!(
-        text(codec.add_reader_schema(&[RecordType { name: "a.C", schema: V1, topic: "test" }])).contains("it names a test.orders.OrderPlaced")
+        text(codec.add_reader_schema(&[RecordType { name: "a.C", schema: V1, topic: "test" }]))
+            .contains("it names a test.orders.OrderPlaced")
     );
 }
 
