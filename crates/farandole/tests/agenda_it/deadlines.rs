@@ -50,3 +50,20 @@ async fn one_that_is_refused_parks_alone() {
     assert_eq!(world.story("a").await, format!("stick, {wait}"));
     worker.stop().await;
 }
+
+/// One of a build that had more deadlines, or other ids. The others of its page go on; it waits for a build that knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_this_build_does_not_know_is_kept() {
+    let world = World::new().await;
+    let soon = format!("wait {}", world.now().await + 50_000);
+    world.tell([("unknown", soon.as_str()), ("known", soon.as_str())]).await;
+    sqlx::query("update farandole.tasks set name = 'reminder' where key = 'unknown'").execute(&world.pool).await.unwrap();
+    let worker = world.start(&Bank::quick(), hurried());
+    eventually("the other rings", async || world.story("known").await.ends_with(", rang")).await;
+    eventually("it is put off", async || world.count("select count(*) from farandole.steps").await >= 1).await;
+    assert_eq!(world.count("select count(*) from farandole.tasks").await, 1);
+    sqlx::query("update farandole.tasks set name = 'alarm' where key = 'unknown'").execute(&world.pool).await.unwrap();
+    eventually("it rings", async || world.story("unknown").await.ends_with(", rang")).await;
+    eventually("nothing is left", async || world.count("select count(*) from farandole.tasks").await == 0).await;
+    worker.stop().await;
+}

@@ -165,22 +165,37 @@ async fn a_stop_waits_for_the_calls_and_commits_their_outcomes() {
     assert!(world.is_clear().await);
 }
 
-/// Guard: what a participant says an effect asks for is its key, whichever events open it. Without, what asks again for the same
-/// thing has a new key, and a provider that remembers keys does it twice.
+/// Guards: what a participant says an effect asks for is its key, whichever events open it; and so is, unless it says otherwise, all that
+/// makes the request this one: kind, aggregate and what is asked. Without, what asks again for the same thing has a new key, and a provider
+/// that remembers keys does it twice; or what asks for something else has an old one, and gets the answer to that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_asks_for_the_same_has_one_key() {
     let world = World::new().await;
     let bank = Bank::quick();
     let worker = world.start(&bank, hurried());
-    for whats in [["pay invoice 7", "pay lunch"], ["pay invoice 7", "pay lunch"]] {
-        world.tell(whats.map(|what| (what, what))).await;
-        eventually("paid", async || world.is_clear().await).await;
+    // By a text, by what is asked, by the event.
+    let told = [
+        ("a", "pay invoice 7"),
+        ("b", "pay invoice 7"),
+        ("a", "pay rent 1"),
+        ("a", "pay rent 2"),
+        ("b", "pay rent 1"),
+        ("a", "pay lunch"),
+    ];
+    for _ in 0..2 {
+        for thing in told {
+            world.tell([thing]).await;
+            eventually("paid", async || world.is_clear().await).await;
+        }
     }
-    let keys = |of: &str| bank.calls().into_iter().filter(|c| c.aggregate == of).map(|c| c.idempotency_key).collect::<Vec<_>>();
-    let (same, new) = (keys("pay invoice 7"), keys("pay lunch"));
-    assert_eq!((same.len(), new.len()), (2, 2));
-    assert!(same[0] == same[1] && new[0] != new[1] && !new.contains(&same[0]), "{same:?} {new:?}");
     worker.stop().await;
+    let keys: Vec<_> = bank.calls().into_iter().map(|call| call.idempotency_key).collect();
+    let (first, again) = keys.split_at(told.len());
+    assert_eq!(first[..5], again[..5], "asked again under the same keys");
+    assert_ne!(first[5], again[5], "each event asks for something new");
+    assert_eq!(first[0], first[1], "one text, one key");
+    let distinct: std::collections::HashSet<_> = first[1..].iter().chain(&again[5..]).collect();
+    assert_eq!(distinct.len(), 6, "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

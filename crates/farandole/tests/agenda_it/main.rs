@@ -21,6 +21,7 @@ mod plans;
 mod positions;
 mod published;
 mod readers;
+mod rows;
 mod sessions;
 mod strange;
 mod strangers;

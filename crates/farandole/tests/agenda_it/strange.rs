@@ -159,3 +159,77 @@ async fn events_of_unknown_types_park_or_are_passed_over() {
         task.await.unwrap();
     }
 }
+
+mod ids {
+    //! Records whose keys are no ids of who hears them.
+
+    use farandole::config::Unknown;
+    use farandole::engine::{Said, read_in_chain};
+    use farandole::record::Header;
+    use farandole::{Codec, Decision, Input, Never, Participant, Record, Refusal};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct Counted {}
+    impl Counted {
+        pub const NAME: &'static str = "test.Counted";
+        pub const SCHEMA: &'static str = "";
+        pub const TOPIC: &'static str = "counts";
+    }
+    farandole::messages! { pub enum Heard { Counted } }
+    farandole::tables! { pub struct Tables {} }
+
+    #[derive(Debug)]
+    struct Numbers;
+
+    impl Participant for Numbers {
+        const NAME: &'static str = "numbers";
+        type Id = i64;
+        type Event = Never;
+        type Heard = Heard;
+        type Command = Never;
+        type Deadline = Never;
+        type Effect = Never;
+        type Tables = Tables;
+        fn decide(&self, _: &Tables, _: &i64, _: &Input<Self>) -> Result<Decision<Never>, Refusal> {
+            Ok(Decision::nothing())
+        }
+        fn evolve(&self, _: &mut Tables, event: &Never) {
+            match *event {}
+        }
+    }
+
+    fn said(key: &[u8], kind: &str, unknown: Unknown) -> String {
+        let header = |name: &str, value: &str| Header { name: name.to_owned(), value: value.to_owned() };
+        let headers = vec![header("ce_type", kind), header("content-type", "application/json")];
+        let (topic, key, value) = ("counts".to_owned(), Some(key.to_vec()), Some(b"{}".to_vec()));
+        let record = Record { topic, partition: 0, offset: 0, key, value, headers };
+        match read_in_chain(&Numbers, &record, &Codec::json(), unknown) {
+            Said::Input(work) => format!("about {}", work.id),
+            Said::Nothing | Said::Ignored => "ignored".to_owned(),
+            Said::Fault(fault) => fault.reason,
+        }
+    }
+
+    /// Guard: a key that is no id parks. Without, all such records would be about one thing that nobody knows.
+    #[test]
+    fn a_key_that_is_no_id_is_a_fault() {
+        assert_eq!(said(b"17", "test.Counted", Unknown::Declared), "about 17");
+        for key in [&b"x17"[..], b"17 ", b"\xff", b"9223372036854775808"] {
+            let reason = said(key, "test.Counted", Unknown::Declared);
+            assert!(reason.contains("is no id of numbers"), "{reason}");
+        }
+    }
+
+    /// What nobody lists is ignored, unless the topic's setting says otherwise.
+    #[test]
+    fn types_that_are_not_named_are_ignored_or_park_as_the_setting_says() {
+        for (unknown, expected) in [
+            (Unknown::Declared, "ignored"),
+            (Unknown::Ignore, "ignored"),
+            (Unknown::Park, "type test.Newer is newer than this service"),
+        ] {
+            assert_eq!(said(b"17", "test.Newer", unknown), expected);
+        }
+    }
+}
