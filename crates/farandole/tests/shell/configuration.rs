@@ -246,14 +246,14 @@ fn a_setting_may_differ_from_topic_to_topic() {
     let env = [("FARANDOLE_INTAKE_UNKNOWN", "{ orders = \"ignore\" }"), ("FARANDOLE_INTAKE_START", "latest")];
     let loaded = load::<NoSettings>(file, &env).unwrap();
     let intake = &loaded.config.intake;
-    assert_eq!((intake.unknown.of("orders"), intake.unknown.of("any")), (Unknown::Ignore, Unknown::Park));
+    assert_eq!((intake.unknown.of("orders"), intake.unknown.of("any")), (Unknown::Ignore, Unknown::Declared));
     assert_eq!((intake.start.of("orders"), intake.start.of("any")), (Start::Latest, Start::Latest));
     assert!(loaded.printed.contains("orders = \"ignore\""), "{}", loaded.printed);
     let defaults = load::<NoSettings>("", &[]).unwrap().config.intake;
-    assert_eq!((defaults.unknown.of("any"), defaults.start.of("any")), (Unknown::Park, Start::Earliest));
+    assert_eq!((defaults.unknown.of("any"), defaults.start.of("any")), (Unknown::Declared, Start::Earliest));
     for (file, words) in [
-        ("[intake]\nunknown = \"drop\"", "`drop` is neither `park` nor `ignore`"),
-        ("[intake.unknown]\norders = \"drop\"", "`drop` is neither"),
+        ("[intake]\nunknown = \"drop\"", "`drop` is none of `declared`, `park` and `ignore`"),
+        ("[intake.unknown]\norders = \"drop\"", "`drop` is none of"),
         ("[intake]\nstart = \"newest\"", "`newest` is neither `earliest` nor `latest` nor a time"),
         ("[agenda]\nbulkhead = 0", "no effect ever starts"),
     ] {
