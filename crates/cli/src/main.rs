@@ -96,6 +96,9 @@ enum Verb {
         /// The name that the relay publishes under
         #[arg(long)]
         service: String,
+        /// What its events name as their source, where that isn't /farandole/SERVICE and the database doesn't know it any more
+        #[arg(long)]
+        source: Option<String>,
         /// A topic that it publishes to, with its prefix, which its state may not know yet; may be given several times
         #[arg(long = "topic")]
         topics: Vec<String>,
@@ -184,10 +187,10 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
-        Verb::Heal { database, kafka, service, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
+        Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
             let mode = if execute { Mode::Execute } else { Mode::DryRun };
             let database = Database::at(database.database_url);
-            let how = operate::How { mode, skip: skip_missing, pass_over: pass_over.into_iter().collect() };
+            let how = operate::How { mode, source, skip: skip_missing, pass_over: pass_over.into_iter().collect() };
             print(&operate::heal(&database, &kafka.into(), &service, topics, &how).await?, output);
             Ok(())
         }),

@@ -147,6 +147,8 @@ pub async fn set_position(
 pub struct How {
     /// Whether anything is changed.
     pub mode: Mode,
+    /// What its events name as their source, for a database that doesn't know it any more.
+    pub source: Option<String>,
     /// Records that the database lacks are left to their owner.
     pub skip: bool,
     /// Records that are passed over.
@@ -162,8 +164,9 @@ pub async fn heal(database: &Database, kafka: &Kafka, service: &str, topics: Vec
     database.connect().await?.close().await?;
     // Each session that is used is opened anew, brought under the kit's settings and never given back.
     let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
-    let config = relay::Config { topics, kafka: kafka.properties.clone(), ..relay::Config::new(service, &kafka.bootstrap) };
-    let How { mode, skip, pass_over } = how;
+    let How { mode, source, skip, pass_over } = how;
+    let (properties, source) = (kafka.properties.clone(), source.clone());
+    let config = relay::Config { topics, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
     let report = if *skip {
         heal_passing(&pool, &config, &Skip, *mode, pass_over).await
     } else {

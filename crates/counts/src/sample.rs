@@ -81,7 +81,8 @@ impl Stored {
     /// The record that a consumer reads, at `number` of its service's history, which is its place in partition 3.
     pub fn record(&self, number: i64) -> Record {
         let place = |number| Place { lineage: 1, number };
-        let headers = Writer::new(self.topic).write(&self.row(), place(number), Some(place(number - 1)));
+        let headers =
+            Writer::new(format!("/farandole/{}", self.topic)).write(&self.row(), place(number), Some(place(number - 1)));
         let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
         let headers = headers.iter().map(|header| Header { name: header.key.to_owned(), value: text(header.value) });
         Record {

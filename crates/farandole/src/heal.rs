@@ -108,8 +108,9 @@ fn passing<'a>(
     Box::pin(async move {
         // It reads as much as there is, and folds into the service's own tables.
         let mut conn = log::connect(pool, "set statement_timeout = 0").await?;
-        let look = log::look(&mut conn).await?;
+        let mut look = log::look(&mut conn).await?;
         relay::owner::claim(&mut conn, &config.service, false).await?;
+        look.adopt(config)?;
         if let Some(topic) =
             relay::owner::own_topic(&mut conn, &look.state).await?.filter(|own| fold.topic() != Some(own.as_str()))
         {

@@ -28,7 +28,7 @@ pub fn frame() -> anyhow::Result<Case> {
     let stored: Vec<Stored> = (1..=EVENTS).map(stored).collect::<Result<_, _>>()?;
     let mut state = State::first("7".to_owned());
     state.partitions = BTreeMap::from([("orders".to_owned(), 6)]);
-    let (mut numbers, mut headers) = (Numbers::of(&state), Writer::new("orders"));
+    let (mut numbers, mut headers) = (Numbers::of(&state), Writer::new("/farandole/orders"));
     let mut all = move || -> anyhow::Result<()> {
         for stored in &stored {
             let row = black_box(stored).row();

@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::config::Config;
 use crate::config::units;
 use crate::consume::intake;
-use crate::publish::relay::produce;
+use crate::publish::relay::{produce, refused_source};
 
 /// The longest name of a topic that Kafka takes.
 pub(crate) const LONGEST_NAME: usize = 249;
@@ -203,6 +203,8 @@ fn intake(config: &Config, found: &mut Found) {
 
 fn relay_and_agenda(config: &Config, found: &mut Found) {
     let (relay, agenda) = (&config.relay, &config.agenda);
+    let source = relay.source.as_deref().and_then(refused_source);
+    found.unless(source.is_none(), "relay", "source", source.unwrap_or_default());
     found.lasts("relay", "idle_max", relay.idle_max, INSTANT, "");
     found.lasts("relay", "lease", relay.lease, LEASE, ": each third of it is a step in the database");
     found.unless(

@@ -178,6 +178,10 @@ impl From<&Intake> for Limits {
 section! {
     /// Publishing.
     Relay {
+        /// What events name as their source (`ce_source`); `/farandole/<service>` when not set. It stays as it was when the first event
+        /// was published.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        source: Option<String> = None,
         /// The longest wait between two looks at the outbox, when no commit of this process wakes the relay.
         #[serde(with = "units::duration")]
         idle_max: Duration = Duration::from_millis(50),

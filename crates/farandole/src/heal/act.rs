@@ -104,7 +104,7 @@ async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State)
     let config = surveyor.config;
     let mut waited = false;
     loop {
-        match log::take(pool, &config.service, me, config.lease, Purpose::Heal, &History::default()).await? {
+        match log::take(pool, config, me, Purpose::Heal, &History::default()).await? {
             Taken::Mine(log, mut state) => {
                 let (owner, lease_until, healing) = (state.owner, state.lease_until, state.healing);
                 if (State { owner, lease_until, healing, ..looked.clone() }) == state {

@@ -97,7 +97,8 @@ pub(super) async fn kafka_and_registry(
     let make = missing == Missing::Make;
     patience
         .until("topics", || async move {
-            topics::ensure(&config.kafka, &config.topics, contract.name, make).await.map_err(Error::Topics)
+            let make = make && config.topics.create;
+            topics::ensure_with_journal(&config.kafka, &config.topics, contract.name, make).await.map_err(Error::Topics)
         })
         .await?;
     let topic = topics::own(&config.topics.prefix, contract.name);

@@ -108,6 +108,7 @@ pub(super) async fn connect(config: &Config) -> Result<PgConnection, Error> {
 pub(super) fn relay_config(name: &str, config: &Config) -> relay::Config {
     let prefix = &config.topics.prefix;
     let mut relay = relay::Config::new(name, &config.kafka.bootstrap);
+    relay.source = config.relay.source.clone();
     relay.kafka = config.kafka.properties.clone();
     relay.topics = vec![topics::own(prefix, name), topics::journal(prefix, name)];
     relay.idle_max = config.relay.idle_max;

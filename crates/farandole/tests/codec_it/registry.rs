@@ -64,7 +64,12 @@ async fn a_registry_that_only_answers_is_enough_where_the_schema_is() {
     let lookup = config::Registry { register: Register::Lookup, ..registry.clone() };
     let error = codec(&lookup).register(&place.topic, &types(V1)).await.unwrap_err();
     let subject = format!("{}-{NAME}", place.topic);
-    assert!(error.is_passing() && matches!(&error, Error::NotRegistered { subject: s } if *s == subject), "{error}");
+    assert!(error.is_passing() && matches!(&error, Error::NotRegistered { subject: s, .. } if *s == subject), "{error}");
+    // What has to be registered is in the words, as it can be sent.
+    let words = error.to_string();
+    let (_, schema) = words.split_once("The schema: ").unwrap();
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(json(schema), json(V1));
     // Somebody else registers it.
     Codec::new(Stage::shared().registry(), Place::new().await.pool).register(&place.topic, &types(V1)).await.unwrap();
     for registry in [&registry, &lookup] {
@@ -84,6 +89,43 @@ async fn a_registry_that_only_answers_is_enough_where_the_schema_is() {
     let error =
         codec(&config::Registry { subjects: Subjects::Topic, ..registry }).register(&place.topic, &two).await.unwrap_err();
     assert!(matches!(error, Error::OneSubject { types: 2, .. }), "{error}");
+}
+
+/// The same bytes as [`V1`] in a company's own words.
+const WORDS: &str = r#"{"type": "record", "name": "Paid", "namespace": "codec.it", "doc": "Money came.", "fields": [
+    {"name": "order", "type": "string", "doc": "Whose."}, {"name": "amount", "type": "long"}]}"#;
+
+/// Guard: a look at the subject's versions. A company registers its schemas with its own tools, and documents fields that this build says
+/// nothing of; without, the registry holds "another" schema, and nothing ever starts.
+#[tokio::test]
+async fn a_schema_that_somebody_registered_in_other_words_is_found() {
+    let (place, (gate, registry)) = (Place::new().await, gate().await);
+    let theirs = Place::new().await;
+    let up = Codec::new(Stage::shared().registry(), theirs.pool.clone());
+    up.register(&place.topic, &types(WORDS)).await.unwrap();
+    // And gone on since.
+    Codec::new(Stage::shared().registry(), Place::new().await.pool).register(&place.topic, &types(V2)).await.unwrap();
+    assert!(gate.closed.load(SeqCst), "nothing may be written");
+    let lookup = config::Registry { register: Register::Lookup, ..registry };
+    let codec = Codec::with(&lookup, place.pool.clone());
+    codec.register(&place.topic, &types(V1)).await.unwrap();
+    let bytes = codec.encode(NAME, &paid1()).unwrap();
+    assert_eq!(bytes, up.encode(NAME, &paid1()).unwrap(), "under their id");
+    codec.refresh().await.unwrap();
+    assert_eq!(codec.troubles(), [""; 0]);
+}
+
+/// Confluent's names of the strategies mean what they do there.
+#[test]
+fn confluents_names_of_strategies_are_taken() {
+    let subjects = |name: &str| serde_json::from_value::<Subjects>(name.into()).unwrap();
+    for (ours, theirs, is) in [
+        ("topic", "TopicNameStrategy", Subjects::Topic),
+        ("record", "RecordNameStrategy", Subjects::Record),
+        ("topic-record", "TopicRecordNameStrategy", Subjects::TopicRecord),
+    ] {
+        assert_eq!((subjects(ours), subjects(theirs)), (is, is));
+    }
 }
 
 const OTHER: &str = r#"{"type": "record", "name": "Other", "namespace": "codec.it", "fields": [{"name": "x", "type": "int"}]}"#;

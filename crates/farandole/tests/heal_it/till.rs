@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::routing::post;
 use farandole::agenda::{Call, EffectError, EffectHandler};
-use farandole::http::Caller;
-use farandole::{Answer, Body, Decision, Input, Keys, Never, Participant, Problem, Refusal, Service, Task, Tasks};
+use farandole::{Answer, Api, Body, Decision, Input, Keys, Never, Participant, Problem, Refusal, Service, Task, Tasks};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::SqlSafeStr as _;
@@ -148,8 +148,13 @@ impl Insurer {
     }
 }
 
-async fn sell(Path((key, article, n)): Path<(String, String, i64)>, caller: Caller<Tills>) -> Result<Answer, Problem> {
-    caller.submit(key.clone(), Sold { key, article, n }).await
+async fn sell(
+    State(api): State<Api<Tills>>,
+    Path((key, article, n)): Path<(String, String, i64)>,
+    headers: HeaderMap,
+) -> Result<Answer, Problem> {
+    let idempotency = farandole::http::idempotency(&headers, "test".to_owned(), &json!([key, article, n]))?;
+    api.commands.submit(key.clone(), Sold { key, article, n }, idempotency, None).await
 }
 
 pub fn service(insurer: Insurer) -> Service<Tills, Insurer> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod appends;
+mod conventions;
 mod ends;
 mod guards;
 mod histories;

@@ -72,6 +72,8 @@ use produce::client_config;
 use term::{Round, Term};
 
 pub use config::Config;
+#[doc(hidden)]
+pub use config::refused_source;
 pub use error::Error;
 pub use history::History;
 pub use status::{Role, Status};
@@ -137,8 +139,9 @@ impl Relay {
     /// When somebody must act first: [`Error::is_fatal`].
     #[doc(hidden)]
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        if let Some(why) = produce::refused(&self.config.kafka).into_iter().next() {
-            let error = Error::Property { why };
+        let property = produce::refused(&self.config.kafka).into_iter().next().map(|why| Error::Property { why });
+        let source = || config::refused_source(self.config.source.as_ref()?).map(|want| Error::Source { want });
+        if let Some(error) = property.or_else(source) {
             self.refuse(&error);
             return Err(error);
         }
@@ -191,8 +194,7 @@ impl Relay {
 
     async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
         let (log, state) = loop {
-            let Config { service, lease, .. } = &*self.config;
-            match log::take(&self.pool, service, self.me, *lease, Purpose::Publish, &self.history).await? {
+            match log::take(&self.pool, &self.config, self.me, Purpose::Publish, &self.history).await? {
                 Taken::Mine(log, state) => break (log, state),
                 Taken::Other(left, look, mut conn) => {
                     tokio::select! { done = self.stand_by(look, &mut conn) => done?, () = shutdown.cancelled() => return Ok(()) }
@@ -235,6 +237,7 @@ impl Relay {
                 Err(Error::Continuity { .. }) if again => {
                     again = false;
                     look = log::within("looking at the relay's state", log::look(conn)).await?;
+                    look.adopt(&self.config)?;
                 }
                 Err(error) => return Err(error),
                 Ok(()) => break,

@@ -27,6 +27,9 @@ section! {
         partitions: i32 = 6,
         /// Replicas; 0 is what the brokers allow, up to 3.
         replication: i32 = 0,
+        /// Whether `migrate` makes those that aren't there. Where others make topics, false: then it says what is missing, and how it
+        /// has to be.
+        create: bool = true,
     }
 }
 
@@ -85,15 +88,18 @@ impl TryFrom<Yes> for Register {
     }
 }
 
-/// How subjects are named.
+/// How subjects are named; Confluent's names of the same strategies are taken, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subjects {
-    /// `<topic>-<record's full name>`.
+    /// `<topic>-<record's full name>`: `TopicRecordNameStrategy`.
+    #[serde(alias = "TopicRecordNameStrategy")]
     TopicRecord,
-    /// `<record's full name>`.
+    /// `<record's full name>`: `RecordNameStrategy`.
+    #[serde(alias = "RecordNameStrategy")]
     Record,
-    /// `<topic>-value`.
+    /// `<topic>-value`, for topics of one type: `TopicNameStrategy`.
+    #[serde(alias = "TopicNameStrategy")]
     Topic,
 }
 

@@ -1,18 +1,23 @@
-//! A service's topics: made from its declaration, never by accident.
+//! Topics to publish to: made from a declaration, never by accident.
+//!
+//! Where others make topics, [`ensure`] with `make` false (a service: `topics.create = false`) says what is missing, or isn't as it must
+//! be.
 //!
 //! **Invariant:** nothing here makes a topic unless told to, and nothing ever changes one. A topic with another number of
 //! partitions than declared is refused: keys would be in other partitions than the chain and the order of events rest on.
+
+mod error;
+mod kept;
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use crate::ground::trouble::{self, Trouble, Troubled};
 pub use crate::wire::settings::{Kafka, Topics};
+pub use error::Error;
 
 /// How long one request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -23,142 +28,78 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Replicas when the brokers allow: the least with which one may fail while another is being restarted.
 const REPLICAS: usize = 3;
 
-/// The name of the service's own topic.
-pub fn own(prefix: &str, service: &str) -> String {
-    format!("{prefix}{service}")
+/// The name of the topic to which `name` publishes.
+///
+/// ```
+/// assert_eq!(farandole_outbox::topics::own("staging-", "billing"), "staging-billing");
+/// ```
+pub fn own(prefix: &str, name: &str) -> String {
+    format!("{prefix}{name}")
 }
 
+#[doc(hidden)]
 /// The name of the kit's topic of the service: parked, released, checkpoints.
 pub fn journal(prefix: &str, service: &str) -> String {
     format!("{prefix}{service}.journal")
 }
 
-/// Why the topics aren't as declared.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A property of the client is wrong.
-    #[error("making a Kafka client: see [kafka] of the configuration")]
-    Client(#[source] KafkaError),
-    /// The brokers can't be asked.
-    #[error("asking Kafka at {bootstrap} for its topics")]
-    Ask {
-        /// Who was asked.
-        bootstrap: String,
-        /// The cause.
-        #[source]
-        source: KafkaError,
-    },
-    /// A broker refused to make a topic.
-    #[error("making topic {topic} with {partitions} partition(s) and {replication} replica(s): {code}")]
-    Make {
-        /// Its name.
-        topic: String,
-        /// As declared.
-        partitions: i32,
-        /// As declared, or what the brokers allow.
-        replication: i32,
-        /// The broker's word.
-        code: Code,
-    },
-    /// There is no such topic.
-    #[error(
-        "topic {topic} isn't there; a service's `migrate` or `serve --migrate` makes it, or `topics::ensure` beside code of your own"
-    )]
-    Missing {
-        /// Its name.
-        topic: String,
-    },
-    /// The topic isn't what is declared.
-    #[error(
-        "topic {topic} has {found} partition(s) and `topics.partitions` says {declared}; set that to {found} if the topic was made so. If \
-         partitions were added to it later, its keys have moved, and nothing takes them away again: it has to be made again with {declared}, \
-         from a copy of its records, each in its partition, in its order, with its key, value and headers"
-    )]
-    Partitions {
-        /// Its name.
-        topic: String,
-        /// In the cluster.
-        found: usize,
-        /// In the configuration.
-        declared: i32,
-    },
-    /// The service's two topics differ, so no number is right for both.
-    #[error(
-        "topic {topic} has {found} partition(s), but {beside} has {other}: they are made alike, so partitions were added to one of them, \
-         which moves its keys. Nothing takes them away again: if nothing was published to it yet, delete it and `migrate` makes it anew; \
-         else it has to be made again as it was, from a copy of its records, each in its partition, in its order, with its key, value and \
-         headers"
-    )]
-    Unlike {
-        /// The own topic.
-        topic: String,
-        /// Its partitions.
-        found: usize,
-        /// The journal.
-        beside: String,
-        /// Its partitions.
-        other: usize,
-    },
-    /// New partitions without a leader.
-    #[error("topic {topic} is made, but not each of its partitions has a leader yet")]
-    Leaderless {
-        /// Its name.
-        topic: String,
-    },
-    /// The thread that asked is gone.
-    #[error("the look at the topics was broken off")]
-    Broken(#[source] tokio::task::JoinError),
-}
-
-impl Error {
-    /// Whether it ends by itself: worth waiting for.
-    pub fn is_passing(&self) -> bool {
-        self.trouble().passes()
-    }
-}
-
-impl Troubled for Error {
-    fn trouble(&self) -> Trouble {
-        match self {
-            Self::Ask { .. } | Self::Leaderless { .. } => Trouble::Dependency,
-            Self::Make { code, .. } => trouble::kafka(*code),
-            Self::Client(_) | Self::Missing { .. } | Self::Broken(_) => Trouble::Person,
-            Self::Partitions { .. } | Self::Unlike { .. } => Trouble::Person,
-        }
-    }
-}
-
-/// Checks the service's topics; makes those that aren't there if `make`.
+/// Checks the topic of `name` ([`own`]), to which an outbox is published; makes it if it isn't there and `make` says so: with
+/// `topics.partitions` partitions, kept for ever.
 ///
 /// # Errors
 /// See [`Error`]; one that [passes](Error::is_passing) is worth another try.
-pub async fn ensure(kafka: &Kafka, topics: &Topics, service: &str, make: bool) -> Result<(), Error> {
+///
+/// ```no_run
+/// use farandole_outbox::topics::{self, Kafka, Topics};
+///
+/// # async fn make() -> Result<(), topics::Error> {
+/// let kafka = Kafka { bootstrap: "127.0.0.1:9092".to_owned(), ..Kafka::default() };
+/// let settings = Topics { prefix: "staging-".to_owned(), partitions: 12, ..Topics::default() };
+/// topics::ensure(&kafka, &settings, "billing", true).await?; // topic staging-billing
+/// # Ok(())
+/// # }
+/// ```
+pub async fn ensure(kafka: &Kafka, topics: &Topics, name: &str, make: bool) -> Result<(), Error> {
+    all(kafka, topics, name, &[own(&topics.prefix, name)], make).await
+}
+
+/// [`ensure`] for a service, which has a journal beside its topic.
+///
+/// # Errors
+/// As [`ensure`].
+#[doc(hidden)]
+pub async fn ensure_with_journal(kafka: &Kafka, topics: &Topics, service: &str, make: bool) -> Result<(), Error> {
+    all(kafka, topics, service, &[own(&topics.prefix, service), journal(&topics.prefix, service)], make).await
+}
+
+async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make: bool) -> Result<(), Error> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.bootstrap).set("client.id", service);
+    config.set("bootstrap.servers", &kafka.bootstrap).set("client.id", name);
     for (key, value) in &kafka.properties {
         config.set(key, value);
     }
     let admin: AdminClient<DefaultClientContext> = config.create().map_err(Error::Client)?;
     let admin = std::sync::Arc::new(admin);
-    let wanted = [own(&topics.prefix, service), journal(&topics.prefix, service)];
 
     let cluster = look(&admin, kafka).await?;
     let missing: Vec<&String> = wanted.iter().filter(|t| cluster.find(t).is_none()).collect();
     if let (Some(topic), false) = (missing.first(), make) {
-        return Err(Error::Missing { topic: (*topic).clone() });
+        return Err(Error::Missing { topic: (*topic).clone(), partitions: topics.partitions });
     }
-    if let [Some(one), Some(two)] = [0, 1].map(|n| cluster.find(&wanted[n]).map(|t| t.partitions))
-        && one != two
+    if let [topic, beside] = wanted
+        && let (Some(one), Some(two)) = (cluster.find(topic), cluster.find(beside))
+        && one.partitions != two.partitions
     {
-        let [topic, beside] = wanted;
-        return Err(Error::Unlike { topic, found: one, beside, other: two });
+        let (topic, beside) = (topic.clone(), beside.clone());
+        return Err(Error::Unlike { topic, found: one.partitions, beside, other: two.partitions });
     }
-    for topic in &wanted {
+    for topic in wanted {
         let found = cluster.find(topic).map(|t| t.partitions);
         if let Some(found) = found.filter(|n| usize::try_from(topics.partitions) != Ok(*n)) {
             return Err(Error::Partitions { topic: topic.clone(), found, declared: topics.partitions });
         }
     }
+    kept::check(&admin, wanted.iter().filter(|topic| !missing.contains(topic))).await?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -176,7 +117,7 @@ pub async fn ensure(kafka: &Kafka, topics: &Topics, service: &str, make: bool) -
             Err((topic, code)) => return Err(Error::Make { topic, partitions: topics.partitions, replication, code }),
         }
     }
-    led(&admin, kafka, topics, &wanted).await
+    led(&admin, kafka, topics, wanted).await
 }
 
 fn new<'a>(topic: &'a str, partitions: i32, replication: i32, min_insync: &'a str) -> NewTopic<'a> {

@@ -9,6 +9,10 @@ pub struct Config {
     /// The service's name, for `ce_source`. A database belongs to the first that publishes from it; consumers know events by it, so
     /// it stays.
     pub service: String,
+    /// What events name as their source (`ce_source`), instead of `/farandole/<service>`: 1 to 256 visible ASCII characters, a URI
+    /// reference by CloudEvents' word. Chains are by it, so the database remembers what its first event was published under, and no
+    /// other is taken afterwards; left out, that is gone on with.
+    pub source: Option<String>,
     /// Kafka's bootstrap servers.
     pub bootstrap: String,
     /// More client properties: TLS, SASL, `linger.ms`. Those that the guarantees rest on can't be changed.
@@ -31,11 +35,26 @@ pub struct Config {
     pub compare_every: Duration,
 }
 
+/// Characters of a source: records have room for it beside everything else.
+const LONGEST_SOURCE: usize = 256;
+
+/// What is wrong with `source` as a `ce_source`, if anything is.
+pub fn refused_source(source: &str) -> Option<String> {
+    let right = (1..=LONGEST_SOURCE).contains(&source.len())
+        && source.bytes().all(|byte| byte.is_ascii_graphic())
+        // Readers call what is no text so.
+        && !source.starts_with(':');
+    (!right).then(|| {
+        format!("1 to {LONGEST_SOURCE} visible ASCII characters that don't begin with a colon, as \"/acme/billing\" or \"urn:acme:billing\"")
+    })
+}
+
 impl Config {
     /// The defaults, for `service` and the Kafka cluster at `bootstrap`.
     pub fn new(service: impl Into<String>, bootstrap: impl Into<String>) -> Self {
         Self {
             service: service.into(),
+            source: None,
             bootstrap: bootstrap.into(),
             kafka: BTreeMap::new(),
             topics: Vec::new(),

@@ -83,6 +83,24 @@ pub enum Error {
         /// Where it would.
         topic: String,
     },
+    /// The database's events were published under another source.
+    #[error(
+        "the events of this database are published as `{published}` (`ce_source`), and `{configured}` is asked for: consumers know them by \
+         that, and would begin a second chain. Set `RelayConfig::source` (a service: `relay.source`) back, or leave it out, which \
+         goes on as before"
+    )]
+    OtherSource {
+        /// Until now.
+        published: String,
+        /// By the configuration.
+        configured: String,
+    },
+    /// What is configured can't be a source.
+    #[error("`RelayConfig::source` (a service: `relay.source`) has to be {want}")]
+    Source {
+        /// What would be right.
+        want: String,
+    },
     /// A heal has begun and not ended.
     #[error(
         "the database is being healed, or that was broken off: `{service} heal --execute`, or beside code of \
@@ -184,6 +202,8 @@ impl Error {
         match self {
             Self::Surroundings(e) => !e.is_passing(),
             Self::Property { .. }
+            | Self::OtherSource { .. }
+            | Self::Source { .. }
             | Self::PartitionCount { .. }
             | Self::Continuity { .. }
             | Self::SystemIdentifier { .. }

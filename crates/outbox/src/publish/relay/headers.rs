@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ce_specversion` | `1.0` |
 //! | `ce_id` | the event's id |
-//! | `ce_source` | `/farandole/<service>` |
+//! | `ce_source` | `/farandole/<service>`, or [`Config::source`](super::Config::source) |
 //! | `ce_type` | the event's full type name |
 //! | `ce_subject` | the aggregate's id, which is the key too |
 //! | `ce_time` | when it happened, RFC 3339 in UTC with microseconds |
@@ -40,9 +40,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(service: &str) -> Self {
+    /// For records of this source.
+    pub fn new(source: impl Into<String>) -> Self {
         let (time, link) = (String::with_capacity(32), String::with_capacity(256));
-        Self { source: format!("/farandole/{service}"), time, second: None, whole: 0, link }
+        Self { source: source.into(), time, second: None, whole: 0, link }
     }
 
     /// The headers of `row` when it is published at `place`, after `previous` in its partition.
@@ -183,7 +184,7 @@ mod tests {
     }
 
     fn written(row: &Row<'_>, previous: Option<Place>) -> Vec<(String, String)> {
-        let headers = Writer::new("orders").write(row, Place { lineage: 1, number: 42 }, previous);
+        let headers = Writer::new("/farandole/orders").write(row, Place { lineage: 1, number: 42 }, previous);
         headers.iter().map(|h| (h.key.to_owned(), String::from_utf8(h.value.unwrap().to_vec()).unwrap())).collect()
     }
 
@@ -217,7 +218,7 @@ mod tests {
             number(&mut out, n);
             assert_eq!(out, n.to_string());
         }
-        let mut writer = Writer::new("orders");
+        let mut writer = Writer::new("/farandole/orders");
         for micros in [0, 1, 999_999, 1_000_000, 1_763_733_600_000_007, 1_763_733_600_123_456, -1] {
             writer.write_time(Timestamp::from_micros(micros));
             assert_eq!(writer.time, Timestamp::from_micros(micros).to_string());

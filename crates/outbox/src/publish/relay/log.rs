@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::database::{session, step};
+use crate::publish::relay::config::Config;
 use crate::publish::relay::error::Error;
 use crate::publish::relay::history::{History, holds_sql};
 use crate::publish::relay::owner;
@@ -112,6 +113,21 @@ pub async fn look(conn: &mut PgConnection) -> Result<Look, Error> {
     Ok(Look { step, state, system, at: (server, database), now })
 }
 
+impl Look {
+    /// Takes the source that `config` names for what was never published from; else it has to be what the records name.
+    pub fn adopt(&mut self, config: &Config) -> Result<(), Error> {
+        match &config.source {
+            Some(source) if self.step.is_none() => self.state.source = Some(source.clone()),
+            Some(source) if *source != self.state.source(&config.service) => {
+                let published = self.state.source(&config.service);
+                return Err(Error::OtherSource { published, configured: source.clone() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// Whether the database is still the one that `history` was compared in, and the relay's log goes on from there.
 pub async fn holds(conn: &mut PgConnection, history: &History) -> Result<bool, Error> {
     let Ok(seen) = history.seen() else { return Ok(false) };
@@ -130,29 +146,25 @@ pub enum Purpose {
 }
 
 /// Takes the lease when it is free, lapsed or already `me`'s. Durable steps are told to `history`.
-pub async fn take(
-    pool: &PgPool,
-    service: &str,
-    me: Uuid,
-    lease: Duration,
-    purpose: Purpose,
-    history: &History,
-) -> Result<Taken, Error> {
+pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, history: &History) -> Result<Taken, Error> {
+    let Config { service, lease, .. } = config;
+    let lease = *lease;
     let mut conn = alone(pool, SETTINGS).await?;
     execute(&mut conn, "preparing a session", PLANS.to_owned()).await?;
     within("taking the lease", async {
         let asked = Instant::now();
         let mut look = look(&mut conn).await?;
         owner::claim(&mut conn, service, look.step.is_none()).await?;
+        look.adopt(config)?;
         let Look { step, state, system, at, now } = &mut look;
         let (step, at, now) = (*step, *at, *now);
         match purpose {
             Purpose::Heal => state.healing = true,
             Purpose::Publish if state.system != *system => {
                 let (stored, found) = (state.system.clone(), system.clone());
-                return Err(Error::SystemIdentifier { service: service.to_owned(), stored, found });
+                return Err(Error::SystemIdentifier { service: service.clone(), stored, found });
             }
-            Purpose::Publish if state.healing => return Err(Error::Healing { service: service.to_owned() }),
+            Purpose::Publish if state.healing => return Err(Error::Healing { service: service.clone() }),
             Purpose::Publish => {}
         }
         if state.owner.is_some_and(|owner| owner != me) && state.lease_until > now {

@@ -19,7 +19,7 @@ pub struct Own {
 impl Own {
     /// By the source that `service`'s records name, and what its relay's state knows of others that do.
     pub fn of(service: &str, state: &State) -> Self {
-        Self { source: format!("/farandole/{service}"), strays: state.strays.clone() }
+        Self { source: state.source(service), strays: state.strays.clone() }
     }
 
     /// The id and place of a record that is ours.

@@ -51,7 +51,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub fn new(service: &str, log: Log, producer: Producer, state: State) -> Self {
-        let (numbers, headers, now) = (Numbers::of(&state), Writer::new(service), Instant::now());
+        let (numbers, headers, now) = (Numbers::of(&state), Writer::new(state.source(service)), Instant::now());
         let lanes = numbers.counts().map(cold).collect();
         Self { log, producer, state, numbers, headers, lanes, now }
     }

@@ -45,6 +45,9 @@ pub struct State {
     /// Records in this service's name that aren't its: a heal was told to pass over them (topic/partition@offset).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub strays: BTreeSet<String>,
+    /// What records name as their source, where it isn't `/farandole/<service>`: as it was when the first was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Numbers that no record has: a topic lost those, and a heal had their rows published under new ones, or gave them up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub burnt: i64,
@@ -93,8 +96,14 @@ impl State {
             lease_until: 0,
             healing: false,
             strays: BTreeSet::new(),
+            source: None,
             burnt: 0,
         }
+    }
+
+    /// What `service`'s records name as their source.
+    pub fn source(&self, service: &str) -> String {
+        self.source.clone().unwrap_or_else(|| format!("/farandole/{service}"))
     }
 
     /// The batch in flight is out, whole.

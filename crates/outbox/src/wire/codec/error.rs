@@ -156,11 +156,13 @@ pub enum Error {
     /// It isn't registered, and this service registers nothing.
     #[error(
         "the registry doesn't hold this build's schema under {subject}, and `registry.register = \"lookup\"`: whoever registers schemas has \
-         to do so, or set it to true"
+         to do so, or set it to true. The schema: {schema}"
     )]
     NotRegistered {
         /// The subject.
         subject: String,
+        /// What it has to hold, in one line.
+        schema: String,
     },
     /// An id that means one schema in the registry and another in what was read and written before.
     #[error(

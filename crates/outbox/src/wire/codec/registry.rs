@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 
 use crate::ground::trouble::{self, Trouble};
 use crate::wire::codec::Error;
+use crate::wire::codec::schema::same;
 use crate::wire::settings::{self, Register};
 
 /// How long one call may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest answer that is read.
 const LARGEST_ANSWER: usize = 2 << 20;
+/// Versions of a subject that are looked at.
+const VERSIONS: usize = 20;
 /// `error_code` of a subject that isn't there, and of a schema; any other 404 is somebody else's.
 const SUBJECT_NOT_FOUND: u64 = 40401;
 const SCHEMA_NOT_FOUND: u64 = 40403;
@@ -70,7 +73,10 @@ impl Registry {
             return Ok(id);
         }
         if self.register == Register::Lookup {
-            return Err(Error::NotRegistered { subject: subject.into() });
+            if let Some(id) = self.alike(subject, schema).await? {
+                return Ok(id);
+            }
+            return Err(not_registered(subject, schema));
         }
         // First: Confluent's registry and Apicurio take it for a subject that doesn't exist yet.
         self.configure(subject).await?;
@@ -90,7 +96,7 @@ impl Registry {
                 return Err(Error::Incompatible { subject: subject.into(), message: answer.message() });
             }
         }
-        Err(Error::NotRegistered { subject: subject.into() })
+        Err(not_registered(subject, schema))
     }
 
     /// The id of `schema` if `subject` holds it.
@@ -102,6 +108,31 @@ impl Registry {
         }
         let Registered { id } = answer.ok(&what)?.json(&what)?;
         Ok(Some(id))
+    }
+
+    /// The id of a version of `subject` whose values are the same bytes: who registers may say other things about the fields, which makes
+    /// another schema to the registry. The newest ones are looked at.
+    async fn alike(&self, subject: &str, schema: &str) -> Result<Option<i32>, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            id: i32,
+            schema: String,
+        }
+        let what = format!("looking for versions of {subject}");
+        let answer = self.call(&what, Method::GET, &["subjects", subject, "versions"], None).await?;
+        if answer.is_nothing() {
+            return Ok(None);
+        }
+        let mut versions: Vec<i32> = answer.ok(&what)?.json(&what)?;
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        for version in versions.into_iter().take(VERSIONS) {
+            let path = ["subjects", subject, "versions", &version.to_string()];
+            let found: Version = self.call(&what, Method::GET, &path, None).await?.ok(&what)?.json(&what)?;
+            if same(&found.schema, schema) {
+                return Ok(Some(found.id));
+            }
+        }
+        Ok(None)
     }
 
     /// The schema with this id.
@@ -176,6 +207,12 @@ impl Registry {
         }
         Ok(Answer { status, body })
     }
+}
+
+fn not_registered(subject: &str, schema: &str) -> Error {
+    // As it is sent to a registry: in one line, its fields in their order.
+    let in_one_line = schema.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    Error::NotRegistered { subject: subject.into(), schema: in_one_line }
 }
 
 #[derive(Deserialize)]
