@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ambiguity::passes_for;
 use crate::parse::parse;
-use crate::schema::{Body, Field, Name, Schema, Type};
+use crate::schema::{Body, Field, Name, Schema, Type, words};
 
 /// What keeps two versions of a schema from reading each other's values, each with its field, the reason and what to do; nothing when every
 /// value of one is read as the other and the other way round (FULL, as registries call it).
@@ -67,7 +68,7 @@ impl Comparison<'_> {
             (Type::Union(a), Type::Union(b)) => self.unions(at, a, b),
             (Type::Named(a), Type::Named(b)) => self.named(at, a, b),
             _ => {
-                let (was, is) = (self.old.words(was), self.new.words(is));
+                let (was, is) = (words(was), words(is));
                 self.found.push(format!("{at}: was {was} and is {is}; {KEEP}"));
             }
         }
@@ -77,16 +78,29 @@ impl Comparison<'_> {
         for a in was {
             match is.iter().find(|b| alike(a, b)) {
                 Some(b) => self.types(at, a, b),
-                None => {
-                    let gone = self.old.words(a);
-                    self.found.push(format!("{at}: could be {gone} and can't any more; put it back into the union"));
-                }
+                None => self.found.push(format!("{at}: could be {} and can't any more; put it back into the union", words(a))),
             }
         }
         for b in is.iter().filter(|b| !was.iter().any(|a| alike(a, b))) {
-            let new = self.new.words(b);
-            self.found
-                .push(format!("{at}: can be {new} now, which older readers don't know; use a new field with a default for it"));
+            let why = "which older readers don't know; use a new field with a default for it";
+            self.found.push(format!("{at}: can be {} now, {why}", words(b)));
+        }
+        let (old, new) = (self.old, self.new);
+        self.mistaken(at, (was, old), (is, new));
+        self.mistaken(at, (is, new), (was, old));
+    }
+
+    /// What readers with the types `is` may take for another than it was written as.
+    fn mistaken(&mut self, at: &str, (was, theirs): (&[Type], &Schema), (is, ours): (&[Type], &Schema)) {
+        for a in was {
+            let before = is.iter().take_while(|b| !alike(a, b));
+            for b in before.filter(|b| passes_for((a, &theirs.named), (b, &ours.named))) {
+                let (a, b) = (words(a), words(b));
+                self.found.push(format!(
+                    "{at}: a {a} of one version can be taken for a {b} of the other, which is before it in the union; put {a} first, or use a new \
+                     field with a default"
+                ));
+            }
         }
     }
 

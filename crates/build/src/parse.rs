@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::ambiguity::passes_for;
 use crate::names::is_avro;
-use crate::schema::{Body, Definition, Field, Name, Primitive, Schema, Type, takes_no_bytes};
+use crate::schema::{Body, Definition, Field, Name, Primitive, Schema, Type, takes_no_bytes, words};
 
 /// Bytes of the largest `fixed`: it is an array in Rust, which lives on the stack.
 const LARGEST_FIXED: u64 = 1 << 16;
@@ -96,6 +97,15 @@ impl Parser {
         }
         if types.len() < 2 {
             return Err(format!("{at}: a union of {} types; write the type itself, or [\"null\", type]", types.len()));
+        }
+        for (i, ty) in types.iter().enumerate() {
+            if let Some(other) = types[..i].iter().find(|other| passes_for((ty, &self.named), (other, &self.named))) {
+                let (ty, other) = (words(ty), words(other));
+                return Err(format!(
+                    "{at}: a reader of another version may take a {ty} for a {other}, which is before it in the union and fits as well; put {ty} \
+                     first, give {other} a field without a default that {ty} lacks, or use two nullable fields"
+                ));
+            }
         }
         Ok(Type::Union(types))
     }
@@ -257,7 +267,7 @@ fn check_defaults(schema: &Schema) -> Result<(), String> {
         let Body::Record(fields) = &definition.body else { continue };
         for field in fields {
             if let Some(default) = field.default.as_ref().filter(|default| !fits(schema, &field.ty, default)) {
-                let (at, is) = (&definition.name.simple, schema.words(&field.ty));
+                let (at, is) = (&definition.name.simple, words(&field.ty));
                 return Err(format!("{at}.{}: the default {default} is no {is}; correct it", field.name));
             }
         }

@@ -127,20 +127,17 @@ impl Schema {
             _ => None,
         }
     }
+}
 
-    /// A type in words: `uuid (string)`, `array of long`, `com.acme.Money`.
-    pub(crate) fn words(&self, ty: &Type) -> String {
-        match ty {
-            Type::Primitive(primitive, None) => primitive.word().to_owned(),
-            Type::Primitive(primitive, Some(logical)) => format!("{logical} ({})", primitive.word()),
-            Type::Array(items) => format!("array of {}", self.words(items)),
-            Type::Map(values) => format!("map of {}", self.words(values)),
-            Type::Union(branches) => {
-                let branches: Vec<String> = branches.iter().map(|branch| self.words(branch)).collect();
-                format!("[{}]", branches.join(", "))
-            }
-            Type::Named(name) => name.clone(),
-        }
+/// A type in words: `uuid (string)`, `array of long`, `com.acme.Money`.
+pub(crate) fn words(ty: &Type) -> String {
+    match ty {
+        Type::Primitive(primitive, None) => primitive.word().to_owned(),
+        Type::Primitive(primitive, Some(logical)) => format!("{logical} ({})", primitive.word()),
+        Type::Array(items) => format!("array of {}", words(items)),
+        Type::Map(values) => format!("map of {}", words(values)),
+        Type::Union(branches) => format!("[{}]", branches.iter().map(words).collect::<Vec<_>>().join(", ")),
+        Type::Named(name) => name.clone(),
     }
 }
 

@@ -75,6 +75,33 @@ where
     Ok(())
 }
 
+/// A value made up from a schema.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Made {
+    /// In Avro's binary encoding, without a frame around it.
+    pub avro: Vec<u8>,
+    /// As the type that is generated from the schema is written as JSON.
+    pub json: serde_json::Value,
+}
+
+/// Values made up from a schema, always the same ones: the least, the most, and 30 between.
+///
+/// # Errors
+/// When the text is no schema that can be used.
+///
+/// ```
+/// let schema = r#"{"type": "record", "name": "Paid", "fields": [{"name": "paid", "type": "boolean"}]}"#;
+/// let made = farandole_build::testing::samples(schema)?;
+/// assert_eq!((made[0].avro.as_slice(), &made[0].json), (&[0][..], &serde_json::json!({"paid": false})));
+/// # Ok::<(), farandole_build::Error>(())
+/// ```
+pub fn samples(schema: &str) -> Result<Vec<Made>, crate::Error> {
+    let schema = parse(schema).map_err(crate::Error::one)?;
+    let made = (0..SAMPLES).map(|n| sample(&schema, n));
+    Ok(made.map(|made| Made { avro: made.avro(), json: made.json() }).collect())
+}
+
 /// A schema as this crate and as apache-avro understand it.
 struct Version {
     schema: Schema,
