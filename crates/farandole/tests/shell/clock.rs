@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 /// Where the process's own clock is read, and why a wrong one does no harm there.
 const READERS: [(&str, &str); 3] = [
     ("crates/farandole/src/agenda/outside.rs", "whether a key is older than the other side keeps it, with hours to spare"),
-    ("crates/farandole/src/agenda/over_http/retry_after.rs", "how long a date in `Retry-After` is away, which is a wait and capped"),
+    (
+        "crates/farandole/src/agenda/over_http/retry_after.rs",
+        "how long a date in `Retry-After` is away, which is a wait and capped",
+    ),
     ("crates/farandole/src/consume/intake/lag.rs", "a gauge"),
 ];
 
