@@ -111,7 +111,8 @@ impl Parser {
     }
 
     fn complex(&mut self, at: &str, namespace: &str, kind: &str, json: &Value) -> Result<Type, String> {
-        let part = |key: &str| json.get(key).ok_or_else(|| format!("{at}: a {kind} without {key:?}; give it one"));
+        let part =
+            |key: &str| json.get(key).ok_or_else(|| format!("{at}: {} {kind} without {key:?}; give it one", article(kind)));
         match kind {
             "array" => Ok(Type::Array(Box::new(self.element(at, namespace, part("items")?)?))),
             "map" => Ok(Type::Map(Box::new(self.element(at, namespace, part("values")?)?))),
@@ -192,13 +193,13 @@ fn named(at: &str, namespace: &str, kind: &str, json: &Value) -> Result<Name, St
         return Ok(name);
     }
     Err(format!(
-        "{at}: the name {:?} must be words of letters, digits and _ with dots between, none beginning with a digit",
+        "{at}: the name {:?} must be words of letters, digits and _ with dots between, none beginning with a digit; rename it",
         name.full()
     ))
 }
 
 fn article(kind: &str) -> &'static str {
-    if matches!(kind, "enum" | "error") { "an" } else { "a" }
+    if kind.starts_with(['a', 'e']) { "an" } else { "a" }
 }
 
 fn enumeration(name: &str, json: &Value) -> Result<Body, String> {

@@ -1,4 +1,5 @@
 //! The operator's tool: what it does, apart from its command line.
 
 pub mod operate;
+pub mod schemas;
 pub mod verify;

@@ -11,6 +11,7 @@ use farandole::cli::{
 use farandole::heal::{At, Mode};
 use farandole::parking::operate::Which;
 use farandole_cli::operate::{self, Database};
+use farandole_cli::schemas;
 use farandole_cli::verify::{self, Report};
 
 const EXAMPLES: &str = "\
@@ -26,7 +27,11 @@ FARANDOLE_DATABASE_URL (or an address without its password, which then comes fro
   farandole position set --topic billing --partition 3 --to earliest
   farandole heal --service billing                        after a restored backup: say what would be done; --execute does it
 
-Exit codes: 0 nothing is wrong, or done; 1 something is, or it was refused; 2 wrong usage; 3 the topic could not be read";
+Of the schemas of your events, beside their sources:
+  farandole schemas check                                 compare schemas/ with the versions that others may hold
+  farandole schemas release                               note what has changed there as released
+
+Exit codes: 0 nothing is wrong, or done; 1 something is, or it was refused; 2 wrong usage; 3 the topic or the registry\ncould not be read";
 
 const WHOSE: &str = "The database is named by FARANDOLE_DATABASE_URL; what is given as an argument shows in the list of processes, so leave the \
                      password to that variable, PGPASSWORD or ~/.pgpass.";
@@ -116,6 +121,9 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Check Avro schemas against the versions that others may hold, and note releases
+    #[command(subcommand)]
+    Schemas(schemas::Verb),
 }
 
 #[derive(Debug, clap::Args)]
@@ -194,6 +202,7 @@ fn main() -> ExitCode {
             print(&operate::heal(&database, &kafka.into(), &service, topics, &how).await?, output);
             Ok(())
         }),
+        Verb::Schemas(verb) => schemas::run(&verb),
     }
 }
 

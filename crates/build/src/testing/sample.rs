@@ -83,8 +83,8 @@ impl Making<'_> {
     }
 
     fn primitive(&self, mut random: Random, primitive: Primitive) -> Sample {
-        // Floats that JSON's decimals give back as they were.
-        let float = |random: &mut Random| f64::from((random.next() >> 40) as u32) / 64.0 - 1000.0;
+        // Floats of few digits, which are the same in JSON whether they are written as float or as double.
+        let float = |random: &mut Random| f64::from(random.next() as u16) / 4.0 - 1000.0;
         match (primitive, self.n) {
             (Primitive::Null, _) => Sample::Null,
             (Primitive::Boolean, 0) => Sample::Boolean(false),
