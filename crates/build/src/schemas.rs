@@ -234,7 +234,7 @@ impl Schemas {
         let mut noted = Vec::new();
         for pending in released.pending(&files) {
             pending.note()?;
-            noted.push(Noted { file: pending.file, copy: pending.to, version: pending.version });
+            noted.push(Noted { file: pending.file, copy: PathBuf::from(shown(&pending.to)), version: pending.version });
         }
         Ok(noted)
     }

@@ -3,6 +3,8 @@
 //! Avro's bytes follow from schema and value alone. So no bytes have to be kept beside the schemas: a test makes values up from the
 //! schema, writes them as the specification says, in a few lines of its own, and asks apache-avro and the generated type for the same.
 
+#[cfg(test)]
+mod random;
 pub(crate) mod sample;
 
 use std::fmt::Debug;

@@ -72,7 +72,7 @@ pub struct At {
     #[arg(long, value_name = "URL")]
     registry: Option<String>,
     /// Who asks, with the password in FARANDOLE_REGISTRY_PASSWORD
-    #[arg(long, env = "FARANDOLE_REGISTRY_USER", requires = "registry")]
+    #[arg(long, env = "FARANDOLE_REGISTRY_USER")]
     user: Option<String>,
     /// How subjects are named, as `registry.subjects` of the services says
     #[arg(long, alias = "subject-strategy", value_enum, default_value_t = Subjects::TopicRecord, requires = "registry")]
@@ -136,6 +136,9 @@ pub fn run(verb: &Verb) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Wrong::Schemas(problems)) => {
             problems.iter().for_each(|problem| eprintln!("farandole: {}", shown_lines(problem)));
+            if matches!(verb, Verb::Release { .. }) {
+                eprintln!("farandole: nothing was noted");
+            }
             ExitCode::FAILURE
         }
         Err(Wrong::Registry(error)) => {
@@ -147,7 +150,7 @@ pub fn run(verb: &Verb) -> ExitCode {
 
 fn check(schemas: &Schemas) -> Result<(), Wrong> {
     let checked = schemas.check()?;
-    println!("{} schemas and {} released versions of them read each other", checked.schemas, checked.versions);
+    println!("schemas: {}, released versions: {}; they read each other", checked.schemas, checked.versions);
     Ok(())
 }
 
@@ -213,9 +216,7 @@ fn ask(schemas: &Schemas, url: &str, at: &At) -> Result<(), Wrong> {
     if !problems.is_empty() {
         return Err(Wrong::Schemas(problems));
     }
-    println!("{} events and {versions} versions of them at the registry read each other", subjects.len());
-    if missing > 0 {
-        println!("{missing} of them have no version there yet");
-    }
+    let of_which = if missing > 0 { format!(" ({missing} without one yet)") } else { String::new() };
+    println!("events: {}{of_which}, versions at the registry: {versions}; they read each other", subjects.len());
     Ok(())
 }

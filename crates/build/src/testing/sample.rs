@@ -273,3 +273,40 @@ impl Random {
         self.next() % end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(sample: Sample) -> Vec<u8> {
+        sample.avro()
+    }
+
+    /// The examples of Avro's specification, and what it says of the rest: what is generated is held to this, and this to nothing else here.
+    #[test]
+    fn values_are_the_bytes_of_the_specification() {
+        for (value, written) in [(0, &[0][..]), (-1, &[1]), (1, &[2]), (-2, &[3]), (2, &[4]), (-64, &[0x7f]), (64, &[0x80, 0x01])]
+        {
+            assert_eq!(bytes(Sample::Long(value)), written, "{value}");
+            assert_eq!(bytes(Sample::Int(value as i32)), written, "{value}");
+        }
+        assert_eq!(bytes(Sample::Long(i64::MIN)), [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
+        assert_eq!(bytes(Sample::String("foo".into())), [0x06, 0x66, 0x6f, 0x6f]);
+        assert_eq!(bytes(Sample::Bytes(vec![0xff])), [0x02, 0xff]);
+        assert_eq!(
+            bytes(Sample::Record(vec![("a".into(), Sample::Long(27)), ("b".into(), Sample::String("foo".into()))])),
+            [0x36, 0x06, 0x66, 0x6f, 0x6f]
+        );
+        assert_eq!(bytes(Sample::Symbol(3, "D".into())), [0x06]);
+        assert_eq!(bytes(Sample::Array(vec![Sample::Long(3), Sample::Long(27)])), [0x04, 0x06, 0x36, 0x00]);
+        assert_eq!(bytes(Sample::Array(vec![])), [0x00]);
+        assert_eq!(bytes(Sample::Map(vec![("a".into(), Sample::Boolean(true))])), [0x02, 0x02, 0x61, 0x01, 0x00]);
+        assert_eq!(bytes(Sample::Branch(0, None, Box::new(Sample::Null))), [0x00]);
+        assert_eq!(bytes(Sample::Branch(1, None, Box::new(Sample::String("a".into())))), [0x02, 0x02, 0x61]);
+        assert_eq!(bytes(Sample::Float(1.0)), [0, 0, 0x80, 0x3f]);
+        assert_eq!(bytes(Sample::Double(1.0)), [0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
+        assert_eq!(bytes(Sample::Fixed(vec![1, 2])), [1, 2]);
+        assert_eq!(bytes(Sample::Uuid([7; 16])), [7; 16]);
+        assert_eq!(uuid_text([0xab; 16]), "abababab-abab-abab-abab-abababababab");
+    }
+}

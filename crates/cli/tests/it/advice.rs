@@ -20,7 +20,7 @@ fn quoted(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn commands_of_the_tool_that_messages_name_can_be_run() {
     let mut found = BTreeSet::new();
-    for sources in ["../farandole/src", "../outbox/src"] {
+    for sources in ["../farandole/src", "../outbox/src", "../build/src"] {
         quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
     }
     let mut seen = BTreeSet::new();
@@ -34,6 +34,7 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
         let whole = match verb {
             "verify" => words.len() > 1,
             "heal" => words.contains(&"--service"),
+            "schemas" => words.get(1).is_some_and(|verb| help.contains(&format!("  {verb} "))),
             _ => true,
         };
         assert!(whole, "`{text}` lacks what it is about");
@@ -42,7 +43,7 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
         }
         seen.insert(verb.to_owned());
     }
-    assert!(["heal", "verify"].iter().all(|verb| seen.contains(*verb)), "{seen:?}");
+    assert!(["heal", "schemas", "verify"].iter().all(|verb| seen.contains(*verb)), "{seen:?}");
     // The command that intake messages are put together from.
     let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["position", "set", "--help"]).output().unwrap();
     let help = String::from_utf8(set.stdout).unwrap();

@@ -4,4 +4,5 @@
 
 mod advice;
 mod outbox;
+mod schemas;
 mod verify;
