@@ -20,6 +20,7 @@ Examples:
   stage up --brokers 3 --keep       three brokers; their data stay until `stage clean`
   stage run -- cargo test           run the tests with the parts up, then stop them
   stage run --brokers 3 -- ./drill  the exit code is the command's
+  stage database orders             the address of a database on the parts that STAGE_POSTGRES names
   stage clean                       remove what killed runs left behind
 
 The parts listen on 127.0.0.1 only. Everything lies in .stage at the workspace's root, or in STAGE_DIR.
@@ -45,6 +46,11 @@ enum Verb {
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "CMD")]
         command: Vec<OsString>,
+    },
+    /// Make a database, and a role that can open this one and no other, unless they are there, and print the address
+    Database {
+        /// Small letters, digits and _
+        name: String,
     },
     /// Remove the processes and data of runs that have no owner any more; running stages are left alone
     Clean {
@@ -72,6 +78,7 @@ async fn main() -> ExitCode {
     let ended = match Cli::parse().verb {
         Verb::Up(parts) => up(parts).await,
         Verb::Run { parts, command } => run(parts, command).await,
+        Verb::Database { name } => database(&name).await,
         Verb::Clean { all } => clean(all),
     };
     ended.unwrap_or_else(|error| {
@@ -105,6 +112,11 @@ async fn run(parts: Parts, command: Vec<OsString>) -> anyhow::Result<ExitCode> {
     };
     stop(stage).await?;
     Ok(exit_code(ended?))
+}
+
+async fn database(name: &str) -> anyhow::Result<ExitCode> {
+    println!("{}", Stage::attach()?.database(name).await?.url);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn clean(all: bool) -> anyhow::Result<ExitCode> {
