@@ -62,3 +62,14 @@ fn without_a_stage_the_error_says_how_to_get_one() {
         assert!(message.contains("STAGE_KAFKA") && message.contains("scripts/test"), "{message}");
     }
 }
+
+/// The stage that the environment names is used, and its databases are the same for all that ask: `scripts/test` and `scripts/dev` run
+/// all tests on one.
+#[tokio::test(flavor = "multi_thread")]
+async fn attached() {
+    let stage = Stage::shared();
+    let ours = stage.sandbox().await.unwrap().database("attached").await.unwrap();
+    connect(&ours.url).await.unwrap();
+    let asked = std::process::Command::new(env!("CARGO_BIN_EXE_stage")).args(["database", &ours.name]).envs(stage.env()).output();
+    assert_eq!(String::from_utf8(asked.unwrap().stdout).unwrap().trim_end(), ours.url);
+}

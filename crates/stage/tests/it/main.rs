@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 mod databases;
+mod dev;
 mod owner;
 mod parts;
 mod processes;
