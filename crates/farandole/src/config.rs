@@ -15,6 +15,7 @@ mod mask;
 mod print;
 mod sections;
 pub mod units;
+mod values;
 
 use std::path::Path;
 

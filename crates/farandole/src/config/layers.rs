@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::config::check::{self, Fault, Says};
 use crate::config::error::suggest;
 use crate::config::fields::fields_of;
+use crate::config::values::{Values, with_units};
 use crate::config::{Agenda, Config, Database, Error, Http, Intake, Kafka, Log, Otlp, Process, Relay, Topics, mask};
 use crate::wire::settings::Registry;
 
@@ -229,7 +230,7 @@ impl Layers {
     fn read<T: Serialize + DeserializeOwned + Default>(&mut self, name: &'static str) -> T {
         loop {
             let values = self.sections.iter().find(|s| s.name == name).map(|s| s.values.clone()).unwrap_or_default();
-            let error = match serde_path_to_error::deserialize::<_, T>(Value::Table(values)) {
+            let error = match serde_path_to_error::deserialize::<_, T>(Values(Value::Table(values))) {
                 Ok(value) => return value,
                 Err(error) => error,
             };
@@ -286,6 +287,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
 fn section<T: Serialize + DeserializeOwned + Default>(name: &'static str) -> Section {
     // What can't be written as a table (a unit, a map with odd keys) has no defaults to show.
     let values = Table::try_from(T::default()).unwrap_or_default();
+    let values = values.into_iter().map(|(field, value)| (field, with_units(value))).collect();
     Section { name, fields: fields_of::<T>(), values }
 }
 

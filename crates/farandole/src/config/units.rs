@@ -1,4 +1,8 @@
-//! Values with units, for `#[serde(with = "farandole::config::units::duration")]`.
+//! Values with units, for a service's own settings.
+//!
+//! A [`Duration`](std::time::Duration) needs nothing: `"20s"` is read as it stands. The length of something in bytes is
+//! `#[serde(with = "farandole::config::units::size")]`. Where a duration is read by other code than
+//! [`Config::load`](crate::Config::load), `#[serde(with = "farandole::config::units::duration")]` reads it from the same texts.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, Visitor};

@@ -1,5 +1,6 @@
 //! Defaults, file, environment: who wins, and what is said of mistakes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use farandole::config::{self, Config, NoSettings};
@@ -61,6 +62,57 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.kafka.properties["sasl.password"], "open sesame");
     assert_eq!(config.intake.instance.as_deref(), Some("7"), "a text may look like a number");
     assert_eq!((loaded.own.hold, loaded.own.limit), (Duration::from_secs(300), Some(12)));
+}
+
+/// As somebody writes them who has read nothing about units.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Plain {
+    hold: Duration,
+    grace: Option<Duration>,
+    steps: Vec<Duration>,
+    carriers: BTreeMap<String, Carrier>,
+    longest: Duration,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Carrier {
+    timeout: Duration,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        let carriers = BTreeMap::from([("acme".to_owned(), Carrier { timeout: Duration::from_millis(1500) })]);
+        let longest = Duration::from_secs(1 << 40); // no text is as long
+        Self { hold: Duration::from_secs(90), grace: None, steps: vec![Duration::from_secs(1)], carriers, longest }
+    }
+}
+
+/// Guards: a `Duration` without an attribute is read from text with a unit wherever it stands, and shown so.
+#[test]
+fn durations_of_ones_own_need_no_attribute() {
+    assert_eq!(load::<Plain>("", &[]).unwrap().own, Plain::default());
+    let file = "[own]\nhold = \"20s\"\nsteps = [\"1s\", \"1m 30s\"]\n[own.carriers.dhl]\ntimeout = \"250ms\"";
+    let loaded = load::<Plain>(file, &[("FARANDOLE_OWN_GRACE", "1h")]).unwrap();
+    let (secs, dhl) = (Duration::from_secs, Carrier { timeout: Duration::from_millis(250) });
+    assert_eq!((loaded.own.hold, loaded.own.grace), (secs(20), Some(secs(3600))));
+    assert_eq!((loaded.own.steps, loaded.own.carriers), (vec![secs(1), secs(90)], BTreeMap::from([("dhl".to_owned(), dhl)])));
+    let as_serde_writes_it = load::<Plain>("[own]\nhold = { secs = 20, nanos = 0 }", &[]).unwrap();
+    assert_eq!(as_serde_writes_it.own.hold, secs(20));
+
+    let printed = load::<Plain>("", &[("FARANDOLE_OWN_HOLD", "20s")]).unwrap().printed;
+    for line in ["hold = \"20s\"  # environment", "# grace is not set", "steps = [\"1s\"]", "timeout = \"1s 500ms\""] {
+        assert!(printed.contains(line), "{line} in {printed}");
+    }
+    for (file, env, words) in [
+        ("[own]\nhold = \"20 parsecs\"", None, ["`own.hold`", "file", "\"10s\""]),
+        ("[own]\nhold = 20", None, ["`own.hold`", "`20` is no duration", "\"10s\""]),
+        ("[own.carriers.dhl]\ntimeout = \"\"", None, ["`own.carriers.dhl.timeout`", "file", "\"10s\""]),
+        ("", Some(("FARANDOLE_OWN_GRACE", "soon")), ["`own.grace`", "FARANDOLE_OWN_GRACE", "\"10s\""]),
+    ] {
+        let said = load::<Plain>(file, env.as_slice()).unwrap_err().to_string();
+        words.iter().for_each(|word| assert!(said.contains(word), "{word} in {said}"));
+    }
 }
 
 #[test]
