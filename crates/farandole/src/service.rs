@@ -37,7 +37,7 @@ mod wait;
 
 pub use api::{Api, Missing};
 pub use builder::Service;
-pub use describe::Description;
+pub use describe::{Description, Guarantee, Producer};
 pub use error::{Elsewhere, Error};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::Config;
-use crate::service::frame::{Frame, heard};
+use crate::config::{Config, units};
+use crate::consume::tidy;
+use crate::service::frame::{Frame, Mappings, heard};
+use crate::wire::mapping::Mapping;
 use crate::wire::topics;
 
 /// What a service hears, publishes and keeps.
@@ -27,6 +29,8 @@ pub struct Description {
     pub ignores: Vec<&'static str>,
     /// What becomes of other types of those topics, by topic: `park` or `ignore`.
     pub unknown: BTreeMap<String, String>,
+    /// What is guaranteed about the records of those topics.
+    pub guarantees: Vec<Guarantee>,
     /// Type of its commands.
     pub commands: &'static str,
     /// Type of its effects.
@@ -54,9 +58,78 @@ impl Description {
                     (heard(prefix, mappings, t), config.intake.unknown.of(t).resolved(contract.ignores.is_some()).to_string())
                 })
                 .collect(),
+            guarantees: contract.hears.iter().flat_map(|t| Guarantee::of(prefix, mappings, t)).collect(),
             commands: contract.commands,
             effects: contract.effects,
             migrations: migrations.iter().map(|m| format!("{} ({})", m.version, m.description)).collect(),
+        }
+    }
+}
+
+/// What is guaranteed about the records of one topic, by who wrote them.
+///
+/// Each record is judged by itself: one with a `farandole` header is the kit's. A topic without a
+/// [`mapping`](crate::Service::mapping), or with one that only names it, may hold both kinds; one whose keys or headers are mapped is
+/// another producer's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guarantee {
+    /// The topic's name in Kafka.
+    pub topic: String,
+    /// Whose records.
+    pub producer: Producer,
+    /// In which order they are applied: `commits, per key` (those of their producer), or `the partition's`.
+    pub order: &'static str,
+    /// Whether a record that the producer lost is detected: its partition then stops.
+    pub loss_detected: bool,
+    /// For how long a record that the producer repeats is dropped: `always`, or a time. For a foreign record only if it has `ce_source`
+    /// and `ce_id`, of itself or by the mapping; without them it is applied each time.
+    pub duplicates_dropped: String,
+}
+
+/// Who writes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Producer {
+    /// A service or outbox of the kit: its records are numbered, and each names the one before it.
+    Farandole,
+    /// Any other.
+    Foreign,
+}
+
+impl Guarantee {
+    fn of(prefix: &str, mappings: &Mappings, topic: &str) -> Vec<Self> {
+        let only_renamed = |mapping: &Mapping| *mapping == mapping.name().map_or_else(Mapping::new, |n| Mapping::new().named(n));
+        let topic_name = || heard(prefix, mappings, topic);
+        let chained = Self {
+            topic: topic_name(),
+            producer: Producer::Farandole,
+            order: "commits, per key",
+            loss_detected: true,
+            duplicates_dropped: "always".to_owned(),
+        };
+        let foreign = Self {
+            topic: topic_name(),
+            producer: Producer::Foreign,
+            order: "the partition's",
+            loss_detected: false,
+            duplicates_dropped: units::duration::text(tidy::STRANGERS),
+        };
+        if mappings.get(topic).is_none_or(only_renamed) { vec![chained, foreign] } else { vec![foreign] }
+    }
+}
+
+impl std::fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { topic, duplicates_dropped, .. } = self;
+        match self.producer {
+            Producer::Farandole => {
+                write!(f, "{topic}, from the kit: in the order of commits per key; loss detected; duplicates always dropped")
+            }
+            Producer::Foreign => write!(
+                f,
+                "{topic}, from others: in the partition's order; loss not detected; duplicates dropped for {duplicates_dropped} by \
+                 ce_source and ce_id, without these never"
+            ),
         }
     }
 }
@@ -73,6 +146,8 @@ impl std::fmt::Display for Description {
         writeln!(f, "ignores       {}", list(&self.ignores))?;
         let unknown: Vec<String> = self.unknown.iter().map(|(topic, what)| format!("{topic}: {what}")).collect();
         writeln!(f, "other types   {}", owned(&unknown))?;
+        let guarantees: Vec<String> = self.guarantees.iter().map(ToString::to_string).collect();
+        writeln!(f, "guarantees    {}", owned(&guarantees))?;
         writeln!(f, "commands      {}", self.commands)?;
         writeln!(f, "effects       {}", self.effects)?;
         writeln!(f, "migrations    {}", owned(&self.migrations))

@@ -100,6 +100,46 @@ fn a_service_describes_itself() {
     assert!(description.to_string().contains("hears         test-orders"));
 }
 
+/// Guards: the kit's chain isn't promised for a topic whose keys or headers somebody else has designed.
+#[test]
+fn a_description_says_what_each_source_guarantees() {
+    use farandole::Mapping;
+    use farandole::mapping::From;
+
+    let described = |mapping: Option<Mapping>| {
+        let service = greeter::service();
+        let service = match mapping {
+            Some(mapping) => service.mapping("orders", mapping),
+            None => service,
+        };
+        service.description(&Config::default())
+    };
+    let json = |mapping| serde_json::to_value(described(mapping)).unwrap()["guarantees"].clone();
+    let kit = |topic: &str| {
+        serde_json::json!({ "topic": topic, "producer": "farandole", "order": "commits, per key", "loss_detected": true,
+            "duplicates_dropped": "always" })
+    };
+    let foreign = |topic: &str| {
+        serde_json::json!({ "topic": topic, "producer": "foreign", "order": "the partition's", "loss_detected": false,
+            "duplicates_dropped": "8d" })
+    };
+    assert_eq!(json(None), serde_json::json!([kit("orders"), foreign("orders")]));
+    assert_eq!(json(Some(Mapping::new().named("eu.orders"))), serde_json::json!([kit("eu.orders"), foreign("eu.orders")]));
+    let theirs = || Mapping::new().named("acme.v1").header("ce_type", From::Header("event".to_owned()));
+    assert_eq!(json(Some(theirs())), serde_json::json!([foreign("acme.v1")]));
+    let keyed = Mapping::new().key(From::Value("/order/id".to_owned()));
+    assert_eq!(json(Some(keyed)), serde_json::json!([foreign("orders")]));
+
+    let text = described(None).to_string();
+    let [kits, others] = [
+        "guarantees    orders, from the kit: in the order of commits per key; loss detected; duplicates always dropped\n",
+        "              orders, from others: in the partition's order; loss not detected; duplicates dropped for 8d by ce_source and ce_id",
+    ];
+    assert!(text.contains(kits) && text.contains(others), "{text}");
+    let text = described(Some(theirs())).to_string();
+    assert!(text.contains("guarantees    acme.v1, from others") && !text.contains("from the kit"), "{text}");
+}
+
 /// A setting for a topic that isn't heard would be one that silently isn't there.
 #[tokio::test]
 async fn settings_of_topics_that_are_not_heard_are_refused() {
