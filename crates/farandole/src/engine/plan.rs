@@ -103,6 +103,13 @@ impl<P: Participant> Ground<'_, P> {
             Some(Err(problem)) => return Ok(Verdict::Refused(problem)),
             None => {}
         }
+        // Without a key there is no order, and no consumer takes its events.
+        if aggregate.is_empty() {
+            let detail = "this is about something whose id is empty";
+            let refusal =
+                if is_command { Problem::new(422, "empty-id", detail).into() } else { Refusal::Park(detail.to_owned()) };
+            return Ok(refused(refusal, is_command));
+        }
         let decision = match self.participant.decide(tables, &work.id, &work.input) {
             Ok(decision) => decision,
             Err(refusal) => return Ok(refused(refusal, is_command)),

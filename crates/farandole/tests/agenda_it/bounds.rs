@@ -93,3 +93,17 @@ async fn a_deadline_at_any_number_is_one() {
     assert_eq!(world.count("select count(*) from farandole.tasks").await, 2);
     worker.stop().await;
 }
+
+/// Guard: the look at the id. Without, its events have empty keys, which no consumer takes.
+#[tokio::test]
+async fn nothing_is_decided_about_an_empty_id() {
+    let world = World::new().await;
+    let engine = world.engine(&Poke::default());
+    let happened = || Happened { key: String::new(), what: "x".to_owned() };
+    let work = |body| Work::new(String::new(), body, Origin { cause: "test/0/0".to_owned(), ..Origin::default() });
+    let mut works = [work(Body::Command(happened())), work(Body::Heard(happened().into()))];
+    let verdicts = engine.run(&mut works, &mut NoSource).await.unwrap();
+    let [Verdict::Refused(problem), Verdict::Parked(fault)] = &verdicts[..] else { panic!("{verdicts:?}") };
+    assert_eq!((problem.status, fault.reason.as_str()), (422, "this is about something whose id is empty"));
+    assert_eq!(world.count("select count(*) from farandole.outbox").await, 0);
+}
