@@ -26,6 +26,8 @@ FARANDOLE_DATABASE_URL (or an address without its password, which then comes fro
   farandole position                                      list where topics are read next
   farandole position set --topic billing --partition 3 --to earliest
   farandole heal --service billing                        after a restored backup: say what would be done; --execute does it
+  farandole migrate                                       make the kit's tables, or bring them up to this version
+  farandole relay --service billing --topic billing       publish what `select farandole.append(…)` was told, of any language
 
 Of the schemas of your events, beside their sources:
   farandole schemas check                                 compare schemas/ with the versions that others may hold
@@ -86,6 +88,32 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Make the kit's tables in schema `farandole`, or bring them up to this version, as the role that is to own them. Tables of your own
+    /// stay as they are
+    #[command(after_help = WHOSE)]
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseUrl,
+    },
+    /// Publish an outbox to Kafka until SIGTERM, SIGINT or SIGHUP: for programs in other languages, which append to it in SQL. Several may
+    /// run; one publishes, the others stand by
+    #[command(after_help = WHOSE)]
+    Relay {
+        #[command(flatten)]
+        database: DatabaseUrl,
+        #[command(flatten)]
+        kafka: Kafka,
+        /// The name to publish under. The database is this one's alone from then on
+        #[arg(long)]
+        service: String,
+        /// What events name as their source, instead of /farandole/SERVICE
+        #[arg(long)]
+        source: Option<String>,
+        /// A topic that is published to, with its prefix: checked before anything starts; may be given several times. Others are checked
+        /// once a row names them
+        #[arg(long = "topic")]
+        topics: Vec<String>,
+    },
     /// After a restored backup or a lossy fail-over, when a relay refuses to publish: say where outbox and topics differ and what
     /// would be done about it; with --execute, do it. Stop the program with the relay first.
     ///
@@ -129,10 +157,10 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Kafka {
     /// Brokers to begin with, host:port,host:port
-    #[arg(short, long, env = "FARANDOLE_KAFKA_BOOTSTRAP", default_value = "127.0.0.1:9092")]
+    #[arg(short, long, global = true, env = "FARANDOLE_KAFKA_BOOTSTRAP", default_value = "127.0.0.1:9092")]
     bootstrap: String,
     /// A further property of the Kafka client (librdkafka's names); may be given several times
-    #[arg(short = 'X', long = "property", value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(short = 'X', long = "property", global = true, value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
 }
 
@@ -148,7 +176,7 @@ struct Whose {
     #[command(flatten)]
     database: DatabaseUrl,
     /// The reader: its consumer group, or the name that it gave; not needed when there is one
-    #[arg(long)]
+    #[arg(long, global = true)]
     reader: Option<String>,
 }
 
@@ -194,6 +222,10 @@ fn main() -> ExitCode {
                 }
             }
             Ok(())
+        }),
+        Verb::Migrate { database } => on_runtime(async { operate::migrate(&Database::at(database.database_url)).await }),
+        Verb::Relay { database, kafka, service, source, topics } => on_runtime(async {
+            operate::relay(&Database::at(database.database_url), &kafka.into(), &service, source, topics).await
         }),
         Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
             let mode = if execute { Mode::Execute } else { Mode::DryRun };

@@ -2,15 +2,17 @@
 //! told, since no program here knows it by itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use farandole::Signals;
 use farandole::config::Kafka;
 use farandole::engine::session;
 use farandole::heal::{At, Mode, NoFold, Report, Skip, heal_passing};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
 use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
-use farandole::relay;
+use farandole::relay::{self, Relay};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
 
@@ -174,4 +176,54 @@ pub async fn heal(database: &Database, kafka: &Kafka, service: &str, topics: Vec
     };
     pool.close().await;
     Ok(report?)
+}
+
+/// Makes the kit's tables, or brings them up to this version.
+///
+/// # Errors
+/// As [`farandole::migrate`].
+pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
+    farandole::migrate(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// Between two looks at how the relay is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Publishes until told to stop by a signal; says on standard error what is in the way, and when that is over.
+///
+/// # Errors
+/// When the relay refuses to publish.
+pub async fn relay(
+    database: &Database,
+    kafka: &Kafka,
+    service: &str,
+    source: Option<String>,
+    topics: Vec<String>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::catch()?;
+    let pool = session::watched(PgPoolOptions::new().max_connections(3)).connect_lazy_with(database.options()?);
+    let properties = kafka.properties.clone();
+    let config = relay::Config { topics, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
+    let (relay, _) = Relay::new(pool, config);
+    let mut relay = relay.start();
+    let (health, mut told) = (relay.health(), vec![String::new()]);
+    loop {
+        tokio::select! {
+            ended = relay.ended() => ended.context("nothing is published any more")?, // by an error: nobody told it to stop
+            _ = signals.next() => break,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let troubles = health.troubles();
+        if troubles != told {
+            troubles.iter().for_each(|trouble| eprintln!("farandole: {trouble}"));
+            if troubles.is_empty() {
+                eprintln!("farandole: publishing, or standing by");
+            }
+            told = troubles;
+        }
+    }
+    Ok(relay.stop().await?)
 }

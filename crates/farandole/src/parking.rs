@@ -279,7 +279,10 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     .fetch_all(conn)
     .await
     .map_err(at)?;
-    let help = "nothing is lost, this waits; repair or drop what is parked";
+    let help = format!(
+        "nothing is lost, this waits; repair or drop what `{reader} parked` lists, or beside code of your own \
+         `farandole parked --reader {reader}`"
+    );
     if total + count(parked.len()) > i64::from(limits.total) {
         return Err(Error::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
     }
@@ -288,7 +291,7 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
         let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.why.fault()).map_or("", |f| f.reason.as_str()));
         return Err(Error::Full(format!(
             "{failed} inputs failed within a minute, and {most} is the limit: nothing is lost, this waits; one cause is likely, \
-             the latest is: {}",
+             the latest is: {} (`{reader} parked`, or `farandole parked --reader {reader}`, lists all)",
             short(reason)
         )));
     }

@@ -32,14 +32,16 @@
 //!
 //! What isn't listed here is public for the kit's sake and may change with any version.
 
+#![warn(missing_docs)]
+
 // The floors, from the top; what they hold is named below.
-#[doc(hidden)]
+#[cfg_attr(doc, doc(hidden))]
 pub mod database;
-#[doc(hidden)]
+#[cfg_attr(doc, doc(hidden))]
 pub mod ground;
-#[doc(hidden)]
+#[cfg_attr(doc, doc(hidden))]
 pub mod publish;
-#[doc(hidden)]
+#[cfg_attr(doc, doc(hidden))]
 pub mod wire;
 
 pub use ground::error::chain_of;

@@ -23,11 +23,17 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        let world = Self::empty().await;
+        farandole::migrate(&world.pool).await.unwrap();
+        world
+    }
+
+    /// With a database that has no tables yet.
+    async fn empty() -> Self {
         let stage = Stage::shared();
         let sandbox = stage.sandbox().await.unwrap();
         let url = sandbox.database("tool").await.unwrap().url;
         let pool = PgPool::connect(&url).await.unwrap();
-        farandole::migrate(&pool).await.unwrap();
         let kafka = Kafka { bootstrap: stage.kafka().to_owned(), ..Kafka::default() };
         let own = Topics { prefix: sandbox.prefix.clone(), ..Topics::default() };
         topics::ensure(&kafka, &own, "billing", true).await.unwrap();
@@ -109,7 +115,8 @@ async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
 
     let (ok, listed, err) = said(&world.tool(&["position"]));
     assert!(ok && listed.contains(&format!("{}/", world.topic)), "{listed}{err}");
-    let set = ["position", "set", "--topic", &world.topic, "--to", "earliest"];
+    // As messages of a reader say it: whose it is, behind the verb.
+    let set = ["position", "set", "--reader", &config.reader, "--topic", &world.topic, "--to", "earliest"];
     let (ok, moved, err) = said(&world.tool(&set));
     assert!(ok && moved.lines().count() == 6, "{moved}{err}");
     // Read again from there: what was given up comes again.
@@ -208,4 +215,64 @@ async fn an_outbox_is_healed_after_a_restored_backup() {
     assert_eq!((report.violations, report.records), (0, 7), "{:?}", report.examples);
     let (ok, whole, err) = said(&world.tool(&heal));
     assert!(ok && whole.contains("nothing to do"), "{whole}{err}");
+}
+
+/// Layer a for whoever isn't Rust: tables, relay and events by the tool and psql alone. Guard: the relay ends in order when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_needs_no_program_in_rust() {
+    let world = World::empty().await;
+    for _ in 0..2 {
+        assert!(world.tool(&["migrate"]).status.success());
+    }
+    let append = format!(
+        "select farandole.append('{}', 'k', 'billing.Paid', jsonb_build_object('n', n)) from generate_series(1, 50) n",
+        world.topic
+    );
+    assert!(Command::new("psql").args(["-qAtX", &world.url, "-c", &append]).output().unwrap().status.success());
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_farandole"))
+        .args(["relay", "--service", "billing", "--source", "/acme/billing", "--topic", &world.topic])
+        .env("FARANDOLE_DATABASE_URL", &world.url)
+        .env("FARANDOLE_KAFKA_BOOTSTRAP", &world.kafka)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let walk = async || {
+        let (kafka, topic) = (world.kafka.clone(), world.topic.clone());
+        tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &topic, false)).await.unwrap().unwrap()
+    };
+    eventually("all to be published", async || walk().await.records == 50).await;
+    let report = walk().await;
+    assert_eq!((report.violations, report.chains[0].source.as_str()), (0, "/acme/billing"));
+    assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
+    eventually("the relay to end", async || relay.try_wait().unwrap().is_some()).await;
+    let (ok, _, err) = said(&relay.wait_with_output().unwrap());
+    assert!(ok, "{err}");
+    let (ok, _, err) = said(&world.tool(&["relay", "--service", "another"]));
+    assert!(!ok && err.contains("those of service `billing`"), "{err}");
+}
+
+/// Guard: the kit's tables are asked for. Without, a relay and a reader wait for a relation that doesn't exist, and say only so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_the_kits_tables_is_told_what_it_lacks() {
+    let world = World::empty().await;
+    let config = intake::Config::new(format!("{}-readers", world.topic), &world.kafka, vec![world.topic.clone()]);
+    let reader = Reader::new(Picky, Codec::json(), world.pool.clone(), config).start();
+    let (relay, _) = Relay::new(world.pool.clone(), relay::Config::new("billing", &world.kafka));
+    let relay = relay.start();
+    let healths = [reader.health(), relay.health()];
+    let lack = async |words: &str| {
+        eventually(words, async || healths.iter().all(|health| health.troubles().iter().any(|t| t.contains(words)))).await;
+    };
+    lack("this database lacks the kit's tables: as their owner, call `migrate` of this crate, or run `farandole migrate`").await;
+    farandole::migrate(&world.pool).await.unwrap();
+    eventually("both to go on", async || healths.iter().all(|health| health.is_well())).await;
+    relay.stop().await.unwrap();
+    sqlx::query("delete from farandole._sqlx_migrations where version > 6").execute(&world.pool).await.unwrap();
+    let (relay, _) = Relay::new(world.pool.clone(), relay::Config::new("billing", &world.kafka));
+    let relay = relay.start();
+    let health = relay.health();
+    let words = "the kit's tables are as of migration 6, and this build needs 7";
+    eventually(words, async || health.troubles().iter().any(|trouble| trouble.contains(words))).await;
+    relay.stop().await.unwrap();
+    reader.stop().await.unwrap();
 }

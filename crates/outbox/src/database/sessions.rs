@@ -192,6 +192,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A connection in use. Dropped, it is closed; see [`Session::after`].
 #[derive(Debug)]
 pub struct Session {
+    /// To work on.
     pub conn: PgConnection,
     opened: Instant,
     room: OwnedSemaphorePermit,

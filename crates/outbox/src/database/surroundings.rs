@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, 
 use uuid::Uuid;
 
 use crate::database::session::{self, Purpose, SETTINGS};
+use crate::ground::trouble::denied;
 
 /// The oldest PostgreSQL: partitions are detached while others write, which came with it.
 const OLDEST: i32 = 14;
@@ -56,7 +57,38 @@ impl Error {
 pub async fn check(pool: &PgPool, tables: &[&str]) -> Result<(), Error> {
     let options = pool.connect_options();
     server(&options).await?;
+    migrated(&options).await?;
     rights(&options, tables).await
+}
+
+/// The last of the kit's migrations, which this build's statements need.
+pub const MIGRATION: i64 = 7;
+
+/// That the kit's tables are there, and those of this build. A service has looked at each migration by then.
+async fn migrated(options: &PgConnectOptions) -> Result<(), Error> {
+    let mut conn = open(options).await?;
+    let asked = async {
+        let there: bool =
+            sqlx::query_scalar("select to_regclass('farandole._sqlx_migrations') is not null").fetch_one(&mut conn).await?;
+        if !there {
+            return Ok(0);
+        }
+        let last = "select coalesce(max(version), 0) from farandole._sqlx_migrations where success";
+        sqlx::query_scalar(last).fetch_one(&mut conn).await
+    };
+    let asked = asked.await;
+    let _ = conn.close().await; // only asked
+    let make = "as their owner, call `migrate` of this crate, or run `farandole migrate`, and give the role its rights anew";
+    match asked {
+        Ok(MIGRATION..) => Ok(()),
+        Ok(0) => Err(Error::Missing(vec![format!("this database lacks the kit's tables: {make}")])),
+        Ok(last) => Err(Error::Missing(vec![format!(
+            "the kit's tables are as of migration {last}, and this build needs {MIGRATION}: {make}"
+        )])),
+        // Which right it is says the next look.
+        Err(error) if denied(&error) => Ok(()),
+        Err(error) => Err(Error::database("looking which migrations were applied")(error)),
+    }
 }
 
 /// A session of the check's own: what it sets is nobody else's.

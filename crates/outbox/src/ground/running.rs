@@ -36,6 +36,8 @@ impl std::fmt::Debug for Health {
 }
 
 impl Health {
+    /// Of what gives its troubles so.
+    #[doc(hidden)]
     pub fn new(troubles: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(troubles))
     }

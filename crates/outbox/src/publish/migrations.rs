@@ -214,3 +214,12 @@ pub async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, 
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_looked_for_is_the_last() {
+        let last = super::kit().iter().map(|migration| migration.version).max();
+        assert_eq!(last, Some(crate::database::surroundings::MIGRATION));
+    }
+}

@@ -50,6 +50,11 @@ impl Config {
     /// The default of [`Config::max_bytes`].
     pub const MAX_BYTES: usize = 1024 * 1024;
 
+    /// How a setting is called where it was made: in a service's configuration, or in code.
+    pub(crate) fn setting(&self, name: &str) -> String {
+        if self.tool == TOOL { format!("`IntakeConfig::{name}`") } else { format!("`intake.{name}`") }
+    }
+
     /// How the operator calls `position set` for this reader.
     pub(crate) fn set_position(&self, reader: &str, topic: &str, partition: i32, to: impl std::fmt::Display) -> String {
         let whose = if self.tool == TOOL { format!(" --reader {reader}") } else { String::new() };

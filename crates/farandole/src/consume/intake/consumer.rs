@@ -168,9 +168,10 @@ fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: i
 fn fatal(config: &Config, code: RDKafkaErrorCode, words: &str) -> String {
     match (code, &config.instance) {
         (RDKafkaErrorCode::FencedInstanceId, Some(instance)) => format!(
-            "another process has joined consumer group {} as `intake.instance` = \"{instance}\", so this one has lost its place: give each \
+            "another process has joined consumer group {} as {} = \"{instance}\", so this one has lost its place: give each \
              replica an instance of its own, or none",
-            config.group
+            config.group,
+            config.setting("instance")
         ),
         _ => format!("the Kafka client gives up: {code}: {words}"),
     }
@@ -339,9 +340,12 @@ fn gone(consumer: &BaseConsumer<Context>) -> bool {
                 _ if !(fresh && next == 0) => {
                     format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
                 }
-                Start::Earliest => format!(
-                    "it has no position yet and `intake.start` is `earliest`, {expired} set `intake.start` to `latest` or to a time, or"
-                ),
+                Start::Earliest => {
+                    let start = context.config.setting("start");
+                    format!(
+                        "it has no position yet and {start} is `earliest`, {expired} set {start} to `latest` or to a time, or"
+                    )
+                }
                 _ => format!("it came after this reader had begun with the topic and is read from its beginning, {expired}"),
             };
             let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");

@@ -88,7 +88,7 @@ pub(crate) async fn enter(conn: &mut PgConnection, reader: &str, topics: &[Strin
         tracing::warn!(
             reader,
             others,
-            "new in this database, where others read its topics: it begins where `intake.start` says, at their beginning unless that is \
+            "new in this database, where others read its topics: it begins where `intake.start` (`IntakeConfig::start`) says, at their beginning unless that is \
              set. If it is one of those renamed, it should have been told before the start (`farandole::intake::rename`)"
         );
     }

@@ -230,11 +230,11 @@ impl Error {
         matches!(self, Self::Step(e) if e.is_fenced())
     }
 
-    pub fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+    pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
 
-    pub fn kafka(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+    pub(crate) fn kafka(doing: &'static str) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         move |source| Self::Kafka { doing, source }
     }
 

@@ -58,7 +58,7 @@ impl Default for Status {
 }
 
 impl Status {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             role: watch::Sender::new(Role::Starting),
             published: AtomicU64::new(0),
@@ -113,16 +113,16 @@ impl Status {
         Some(format!("{why}; {} rows more may be appended before that stops every transaction", self.room()))
     }
 
-    pub fn sample_room(&self, room: i64) {
+    pub(crate) fn sample_room(&self, room: i64) {
         self.room.store(room, Relaxed);
         metrics::OUTBOX_ROOM_ROWS.set(room as f64, []);
     }
 
-    pub fn upkeep_is(&self, trouble: Option<String>) {
+    pub(crate) fn upkeep_is(&self, trouble: Option<String>) {
         *self.upkeep.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    pub fn set_role(&self, role: Role) {
+    pub(crate) fn set_role(&self, role: Role) {
         metrics::ACTIVE.set(if role == Role::Active { 1.0 } else { 0.0 }, []);
         self.role.send_if_modified(|now| {
             let changed = *now != role;
@@ -131,7 +131,7 @@ impl Status {
         });
     }
 
-    pub fn count(&self, rows: i64, state: &State) {
+    pub(crate) fn count(&self, rows: i64, state: &State) {
         let rows = u64::try_from(rows).unwrap_or(0);
         self.published.fetch_add(rows, Relaxed);
         self.lineage.store(state.lineage, Relaxed);
@@ -140,7 +140,7 @@ impl Status {
         metrics::BATCH_ROWS.record(rows as f64, []);
     }
 
-    pub fn sample(&self, unsent: i64, oldest_micros: i64) {
+    pub(crate) fn sample(&self, unsent: i64, oldest_micros: i64) {
         self.unsent.store(unsent, Relaxed);
         self.oldest_unsent_micros.store(oldest_micros, Relaxed);
         metrics::UNSENT_ROWS.set(unsent as f64, []);
