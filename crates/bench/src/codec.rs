@@ -12,6 +12,8 @@ use crate::report::{Figure, Side};
 
 /// Values a run: some tenths of a second.
 const VALUES: u32 = 300_000;
+/// Nanoseconds, each way.
+const LIMIT: f64 = 700.0;
 
 /// Nanoseconds to encode and to decode an order of three lines, with its framing. Of CPU time: nothing is waited for, so that is what
 /// it takes on a machine with nothing else to do.
@@ -33,7 +35,7 @@ pub fn measure(runs: u16) -> anyhow::Result<[Figure; 2]> {
         }
         decode.push((side(began, cpu)?, None));
     }
-    let figure = |measure, runs| Figure { measure, unit: "ns", peer: "", runs };
+    let figure = |measure, runs| Figure { runs, ..Figure::new(measure, "ns", "").limit(LIMIT) };
     Ok([figure("codec encode", encode), figure("codec decode", decode)])
 }
 

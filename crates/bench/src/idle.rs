@@ -47,7 +47,8 @@ pub async fn measure(stage: &Stage, window: Duration, runs: u16) -> anyhow::Resu
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(SETTLE).await;
-    let (mut cpu, mut memory) = (Figure::new("idle CPU", "% of a core", ""), Figure::new("idle memory", "MB", ""));
+    let (mut cpu, mut memory) =
+        (Figure::new("idle CPU", "% of a core", "").limit(1.0), Figure::new("idle memory", "MB", "").limit(30.0));
     for _ in 0..runs {
         let (before, began) = (usage_of(service.pid())?, Instant::now());
         tokio::time::sleep(window).await;

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::check;
+use crate::line::Quantiles;
 use crate::load::{Sent, Writers};
 use crate::machine::Usage;
 use crate::publisher::Publisher;
@@ -40,11 +41,18 @@ impl Latencies {
     pub fn at(&self, share: f64) -> Side {
         Side::new(percentile(&self.sorted, share), self.before, self.after)
     }
+
+    /// The same for each share, to a microsecond.
+    fn all(&self, shares: &[f64]) -> Vec<f64> {
+        shares.iter().map(|share| (percentile(&self.sorted, *share) * 1e3).round() / 1e3).collect()
+    }
 }
 
 /// Milliseconds at the median and at the 99th percentile, over the last four fifths of `events`.
 pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, runs: u16) -> anyhow::Result<[Figure; 2]> {
-    let mut figures = [Figure::new("latency p50", "ms", DEBEZIUM), Figure::new("latency p99", "ms", DEBEZIUM)];
+    let figure = |measure, limit| Figure::new(measure, "ms", DEBEZIUM).limit(limit);
+    let mut figures = [figure("latency p50", 3.0), figure("latency p99", 10.0)];
+    let mut quantiles = Quantiles::new();
     // The broker compiles its code while it first runs it, which takes longer than a run.
     let mut first = Publisher::relay(stage).await?;
     one(&mut first, stage, 0, events).await?;
@@ -58,12 +66,16 @@ pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, r
             theirs = Some(one(peer, stage, events / 5, events - events / 5).await?);
             peer.clear().await?;
         }
+        let all = |latencies: &Latencies| latencies.all(&quantiles.shares);
+        let of_run = (all(&mine), theirs.as_ref().map(all));
+        quantiles.runs.push(of_run);
         for (figure, share) in figures.iter_mut().zip([0.5, 0.99]) {
             let (mine, theirs) = (mine.at(share), theirs.as_ref().map(|l| l.at(share)));
             tell(figure.measure, run, runs, &mine, theirs.as_ref());
             figure.runs.push((mine, theirs));
         }
     }
+    figures[0].quantiles = Some(quantiles);
     Ok(figures)
 }
 

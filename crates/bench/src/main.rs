@@ -1,5 +1,7 @@
 //! `bench`: measurements on a stage, side by side with how others do the same. See `--help`.
 
+mod backlog;
+mod charts;
 mod check;
 mod codec;
 mod debezium;
@@ -8,6 +10,7 @@ mod held;
 mod idle;
 mod intake;
 mod latency;
+mod line;
 mod load;
 mod machine;
 mod place;
@@ -20,6 +23,7 @@ mod report;
 mod rows;
 mod topics;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -36,6 +40,8 @@ use report::Figure;
 enum What {
     /// Events a second out of an outbox: drained, and kept up with at one event a transaction
     Relay,
+    /// CPU time an event, by how many are in the outbox that is drained
+    Backlog,
     /// From commit to consumer at 2,000 events a second
     Latency,
     /// The relay's drain and latency while a foreign transaction has been open for a while
@@ -58,7 +64,7 @@ enum What {
 /// Beside whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Peer {
-    /// relay and latency: a Kafka Connect worker with Debezium's outbox router, tuned and warmed up; fetched with Maven
+    /// relay, backlog and latency: a Kafka Connect worker with Debezium's outbox router, tuned and warmed up; fetched with Maven
     Debezium,
     /// intake and hot: one transaction a message, one consumer
     PerMessage,
@@ -66,24 +72,41 @@ enum Peer {
     PerPartition,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  scripts/bench relay --peer debezium
+  scripts/bench held-xmin --held 600 --runs 1
+  scripts/bench all --peer debezium --peer per-message --json > crates/bench/results.jsonl
+  scripts/bench --plot
+
+A line of --json:
+  measure, value, unit   what, the median of our runs, of what
+  peer, ratio            the peer's median, or the limit if no peer ran; value / peer. Left out where there is neither
+  peer_name              who or what that is: Debezium, limit
+  rows                   in the outbox when it was drained
+  runs                   [ours, peer] of each run
+  cpu_s, peak_mb         [ours, peer] of the processes that do the work; CPU seconds of `relay sustained` are per 100,000 events
+  quantiles              of `latency p50`: shares, and for each run [ours, peer] at each of them
+  machine, versions      where that was, and of what
+Words about the runs go to stderr. With STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY set, the stage that they name is used.
+
+--plot draws drain-, latency- and backlog-light.svg and -dark.svg into the folder `charts` beside the results.
+
+Exit codes: 0 measured, 1 something failed or was not right, 2 wrong usage";
+
+/// Where results are kept, from the workspace's root.
+const RESULTS: &str = "crates/bench/results.jsonl";
+
 /// Measures Farandole on real Kafka, PostgreSQL and registry. What was measured is read back and checked before a figure is
 /// printed; both sides run in the same run on the same parts, in turns.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  scripts/bench relay --peer debezium
-  scripts/bench held-xmin --held 600 --runs 1
-  scripts/bench all --peer debezium --peer per-message --json > figures.jsonl
-
-A line of --json: measure, unit, ours and peer (medians), ratio (ours / peer), runs ([ours, peer] each), cpu_s and peak_mb
-([ours, peer], of the processes that do the work; of `relay sustained` CPU seconds are per 100,000 events at the rate that is
-named), peer_name, machine, versions. With STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY set, the stage that they name is used.
-
-Exit codes: 0 measured, 1 something failed or was not right, 2 wrong usage"
-)]
+#[command(version, after_help = EXAMPLES)]
 struct Args {
-    what: What,
+    #[arg(required_unless_present = "plot")]
+    what: Option<What>,
+    /// Draw charts from results of --json, and measure nothing
+    #[arg(long, value_name = "RESULTS", num_args = 0..=1, require_equals = true, default_missing_value = RESULTS, conflicts_with = "what")]
+    plot: Option<PathBuf>,
     /// Run a peer as well; may be given for each
     #[arg(long, value_enum)]
     peer: Vec<Peer>,
@@ -93,7 +116,7 @@ struct Args {
     /// How often each side runs
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     runs: u16,
-    /// Events a run [default: relay 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000]
+    /// Events a run [default: relay and backlog 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     events: Option<u32>,
     /// held-xmin: seconds that the foreign transaction has been open, under load, before anything is measured
@@ -106,7 +129,7 @@ struct Args {
 
 impl Args {
     fn wants(&self, what: What) -> bool {
-        self.what == what || self.what == What::All
+        self.what == Some(what) || self.what == Some(What::All)
     }
 
     fn events(&self, default: u32) -> u32 {
@@ -117,7 +140,11 @@ impl Args {
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let done = if args.what == What::RelayProcess { relay_process::run().await } else { run(args).await };
+    let done = match (&args.plot, args.what) {
+        (Some(results), _) => charts::plot(results),
+        (None, Some(What::RelayProcess)) => relay_process::run().await,
+        (None, _) => run(args).await,
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -128,15 +155,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    if args.what == What::Codec {
+    if args.what == Some(What::Codec) {
         let version = machine::kit_version();
         if !args.json {
             report::heading(&machine::describe(), &version);
         }
-        show(&args, &codec::measure(args.runs)?, &version);
-        return Ok(());
+        return show(&args, &codec::measure(args.runs)?, &version);
     }
-    let debezium = args.peer.contains(&Peer::Debezium) && (args.wants(What::Relay) || args.wants(What::Latency));
+    let debezium = args.peer.contains(&Peer::Debezium)
+        && [What::Relay, What::Backlog, What::Latency].into_iter().any(|what| args.wants(what));
     let stage = tokio::task::spawn_blocking(move || {
         Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, ..Options::default() }))
     })
@@ -161,19 +188,22 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     // Each as soon as it is known: all of them take half an hour.
     let show = |figures: &[Figure]| show(args, figures, &versions);
     if args.wants(What::Codec) {
-        show(&codec::measure(args.runs)?);
+        show(&codec::measure(args.runs)?)?;
     }
     if args.wants(What::Idle) {
-        show(&idle::measure(stage, Duration::from_secs(args.idle), args.runs).await?);
+        show(&idle::measure(stage, Duration::from_secs(args.idle), args.runs).await?)?;
     }
     if args.wants(What::Relay) {
-        show(&relay::measure(stage, peer, args.events(1_000_000), args.runs).await?);
+        show(&relay::measure(stage, peer, args.events(1_000_000), args.runs).await?)?;
+    }
+    if args.wants(What::Backlog) {
+        show(&backlog::measure(stage, peer, args.events(1_000_000), args.runs).await?)?;
     }
     if args.wants(What::Latency) {
-        show(&latency::measure(stage, peer, args.events(30_000), args.runs).await?);
+        show(&latency::measure(stage, peer, args.events(30_000), args.runs).await?)?;
     }
     if args.wants(What::HeldXmin) {
-        show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?);
+        show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?)?;
     }
     let mut beside: Vec<Option<Plain>> = args
         .peer
@@ -189,14 +219,19 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     }
     for (what, name, customers) in [(What::Intake, "intake", 10_007), (What::Hot, "hot", 10)] {
         for plain in beside.iter().copied().filter(|_| args.wants(what)) {
-            show(&[intake::measure(stage, name, customers, args.events(300_000), args.runs, plain).await?]);
+            show(&[intake::measure(stage, name, customers, args.events(300_000), args.runs, plain).await?])?;
         }
     }
     Ok(())
 }
 
-fn show(args: &Args, figures: &[Figure], versions: &str) {
+fn show(args: &Args, figures: &[Figure], versions: &str) -> anyhow::Result<()> {
     for figure in figures {
-        if args.json { println!("{}", figure.json(&machine::describe(), versions)) } else { report::row(figure) }
+        if args.json {
+            println!("{}", serde_json::to_string(&figure.line(&machine::describe(), versions))?);
+        } else {
+            report::row(figure);
+        }
     }
+    Ok(())
 }

@@ -18,6 +18,8 @@ use crate::topics::Ends;
 
 /// What the peer is called.
 pub const DEBEZIUM: &str = "Debezium";
+/// Events a second that a drain is to reach.
+const LIMIT: f64 = 200_000.0;
 /// How long nothing may move before a run is given up: longer than a worker takes to start again.
 const STILL: Duration = Duration::from_secs(90);
 /// Between two looks at the topic's ends: twelve small requests each time.
@@ -47,7 +49,7 @@ pub async fn peer(stage: &Stage) -> anyhow::Result<Publisher> {
 
 /// Rows a second while an outbox of `events` rows is drained, and events a second that are kept up with.
 pub async fn measure(stage: &Stage, peer: &mut Option<Publisher>, events: u32, runs: u16) -> anyhow::Result<[Figure; 2]> {
-    let mut drained = Figure::new("relay drain", "events/s", DEBEZIUM);
+    let mut drained = Figure::new("relay drain", "events/s", DEBEZIUM).limit(LIMIT).rows(events);
     let mut sustained = Figure::new("relay sustained", "events/s", DEBEZIUM);
     warm_up(stage, events).await?;
     for (way, figure) in [(Way::Drain, &mut drained), (Way::Sustain, &mut sustained)] {

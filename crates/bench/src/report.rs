@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
+use crate::line::{Line, Quantiles};
 use crate::machine::Usage;
 
 /// One side of a run.
@@ -24,6 +23,9 @@ impl Side {
     }
 }
 
+/// What a limit is called where a peer's name would stand.
+const LIMIT: &str = "limit";
+
 /// One measure: ours and the peer's, run by run.
 #[derive(Debug)]
 pub struct Figure {
@@ -31,7 +33,13 @@ pub struct Figure {
     pub unit: &'static str,
     /// Who the peer is; empty if there is none.
     pub peer: &'static str,
+    /// What is to be reached, which stands in the peer's place where none has run.
+    pub limit: Option<f64>,
+    /// Rows in the outbox, of what is measured on a backlog.
+    pub rows: Option<u32>,
     pub runs: Vec<(Side, Option<Side>)>,
+    /// The whole distribution, of what is one.
+    pub quantiles: Option<Quantiles>,
 }
 
 /// The middle value; of an even number, the greater of the two.
@@ -63,7 +71,21 @@ pub fn rate_since(began: Instant, first: (Instant, u64), last: (Instant, u64)) -
 impl Figure {
     /// A measure without runs yet.
     pub fn new(measure: &'static str, unit: &'static str, peer: &'static str) -> Self {
-        Self { measure, unit, peer, runs: Vec::new() }
+        Self { measure, unit, peer, limit: None, rows: None, runs: Vec::new(), quantiles: None }
+    }
+
+    /// What is to be reached.
+    #[must_use]
+    pub fn limit(mut self, limit: f64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// On a backlog of so many rows.
+    #[must_use]
+    pub fn rows(mut self, rows: u32) -> Self {
+        self.rows = Some(rows);
+        self
     }
 
     fn ours(&self, of: impl Fn(&Side) -> f64) -> f64 {
@@ -75,18 +97,30 @@ impl Figure {
         (!theirs.is_empty()).then(|| median(theirs))
     }
 
-    /// One object, for one line.
-    pub fn json(&self, machine: &str, versions: &str) -> Value {
-        let (ours, peer) = (self.ours(|s| s.value), self.theirs(|s| s.value));
-        json!({
-            "measure": self.measure, "unit": self.unit, "ours": ours, "peer": peer,
-            "ratio": peer.map(|peer| ours / peer),
-            "runs": self.runs.iter().map(|(ours, peer)| json!([ours.value, peer.map(|p| p.value)])).collect::<Vec<_>>(),
-            "cpu_s": [self.ours(|s| s.cpu_s), self.theirs(|s| s.cpu_s)],
-            "peak_mb": [self.ours(|s| s.peak_mb), self.theirs(|s| s.peak_mb)],
-            "peer_name": (!self.peer.is_empty() && peer.is_some()).then_some(self.peer),
-            "machine": machine, "versions": versions,
-        })
+    /// What ours stands beside, and its name: the peer's median, or the limit.
+    fn beside(&self) -> Option<(f64, &'static str)> {
+        let peer = self.theirs(|s| s.value).map(|value| (value, self.peer));
+        peer.or_else(|| self.limit.map(|limit| (limit, LIMIT)))
+    }
+
+    /// For `--json`.
+    pub fn line(&self, machine: &str, versions: &str) -> Line {
+        let (value, beside) = (self.ours(|s| s.value), self.beside());
+        Line {
+            measure: self.measure.to_owned(),
+            value,
+            unit: self.unit.to_owned(),
+            peer: beside.map(|(peer, _)| peer),
+            ratio: beside.map(|(peer, _)| value / peer),
+            peer_name: beside.map(|(_, name)| name.to_owned()),
+            rows: self.rows,
+            runs: self.runs.iter().map(|(ours, peer)| (ours.value, peer.map(|p| p.value))).collect(),
+            cpu_s: (self.ours(|s| s.cpu_s), self.theirs(|s| s.cpu_s)),
+            peak_mb: (self.ours(|s| s.peak_mb), self.theirs(|s| s.peak_mb)),
+            quantiles: self.quantiles.clone(),
+            machine: machine.to_owned(),
+            versions: versions.to_owned(),
+        }
     }
 }
 
@@ -103,7 +137,7 @@ fn digits(value: f64) -> String {
 pub fn heading(machine: &str, versions: &str) {
     println!("{machine}\n{versions}");
     println!(
-        "{:<16} {:>9} {:>15} {:<12} {:>9} {:>15} {:>6} {:>13} {:>11}  peer",
+        "{:<19} {:>9} {:>15} {:<12} {:>9} {:>15} {:>6} {:>13} {:>11}  peer",
         "measure", "ours", "range", "", "peer's", "range", "ratio", "CPU s", "peak MB"
     );
 }
@@ -115,29 +149,31 @@ pub fn row(figure: &Figure) {
         format!("{}–{}", digits(least), digits(values.iter().copied().fold(0.0, f64::max)))
     };
     let theirs: Vec<f64> = figure.runs.iter().filter_map(|(_, peer)| Some(peer.as_ref()?.value)).collect();
-    let (ours, peer) = (figure.ours(|s| s.value), figure.theirs(|s| s.value));
+    let (ours, beside) = (figure.ours(|s| s.value), figure.beside());
     let none = || "–".to_owned();
     let both = |of: fn(&Side) -> f64, show: fn(f64) -> String| match figure.theirs(of) {
         Some(peer) => format!("{} | {}", show(figure.ours(of)), show(peer)),
         None => show(figure.ours(of)),
     };
     println!(
-        "{:<16} {:>9} {:>15} {:<12} {:>9} {:>15} {:>6} {:>13} {:>11}  {}",
-        figure.measure,
+        "{:<19} {:>9} {:>15} {:<12} {:>9} {:>15} {:>6} {:>13} {:>11}  {}",
+        figure.rows.map_or_else(|| figure.measure.to_owned(), |rows| format!("{} {rows}", figure.measure)),
         digits(ours),
         range(figure.runs.iter().map(|(ours, _)| ours.value).collect()),
         figure.unit,
-        peer.map_or_else(none, digits),
+        beside.map_or_else(none, |(peer, _)| digits(peer)),
         if theirs.is_empty() { none() } else { range(theirs) },
-        peer.map_or_else(none, |p| digits(ours / p)),
+        beside.map_or_else(none, |(peer, _)| digits(ours / peer)),
         both(|s| s.cpu_s, digits),
         both(|s| s.peak_mb, |mb| format!("{mb:.0}")),
-        if peer.is_some() { figure.peer } else { "" },
+        beside.map_or("", |(_, name)| name),
     );
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn side(value: f64) -> Side {
@@ -146,15 +182,29 @@ mod tests {
 
     #[test]
     fn medians_of_the_runs_and_their_ratio() {
-        let mut figure = Figure::new("relay", "events/s", "the peer");
+        let mut figure = Figure::new("relay drain", "events/s", "the peer").limit(40.0).rows(1_000);
         figure.runs = vec![(side(30.0), Some(side(10.0))), (side(10.0), Some(side(5.0))), (side(20.0), Some(side(4.0)))];
-        let json = figure.json("a machine", "versions");
-        assert_eq!((&json["ours"], &json["peer"], &json["ratio"]), (&20.0.into(), &5.0.into(), &4.0.into()));
-        assert_eq!(json["cpu_s"], json!([2.0, 0.5]));
-        assert_eq!(json["runs"][1], json!([10.0, 5.0]));
-        figure.runs.iter_mut().for_each(|run| run.1 = None);
-        let json = figure.json("a machine", "versions");
-        assert_eq!((&json["peer"], &json["ratio"], &json["peer_name"]), (&Value::Null, &Value::Null, &Value::Null));
+        let json = serde_json::to_value(figure.line("a machine", "versions")).unwrap();
+        let expected = json!({
+            "measure": "relay drain", "value": 20.0, "unit": "events/s", "peer": 5.0, "ratio": 4.0, "peer_name": "the peer",
+            "rows": 1_000, "runs": [[30.0, 10.0], [10.0, 5.0], [20.0, 4.0]], "cpu_s": [2.0, 0.5], "peak_mb": [7.0, 7.0],
+            "machine": "a machine", "versions": "versions",
+        });
+        assert_eq!(json, expected);
+    }
+
+    /// Without a peer's run the limit stands in its place; without either nothing does.
+    #[test]
+    fn beside_a_limit_or_nothing() {
+        let beside = |figure: Figure| {
+            let figure = Figure { runs: vec![(side(20.0), None)], ..figure };
+            let json = serde_json::to_value(figure.line("a machine", "versions")).unwrap();
+            assert_eq!(json["runs"], json!([[20.0, null]]));
+            ["peer", "ratio", "peer_name"].map(|name| json.get(name).cloned())
+        };
+        let new = || Figure::new("relay drain", "events/s", "the peer");
+        assert_eq!(beside(new().limit(40.0)), [json!(40.0), json!(0.5), json!("limit")].map(Some));
+        assert_eq!(beside(new()), [None, None, None]);
     }
 
     #[test]
