@@ -69,7 +69,11 @@ fn bar(canvas: &Canvas<'_>, theme: &Theme, bar: &Bar<'_>, top: i32, at: &impl Fn
         canvas.draw(&Circle::new((at(*run), px(middle)), px(4), theme.ink.filled()))?;
     }
     let end = at(bar.runs.iter().copied().fold(bar.median, f64::max)) + px(12);
-    canvas.draw(&Text::new(format!("{}/s", number(bar.median)), (end, px(middle - 8)), letters(14.0, bar.color, HPos::Left)))?;
+    canvas.draw(&Text::new(
+        format!("{}/s", number((bar.median / 100.0).round() * 100.0)),
+        (end, px(middle - 8)),
+        letters(14.0, bar.color, HPos::Left),
+    ))?;
     canvas.draw(&Text::new(bar.cost.clone(), (end, px(middle + 9)), letters(11.5, theme.muted, HPos::Left)))?;
     Ok(())
 }
