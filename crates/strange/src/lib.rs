@@ -2,8 +2,7 @@
 //!
 //! The tests in here are those that it generates; `tests/` has the values go through the kit's codec.
 #![deny(missing_docs, nonstandard_style, unused, rustdoc::all, reason = "what is generated has none of that")]
-// Unions of what a stranger may have.
-#![allow(clippy::large_enum_variant)]
+#![deny(clippy::all, clippy::pedantic)]
 
 include!(concat!(env!("OUT_DIR"), "/events.rs"));
 

@@ -7,6 +7,9 @@ use crate::generate::module::Module;
 use crate::names::{Scope, camel, is_camel, snake};
 use crate::schema::{Body, Definition, Field, Primitive, Schema, Type};
 
+/// The words of others are no matter for Clippy, nor is how long their records are.
+const ALLOW: &str = "#[allow(clippy::all, clippy::pedantic)]\n";
+
 /// Writes the types of one file into its module.
 pub(crate) struct Types<'a> {
     pub schema: &'a Schema,
@@ -114,8 +117,8 @@ impl Types<'_> {
         let _ = write!(
             self.module.code,
             "/// What `{at}` can be.\n#[derive(Debug, Clone, PartialEq, {eq}::serde::Deserialize)]\n\
-             #[allow(clippy::large_enum_variant)]\npub enum {rust} {{\n{variants}}}\n\
-             impl ::serde::Serialize for {rust} {{
+             {ALLOW}pub enum {rust} {{\n{variants}}}\n\
+             {ALLOW}impl ::serde::Serialize for {rust} {{
 fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error> {{
 match self {{\n{arms}}}\n}}\n}}\n"
         );
@@ -215,7 +218,7 @@ match self {{\n{arms}}}\n}}\n}}\n"
         }
         let count = members.len();
         format!(
-            "impl ::serde::Serialize for {rust} {{
+            "{ALLOW}impl ::serde::Serialize for {rust} {{
 fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> ::std::result::Result<S::Ok, S::Error> {{
 if serializer.is_human_readable() {{
 use ::serde::ser::SerializeStruct as _;
@@ -256,6 +259,7 @@ fn head(rust: &str, definition: &Definition, derives: &str) -> String {
         // Avro's readers ask for the record by its name.
         let _ = writeln!(head, "#[serde(rename = {:?})]", definition.name.simple);
     }
+    head.push_str(ALLOW);
     if !is_camel(rust) {
         head.push_str("#[allow(non_camel_case_types)]\n");
     }
@@ -265,12 +269,15 @@ fn head(rust: &str, definition: &Definition, derives: &str) -> String {
 /// A comment that says the same whatever is in it: no links, no HTML, and no code that `cargo test` would run.
 fn doc(doc: Option<&str>, otherwise: &str) -> String {
     let mut text = String::new();
-    let mut code = false;
     for line in doc.unwrap_or(otherwise).lines() {
+        let line = line.trim().replace("```", "'''").replace("~~~", "'''");
+        // One alone opens no code.
+        let paired = line.matches('`').count() % 2 == 0;
+        let mut code = false;
         text.push(' ');
-        for c in line.trim().replace("```", "'''").replace("~~~", "'''").chars() {
-            code ^= c == '`';
-            if !code && matches!(c, '[' | ']' | '<' | '>') {
+        for (i, c) in line.char_indices() {
+            code ^= paired && c == '`';
+            if !code && (matches!(c, '[' | ']' | '<' | '>') || c == '`' && !paired || line[i..].starts_with("://")) {
                 text.push('\\');
             }
             text.push(c);

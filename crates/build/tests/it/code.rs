@@ -8,7 +8,7 @@ fn records_are_written_by_their_fields_places_in_binary_and_by_names_in_text() {
     let code = folder.schemas().code().unwrap();
     for line in [
         "pub mod t {",
-        "#[derive(Debug, Clone, PartialEq, Eq, ::serde::Deserialize)]\npub struct E {",
+        "#[derive(Debug, Clone, PartialEq, Eq, ::serde::Deserialize)]\n#[allow(clippy::all, clippy::pedantic)]\npub struct E {",
         "#[serde(rename = \"isIt\")]\npub is_it: i64,",
         "serializer.serialize_struct(\"E\", 1)?;\nrecord.serialize_field(\"isIt\", &self.is_it)?;",
         "serializer.serialize_tuple_struct(\"E\", 1)?;\nrecord.serialize_field(&self.is_it)?;",
