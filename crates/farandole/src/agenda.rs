@@ -1,4 +1,5 @@
-//! Deadlines and effects: what an event asks for later, and of others.
+//! Effects on the outside world: what you write is an [`EffectHandler`], usually over [HTTP](over_http). How deadlines and effects are
+//! run follows.
 //!
 //! A participant's `follow_up` says which tasks an event opens and closes. [`apply`] writes them with the batch that wrote the
 //! event; [`Agenda`] comes back with deadlines that fell due and runs effects, and what comes of them is an input like any other.
@@ -43,6 +44,7 @@
 //! `farandole_agenda_deferred_total`. Retries never end:
 //! `farandole_agenda_oldest_effect_seconds` and warnings at attempts 10, 20, 40, … tell.
 
+#[doc(hidden)]
 pub mod breaker;
 mod call;
 mod claims;
@@ -73,14 +75,19 @@ use crate::engine::Engine;
 use crate::participant::Participant;
 use commit::Committer;
 
+#[doc(hidden)]
 pub use crate::ground::backoff::Backoff;
+#[doc(hidden)]
 pub use config::Config;
 pub use outside::{Call, EffectError, EffectHandler};
 
+#[doc(hidden)]
 pub use crate::engine::ops::apply;
+#[doc(hidden)]
 pub use crate::engine::tasks::{Kind, Op};
 
 /// Wakes the agenda of this process when a commit opened tasks. Without it they are found by polling.
+#[doc(hidden)]
 #[derive(Debug, Clone, Default)]
 pub struct Poke(Arc<(Notify, Notify)>);
 
@@ -93,6 +100,7 @@ impl Poke {
 }
 
 /// Runs the tasks of one service. Several may run at once, in one process or many.
+#[doc(hidden)]
 pub struct Agenda<P: Participant, E> {
     engine: Arc<Engine<P>>,
     effects: E,

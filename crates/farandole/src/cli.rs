@@ -117,17 +117,35 @@ enum Verb {
     },
 }
 
-/// What a service's `main` consists of: command line, configuration, logging, runtime, signals. `build` makes the service from
-/// the configuration and its own settings; what it refuses counts as wrong configuration.
+/// The `main` of a service: command line, configuration, logging, runtime, signals. `build` makes the service from the configuration and
+/// the service's own settings; what it refuses counts as wrong configuration.
 ///
-/// The service's name is its participant's. Own settings are a struct with serde and [`Default`], or
-/// [`NoSettings`](crate::NoSettings):
+/// The program's name is the participant's. Own settings are a struct with serde and [`Default`], section `[own]` of the file and
+/// `FARANDOLE_OWN_…` in the environment; or [`NoSettings`](crate::NoSettings):
 ///
-/// ```ignore
+/// ```no_run
+/// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+/// # use loyalty::Loyalty;
+/// use std::time::Duration;
+///
+/// use farandole::Service;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Settings { expire_after: Duration }
+///
 /// fn main() -> std::process::ExitCode {
-///     farandole::main(|_config, settings: Settings| Ok(Service::new(Orders::from(settings), MIGRATIONS)))
+///     farandole::main(|_config, settings: Settings| {
+///         if settings.expire_after.is_zero() {
+///             return Err("`own.expire_after` has to be longer than that".into());
+///         }
+///         Ok(Service::new(Loyalty, farandole::migrations!["0001_tables.sql"]))
+///     })
 /// }
 /// ```
+///
+/// Exit codes: 0 done, or stopped as told; 1 failed; 2 wrong usage or configuration.
 pub fn main<P, E, S>(build: impl FnOnce(&Config, S) -> Result<Service<P, E>, Box<dyn StdError + Send + Sync>>) -> ExitCode
 where
     S: Serialize + DeserializeOwned + Default,

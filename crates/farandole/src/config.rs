@@ -1,4 +1,5 @@
-//! The configuration of a service: defaults, over them a TOML file, over that the environment.
+//! The configuration of a service: defaults, over them a TOML file, over that the environment. [`farandole::main`](crate::main) loads it;
+//! [`Config::load`] does it for programs of your own.
 //!
 //! A key `field` of section `[section]` is the variable `FARANDOLE_SECTION_FIELD`; a service's own settings are section
 //! `[own]`. A property of the Kafka client is `FARANDOLE_KAFKA_PROPERTIES_SASL_PASSWORD` for `sasl.password`. Durations have
@@ -41,7 +42,32 @@ pub struct Loaded<S> {
 
 impl Config {
     /// Loads `file`, if there is one, over the defaults, and `env` over both. Variables without `FARANDOLE_` in front are
-    /// left alone.
+    /// ignored. `S` is the service's own settings, section `[own]`, or [`NoSettings`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use farandole::Config;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// #[serde(default, deny_unknown_fields)]
+    /// struct Settings { confirm_within: Duration, carrier: String }
+    /// impl Default for Settings {
+    ///     fn default() -> Self {
+    ///         Self { confirm_within: Duration::from_secs(30 * 60), carrier: "https://carrier.example".to_owned() }
+    ///     }
+    /// }
+    ///
+    /// let env = |name: &str, value: &str| [(name.to_owned(), value.to_owned())];
+    /// let loaded = Config::load::<Settings>(None, env("FARANDOLE_OWN_CONFIRM_WITHIN", "90s"))?;
+    /// assert_eq!(loaded.own.confirm_within, Duration::from_secs(90));
+    /// assert!(loaded.printed.contains("confirm_within = \"90s\"  # environment FARANDOLE_OWN_CONFIRM_WITHIN"));
+    ///
+    /// let error = Config::load::<Settings>(None, env("FARANDOLE_OWN_CARIER", "x")).unwrap_err();
+    /// assert!(error.to_string().contains("did you mean `FARANDOLE_OWN_CARRIER`?"));
+    /// # Ok::<(), farandole::config::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Names every key that is unknown or wrong, where it came from, and what would be right: all at once.

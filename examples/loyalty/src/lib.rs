@@ -3,7 +3,7 @@
 //! It counts when the order is placed, and takes nothing back: an example stays small. Each order counts once, whatever comes twice or
 //! crashes: an input and all that follows from it are one transaction.
 use axum::{Json, Router, extract::Path, extract::State, routing::get};
-use farandole::{Api, Body, Decision, Input, Never, Participant, Problem, Refusal, Service, http};
+use farandole::{http, prelude::*};
 use schemas::{loyalty::PointsEarned, orders::OrderPlaced};
 use serde_json::{Value, json};
 

@@ -1,8 +1,9 @@
 //! Effects over HTTP: sends a request under its idempotency key and sorts what comes back into *done*, *not done* and *unknown*.
 //!
-//! **Only documents that the handler recognises say the first two.** Whatever else comes back (a gateway's 408 or 502, a page, a
+//! **Only documents that your handler recognises say the first two.** Whatever else comes back (a gateway's 408 or 502, a page, a
 //! redirect, half a document) comes from somewhere in between, and what happened behind that isn't known: the effect is asked for again
 //! under the same key. Without this rule a hold stays on a card whose order was cancelled.
+//! [`EffectHandler`](crate::agenda::EffectHandler) has an example.
 
 mod retry_after;
 
@@ -21,30 +22,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// The longest answer that is read: an outcome is a document, not a download.
 const LARGEST_REPLY: usize = 256 << 10;
 
-/// A client for effects: follows no redirects, reads 256 KiB of an answer at most. How long a call may take is the agenda's
-/// `timeout`.
-///
-/// ```no_run
-/// use farandole::agenda::over_http::HttpClient;
-/// use farandole::agenda::{Call, EffectError};
-/// use serde::Deserialize;
-///
-/// #[derive(Deserialize)]
-/// struct Parcel { tracking: String, order: String }
-/// #[derive(Deserialize)]
-/// struct Refused { code: String }
-///
-/// # enum Outcome { Booked { tracking: String }, Refused { code: String } }
-/// async fn book(http: &HttpClient, call: &Call, order: &str) -> Result<Outcome, EffectError> {
-///     let request = http.post("https://carrier.example/parcels").json(&serde_json::json!({ "order": order }));
-///     http.send(call, request)
-///         .await?
-///         .done(201, |parcel: Parcel| (parcel.order == order).then_some(Outcome::Booked { tracking: parcel.tracking }))
-///         .done(422, |no: Refused| Some(Outcome::Refused { code: no.code })) // a refusal is an outcome, too
-///         .not_done(503, |busy: Refused| (busy.code == "busy").then_some(busy.code))
-///         .or_unknown()
-/// }
-/// ```
+/// A client for effects: follows no redirects, connects within 2 s, reads 256 KiB of an answer at most. How long a call may take in all is
+/// the setting `agenda.timeout`.
+/// [`EffectHandler`](crate::agenda::EffectHandler) shows it in use.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
@@ -148,7 +128,8 @@ impl Reply {
 }
 
 impl<T> Sorting<T> {
-    /// With `status` and a document from which `outcome` makes one, this is the outcome: it was done, or it was refused for good.
+    /// An answer with this status and a document `D` of which `outcome` makes one is the outcome: it was done, or it was refused for good. Let
+    /// `outcome` check that the document is about what was asked for.
     #[must_use]
     pub fn done<D: DeserializeOwned>(mut self, status: u16, outcome: impl FnOnce(D) -> Option<T>) -> Self {
         if self.sorted.is_none() {
@@ -157,7 +138,8 @@ impl<T> Sorting<T> {
         self
     }
 
-    /// With `status` and a document for which `reason` has a word, nothing was done: it is tried again, not before `Retry-After`.
+    /// An answer with this status and a document `D` for which `reason` gives a word says that nothing was done: it is attempted again, not
+    /// before its `Retry-After`.
     #[must_use]
     pub fn not_done<D: DeserializeOwned>(mut self, status: u16, reason: impl FnOnce(D) -> Option<String>) -> Self {
         if self.sorted.is_none() {
@@ -168,7 +150,7 @@ impl<T> Sorting<T> {
         self
     }
 
-    /// A word for the log on a document that says neither. What isn't recognised isn't logged: it may be anybody's, and anything.
+    /// A word for the log on a document that says neither. Whatever isn't recognised isn't logged: it may contain anything.
     #[must_use]
     pub fn seen<D: DeserializeOwned>(mut self, word: impl FnOnce(D) -> Option<String>) -> Self {
         self.seen = self.reply.document(self.reply.status).and_then(word);

@@ -15,7 +15,7 @@ use crate::parking::Limits;
 use crate::wire::per_topic::{PerTopic, Start, Unknown};
 use crate::wire::settings::{Kafka, Registry, Topics};
 
-/// Everything that the kit can be told. [`Config::default`] is the one place of the defaults.
+/// All settings of the kit, with their defaults as [`Config::default`]. `SETTINGS.md` says when to change which.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -228,7 +228,7 @@ section! {
     }
 }
 
-/// For services without settings of their own.
+/// For services without settings of their own: `farandole::main(|_config, _: NoSettings| …)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}

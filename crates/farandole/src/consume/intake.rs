@@ -1,4 +1,5 @@
-//! The intake: records of other services' topics become inputs, each applied exactly once, in the order of its partition.
+//! The intake: records of other services' topics become inputs, each applied exactly once, in the order of its partition. A
+//! [`Reader`](crate::Reader) or a service runs it; [`Config`] says how it reads. How it works follows.
 //!
 //! **Guarantees.** A record's effects and the position behind it are one transaction: after a crash anywhere, the record is
 //! either applied or read again. An owner that has lost its partition commits nothing, since the position's step is then
@@ -70,9 +71,11 @@ pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;
 
+pub use crate::parking::Limits;
 pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
 
 /// Reads topics into an engine or a handler.
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct Intake {
     engine: Arc<dyn AnyProcessor>,

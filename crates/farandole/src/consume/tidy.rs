@@ -33,6 +33,7 @@ delete from farandole.idempotency where ctid = any (array(
   select ctid from farandole.idempotency where at < clock_timestamp() - make_interval(secs => $1)
   order by at limit $2 for update skip locked))";
 
+/// The same of foreign records.
 pub const STRANGERS_SQL: &str = "
 delete from farandole.strangers where ctid = any (array(
   select ctid from farandole.strangers where seen_at < clock_timestamp() - make_interval(secs => $1)
@@ -82,8 +83,11 @@ pub async fn run(sessions: &Sessions, reader: &str, answers: Option<Duration>, s
 /// What is forgotten.
 #[derive(Debug, Clone, Copy)]
 pub enum What<'a> {
+    /// Answers of commands, after this time.
     Answers(Duration),
+    /// Which foreign records were applied.
     Strangers,
+    /// What a heal found to be applied by this reader.
     Applied(&'a str),
 }
 

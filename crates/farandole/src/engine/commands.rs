@@ -22,7 +22,8 @@ const BATCH: usize = 500;
 /// Tries of a batch that the database ended because it met another one, or on sessions that can't work; beyond that it is trouble that the caller should know of.
 const TRIES: u32 = 5;
 
-/// Where commands are handed in.
+/// Where commands are submitted. Routes use a [`Caller`](crate::http::Caller), which fills in key and trace context; this is for other code of the
+/// service, such as a job of its own. Up to 500 that wait share one transaction; more than 2,000 waiting are refused with 503.
 #[derive(Debug)]
 pub struct Commands<P: Participant> {
     queue: mpsc::Sender<Asked<P>>,
@@ -40,7 +41,7 @@ struct Asked<P: Participant> {
     reply: oneshot::Sender<Result<Answer, Problem>>,
 }
 
-/// Runs what is handed in.
+/// Runs what is submitted.
 #[derive(Debug)]
 pub struct Runner<P: Participant> {
     engine: Arc<Engine<P>>,
@@ -48,13 +49,15 @@ pub struct Runner<P: Participant> {
 }
 
 impl<P: Participant> Commands<P> {
-    /// The place to hand commands in, and what runs them.
+    /// The place to submit commands, and what runs them.
+    #[doc(hidden)]
     pub fn new(engine: Arc<Engine<P>>) -> (Self, Runner<P>) {
         let (queue, waiting) = mpsc::channel(WAITING);
         (Self { queue }, Runner { engine, queue: waiting })
     }
 
-    /// Decides `command` about `id` and gives its answer once that is stored.
+    /// Has `command` decided about the aggregate `id`, and gives its answer once everything is committed. `idempotency` is from
+    /// [`http::idempotency`](crate::http::idempotency), `traceparent` a W3C trace context.
     ///
     /// # Errors
     /// The refusal, or 503 when the answer isn't known: then the same command under the same idempotency key is safe.
@@ -68,7 +71,7 @@ impl<P: Participant> Commands<P> {
         self.hand_in(Work::new(id, Body::Command(command), Origin { idempotency, traceparent, ..Origin::default() })).await
     }
 
-    /// Decides `command` about something that it makes, under a new id.
+    /// The same for a command that creates an aggregate: its id is new, a UUIDv7.
     ///
     /// # Errors
     /// As [`Commands::submit`].

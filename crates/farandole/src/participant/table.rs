@@ -1,6 +1,7 @@
-//! Rows of a service's tables, loaded for a batch at once, changed in memory, and stored at once.
+//! Rows of a service's tables, loaded for a batch at once, changed in memory, and stored at once. Declare them by
+//! [`tables!`](crate::tables!).
 //!
-//! One query a table loads and locks every row that a batch touches; one statement a table stores those that changed. Locks
+//! One query per table loads and locks every row that a batch touches; one statement per table stores those that changed. Locks
 //! are taken in one order everywhere: by table in the order of declaration, within a table by key. **Absent keys are locked
 //! too**, with an advisory lock and a second look: two topics may announce the same new aggregate at once, and without it
 //! both transactions would see no row and one would undo the other.
@@ -24,7 +25,11 @@ use crate::database::locks;
 
 pub use key::{Key, Part};
 
-/// A table's row. Written by [`tables!`](crate::tables).
+/// A table's row. Implemented by [`tables!`](crate::tables!).
+///
+/// Routes that read the tables themselves get a row from a query by [`from_row`](Row::from_row), which reads the columns in the order of
+/// their declaration.
+#[diagnostic::on_unimplemented(message = "`{Self}` is no row of a table", note = "rows are declared by `farandole::tables!`")]
 pub trait Row: Clone + PartialEq + Send + 'static {
     /// The key: the type of the key column, or a tuple of those of several.
     type Key: Key;
@@ -36,16 +41,37 @@ pub trait Row: Clone + PartialEq + Send + 'static {
     fn array_types() -> Vec<String>;
     /// This row's key as text.
     fn key(&self) -> String;
-    /// The row from a query's result.
+    /// The row from a query's result, whose columns are those of [`Row::COLUMNS`] in that order.
     ///
     /// # Errors
     /// When a column is missing or has another type.
     fn from_row(row: &PgRow) -> sqlx::Result<Self>;
-    /// Binds one array a column.
+    /// Binds one array for each column.
     fn bind<'q>(rows: &[&Self], query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments>;
 }
 
-/// The rows that an input touches: table and key.
+/// The rows that an input touches, as tables and keys: what [`touches`](crate::Participant::touches) gives.
+///
+/// ```
+/// use farandole::Keys;
+/// use uuid::Uuid;
+///
+/// farandole::tables! {
+///     pub struct Tables {
+///         orders: Order in "orders" { id: Uuid, customer: String },
+///         stock: Stock in "stock" { [sku: String, warehouse: i32], quantity: i64 },
+///     }
+/// }
+///
+/// let id = Uuid::from_u128(7);
+/// // A reservation reads its order and the stock of each line, here of warehouse 1.
+/// let keys = Keys::of::<Order>([id]).and::<Stock>(["tea", "milk"].map(|sku| (sku.to_owned(), 1)));
+/// assert!(!keys.is_empty() && Keys::default().is_empty());
+/// assert_eq!(Keys::own::<Tables>(&id), Keys::of::<Order>([id])); // what `touches` names by default
+/// let mut all = Keys::of::<Stock>([("tea".to_owned(), 1)]);
+/// all.merge(keys.clone());
+/// assert_eq!(all, keys);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keys(BTreeMap<&'static str, BTreeSet<String>>);
 
@@ -62,7 +88,7 @@ impl Keys {
         self
     }
 
-    /// The row of the first of the tables `T` whose key is `id`: an aggregate's own. None where there are no tables.
+    /// The row of the first of the tables `T` whose key is `id`: an aggregate's own. Empty where there are no tables.
     pub fn own<T: Tables>(id: &impl Display) -> Self {
         let first = T::names().first().map(|table| (*table, BTreeSet::from([id.to_string()])));
         Self(first.into_iter().collect())
@@ -85,7 +111,8 @@ impl Keys {
     }
 }
 
-/// The rows of one table that a batch has loaded.
+/// The rows of one table that were loaded for a batch. `decide` reads them, `evolve` changes them; [`tables!`](crate::tables!) has an
+/// example.
 #[derive(Debug)]
 pub struct Table<R: Row> {
     rows: BTreeMap<String, Slot<R>>,
@@ -105,7 +132,7 @@ impl<R: Row> Default for Table<R> {
 }
 
 impl<R: Row> Table<R> {
-    /// The row, if there is one.
+    /// The row of this key, if there is one.
     pub fn get(&self, key: &R::Key) -> Option<&R> {
         let key = key.text();
         match self.rows.get(&key) {
@@ -117,7 +144,7 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// The row to change, if there is one.
+    /// The row of this key to change, if there is one.
     pub fn get_mut(&mut self, key: &R::Key) -> Option<&mut R> {
         let key = key.text();
         match self.rows.get_mut(&key) {
@@ -129,7 +156,7 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Adds the row, or replaces the one of the same key.
+    /// Inserts the row, or replaces the one of the same key.
     pub fn put(&mut self, row: R) {
         let key = row.key();
         match self.rows.get_mut(&key) {
@@ -140,7 +167,7 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Removes the row of that key, if there is one. Add it again, and it is a new one.
+    /// Deletes the row of this key, if there is one.
     pub fn delete(&mut self, key: &R::Key) {
         let key = key.text();
         match self.rows.get_mut(&key) {
@@ -151,17 +178,19 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Puts a row in place as if loaded; for tests without a database.
+    /// Puts a row in place as if it had been loaded, or its absence; for tests without a database.
     pub fn given(&mut self, key: &R::Key, row: Option<R>) {
         self.rows.insert(key.text(), Slot { stored: row.clone(), now: row });
     }
 
     /// A row that was read or changed without having been loaded: a fault of `touches`.
+    #[doc(hidden)]
     pub fn take_missed(&mut self) -> Option<String> {
         self.missed.take().first().map(|key| format!("{}[{key}]", R::TABLE))
     }
 
     /// All rows that were, as keys to load: how a fold finds out what an event changes, since `touches` is about inputs.
+    #[doc(hidden)]
     pub fn missed(&mut self) -> Keys {
         let keys = self.missed.take();
         if keys.is_empty() { Keys::default() } else { Keys(BTreeMap::from([(R::TABLE, keys)])) }
@@ -171,6 +200,7 @@ impl<R: Row> Table<R> {
     ///
     /// # Errors
     /// The database's.
+    #[doc(hidden)]
     pub async fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> sqlx::Result<()> {
         let wanted: Vec<&str> = keys.table(R::TABLE).filter(|k| !self.rows.contains_key(*k)).map(String::as_str).collect();
         if wanted.is_empty() {
@@ -227,6 +257,7 @@ impl<R: Row> Table<R> {
     ///
     /// # Errors
     /// The database's.
+    #[doc(hidden)]
     pub async fn store(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
         if let Some(change) = self.change() {
             change.execute(&mut *conn).await?;
@@ -277,7 +308,11 @@ fn numbered(types: &[String]) -> String {
     types.iter().enumerate().map(|(i, t)| format!("${}::{t}", i + 1)).collect::<Vec<_>>().join(", ")
 }
 
-/// All tables of a participant. Written by [`tables!`](crate::tables).
+/// All tables of a participant. Implemented by [`tables!`](crate::tables!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a set of tables",
+    note = "tables are declared by `farandole::tables!`; without any: `farandole::tables! {{ pub struct Tables {{}} }}`"
+)]
 pub trait Tables: Default + Send + 'static {
     /// Loads and locks what `keys` names, table by table in the order of declaration.
     fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -294,6 +329,7 @@ pub trait Tables: Default + Send + 'static {
 }
 
 /// The SQL name of the array type of a Rust type.
+#[doc(hidden)]
 pub fn array_type<T>() -> String
 where
     Vec<T>: sqlx::Type<Postgres>,
@@ -306,11 +342,13 @@ where
 ///
 /// # Errors
 /// When its type is another.
+#[doc(hidden)]
 pub fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r PgRow, i: usize) -> sqlx::Result<T> {
     row.try_get(i)
 }
 
-/// Declares a participant's tables and their rows; the first column of each is its key, or the columns in brackets together are.
+/// Declares a participant's tables and their rows: `field: Row in "table" { key: Type, column: Type, … }`. The first column of each is its
+/// key, or the columns in brackets together are.
 ///
 /// ```
 /// farandole::tables! {
@@ -327,9 +365,12 @@ pub fn column<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(row: &'r
 /// assert_eq!(tables.lines.get(&("anna".to_owned(), 7)).map(|line| line.quantity), Some(2));
 /// tables.lines.delete(&("anna".to_owned(), 7));
 /// ```
-/// The first table is the aggregate's own: what [`touches`](crate::Participant::touches) names unless said otherwise. The SQL that makes
-/// the tables is the service's own migration. A column that holds a Rust value of its own is a `sqlx::types::Json<T>` over `jsonb`. What
-/// can be a key is a [`Key`](crate::table::Key): texts, integers, UUIDs, and tuples of two or three of them.
+///
+/// - The first table is the aggregate's own: what [`touches`](crate::Participant::touches) names unless you override it.
+/// - The SQL that creates the tables is a migration of the service; see [`migrations!`](crate::migrations!).
+/// - A column's type is one that sqlx stores. A Rust value of your own is a `sqlx::types::Json<T>` over `jsonb`; what may be null is an
+///   `Option`.
+/// - A [`Key`](crate::table::Key) is made of texts, integers and UUIDs: one, or two or three in brackets.
 #[macro_export]
 macro_rules! tables {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $(

@@ -1,5 +1,7 @@
-//! Deadlines and effects: what an event opens and closes, by types that the compiler checks.
+//! Deadlines and effects: what an event opens and closes, by types that the compiler checks. Declare them by
+//! [`deadlines!`](crate::deadlines!) and [`effects!`](crate::effects!); a [`Task`] opens or closes one.
 
+use std::convert::Infallible;
 use std::fmt::{Debug, Display};
 
 use serde::de::DeserializeOwned;
@@ -10,7 +12,12 @@ use crate::ground::time::Timestamp;
 use crate::wire::codec::{self, Codec, RecordType};
 use crate::wire::message::Message;
 
-/// A closed set of deadlines. Written by [`deadlines!`](crate::deadlines).
+/// A closed set of deadlines. Implemented by [`deadlines!`](crate::deadlines!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a set of deadlines",
+    note = "declare deadlines by `farandole::deadlines! {{ pub enum Deadline {{ … }} }}`; a participant without any has \
+            `type Deadline = farandole::Never`"
+)]
 pub trait Deadline: Debug + Copy + PartialEq + Send + Sync + 'static {
     /// All of them.
     const ALL: &'static [Self];
@@ -22,7 +29,12 @@ pub trait Deadline: Debug + Copy + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// A closed set of effects: what is asked of the outside world. Written by [`effects!`](crate::effects).
+/// A closed set of effects: what is asked of the outside world. Implemented by [`effects!`](crate::effects!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` isn't a set of effects",
+    note = "declare effects by `farandole::effects! {{ pub enum Effect -> Outcome {{ … }} }}`; a participant without any has \
+            `type Effect = farandole::Never`"
+)]
 pub trait Effect: Debug + Clone + PartialEq + Send + Sync + 'static {
     /// What the outside world answers.
     type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
@@ -40,13 +52,42 @@ pub trait Effect: Debug + Clone + PartialEq + Send + Sync + 'static {
     fn from_json(name: &str, value: Value) -> serde_json::Result<Self>;
 }
 
-/// One kind of the effects `E`: the struct behind a variant. Written by [`effects!`](crate::effects).
+/// One kind of the effects `E`: the struct behind a variant. Implemented by [`effects!`](crate::effects!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is none of the participant's effects",
+    label = "not listed in `effects!`",
+    note = "it has to be a variant of the enum that `farandole::effects!` declares"
+)]
 pub trait EffectKind<E: Effect>: Into<E> {
     /// [`Effect::name`].
     const NAME: &'static str;
 }
 
-/// A deadline or an effect to open, or some to close. It is of the event's own aggregate unless [said otherwise](Task::of).
+/// A deadline or an effect to open, or some to close: what [`follow_up`](crate::Participant::follow_up) gives. It belongs to the event's own
+/// aggregate, unless [`of`](Task::of) names another.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use farandole::{Task, Timestamp};
+/// use serde::{Deserialize, Serialize};
+///
+/// farandole::deadlines! { pub enum Deadline { Confirm } }
+/// farandole::effects! { pub enum Effect -> Outcome { Authorise } }
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// pub struct Authorise { pub amount: i64 }
+/// #[derive(Debug, Serialize, Deserialize)]
+/// pub struct Outcome { pub authorised: bool }
+///
+/// let placed_at = Timestamp::from_micros(0);
+/// let opened: [Task<Deadline, Effect>; 2] = [
+///     Task::deadline(Deadline::Confirm, placed_at.plus(Duration::from_secs(30 * 60))),
+///     Task::effect(Authorise { amount: 1_299 }),
+/// ];
+/// let closed: [Task<Deadline, Effect>; 2] = [Task::close(Deadline::Confirm), Task::close_effect::<Authorise>()];
+/// assert_eq!(opened.map(|task| (task.name(), task.opens())), [("confirm", true), ("authorise", true)]);
+/// assert_eq!(closed.map(|task| (task.name(), task.opens())), [("confirm", false), ("authorise", false)]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task<D, E> {
     pub(crate) of: Option<String>,
@@ -61,30 +102,31 @@ pub(crate) enum What<D, E> {
 }
 
 impl<D: Deadline, E: Effect> Task<D, E> {
-    /// Come back with this deadline at `due`, by the database's clock. Several of a name and aggregate may be open, one an event, and
-    /// each falls due: to move one, close it and open it anew.
+    /// Opens a deadline: at `due`, by the database's clock, [`Body::Deadline`](crate::Body) is decided about the aggregate. A time in the past
+    /// is due at once. Several of a name and aggregate may be open, one for each event, and each falls due: to move one, close it and open
+    /// it again.
     pub fn deadline(deadline: D, due: Timestamp) -> Self {
         Self { of: None, what: What::Deadline(deadline, due) }
     }
 
-    /// Ask the outside world; its answer comes back as [`Body::Outcome`](crate::Body). Several of a name and aggregate may be open, one an
-    /// event, and each is run.
+    /// Opens an effect: once the event is published, the [`EffectHandler`](crate::agenda::EffectHandler) runs it, and its answer comes back as
+    /// [`Body::Outcome`](crate::Body). Several of a name and aggregate may be open, one for each event, and each is run.
     pub fn effect(effect: impl Into<E>) -> Self {
         Self { of: None, what: What::Effect(effect.into()) }
     }
 
-    /// That deadline of the aggregate is no longer wanted, whichever events opened it.
+    /// Closes that deadline of the aggregate, whichever events opened it. Closing what isn't open does nothing.
     pub fn close(deadline: D) -> Self {
         Self { of: None, what: What::Close(deadline.name()) }
     }
 
-    /// Effects of the kind `K` are no longer wanted, whichever events opened them. One that may have started isn't forgotten: its outcome
+    /// Closes the aggregate's effects of the kind `K`, whichever events opened them. One that may have started isn't taken back: its outcome
     /// still comes, to be compensated.
     pub fn close_effect<K: EffectKind<E>>() -> Self {
         Self { of: None, what: What::Close(K::NAME) }
     }
 
-    /// It is another aggregate's than the event's: what falls due, or is answered, is decided about that one.
+    /// The same of another aggregate than the event's: what falls due, or is answered, is decided about that one.
     #[must_use]
     pub fn of(mut self, id: impl Display) -> Self {
         self.of = Some(id.to_string());
@@ -100,13 +142,14 @@ impl<D: Deadline, E: Effect> Task<D, E> {
         }
     }
 
-    /// Whether it opens something.
+    /// Whether it opens something; else it closes.
     pub fn opens(&self) -> bool {
         !matches!(self.what, What::Close(_))
     }
 }
 
-/// Under which key an effect is asked for, so that the other side can tell a repetition from a new request.
+/// Under which key an effect is asked for, so that the other side can tell a repetition from a new request; see
+/// [`Participant::idempotency`](crate::Participant::idempotency). All attempts of one effect have the same key, whichever you choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdempotencyKey {
     /// Made from the service's name, the effect's kind, its aggregate and what it asks for: who asks for the same again asks under the
@@ -120,7 +163,8 @@ pub enum IdempotencyKey {
     Of(String),
 }
 
-/// What a participant hasn't got: commands, deadlines, effects, events. There is no value of it.
+/// What a participant doesn't have: commands, deadlines, effects, events. There is no value of it, so a `match` on one is complete without
+/// arms: `Body::Deadline(never) => match *never {}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Never {}
 
@@ -154,6 +198,25 @@ impl Effect for Never {
     }
     fn from_json(name: &str, _value: Value) -> serde_json::Result<Self> {
         Err(no_such_kind(name))
+    }
+}
+
+/// Effects of which there is none, which need no handler.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "nobody runs the effects `{Self}` of this service",
+    label = "this service has effects, and no handler for them",
+    note = "give it a handler: `Service::new(…).effects(handler)`, where `impl farandole::agenda::EffectHandler<…> for …`; a participant \
+            without effects has `type Effect = farandole::Never`"
+)]
+pub trait NoEffects: Effect {
+    /// As there is none.
+    fn never(&self) -> &Infallible;
+}
+
+impl NoEffects for Never {
+    fn never(&self) -> &Infallible {
+        match *self {}
     }
 }
 
@@ -205,7 +268,8 @@ macro_rules! snake_case {
     }};
 }
 
-/// Declares a participant's deadlines. Each is stored and shown by its variant's name in snake case.
+/// Declares a participant's deadlines. Each is stored and shown by its variant's name in snake case, so renaming one needs a look at what is
+/// open.
 ///
 /// ```
 /// farandole::deadlines! {
@@ -232,7 +296,7 @@ macro_rules! deadlines {
     };
 }
 
-/// Declares a participant's effects and what the outside world answers: a variant each for structs of the same names. Each is stored
+/// Declares a participant's effects and what the outside world answers: a variant for each struct, of the same name. Each is stored as JSON,
 /// and shown by its name in snake case.
 ///
 /// ```

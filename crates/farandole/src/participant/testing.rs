@@ -1,9 +1,9 @@
-//! Participants told as stories, with neither Kafka nor PostgreSQL: `given(events).when(input).then(events)`.
+//! Tests of participants without Kafka and PostgreSQL: `story.given(events)`, `.hears(event)`, `.then(events)`.
 //!
-//! A [`Story`] loads for each input exactly the rows that `touches` and `touches_more` name, as the engine does, so a decision
-//! that reads another row fails here too. [`state_table`] tells every state every input and writes the answers down.
+//! A [`Story`] loads for each input exactly the rows that `touches` and `touches_more` name, as in production, so a decision
+//! that reads another row fails here too. [`state_table`] tries every input in every state and writes down what happens.
 //!
-//! For tests only: everything here panics when a story goes another way than told.
+//! For tests only: everything here panics when something else happens than was expected.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,21 +18,24 @@ use crate::participant::{Body, Decision, Input, OutcomeOf, Participant, Refusal,
 use crate::wire::message::Message;
 
 /// Copies one row, or its absence, from stored tables into loaded ones.
+#[doc(hidden)]
 pub type Copy<T> = Box<dyn Fn(&T, &mut T)>;
 /// Makes one row known and absent.
+#[doc(hidden)]
 pub type Admit<T> = Box<dyn Fn(&mut T)>;
 
-/// A row that stories may speak of, there or not. Written by [`rows!`](crate::rows).
+/// A row that a story may speak of, whether it is there or not. Made by [`rows!`](crate::rows!).
 pub struct Known<T> {
-    /// Its table and key.
+    #[doc(hidden)]
     pub keys: Keys,
-    /// Loads it.
+    #[doc(hidden)]
     pub copy: Copy<T>,
-    /// Begins a story without it.
+    #[doc(hidden)]
     pub admit: Admit<T>,
 }
 
-/// Names the rows that a story may speak of: `rows![Tables; orders: Order[ID], stock: Stock["tea".to_owned()]]`.
+/// Names the rows that a [`Story`](crate::testing::Story) may speak of, as field, type and key:
+/// `rows![Tables; orders: Order[ID], stock: Stock["tea".to_owned()]]`. Any other row that `decide` or `evolve` touches fails the test.
 #[macro_export]
 macro_rules! rows {
     ($tables:ty; $($field:ident : $row:ty [$key:expr]),* $(,)?) => { vec![$({
@@ -45,7 +48,34 @@ macro_rules! rows {
     }),*] };
 }
 
-/// A participant, the aggregate that is told of, the rows it may speak of, and what has happened so far.
+/// A participant, the aggregate that the story is about, the rows it may speak of, and what has happened so far.
+///
+/// ```
+/// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+/// # use loyalty::*;
+/// use farandole::rows;
+/// use farandole::testing::{Story, state_table};
+///
+/// fn anna() -> String { "anna".to_owned() }
+/// fn points(by: i64) -> PointsChanged { PointsChanged { customer: anna(), by } }
+/// fn story() -> Story<Loyalty> { Story::new(Loyalty, anna(), rows![Tables; accounts: Account[anna()]]) }
+///
+/// let mut story_of_anna = story().given([points(7).into()]); // has happened already
+/// story_of_anna.hears(OrderPlaced { customer: anna(), total: 1_299 }).then([points(12)]).tasks([]);
+/// story_of_anna.asked(Redeem { points: 20 }).refused("too-few-points");
+/// assert_eq!(story_of_anna.tables.accounts.get(&anna()).map(|account| account.points), Some(19));
+///
+/// // Every input in every state, as a Markdown table: commit it with `testing::committed`, and each change of it is reviewed.
+/// let table = state_table(
+///     story,
+///     &[("new", vec![]), ("has 7", vec![points(7).into()])],
+///     &[
+///         ("OrderPlaced", &|story| story.hears(OrderPlaced { customer: anna(), total: 100 })),
+///         ("Redeem 5", &|story| story.asked(Redeem { points: 5 })),
+///     ],
+/// );
+/// assert!(table.contains("| Redeem 5 | refused: 409 too few points | PointsChanged |"), "{table}");
+/// ```
 pub struct Story<P: Participant> {
     participant: P,
     known: Vec<Known<P::Tables>>,
@@ -54,11 +84,11 @@ pub struct Story<P: Participant> {
     open: Vec<(P::Id, Opened<P>)>,
     /// The types that were heard.
     heard: BTreeSet<usize>,
-    /// What is stored.
+    /// The rows as they are stored now.
     pub tables: P::Tables,
-    /// The next input's id.
+    /// The next input's id; set it to test what depends on it.
     pub id: Uuid,
-    /// The next input's time.
+    /// The next input's time, at first 1970-01-01T00:00:00Z; set it to test what depends on it.
     pub at: Timestamp,
 }
 
@@ -67,17 +97,17 @@ enum Opened<P: Participant> {
     Effect(P::Effect),
 }
 
-/// What an input led to.
+/// What an input led to, to be compared with what was expected.
 #[derive(Debug)]
 pub struct Told<P: Participant> {
     /// What was decided.
     pub decided: Result<Decision<P::Event>, Refusal>,
-    /// Deadlines and effects that its events open and close.
+    /// The deadlines and effects that its events open and close.
     pub tasks: Tasks<P>,
 }
 
 impl<P: Participant> Story<P> {
-    /// Nothing has happened yet to `about`.
+    /// A story about the aggregate `about`, to which nothing has happened yet; `known` is from [`rows!`](crate::rows!).
     pub fn new(participant: P, about: P::Id, known: Vec<Known<P::Tables>>) -> Self {
         let mut tables = P::Tables::default();
         known.iter().for_each(|row| (row.admit)(&mut tables));
@@ -85,13 +115,13 @@ impl<P: Participant> Story<P> {
         Self { participant, known, about, open: Vec::new(), heard: BTreeSet::new(), tables, id, at }
     }
 
-    /// What comes next is about this one.
+    /// What comes next is about this aggregate.
     pub fn about(&mut self, id: P::Id) -> &mut Self {
         self.about = id;
         self
     }
 
-    /// These events have happened, and what they open is open.
+    /// These events have happened, and the deadlines and effects that they open are open.
     #[must_use]
     pub fn given(mut self, events: impl IntoIterator<Item = P::Event>) -> Self {
         for event in events {
@@ -102,13 +132,13 @@ impl<P: Participant> Story<P> {
         self
     }
 
-    /// Decides what was heard and lets its events happen.
+    /// An event of a subscribed topic arrives: it is decided, and what was decided happens.
     #[track_caller]
     pub fn hears(&mut self, heard: impl Into<P::Heard>) -> Told<P> {
         self.when(Body::Heard(heard.into()))
     }
 
-    /// Decides a caller's request about the story's aggregate.
+    /// A caller submits a command about the story's aggregate.
     #[track_caller]
     pub fn asked(&mut self, command: P::Command) -> Told<P> {
         self.when(Body::Command(command))
@@ -141,7 +171,8 @@ impl<P: Participant> Story<P> {
         }
     }
 
-    /// Decides `body` and lets its events happen.
+    /// An input of any kind arrives; [`hears`](Self::hears), [`asked`](Self::asked), [`due`](Self::due) and [`answered`](Self::answered) are
+    /// shorter.
     #[track_caller]
     pub fn when(&mut self, body: Body<P>) -> Told<P> {
         let mut elsewhere = None;
@@ -240,13 +271,14 @@ where
     }
 }
 
-/// One input of a [`state_table`]: `&|story| story.hears(…)`.
+/// How one input of a [`state_table`] is told: `&|story| story.hears(…)`.
 pub type Tell<'a, P> = &'a dyn Fn(&mut Story<P>) -> Told<P>;
 
-/// Tells every state every input: a Markdown table, a row an input, a column a state.
+/// Tries every input in every state and gives a Markdown table of what happens: a row for each input, a column for each state, which is
+/// reached by its events. [`Story`] has an example.
 ///
 /// # Panics
-/// When a type that the participant hears is missing among the inputs.
+/// When a type that the participant subscribes to is missing among the inputs.
 pub fn state_table<P: Participant>(
     story: impl Fn() -> Story<P>,
     states: &[(&str, Vec<P::Event>)],
@@ -295,7 +327,7 @@ fn cell<P: Participant>(told: &Told<P>) -> String {
     text
 }
 
-/// Compares `text` with the committed file, or writes the file when `UPDATE_FILES` is set.
+/// Compares `text` with the file that is committed at `path`, or writes the file when the variable `UPDATE_FILES` is set.
 ///
 /// # Panics
 /// When they differ, or the file can't be written.

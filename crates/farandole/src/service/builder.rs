@@ -20,7 +20,34 @@ use crate::wire::mapping::Mapping;
 /// What answers, given what routes work with.
 type Routes<P> = Box<dyn Fn(Api<P>) -> Router + Send + Sync>;
 
-/// A participant, its tables' migrations, its effects, its routes.
+/// A service: a participant, with the migrations of its tables, its effect handler and its routes.
+///
+/// [`farandole::main`](crate::main) runs it as a program. To run it inside a program of your own, load a [`Config`] and call
+/// [`run`](Service::run).
+///
+/// ```
+/// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+/// # use loyalty::*;
+/// use axum::{Router, routing::get};
+/// use farandole::codec::Encoding;
+/// use farandole::{Config, Mapping, NoSettings, prelude::*};
+///
+/// let service = Service::new(Loyalty, farandole::migrations!["0001_tables.sql"])
+///     .mapping("shop", Mapping::new().named("acme.orders.v1")) // the topic's name in Kafka
+///     .encoding(Encoding::Json)
+///     .routes(|api| Router::new().route("/hello", get(async || "hello")).with_state(api));
+///
+/// let config = Config::load::<NoSettings>(None, [])?.config;
+/// let description = service.description(&config);
+/// assert_eq!((description.publishes.as_str(), description.hears[0].as_str()), ("loyalty", "acme.orders.v1"));
+///
+/// # async fn run(service: Service<Loyalty>, config: Config) -> Result<(), farandole::service::Error> {
+/// let shutdown = tokio_util::sync::CancellationToken::new();
+/// service.migrate(&config).await?; // creates tables, topics and schemas that are missing
+/// service.run(config, shutdown).await // until `shutdown.cancel()`
+/// # }
+/// # Ok::<(), farandole::config::Error>(())
+/// ```
 pub struct Service<P: Participant, E = ()> {
     pub(super) participant: Arc<P>,
     pub(super) effects: E,
@@ -35,7 +62,8 @@ impl<P: Participant, E> std::fmt::Debug for Service<P, E> {
 }
 
 impl<P: Participant> Service<P, ()> {
-    /// A service without effects and routes. `migrations` are those of its own tables: `farandole::migrations!["0001_tables.sql"]`.
+    /// A service without effects and routes. `migrations` are those of its own tables:
+    /// [`farandole::migrations!["0001_tables.sql"]`](crate::migrations!).
     pub fn new(participant: P, mut migrations: Migrator) -> Self {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
@@ -46,14 +74,14 @@ impl<P: Participant> Service<P, ()> {
 }
 
 impl<P: Participant, E> Service<P, E> {
-    /// Calls the outside world through `effects`.
+    /// Runs its effects by this handler. A participant with effects can't be served without one.
     pub fn effects<F: EffectHandler<P>>(self, effects: F) -> Service<P, F> {
         let Self { participant, effects: _, routes, frame } = self;
         Service { participant, effects, routes, frame }
     }
 
-    /// Answers these routes: `|api| Router::new().route(…).with_state(api)`. State of one's own is captured, or put beside the
-    /// [`Api`] into a struct from which axum's `FromRef` gets it.
+    /// Serves these routes: `|api| Router::new().route(…).with_state(api)`. State of your own is captured, or put beside the [`Api`] into a
+    /// struct from which axum's `FromRef` gets it.
     pub fn routes(mut self, routes: impl Fn(Api<P>) -> Router + Send + Sync + 'static) -> Self {
         self.routes = Box::new(routes);
         self
@@ -65,19 +93,20 @@ impl<P: Participant, E> Service<P, E> {
         self
     }
 
-    /// Reads the topic that the participant calls `topic` (one of those of [`Participant::Heard`]) as `mapping` says.
+    /// Reads the subscribed topic `topic` (the `TOPIC` of types in [`Participant::Heard`]) as `mapping` says: its name in Kafka, and where another
+    /// producer's records have key, type, id and source.
     pub fn mapping(mut self, topic: &'static str, mapping: Mapping) -> Self {
         self.frame.mappings.insert(topic, mapping);
         self
     }
 
-    /// Writes its events so; without this, Avro. What it hears it reads by each record's `content-type`.
+    /// How it writes its events; Avro by default. What it subscribes to is read by each record's `content-type`.
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.frame.encoding = encoding;
         self
     }
 
-    /// The routes with all limits around them, apart from any socket.
+    /// The routes with all limits around them, without a socket: for tests.
     pub fn router(&self, api: Api<P>, config: &config::Http) -> Router {
         http::around((self.routes)(api), config)
     }
@@ -87,15 +116,15 @@ impl<P: Participant, E> Service<P, E> {
         self.frame.openapi_json()
     }
 
-    /// What the service is.
+    /// What the service subscribes to, publishes and stores, and what is guaranteed about each subscribed topic.
     pub fn description(&self, config: &Config) -> Description {
         Description::of(&self.frame, config)
     }
 
-    /// Makes tables and topics and registers schemas, whatever of it isn't there yet.
+    /// Creates tables and topics and registers schemas, whatever of it is missing. May run again, and while the service runs.
     ///
     /// # Errors
-    /// Also when Kafka, PostgreSQL or the registry can't be reached within `process.wait`.
+    /// What it can't create, and why; also when Kafka, PostgreSQL or the registry can't be reached within `process.wait` (60 s).
     pub async fn migrate(&self, config: &Config) -> Result<(), Error> {
         migrate::all(&self.frame, config).await
     }

@@ -1,9 +1,10 @@
-//! HTTP: what every service's interface has in common, so that a handler is left with its own matter.
+//! HTTP: what every service's interface has in common, so that your routes are left with their own matter. A route that changes something
+//! takes a [`Caller`], and its body as a [`JsonBody`]; one that reads takes the [`Api`](crate::Api).
 //!
 //! Beside the service's routes there are `/healthz` (the process runs), `/readyz` (it can do its work, or why not), `/metrics`
-//! and, if described, `/openapi.json`. Around the routes stand, from outside: metrics, a bound on requests under way
-//! (further ones are told at once to come back), a time limit, a size limit, and a net for panics. Every error is an RFC 9457
-//! problem, also those of axum's own extractors; a 5xx never carries its cause.
+//! and, if described, `/openapi.json`. Around the routes stand, from outside: metrics, a limit of concurrent requests
+//! (further ones receive 503 at once), a time limit, a size limit, and a net for panics. Every error is an RFC 9457
+//! problem, also those of axum's own extractors; a 5xx never carries its cause. `[http]` in the settings has all limits.
 //!
 //! **Invariant:** `/healthz` and `/readyz` don't stand in that queue: a service with too much to do is still seen to live.
 
@@ -23,12 +24,19 @@ use crate::participant::problem::Problem;
 pub use crate::agenda::over_http::retry_after;
 pub use body::JsonBody;
 pub use caller::Caller;
+#[doc(hidden)]
 pub use checks::{Check, Checks};
 pub use headers::{idempotency, idempotency_key, traceparent};
+pub use shell::Traceparent;
 pub(crate) use shell::limits;
-pub use shell::{Traceparent, around, service};
+#[doc(hidden)]
+pub use shell::{around, service};
 
-/// What a caller is told of trouble with the database, which goes to the log.
+pub use crate::engine::Idempotency;
+pub use crate::engine::commands::Commands;
+
+/// What a caller receives when a route's query failed: 503 if the database is away, 400 if the request can't be stored, 500 otherwise. The
+/// cause goes to the log. [`Api`](crate::Api) has an example.
 pub fn database(error: sqlx::Error) -> Problem {
     match trouble::for_caller(&error) {
         // Addresses and bodies are looked at before, so this is for what a route made of them.

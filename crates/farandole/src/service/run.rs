@@ -33,7 +33,7 @@ const CHECKS: [&str; 9] = ["database", "migrated", "rights", "topics", "schemas"
 const STAGES: [&[&str]; 3] =
     [&["http", "intake", "parking", "tidy", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
 
-/// A listener with its address told.
+/// A bound HTTP listener.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,

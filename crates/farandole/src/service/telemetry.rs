@@ -1,7 +1,18 @@
 //! Logs to standard error, metrics for `/metrics`, panics as log lines, spans to a collector if one is named.
 //!
-//! Logs and metrics are read by who wants them; spans are sent to `otlp.endpoint`, by default nowhere. All are once a process; a second
-//! call leaves the first in place.
+//! [`farandole::main`](crate::main) sets all of it up. A program of your own that runs a [`Service`](crate::Service), a
+//! [`Reader`](crate::Reader) or a relay calls [`init`] for logs and spans and serves [`render`] as `/metrics`:
+//!
+//! ```no_run
+//! let config = farandole::Config::default();
+//! let spans = farandole::telemetry::init("mailing-list", &config.log, &config.otlp);
+//! farandole::telemetry::recorder(); // before anything that is measured
+//! // … run, and serve this:
+//! let metrics: String = farandole::telemetry::render();
+//! spans.end();
+//! ```
+//!
+//! Everything here exists once in a process; a second call leaves the first in place.
 //!
 //! # Metrics
 //!

@@ -66,7 +66,8 @@ impl Frame {
 }
 
 impl<P: Participant, E: EffectHandler<P>> Service<P, E> {
-    /// Serves until `shutdown`. Tables and topics have to be there.
+    /// Serves until `shutdown` is cancelled. Tables and topics have to be there: see [`migrate`](Service::migrate). It waits for servers that are
+    /// away, and ends with an error for what no waiting repairs. Stopping takes at most `process.stop_timeout` (20 s).
     ///
     /// # Errors
     /// The first part's that failed; see [`Error`].
@@ -75,7 +76,7 @@ impl<P: Participant, E: EffectHandler<P>> Service<P, E> {
         self.serve(bound, config, Missing::Refuse, shutdown).await
     }
 
-    /// The same on a listener of the caller's, making what is missing if told to.
+    /// The same on a listener that is bound already, creating what is missing if told to.
     ///
     /// # Errors
     /// The first part's that failed; see [`Error`].

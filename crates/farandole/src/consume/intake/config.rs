@@ -9,7 +9,20 @@ use crate::wire::per_topic::{PerTopic, Start};
 /// The program with the verbs of readers that have none of their own.
 const TOOL: &str = "farandole";
 
-/// How the intake reads.
+/// How a [`Reader`](crate::Reader) reads topics. (A service has the settings `[intake]`.)
+///
+/// ```
+/// use farandole::Mapping;
+/// use farandole::intake::{Config, PerTopic, Start};
+/// use farandole::mapping::From;
+///
+/// let mut config = Config::new("mailing-list", "127.0.0.1:9092", vec!["billing".to_owned(), "acme.v1".to_owned()]);
+/// config.lanes = 4; // transactions at once; the pool needs one connection more
+/// config.start = PerTopic::default().with("acme.v1", Start::Latest); // of the others from their beginning
+/// let theirs = Mapping::new().header("ce_type", From::Header("event".to_owned())).key(From::Value("/customer/id".to_owned()));
+/// config.mappings.insert("acme.v1".to_owned(), theirs); // a producer without the kit
+/// assert_eq!(config.reader, "mailing-list");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Brokers, `host:port,…`.
@@ -18,8 +31,9 @@ pub struct Config {
     pub properties: BTreeMap<String, String>,
     /// Consumer group.
     pub group: String,
-    /// Whose the rows are: positions, what is parked, what was seen. Each reader of a topic has all of its records, so under another
-    /// name it begins anew; the group may change. The group's name unless it is set; a service's is its own, whatever this says.
+    /// The reader's name, under which its rows are stored: positions, parked records, ids of foreign records. Each reader of a topic receives
+    /// all of its records, so under another name it begins anew; the group may change. The group's name unless it is set; a service's is its
+    /// own, whatever this says.
     pub reader: String,
     /// Static member id, so that a restart within the session timeout moves no partition.
     pub instance: Option<String>,
@@ -28,13 +42,13 @@ pub struct Config {
     /// Where a partition is read from that has no position yet, by topic; one that came after the reader had begun with its topic is read
     /// from its beginning.
     pub start: PerTopic<Start>,
-    /// Transactions at once.
+    /// Transactions at once, each over a share of the partitions. The reader uses one connection for each, and one more.
     pub lanes: usize,
-    /// How much may be parked.
+    /// How much may be parked; at a limit the partition waits.
     pub parked: Limits,
-    /// Records a batch at most.
+    /// Records of a partition's batch at most.
     pub max_records: usize,
-    /// Bytes a batch at most.
+    /// Bytes of a partition's batch at most.
     pub max_bytes: usize,
     /// The program with the verbs `position` and `parked` for this reader, as messages name it to the operator.
     pub tool: String,

@@ -1,32 +1,60 @@
 //! Keys of rows, as texts.
 
-/// A column's type that can be part of a key, and how it is written.
+/// A column's type that can be part of a key: `Uuid`, `String`, `i64`, `i32`, `i16`, and ids of your own by [`key!`](crate::key).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a column of a table's key",
+    label = "no type of a key column",
+    note = "key columns are `Uuid`, `String`, `i64`, `i32` or `i16`; make an id of your own one by `farandole::key!(MyId: \"uuid\")`"
+)]
 pub trait Part {
-    /// The column's SQL type.
+    /// The column's SQL type: `uuid`.
     const SQL: &'static str;
     /// The value as PostgreSQL prints it.
     fn text(&self) -> String;
 }
 
-/// The key of a table's rows: of one column, or a tuple of those of two or three.
+/// The key of a table's rows: of one column, or a tuple of two or three.
 ///
-/// An id of one's own is one by `farandole::key!(OrderId: "uuid")`, where its [`Display`](std::fmt::Display) is what PostgreSQL prints.
+/// `Uuid`, `String`, `i64`, `i32` and `i16` are keys, tuples of them, and ids of your own by [`key!`](crate::key).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the key of a table",
+    label = "no type of a key",
+    note = "keys are `Uuid`, `String`, `i64`, `i32`, `i16`, or tuples of two or three of these; make an id of your own one by \
+            `farandole::key!(MyId: \"uuid\")`"
+)]
 pub trait Key {
     /// The columns' SQL types.
     const SQL: &'static [&'static str];
-    /// The parts of a key, borrowed.
+    /// The key, borrowed: a reference, or a tuple of references.
     type Ref<'a>
     where
         Self: 'a;
-    /// The key as one text, as it is looked up and locked.
+    /// The key as one text, by which its row is looked up and locked.
     fn text_of(parts: Self::Ref<'_>) -> String;
-    /// The same.
+    /// The same of a key that isn't borrowed.
     fn text(&self) -> String;
     /// The parts of a key's text, as PostgreSQL prints each.
     fn parts(text: &str) -> Vec<String>;
 }
 
-/// Makes an id of one's own a [`Key`], as its [`Display`](std::fmt::Display) writes it: `farandole::key!(OrderId: "uuid")`.
+/// Makes an id type of your own a [`Key`](crate::table::Key), given the column's SQL type. Its [`Display`](std::fmt::Display) must write
+/// what PostgreSQL prints for that type; as a column it needs sqlx's `Type`, `Encode` and `Decode` besides.
+///
+/// ```
+/// use farandole::table::Key as _;
+///
+/// #[derive(Debug, Clone, PartialEq)]
+/// pub struct Sku(String);
+/// impl std::fmt::Display for Sku {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str(&self.0)
+///     }
+/// }
+/// farandole::key!(Sku: "text");
+///
+/// assert_eq!(Sku("tea".to_owned()).text(), "tea");
+/// assert_eq!((Sku("tea".to_owned()), 7_i64).text(), "tea/7"); // a key of two columns
+/// ```
 #[macro_export]
 macro_rules! key {
     ($ty:ty : $sql:literal) => {

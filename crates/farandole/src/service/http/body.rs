@@ -12,10 +12,31 @@ use serde_json::error::Category;
 use crate::participant::problem::{FieldError, Problem};
 use crate::service::http::plain::{self, no_json};
 
-/// The body, read from JSON as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
+/// An extractor: the body, read from JSON as a `T`. Unknown fields are refused if `T` says `#[serde(deny_unknown_fields)]`.
 ///
-/// Problems: 415 without a JSON content type, 413 when too large, 400 when it isn't JSON or names a field twice, 422 with the field's path
-/// when it is JSON but no `T`, or holds a NUL, which no database takes.
+/// Its problems: 415 without a JSON content type, 413 when too large (`http.body_limit`), 400 when it isn't JSON or names a field twice, 422
+/// with the field's path when it is JSON but no `T`, or contains a NUL, which PostgreSQL doesn't store.
+///
+/// ```
+/// use axum::extract::{FromRequest as _, Request};
+/// use farandole::{Problem, http::JsonBody};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Order { lines: Vec<Line> }
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Line { quantity: u32 }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let read = async |body: &'static str| -> Result<Order, Problem> {
+///     let request = Request::post("/orders").header("content-type", "application/json").body(body.into()).unwrap();
+///     let JsonBody(order) = JsonBody::from_request(request, &()).await?;
+///     Ok(order)
+/// };
+/// assert_eq!(read(r#"{ "lines": [{ "quantity": 3 }] }"#).await.unwrap().lines[0].quantity, 3);
+/// let problem = read(r#"{ "lines": [{ "quantity": -3 }] }"#).await.unwrap_err();
+/// assert_eq!((problem.status, problem.errors[0].field.as_str()), (422, "lines[0].quantity"));
+/// # });
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JsonBody<T>(pub T);
 

@@ -1,4 +1,4 @@
-//! Who asks for something, and the place to hand it in.
+//! Who asks for something, and the place to submit it.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -15,14 +15,27 @@ use crate::participant::problem::{Answer, Problem};
 use crate::service::api::Api;
 use crate::service::http::headers::{idempotency, traceparent};
 
-/// The caller of a route that changes something: takes commands, with the request's `Idempotency-Key` and trace context.
+/// An extractor for routes that change something: submits commands, with the request's `Idempotency-Key` and trace context.
 ///
-/// The same key on the same method and path with the same command about the same thing gives the first answer again; with another command it is refused. Who
-/// has no key is taken at each request.
+/// The same key on the same method and path with the same command about the same aggregate receives the first answer again, for
+/// `http.idempotency_retention` (7 days); with another command it is refused with 422. A request without a key is a new one each time.
 ///
-/// ```ignore
-/// async fn cancel(Path(order): Path<Uuid>, caller: Caller<Orders>) -> Result<Answer, Problem> {
-///     caller.submit(order, Command::Cancel).await
+/// ```no_run
+/// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+/// # use loyalty::*;
+/// use axum::{Router, extract::Path, routing::post};
+/// use farandole::prelude::*;
+///
+/// async fn redeem(
+///     Path((shop, customer)): Path<(String, String)>,
+///     caller: Caller<Loyalty>,
+///     JsonBody(redeem): JsonBody<Redeem>, // comes last, for it reads the body
+/// ) -> Result<Answer, Problem> {
+///     caller.named(shop).submit(customer, redeem).await // each shop's keys are its own
+/// }
+///
+/// fn routes(api: Api<Loyalty>) -> Router {
+///     Router::new().route("/shops/{shop}/customers/{customer}/redeem", post(redeem)).with_state(api)
 /// }
 /// ```
 #[derive(Debug, Clone)]
@@ -45,25 +58,25 @@ where
 }
 
 impl<P: Participant> Caller<P> {
-    /// It is this one of many who ask under the same path: their equal keys are different keys. Without it, all callers of a path share
-    /// one space of keys.
+    /// Names the caller, where a path has several (tenants, say): then equal keys of two of them are different keys. Without a name, all
+    /// callers of a path share one space of keys.
     #[must_use]
     pub fn named(mut self, who: impl Display) -> Self {
         self.scope = format!("{who} {}", self.scope);
         self
     }
 
-    /// Decides `command` about `id` and gives its answer once that is stored.
+    /// Has `command` decided about the aggregate `id`, and gives its answer once everything is committed.
     ///
     /// # Errors
-    /// The participant's refusal; 400 of an `Idempotency-Key` that is none; 503 when the answer isn't known: then the same request under
-    /// the same key is safe.
+    /// The participant's refusal; 400 for an invalid `Idempotency-Key`, 422 for one that was used for another request; 503 when the outcome isn't
+    /// known, or the aggregate has parked inputs: then the same request under the same key is safe.
     pub async fn submit(self, id: P::Id, command: P::Command) -> Result<Answer, Problem> {
         let idempotency = self.idempotency(&json!([id.to_string(), &command]))?;
         self.api.commands.submit(id, command, idempotency, traceparent(&self.headers)).await
     }
 
-    /// Decides `command` about something that it makes, which gets a new id: the input's.
+    /// The same for a command that creates an aggregate: its id is new, a UUIDv7, the [input's](crate::Input::id).
     ///
     /// # Errors
     /// As [`Caller::submit`].

@@ -35,8 +35,9 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// The request's `Idempotency-Key` with whose it is and what was asked under it. `scope` tells callers and routes apart;
-/// `asked` is everything that makes the request this one.
+/// The request's `Idempotency-Key` with whose it is and what was asked for under it, for [`Commands`](crate::http::Commands); a
+/// [`Caller`](crate::http::Caller) does this by itself. `scope` tells callers and routes apart; `asked` is everything that makes the request
+/// this one.
 ///
 /// # Errors
 /// As [`idempotency_key`].
@@ -47,7 +48,8 @@ pub fn idempotency(headers: &HeaderMap, scope: String, asked: &Value) -> Result<
     Ok(key.map(|key| Idempotency { scope, key, body_hash: Sha256::digest(asked.to_string()).into() }))
 }
 
-/// The request's W3C trace context. Within a service's routes there always is one: the caller's if that is valid, else a new one.
+/// The request's W3C trace context, to be passed on to others. Within a service's routes there always is one: the caller's if that is valid,
+/// else a new one.
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     headers.get("traceparent")?.to_str().ok().filter(|text| is_traceparent(text)).map(str::to_owned)
 }
