@@ -164,3 +164,8 @@ pub use wire::{extent, partitioner};
 
 #[doc(hidden)]
 pub use {serde_json, sqlx};
+
+/// Each mistake is tried; `docs/mistakes-that-dont-compile.md` is made of the same text.
+#[cfg(doctest)]
+#[doc = include_str!("../doc/mistakes.md")]
+mod mistakes {}

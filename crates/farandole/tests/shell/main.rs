@@ -7,5 +7,6 @@ mod clock;
 mod configuration;
 mod failures;
 mod http;
+mod mistakes;
 mod service;
 mod settings;
