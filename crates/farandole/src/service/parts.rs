@@ -185,7 +185,7 @@ pub(super) fn check(contract: &Contract, config: &Config) -> Result<(), Error> {
 pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
     let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
-    let wrong = named.filter(|(_, topic)| !contract.hears.contains(&topic));
+    let wrong = named.filter(|(_, topic)| !contract.hears.contains(topic));
     let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();
