@@ -23,7 +23,8 @@ type Routes<P> = Box<dyn Fn(Api<P>) -> Router + Send + Sync>;
 /// A service: a participant, with the migrations of its tables, its effect handler and its routes.
 ///
 /// [`farandole::main`](crate::main) runs it as a program. To run it inside a program of your own, load a [`Config`] and call
-/// [`run`](Service::run).
+/// [`run`](Service::run). Operators use the program's commands; [`parked`](Service::parked), [`positions`](Service::positions) and
+/// [`heal`](Service::heal) do the same from code.
 ///
 /// ```
 /// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }

@@ -10,20 +10,21 @@ use crate::service::frame::{Frame, Mappings, heard};
 use crate::wire::mapping::Mapping;
 use crate::wire::topics;
 
-/// What a service hears, publishes and keeps.
+/// What a service subscribes to, publishes and stores, and what is guaranteed: what `describe` prints, as text or JSON. From
+/// [`Service::description`](crate::Service::description), whose documentation has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// Its name.
+    /// The service's name.
     pub name: &'static str,
-    /// The topic of its facts.
+    /// The topic of its events, with the prefix.
     pub publishes: String,
-    /// The kit's topic of it.
+    /// The topic that says what was parked, released and dropped.
     pub journal: String,
-    /// Types of its facts.
+    /// Types of the events that it publishes.
     pub events: Vec<&'static str>,
-    /// Topics that it hears.
+    /// The topics that it subscribes to, by their names in Kafka.
     pub hears: Vec<String>,
-    /// Types of events that it reacts to.
+    /// Types of the events that it subscribes to.
     pub reacts_to: Vec<&'static str>,
     /// Types of events of those topics that it lists as ignored.
     pub ignores: Vec<&'static str>,
@@ -31,11 +32,11 @@ pub struct Description {
     pub unknown: BTreeMap<String, String>,
     /// What is guaranteed about the records of those topics.
     pub guarantees: Vec<Guarantee>,
-    /// Type of its commands.
+    /// The Rust type of its commands.
     pub commands: &'static str,
-    /// Type of its effects.
+    /// The Rust type of its effects.
     pub effects: &'static str,
-    /// Versions of its tables.
+    /// The migrations of its tables, by number and name.
     pub migrations: Vec<String>,
 }
 

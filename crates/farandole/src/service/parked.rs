@@ -13,7 +13,7 @@ use crate::wire::settings::Subjects;
 use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
-    /// What is parked.
+    /// What is parked, by aggregate: what `parked` prints.
     ///
     /// # Errors
     /// The database's.
@@ -21,7 +21,7 @@ impl<P: Participant, E> Service<P, E> {
         self.frame.parked(config).await
     }
 
-    /// Has an aggregate's inputs tried within a second.
+    /// Has an aggregate's parked inputs tried within a second.
     ///
     /// # Errors
     /// When nothing of it is parked, and the database's.
@@ -29,7 +29,8 @@ impl<P: Participant, E> Service<P, E> {
         self.frame.retry(config, aggregate).await
     }
 
-    /// Gives up the first of the inputs that are parked under a name, aggregate or key, or all, for a reason; says which.
+    /// Drops the first of the inputs that are parked under a name (aggregate or key), or all of them, for a reason that the journal keeps; gives
+    /// which.
     ///
     /// # Errors
     /// When nothing is parked under it, or the first only waits behind another; and the database's.
