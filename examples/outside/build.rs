@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    farandole_build::Schemas::in_folder("schemas").wire_tests().generate()
+}
