@@ -51,7 +51,11 @@ async fn publish(pool: &PgPool) -> anyhow::Result<()> {
     let kafka = Kafka { bootstrap: env("FARANDOLE_KAFKA_BOOTSTRAP")?, ..Kafka::default() };
     farandole_outbox::migrate(pool).await?;
     topics::ensure(&kafka, &Topics::default(), NAME, true).await?;
-    let config = relay::Config { topics: vec![NAME.to_owned()], ..relay::Config::new(NAME, &kafka.bootstrap) };
+    let config = relay::Config {
+        source: Some("/acme/billing".to_owned()), // `ce_source`, by our own convention
+        topics: vec![NAME.to_owned()],
+        ..relay::Config::new(NAME, &kafka.bootstrap)
+    };
     let (relay, _) = Relay::new(pool.clone(), config);
     let (mut relay, mut signals) = (relay.start(), Signals::catch()?);
     tokio::select! {
