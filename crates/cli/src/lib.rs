@@ -1,5 +1,6 @@
 //! The operator's tool: what it does, apart from its command line.
 
+pub mod new;
 pub mod operate;
 pub mod schemas;
 pub mod verify;

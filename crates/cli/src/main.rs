@@ -10,12 +10,14 @@ use farandole::cli::{
 };
 use farandole::heal::{At, Mode};
 use farandole::parking::operate::Which;
+use farandole_cli::new::New;
 use farandole_cli::operate::{self, Database};
 use farandole_cli::schemas;
 use farandole_cli::verify::{self, Report};
 
 const EXAMPLES: &str = "\
 Examples:
+  farandole new parcels --kit ~/src/farandole             write a service of your own, to build on
   farandole verify orders                                 walk the topic, exit 1 if a chain is broken
   farandole verify orders -b broker:9093 -X security.protocol=SSL --json | jq .violations
 
@@ -48,6 +50,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a new service: a project of its own that builds, runs and passes its tests
+    New(New),
     /// Walk a topic from its beginning and check that every chain in it is whole
     ///
     /// Duplicates and ghosts (records of an older lineage, under way at a heal) are counted: consumers drop them. Gaps, forks and
@@ -194,6 +198,13 @@ fn property(text: &str) -> Result<(String, String), String> {
 fn main() -> ExitCode {
     end_with_the_reader();
     match Cli::parse().verb {
+        Verb::New(new) => match new.write() {
+            Ok(next) => {
+                print!("{next}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        },
         Verb::Verify { topic, kafka, json, quiet } => verified(&topic, &kafka, json, quiet),
         Verb::Parked { whose, what, output } => on_runtime(async {
             let (database, reader) = whose.split();
@@ -248,11 +259,13 @@ fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(work)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
+    ExitCode::FAILURE
 }
 
 fn verified(topic: &str, kafka: &Kafka, json: bool, quiet: bool) -> ExitCode {
