@@ -5,6 +5,7 @@ mod floors;
 mod layers;
 mod links;
 mod migrations;
+mod outside;
 mod supply;
 
 use std::path::{Path, PathBuf};

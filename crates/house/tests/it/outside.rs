@@ -1,0 +1,24 @@
+//! `examples/outside`, which is no member of the workspace, has the same libraries: else CI builds them a second time.
+
+use std::collections::BTreeSet;
+
+use crate::workspace;
+
+/// The libraries of a lock file: name, version and checksum.
+fn locked(file: &str) -> BTreeSet<String> {
+    let lock: toml::Table = std::fs::read_to_string(workspace().join(file)).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap().iter().filter(|package| package.get("source").is_some());
+    packages.map(|package| format!("{} {} {}", package["name"], package["version"], package["checksum"])).collect()
+}
+
+#[test]
+fn what_is_outside_locks_the_same_versions() {
+    let (outside, workspace) = (locked("examples/outside/Cargo.lock"), locked("Cargo.lock"));
+    assert!(outside.len() > 200, "{} packages aren't all", outside.len());
+    let other: Vec<&String> = outside.difference(&workspace).collect();
+    assert!(
+        other.is_empty(),
+        "copy Cargo.lock to examples/outside and run `cargo metadata` there, which takes out of it what it doesn't need; these differ: \
+         {other:?}"
+    );
+}
