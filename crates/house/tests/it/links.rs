@@ -149,6 +149,7 @@ fn the_code_on_the_front_page_is_the_examples() {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let (readme, example) = (read("README.md"), read("examples/loyalty/src/lib.rs"));
     let code = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
-    let indented: String = code.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect();
+    let indented: String =
+        code.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect();
     assert!(code.lines().count() > 8 && example.contains(&indented), "README.md shows other code than examples/loyalty:\n{code}");
 }
