@@ -21,26 +21,27 @@ Examples:
   farandole verify orders                                 walk the topic, exit 1 if a chain is broken
   farandole verify orders -b broker:9093 -X security.protocol=SSL --json | jq .violations
 
-Of a reader or an outbox beside code of your own; a service's own program has the same verbs. The database is named by
+For a reader or an outbox in your own program; a service's binary has the same commands. The database is set by
 FARANDOLE_DATABASE_URL (or an address without its password, which then comes from PGPASSWORD or ~/.pgpass):
   farandole parked                                        list what can't be processed
   farandole parked drop order-17 --reason 'sent by a test'
   farandole position                                      list where topics are read next
   farandole position set --topic billing --partition 3 --to earliest
-  farandole heal --service billing                        after a restored backup: say what would be done; --execute does it
-  farandole migrate                                       make the kit's tables, or bring them up to this version
-  farandole relay --service billing --topic billing       publish what `select farandole.append(…)` was told, of any language
+  farandole heal --service billing                        after a restored backup: print what would be done; --execute does it
+  farandole migrate                                       create the kit's tables, or update them to this version
+  farandole relay --service billing --topic billing       publish what programs in any language append with `select farandole.append(…)`
 
 Of the schemas of your events, beside their sources:
   farandole schemas check                                 compare schemas/ with the versions that others may hold
   farandole schemas release                               note what has changed there as released
 
-Exit codes: 0 nothing is wrong, or done; 1 something is, or it was refused; 2 wrong usage; 3 the topic or the registry\ncould not be read";
+Exit codes: 0 success, or nothing found wrong; 1 something found wrong, or refused; 2 wrong usage; 3 the topic or the
+registry could not be read";
 
-const WHOSE: &str = "The database is named by FARANDOLE_DATABASE_URL; what is given as an argument shows in the list of processes, so leave the \
-                     password to that variable, PGPASSWORD or ~/.pgpass.";
+const WHOSE: &str = "Set the database with FARANDOLE_DATABASE_URL. Arguments are visible in the process list, so pass the \
+                     password in that variable, in PGPASSWORD or in ~/.pgpass.";
 
-/// Sees, verifies and repairs what Farandole's services, readers and outboxes read and publish.
+/// Inspects, verifies and repairs what services, readers and outboxes built on Farandole read and publish.
 #[derive(Debug, Parser)]
 #[command(name = "farandole", version, after_help = EXAMPLES)]
 struct Cli {
@@ -52,10 +53,10 @@ struct Cli {
 enum Verb {
     /// Write a new service: a project of its own that builds, runs and passes its tests
     New(New),
-    /// Walk a topic from its beginning and check that every chain in it is whole
+    /// Read a topic from its beginning and check that every chain in it is whole
     ///
-    /// Duplicates and ghosts (records of an older lineage, under way at a heal) are counted: consumers drop them. Gaps, forks and
-    /// damaged headers are violations: there, consumers stop. Foreign records carry no `farandole` header.
+    /// Duplicates and stale records (column `ghosts`: of an older lineage, replaced by a heal) are counted; consumers drop them.
+    /// Gaps, forks and damaged headers are violations; consumers stop there. Foreign records have no `farandole` header.
     Verify {
         /// The topic, with its prefix
         topic: String,
@@ -68,18 +69,18 @@ enum Verb {
         #[arg(long)]
         quiet: bool,
     },
-    /// Look at inputs that a reader can't process; have them tried at once, or drop one. The reader may run.
+    /// List inputs that a reader can't process; retry or drop them. The reader may be running.
     #[command(after_help = WHOSE)]
     Parked {
         #[command(flatten)]
         whose: Whose,
         #[command(subcommand)]
         what: Option<Parked>,
-        /// How to list
+        /// Output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Look where a reader reads topics next, or set that by hand when a partition stands and says so. The reader may run.
+    /// List a reader's positions, or set one when a partition has stopped. The reader may be running.
     #[command(after_help = WHOSE)]
     Position {
         #[command(flatten)]
@@ -88,12 +89,12 @@ enum Verb {
         kafka: Kafka,
         #[command(subcommand)]
         what: Option<Positions>,
-        /// How to list
+        /// Output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Make the kit's tables in schema `farandole`, or bring them up to this version, as the role that is to own them. Tables of your own
-    /// stay as they are
+    /// Create the kit's tables in schema `farandole`, or update them to this version, as the role that is to own them. Tables of
+    /// your own stay as they are
     #[command(after_help = WHOSE)]
     Migrate {
         #[command(flatten)]
@@ -118,38 +119,37 @@ enum Verb {
         #[arg(long = "topic")]
         topics: Vec<String>,
     },
-    /// After a restored backup or a lossy fail-over, when a relay refuses to publish: say where outbox and topics differ and what
-    /// would be done about it; with --execute, do it. Stop the program with the relay first.
+    /// Reconcile outbox and topics after a restored backup or a lossy failover, when a relay refuses to publish. Prints how they
+    /// differ and what would be done; --execute does it. Stop the program with the relay first.
     ///
-    /// What the topics have more than the database was published by transactions that the backup lacks. Only the program whose
-    /// tables they changed can bring them back there. Read these records, put right what has to be, and say --skip-missing: then
-    /// the relay goes on behind them.
+    /// Records that the database lacks were published by transactions made after the backup. Only your program can apply them to
+    /// its tables: read them, correct your tables, then pass --skip-missing, and the relay continues behind them.
     #[command(after_help = WHOSE)]
     Heal {
         #[command(flatten)]
         database: DatabaseUrl,
         #[command(flatten)]
         kafka: Kafka,
-        /// The name that the relay publishes under
+        /// The service name that the relay publishes under
         #[arg(long)]
         service: String,
         /// What its events name as their source, where that isn't /farandole/SERVICE and the database doesn't know it any more
         #[arg(long)]
         source: Option<String>,
-        /// A topic that it publishes to, with its prefix, which its state may not know yet; may be given several times
+        /// A topic that it publishes to, with its prefix, in case the relay hasn't published there yet. Repeatable
         #[arg(long = "topic")]
         topics: Vec<String>,
-        /// Go on behind records that the database lacks; they stay in the topics
+        /// Continue behind records that the database lacks; they stay in the topics
         #[arg(long)]
         skip_missing: bool,
-        /// Go on without the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be taken: nothing of it comes
-        /// into the database. A refusal names it; may be given several times
+        /// Skip the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be used: nothing of it is
+        /// applied. A refusal names the record. Repeatable
         #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
         pass_over: Vec<At>,
-        /// Do it
+        /// Apply the changes. Without it, nothing is changed
         #[arg(long)]
         execute: bool,
-        /// How to report
+        /// Output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -160,10 +160,10 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Kafka {
-    /// Brokers to begin with, host:port,host:port
+    /// Bootstrap brokers, host:port,host:port
     #[arg(short, long, global = true, env = "FARANDOLE_KAFKA_BOOTSTRAP", default_value = "127.0.0.1:9092")]
     bootstrap: String,
-    /// A further property of the Kafka client (librdkafka's names); may be given several times
+    /// Additional Kafka client property (librdkafka name). Repeatable
     #[arg(short = 'X', long = "property", global = true, value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
 }
@@ -179,7 +179,7 @@ struct DatabaseUrl {
 struct Whose {
     #[command(flatten)]
     database: DatabaseUrl,
-    /// The reader: its consumer group, or the name that it gave; not needed when there is one
+    /// The reader: its consumer group, or its configured name. Not needed if there is only one
     #[arg(long, global = true)]
     reader: Option<String>,
 }
@@ -304,8 +304,8 @@ fn tell(report: &Report) {
     let ghosts: u64 = report.chains.iter().map(|line| line.tally.ghosts).sum();
     if ghosts > 0 {
         println!(
-            "{ghosts} ghosts: readers drop them. A few come with a heal; more each time you look are written from an older database beside \
-             the healed one, and lost"
+            "{ghosts} stale records: readers drop them. A few are normal after a heal; if the number grows, a service still \
+             publishes from an older database beside the healed one, and what it publishes is lost"
         );
     }
     for example in &report.examples {

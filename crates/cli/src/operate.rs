@@ -39,7 +39,7 @@ impl Database {
         let mut conn = session::connect(&self.options()?).await.context(CONNECTING)?;
         let there: bool = sqlx::query_scalar("select to_regclass('farandole.steps') is not null").fetch_one(&mut conn).await?;
         if !there {
-            bail!("this database has no schema `farandole` with the kit's tables: is it the right one?");
+            bail!("this database has no schema `farandole`: is it the right one?");
         }
         Ok(conn)
     }
@@ -51,7 +51,8 @@ async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> an
     let sql = "select exists (select from farandole.owner where service = $1 and topic is not null)";
     if sqlx::query_scalar(sql).bind(reader).fetch_one(conn).await? {
         bail!(
-            "this database is that of service {reader}, whose own program does this and tells its journal: run `{reader} {verb}`"
+            "this database belongs to service {reader}, whose own binary does this and records it in its journal: run \
+             `{reader} {verb}`"
         );
     }
     Ok(())
@@ -62,10 +63,10 @@ async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<
     let known: Vec<String> = sqlx::query_scalar("select reader from farandole.readers order by reader").fetch_all(conn).await?;
     match (named, &known[..]) {
         (Some(named), known) if known.iter().any(|reader| reader == named) => Ok(named.to_owned()),
-        (Some(named), _) => bail!("no reader {named} has read into this database; there are: {}", known.join(", ")),
+        (Some(named), _) => bail!("no reader {named} in this database; known readers: {}", known.join(", ")),
         (None, [one]) => Ok(one.clone()),
-        (None, []) => bail!("nobody has read into this database yet"),
-        (None, known) => bail!("several readers read into this database, name one with --reader: {}", known.join(", ")),
+        (None, []) => bail!("no reader has used this database yet"),
+        (None, known) => bail!("this database has several readers; choose one with --reader: {}", known.join(", ")),
     }
 }
 

@@ -36,31 +36,31 @@ const USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
-  Make or update tables, topics and schemas, then serve:
+  Create or update tables, topics and schemas, then serve:
     NAME migrate --config NAME.toml && NAME serve --config NAME.toml
-  The same in one, for a first try:
+  Both in one command, for a first try:
     FARANDOLE_DATABASE_URL=postgres://me:secret@127.0.0.1:5432/NAME NAME serve --migrate
-  Show all settings, with where each comes from, and check them; exit code 0 says that nothing is wrong with them:
+  Print all settings with the origin of each, and check them; exit code 0 means that they are valid:
     NAME --print-config
-  See what is parked, and give up an input that will never be of use:
+  List what is parked, and drop an input that can never succeed:
     NAME parked
     NAME parked drop order-17 --reason \"sent by a test\"
-  See where topics are read next, and have a partition that stands go on from what there is:
+  List the read positions, and restart a stopped partition from its earliest record:
     NAME position
     NAME position set --topic TOPIC --partition 3 --to earliest
 
-Every setting `field` of `[section]` is also the variable FARANDOLE_SECTION_FIELD, which wins over the file.
+Every setting `field` of `[section]` can also be set as FARANDOLE_SECTION_FIELD, which takes precedence over the file.
 
-Exit codes: 0 done, or stopped as told; 1 failed; 2 wrong usage or configuration.";
+Exit codes: 0 success, or stopped on request; 1 failure; 2 wrong usage or configuration.";
 
 #[derive(Debug, Parser)]
-#[command(version, about = "A Farandole service.")]
+#[command(version, about = "A service built on Farandole.")]
 struct Cli {
-    /// TOML file with settings.
+    /// TOML file with the configuration.
     #[arg(long, global = true, env = "FARANDOLE_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Print the effective configuration as TOML, without secrets, and end. Makes every check that needs no server, so this is how to
-    /// check a configuration: what is wrong is told on standard error, all at once, and the exit code is 2.
+    /// Print the effective configuration as TOML, without secrets, and exit. Runs every check that needs no server, so use it to
+    /// validate a configuration: all problems are printed on standard error, and the exit code is 2.
     #[arg(long, global = true)]
     print_config: bool,
     #[command(subcommand)]
@@ -69,29 +69,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve until SIGTERM, SIGINT or SIGHUP; a second one ends at once. What is told when no verb is given.
+    /// Serve until SIGTERM, SIGINT or SIGHUP; a second signal exits at once. The default command.
     Serve {
-        /// Make what is missing of tables, topics and schemas first.
+        /// Create missing tables, topics and schemas first.
         #[arg(long)]
         migrate: bool,
     },
-    /// Make or update tables, topics and schemas. May run again, and while the service runs.
+    /// Create or update tables, topics and schemas. Safe to repeat, and to run while the service runs.
     Migrate,
-    /// After a restored backup or a lossy fail-over, when the service refuses to start: say where database and topics differ and what
-    /// would be done about it; with --execute, do it. Stop the service first.
+    /// Reconcile database and topics after a restored backup or a lossy failover, when the service refuses to start. Prints how
+    /// they differ and what would be done; --execute does it. Stop the service first.
     Heal {
-        /// Go on without the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be taken: nothing of it comes
-        /// into the database. A refusal names it; may be given several times.
+        /// Skip the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be folded: nothing of it is
+        /// applied. A refusal names the record. Repeatable.
         #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
         pass_over: Vec<At>,
-        /// Do it.
+        /// Apply the changes. Without it, nothing is changed.
         #[arg(long)]
         execute: bool,
-        /// How to report.
+        /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Tell what the service hears, publishes and keeps.
+    /// Print what the service subscribes to, publishes and stores.
     Describe {
         /// How.
         #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -99,19 +99,19 @@ enum Verb {
     },
     /// Print the OpenAPI description of the routes.
     Openapi,
-    /// Look at inputs that wait because they can't be processed; have them tried at once, or drop one.
+    /// List inputs that can't be processed; retry or drop them.
     Parked {
         #[command(subcommand)]
         what: Option<Parked>,
-        /// How to list.
+        /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Look where heard topics are read next, or set that by hand, when a partition stands and says so.
+    /// List the read positions of subscribed topics, or set one when a partition has stopped.
     Position {
         #[command(subcommand)]
         what: Option<Positions>,
-        /// How to list.
+        /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
@@ -145,7 +145,7 @@ enum Verb {
 /// }
 /// ```
 ///
-/// Exit codes: 0 done, or stopped as told; 1 failed; 2 wrong usage or configuration.
+/// Exit codes: 0 success, or stopped on request; 1 failure; 2 wrong usage or configuration.
 pub fn main<P, E, S>(build: impl FnOnce(&Config, S) -> Result<Service<P, E>, Box<dyn StdError + Send + Sync>>) -> ExitCode
 where
     S: Serialize + DeserializeOwned + Default,
@@ -213,7 +213,7 @@ where
                     ExitCode::SUCCESS
                 }
                 None => {
-                    eprintln!("{name} has no described routes");
+                    eprintln!("{name} has no OpenAPI description");
                     ExitCode::from(FAILED)
                 }
             };
@@ -304,14 +304,14 @@ async fn serve<P: Participant, E: EffectHandler<P>>(
 /// The first SIGTERM, SIGINT or SIGHUP stops in order, the second at once.
 async fn signals(shutdown: CancellationToken) {
     let Ok(mut signals) = Signals::catch() else {
-        tracing::warn!("signals can't be caught; SIGTERM will end the service at once");
+        tracing::warn!("can't install signal handlers; SIGTERM will kill the service without a clean shutdown");
         return;
     };
     let first = signals.next().await;
-    tracing::info!(signal = first, "stopping; a second signal ends at once");
+    tracing::info!(signal = first, "stopping; a second signal exits at once");
     shutdown.cancel();
     let second = signals.next().await;
-    tracing::warn!(signal = second, "ended by a second signal");
+    tracing::warn!(signal = second, "second signal: exiting at once");
     std::process::exit(i32::from(FAILED));
 }
 

@@ -1,4 +1,4 @@
-//! From a topic to a transaction: the intake, a handler over tables of one's own, and the release of what is parked.
+//! From a topic to a transaction: the intake, a handler over your own tables, and the release of parked inputs.
 
 pub mod handler;
 pub mod intake;

@@ -1,4 +1,4 @@
-//! Healing: a database and the topics that it publishes to are brought together again after one of them was set back.
+//! Healing: reconciles a database with the topics that it publishes to, after one of them was rolled back.
 //!
 //! The relay refuses to publish when a topic doesn't end where its database thinks it does, or when the snapshots in its state
 //! come from another cluster. What a heal then does:

@@ -1,4 +1,4 @@
-//! Parking: an input that can't be processed waits, with everything later for its aggregate behind it, in order.
+//! Parking: an input that can't be processed is stored aside, with everything later for its aggregate behind it, in order.
 //!
 //! **Guarantees.** Nothing is dropped; for one aggregate the order in which inputs came is the order in which they take effect;
 //! other aggregates go on. That holds for all inputs: records, deadlines, and outcomes of effects park and queue alike, and
@@ -127,7 +127,7 @@ impl Why<'_> {
     fn reason(&self) -> String {
         match self {
             Self::Fault(fault) => short(&fault.reason),
-            Self::Behind(name) => format!("waits behind what is parked under {name}"),
+            Self::Behind(name) => format!("waiting behind inputs parked under {name}"),
         }
     }
 
@@ -280,18 +280,18 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     .await
     .map_err(at)?;
     let help = format!(
-        "nothing is lost, this waits; repair or drop what `{reader} parked` lists, or beside code of your own \
-         `farandole parked --reader {reader}`"
+        "nothing is lost, the partition waits; fix the cause, or drop parked inputs; list them with `{reader} parked`, or for \
+         a reader in your own program with `farandole parked --reader {reader}`"
     );
     if total + count(parked.len()) > i64::from(limits.total) {
-        return Err(Error::Full(format!("{total} inputs are parked, and {} is the limit: {help}", limits.total)));
+        return Err(Error::Full(format!("{total} inputs are parked; the limit is {}: {help}", limits.total)));
     }
     let fails = count(parked.iter().filter_map(|p| p.why.fault()).filter(|fault| !fault.passing).count());
     if fails > 0 && failed + fails > i64::from(limits.a_minute) {
         let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.why.fault()).map_or("", |f| f.reason.as_str()));
         return Err(Error::Full(format!(
-            "{failed} inputs failed within a minute, and {most} is the limit: nothing is lost, this waits; one cause is likely, \
-             the latest is: {} (`{reader} parked`, or `farandole parked --reader {reader}`, lists all)",
+            "{failed} inputs failed within a minute; the limit is {most}. Nothing is lost, the partition waits. They probably \
+             have one cause; the latest: {} (`{reader} parked`, or `farandole parked --reader {reader}`, lists all)",
             short(reason)
         )));
     }
@@ -301,7 +301,7 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     match wanted.iter().find(|(_, n)| **n > i64::from(limits.aggregate)) {
         Some((name, n)) => {
             let limit = limits.aggregate;
-            Err(Error::Full(format!("{n} inputs of {name} would be parked, and {limit} is the limit: {help}")))
+            Err(Error::Full(format!("{n} inputs of {name} would be parked; the limit is {limit}: {help}")))
         }
         None => Ok(Timestamp::from_micros(now)),
     }

@@ -1,4 +1,4 @@
-//! A whole service: a participant with everything around it, from start to stop. [`Service`] has an example.
+//! A complete service: a participant and everything around it, from start to stop. [`Service`] has an example.
 //!
 //! **Start**: the HTTP listener first, so that liveness and readiness can be asked; then PostgreSQL, the tables, Kafka and the
 //! topics, the schemas, and the relay's check that the topics continue what the database knows, which a stand-by makes as well. What

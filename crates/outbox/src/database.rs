@@ -1,4 +1,4 @@
-//! PostgreSQL: sessions with the settings that the guarantees rest on, locks, steps, and what a database must be like.
+//! PostgreSQL: sessions with the settings that the guarantees rest on, locks, steps, and requirements on the database.
 
 pub mod gate;
 pub mod locks;

@@ -1,4 +1,4 @@
-//! What every floor stands on: time, trouble, words. Nothing of the kit is used here, and no server is asked.
+//! What every floor uses: time, error classification, text. Depends on nothing else in the kit, and contacts no server.
 
 #[cfg(feature = "jemalloc")]
 mod allocator;

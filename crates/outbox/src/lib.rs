@@ -1,8 +1,7 @@
-//! Events out of PostgreSQL transactions to Kafka: append them to the [`outbox`] in the transaction that they are about, and the
-//! [`relay`] publishes them, each at least once, under one number, in order for each key.
+//! A transactional outbox for PostgreSQL and Kafka: append events to the [`outbox`] in your existing transactions, and the
+//! [`relay`] publishes them: each at least once, always under the same number, in order per key.
 //!
-//! This is the lower half of the kit `farandole`, which a team with services of its own can take alone.
-//! [`migrate`] makes its tables. See `ARCHITECTURE.md` for the whole, and `examples/billing-outbox` for a program.
+//! This is the lower half of the kit `farandole`, usable alone in existing services. [`migrate`] creates its tables.
 //!
 //! ```no_run
 //! use farandole_outbox::codec::Json;
@@ -30,7 +29,7 @@
 //! # }
 //! ```
 //!
-//! What isn't listed here is public for the kit's sake and may change with any version.
+//! Items that aren't listed here are public for the kit only and may change in any version.
 
 #![warn(missing_docs)]
 

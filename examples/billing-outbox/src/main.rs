@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
     loop {
         let line = tokio::select! {
             biased;
-            ended = relay.ended() => return ended.context("nothing is published any more"), // somebody must act first
+            ended = relay.ended() => return ended.context("publishing has stopped"), // somebody must act first
             _ = signals.next() => break,
             Some(line) = waiting.recv() => line?,
         };

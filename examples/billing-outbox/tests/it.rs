@@ -182,7 +182,7 @@ async fn a_relay_that_refuses_ends_the_program_with_its_reason() {
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
     assert!(!status.success(), "{said}");
-    assert!(said.contains("nothing is published any more") && said.contains("farandole heal --service billing"), "{said}");
+    assert!(said.contains("publishing has stopped") && said.contains("farandole heal --service billing"), "{said}");
     drop(input);
 }
 

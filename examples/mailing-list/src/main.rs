@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let (health, mut told) = (reader.health(), Vec::new());
     loop {
         tokio::select! {
-            ended = reader.ended() => ended.context("nothing is read any more")?, // by an error: nobody told it to stop
+            ended = reader.ended() => ended.context("reading has stopped")?, // by an error: nobody told it to stop
             _ = signals.next() => break,
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }

@@ -149,7 +149,7 @@ async fn a_record_at_fault_parks_with_its_successors_and_the_others_go_on() {
         (0, "invoice 2 is of 0 cents"),
         (3, "too long"),
         (4, "field `cents`"),
-        (5, "no JSON object"),
+        (5, "not a JSON object"),
         (6, "missing field `customer`"),
     ] {
         assert!(parked[at].2.contains(words), "{words} is missing in {:?}", parked[at]);

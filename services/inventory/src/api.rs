@@ -31,7 +31,7 @@ pub fn routes(api: Api<Inventory>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "inventory", description = "Takes goods in and tells what is there."), paths(receive, list, show))]
+    #[openapi(info(title = "inventory", description = "Receives goods and reports stock."), paths(receive, list, show))]
     struct Doc;
     Doc::openapi()
 }

@@ -111,7 +111,7 @@ impl Participant for Inventory {
             (None, Heard::OrderPlaced(placed)) => reserve(tables, input, placed),
             // An order's events come in order, so its end can't come before its beginning unless that one is stuck.
             (None, Heard::OrderRejected(_) | Heard::OrderCancelled(_)) => {
-                Err(Refusal::Retry(format!("the placing of order {order_id} wasn't heard here")))
+                Err(Refusal::Retry(format!("order {order_id} hasn't been placed yet, as far as is known here")))
             }
             (Some(State::Reserved { lines }), Heard::OrderRejected(_) | Heard::OrderCancelled(_)) => {
                 let (lines, released_at) = (lines.clone(), input.at.micros());

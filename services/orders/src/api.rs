@@ -35,7 +35,7 @@ pub fn routes(api: Api<Orders>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "orders", description = "Takes orders and tells how they went."), paths(place, list, show, cancel))]
+    #[openapi(info(title = "orders", description = "Accepts orders and reports their state."), paths(place, list, show, cancel))]
     struct Doc;
     Doc::openapi()
 }
@@ -43,7 +43,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Takes an order. What becomes of it shows under its address; it is settled by `confirm_by` at the latest.
 #[utoipa::path(post, path = "/orders", request_body = PlaceOrder,
     params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
-    responses((status = 201, description = "Taken; Location says where to look", body = PlacedOrder),
+    responses((status = 201, description = "Accepted; Location has its address", body = PlacedOrder),
         (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
 async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Result<Answer, Problem> {
     let basket = Basket::read(&body)?;

@@ -20,7 +20,7 @@ pub fn routes(api: Api<Payments>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "payments", description = "Tells how an order's payment went."), paths(show))]
+    #[openapi(info(title = "payments", description = "Reports the state of an order's payment."), paths(show))]
     struct Doc;
     Doc::openapi()
 }
@@ -43,12 +43,12 @@ struct PaymentView {
 
 /// One order's payment.
 #[utoipa::path(get, path = "/payments/{order_id}", params(("order_id" = Uuid, Path)),
-    responses((status = 200, body = PaymentView), (status = 404, description = "Nothing heard of that order")))]
+    responses((status = 200, body = PaymentView), (status = 404, description = "That order is unknown here")))]
 async fn show(State(api): State<Api<Payments>>, Path(id): Path<String>) -> Result<Json<PaymentView>, Problem> {
     let order_id: Uuid = id.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))?;
     let row =
         sqlx::query("select order_id, state from payments where order_id = $1").bind(order_id).fetch_optional(&api.pool).await;
-    let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("nothing was heard of order {order_id}")))?;
+    let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("order {order_id} is unknown here")))?;
     Ok(Json(PaymentView::of(Payment::from_row(&row).map_err(http::database)?)))
 }
 

@@ -119,7 +119,10 @@ impl Walk {
             let show = |place: Option<Place>| place.map_or_else(|| "nothing".to_owned(), |p| p.to_string());
             let what = if verdict == Verdict::Fork { "a fork" } else { "a gap" };
             let (after, last) = (show(previous), show(head.map(|h| h.place)));
-            self.example(offset, &format!("{what}: {source} {place} follows {after}, but the one before it here is {last}"));
+            self.example(
+                offset,
+                &format!("{what}: {source} {place} names {after} as its predecessor, but the previous record here is {last}"),
+            );
         }
         // One violation is counted once: the walk goes on from what it found.
         self.heads.insert(source, Head { place, previous });

@@ -248,7 +248,7 @@ async fn an_outbox_needs_no_program_in_rust() {
     let (ok, _, err) = said(&relay.wait_with_output().unwrap());
     assert!(ok, "{err}");
     let (ok, _, err) = said(&world.tool(&["relay", "--service", "another"]));
-    assert!(!ok && err.contains("those of service `billing`"), "{err}");
+    assert!(!ok && err.contains("belongs to service `billing`"), "{err}");
 }
 
 /// Guard: the kit's tables are asked for. Without, a relay and a reader wait for a relation that doesn't exist, and say only so.

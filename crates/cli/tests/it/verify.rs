@@ -63,7 +63,10 @@ async fn a_whole_topic_and_a_broken_one() {
     let broken = report(1);
     assert_eq!((&broken["violations"], &broken["chains"][0]["gaps"]), (&1.into(), &1.into()), "{broken}");
     let example = broken["examples"][0].as_str().unwrap();
-    assert!(example.contains("/0@3: a gap: /farandole/chains 1:8 follows 1:7, but the one before it here is 1:5"), "{example}");
+    assert!(
+        example.contains("/0@3: a gap: /farandole/chains 1:8 names 1:7 as its predecessor, but the previous record here is 1:5"),
+        "{example}"
+    );
     let words = String::from_utf8(run(&["verify", &topic]).stdout).unwrap();
     assert!(words.contains("1 violation\n") && words.contains("/farandole/chains"), "{words}");
 }

@@ -234,7 +234,7 @@ async fn a_forged_chain_is_noticed() {
     assert!(status.is_success(), "{status}");
     kit::eventually("orders to say that the chain is broken", async || {
         let (_, ready) = own.get("orders", "/readyz").await;
-        ready.to_string().contains("it begins a second history").then_some(())
+        ready.to_string().contains("it starts a second history (fork)").then_some(())
     })
     .await;
 }

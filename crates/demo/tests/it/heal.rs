@@ -55,7 +55,8 @@ async fn an_operator_heals_a_restored_backup() {
 
     for _ in 0..2 {
         let (ended, printed, said) = own.tell(&["heal"]).await;
-        let tells = printed.contains("record(s) that this database lacks") && printed.contains("`orders heal --execute` does it");
+        let tells =
+            printed.contains("record(s) that this database lacks") && printed.contains("apply with `orders heal --execute`");
         assert!(ended && tells, "{printed}{said}");
     }
     let (ended, printed, said) = own.tell(&["heal", "--execute", "--output", "json"]).await;

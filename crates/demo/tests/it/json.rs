@@ -44,12 +44,12 @@ async fn an_order_in_json_is_read_and_a_damaged_one_parks_with_its_field() {
     damage("field `currency`", &|v| v["currency"] = Value::Null);
     damage("field `order_id`", &|v| v["order_id"] = json!("o-1"));
     damage("missing field `customer`", &|v| drop(v.as_object_mut().unwrap().remove("customer")));
-    damage("no JSON object", &|v| *v = Value::Null);
-    damage("no JSON object", &|v| *v = json!([v.clone()]));
+    damage("not a JSON object", &|v| *v = Value::Null);
+    damage("not a JSON object", &|v| *v = json!([v.clone()]));
     let trailing = Uuid::now_v7();
     bad.push((trailing, format!("{}{{}}", placed(trailing)).into_bytes(), "trailing characters"));
     let avro = Uuid::now_v7();
-    bad.push((avro, b"\x00\x00\x00\x00\x01x".to_vec(), "no JSON object"));
+    bad.push((avro, b"\x00\x00\x00\x00\x01x".to_vec(), "not a JSON object"));
     for (id, value, _) in &bad {
         order_in_json(&own, *id, value).await;
     }

@@ -81,7 +81,7 @@ impl<E> Caller<E> {
                 key = ready.id.key,
                 attempt = claim.attempt,
                 why,
-                "an effect still has no outcome; it is tried for ever"
+                "an effect still has no outcome; retries continue indefinitely"
             );
         } else {
             tracing::debug!(
@@ -109,7 +109,8 @@ impl<E> Caller<E> {
                     target_name = target,
                     asked_seconds = asked.as_secs(),
                     longest_seconds = longest.as_secs(),
-                    "the other side asks for a longer wait than is kept; it is asked again after the longest. Further such answers are counted only"
+                    "the target asked for a longer wait than `agenda.longest_wait`; retrying after that instead. Further such \
+                     answers are only counted"
                 );
             }
         }

@@ -61,7 +61,7 @@ impl<P: Participant> Committer<'_, P> {
                     let lost = verdicts.iter().filter(|v| matches!(v, Verdict::Lost)).count();
                     metrics::LOST.add(lost as u64, []);
                 }
-                Err(Error::Fenced(what)) if alone => tracing::info!(what, "claim lost; whoever has it now decides"),
+                Err(Error::Fenced(what)) if alone => tracing::info!(what, "claim lost to another worker"),
                 Err(error) if !alone && (error.trouble().halves() || matches!(error, Error::Fenced(_))) => {
                     batches.extend(batch.halves());
                 }
@@ -78,13 +78,13 @@ impl<P: Participant> Committer<'_, P> {
                 Err(error) => {
                     tries += 1;
                     let (error, tasks) = (chain_of(&error), batch.works.len());
-                    tracing::warn!(error, tasks, tries, "agenda batch not committed; trying again");
+                    tracing::warn!(error, tasks, tries, "agenda batch not committed; retrying");
                     let wait = Backoff::SERVER.wait(tries);
                     batches.push(batch);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.stop.cancelled() => {
-                            tracing::warn!("stopping with undecided tasks; they come again when their leases are over");
+                            tracing::warn!("stopping with undecided tasks; they are retried when their leases expire");
                             return;
                         }
                     }
@@ -109,12 +109,12 @@ impl<P: Participant> Committer<'_, P> {
         let later: Vec<_> = held.iter().map(|h| (&h.id, h.later(&self.backoff))).collect();
         for (id, next) in &later {
             tracing::error!(name = id.name, key = id.key, error = chain_of(error), wait = ?next.until,
-                "a task can neither be decided nor parked; it is tried again later");
+                "a task can be neither decided nor parked; retrying later");
             metrics::DEFERRED.add(1, [id.name.clone().into(), why.into()]);
         }
         let noted = asked!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {
-            tracing::warn!(error = chain_of(&error), "the task could not be put off; it comes again when its lease is over");
+            tracing::warn!(error = chain_of(&error), "the task could not be postponed; it is retried when its lease expires");
         }
     }
 }

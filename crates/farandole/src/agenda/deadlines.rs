@@ -54,7 +54,7 @@ pub(super) async fn run<P: Participant>(
             }
             Err(error) => {
                 trouble += 1;
-                tracing::warn!(error = crate::ground::error::chain_of(&error), "deadlines can't be read; trying again");
+                tracing::warn!(error = crate::ground::error::chain_of(&error), "reading deadlines failed; retrying");
                 config.undecided.ceiling(trouble)
             }
         };

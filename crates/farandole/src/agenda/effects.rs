@@ -93,7 +93,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
                         look_at = later(if full { Duration::ZERO } else { poll });
                     }
                     Err(error) => {
-                        tracing::warn!(error = chain_of(&error), "effects can't be read; trying again");
+                        tracing::warn!(error = chain_of(&error), "reading effects failed; retrying");
                         look_at = later(self.config.idle);
                     }
                 }
@@ -104,7 +104,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(error = chain_of(&error), "effects can't be claimed; trying again");
+                    tracing::warn!(error = chain_of(&error), "claiming effects failed; retrying");
                     look_at = later(self.config.idle);
                 }
             }
@@ -136,7 +136,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             }
         };
         if tokio::time::timeout(self.config.timeout.saturating_add(Duration::from_secs(1)), all).await.is_err() {
-            tracing::warn!("stopping although effects run; they are made again, under their keys, when their leases are over");
+            tracing::warn!("stopping while effects are running; they are retried under the same keys when their leases expire");
         }
     }
 
@@ -198,7 +198,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             name = id.name,
             key = id.key,
             %error,
-            "a stored effect can't be used; it is kept and tried again later, and needs a build that knows it"
+            "a stored effect can't be read by this build; it is kept and retried, and needs a build that knows it"
         );
         self.unusable.push((id, claim));
     }

@@ -1,4 +1,4 @@
-//! What running calls, and who writes their outcomes, tell the one that claims.
+//! Messages from running calls, and from the writer of outcomes, to the claiming task.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

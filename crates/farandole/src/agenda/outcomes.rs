@@ -1,5 +1,4 @@
-//! What comes of ended attempts: outcomes are committed, the others given back until their next attempt. In batches of
-//! whatever is there.
+//! Finished attempts: outcomes are committed, others released until their next attempt; in batches of whatever is pending.
 
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ async fn give_back<P: Participant>(committer: &Committer<'_, P>, later: Vec<(Rea
             tracing::warn!(
                 error = chain_of(&error),
                 tasks = later.len(),
-                "attempts can't be given back; they are made again when their leases are over"
+                "attempts couldn't be released; they are retried when their leases expire"
             );
             later.into_iter().map(|(ready, _)| News::Gone(ready.id)).collect()
         }

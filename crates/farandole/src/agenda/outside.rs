@@ -120,7 +120,7 @@ pub enum EffectError {
         /// How long to wait at least, if the other side said so: its `Retry-After`. Longer waits than `agenda.longest_wait` (5 min) are cut.
         after: Option<Duration>,
     },
-    /// It may have happened: it will be asked again under the same key.
+    /// It may have happened: it is retried under the same idempotency key.
     #[error("outcome unknown: {reason}")]
     Unknown {
         /// In words, for the log. Keep secrets out of it.

@@ -1,4 +1,4 @@
-//! Gauges of what is open.
+//! Gauges of open tasks.
 //!
 //! As many are counted as a look may cost; beyond that the planner's estimate is told, which `analyze` keeps within some tenths.
 

@@ -1,5 +1,5 @@
-//! The effects that this worker has in hand, and what it does next with each. No clock, no database, no runtime: news goes in with the
-//! time, what to claim and start comes out, and tables test it.
+//! State machine of the effects that this worker holds, and what it does next with each. No clock, no database, no runtime: news
+//! goes in with the time, what to claim and start comes out, and tables test it.
 //!
 //! ```text
 //! found ─► lined up ─► called ─► written ─► gone

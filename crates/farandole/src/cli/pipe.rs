@@ -14,7 +14,7 @@ pub fn end_with_the_reader() {
     std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str().and_then(|words| words.strip_prefix(WORDS)) {
         Some(why) if why.starts_with("Broken pipe") => exit(UNREAD),
         Some(why) => {
-            eprintln!("standard output can't be written: {why}");
+            eprintln!("can't write to standard output: {why}");
             exit(1);
         }
         None => before(panic),

@@ -12,31 +12,31 @@ use crate::parking::operate::{Dropped, Queue, Queues};
 /// How to print.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Human-readable.
     Text,
-    /// For programs.
+    /// JSON, for scripts.
     Json,
 }
 
 /// What to do about parked inputs.
 #[derive(Debug, Subcommand)]
 pub enum Parked {
-    /// List what is parked, a line an aggregate. What is told when nothing else is.
+    /// List what is parked, one line per aggregate. The default.
     List,
-    /// Have an aggregate's inputs tried within a second.
+    /// Retry an aggregate's parked inputs within a second.
     Retry {
-        /// Under what they are parked: aggregate or key.
+        /// The name they are parked under: aggregate or key.
         aggregate: String,
     },
-    /// Give up the input that holds an aggregate or a key up: it never takes effect. What waits behind it is tried next. Refused when
-    /// that one only waits itself, behind an input of another name.
+    /// Drop the input that blocks an aggregate or key: it never takes effect, and the inputs behind it are tried next. Refused if
+    /// that input is itself only waiting behind one of another name.
     Drop {
-        /// Under what it is parked: aggregate or key.
+        /// The name it is parked under: aggregate or key.
         aggregate: String,
-        /// Why, for the journal.
+        /// The reason, recorded in the journal.
         #[arg(long)]
         reason: String,
-        /// Give up all that are parked under it now, also those that only wait behind another.
+        /// Drop everything parked under this name now, including inputs that only wait behind another.
         #[arg(long)]
         all: bool,
     },
@@ -45,19 +45,19 @@ pub enum Parked {
 /// What to do about positions.
 #[derive(Debug, Subcommand)]
 pub enum Positions {
-    /// List where each partition is read next. What is told when nothing else is.
+    /// List the next offset of each partition. The default.
     List,
-    /// Set where a partition is read next. The reader may run: it goes on from there within seconds. Records in between are read
-    /// again, or never. An offset where it stands, or not far ahead, leaves the chains as they are, but for that of the record there if
-    /// it doesn't fit; anywhere else, of each source the next record is taken for the first of its chain.
+    /// Set the next offset of a partition. The reader may be running: it continues from there within seconds. Records in between
+    /// are read again, or skipped for good. At the current offset or shortly ahead of it, chains are kept, except that of the
+    /// record there if it doesn't fit; anywhere else, the next record of each source starts a new chain.
     Set {
         /// The topic.
         #[arg(long)]
         topic: String,
-        /// The partition; all of them when not given.
+        /// The partition; all of them if omitted.
         #[arg(long)]
         partition: Option<i32>,
-        /// An offset, `earliest` (the first that is still there), `latest`, or a time (2026-01-31T12:00:00Z).
+        /// An offset, `earliest` (the first record still there), `latest`, or a time (2026-01-31T12:00:00Z).
         #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
         to: To,
     },
@@ -83,16 +83,15 @@ fn parked(Queues { queues, more }: &Queues) -> String {
     let mut lines = String::new();
     for Queue { aggregate, also, inputs, since, attempts, next_try, first, reason } in queues {
         let also = also.as_ref().map(|also| format!(" (also {also})")).unwrap_or_default();
-        let line = format!(
-            "{aggregate}: {inputs} since {since}, first {first}{also}, tried {attempts} times, next {next_try}: {reason}"
-        );
+        let line =
+            format!("{aggregate}: {inputs} since {since}, first {first}{also}, {attempts} attempts, next {next_try}: {reason}");
         lines.extend([&*shown(&line), "\n"]);
     }
     if *more {
         let listed = queues.len();
         lines.push_str(&format!(
-            "… and more: these are the {listed} that wait longest. `farandole_parked_keys` counts them, and what is parked under a key \
-             can be named without being listed\n"
+            "… and more: these {listed} have waited longest. `farandole_parked_keys` counts all of them; `retry` and `drop` \
+             also take keys that aren't listed\n"
         ));
     }
     lines
@@ -110,7 +109,7 @@ pub fn print_positions(positions: &[(String, Position)], output: Output) {
             let all: serde_json::Map<_, _> = positions.iter().map(|(at, p)| (at.clone(), p.next_offset.into())).collect();
             json(&all);
         }
-        Output::Text if positions.is_empty() => eprintln!("there are no positions: nothing was read yet"),
+        Output::Text if positions.is_empty() => eprintln!("no positions: nothing has been read yet"),
         Output::Text => positions.iter().for_each(|(at, position)| println!("{}: {}", shown(at), position.next_offset)),
     }
 }
@@ -168,6 +167,6 @@ mod tests {
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.starts_with(r"k\n\u{1b}[2Jk1: nothing: 2 since") && text.contains(r"bad \u{202e}"), "{text}");
         let text = parked(&Queues { more: true, ..all });
-        assert!(text.lines().count() == 3 && text.lines().last().unwrap().starts_with("… and more: these are the 2"), "{text}");
+        assert!(text.lines().count() == 3 && text.lines().last().unwrap().starts_with("… and more: these 2"), "{text}");
     }
 }

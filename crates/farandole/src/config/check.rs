@@ -52,7 +52,7 @@ impl Fault {
     pub fn plain(self) -> String {
         let Self { section, field, says } = self;
         match says {
-            Says::Want(want) | Says::WantSecretly(want) => format!("`{section}.{field}` has to be {want}"),
+            Says::Want(want) | Says::WantSecretly(want) => format!("`{section}.{field}` must be {want}"),
             Says::All(sentence) => sentence,
         }
     }
@@ -119,7 +119,7 @@ fn servers(config: &Config, found: &mut Found) {
     let database = &config.database;
     let url = database.url.expose_secret();
     if let Some(why) = Some(url).filter(|url| !url.is_empty()).and_then(postgres) {
-        let want = format!("the address of a database, postgres://user:password@host:5432/database: {why}");
+        let want = format!("a database URL, postgres://user:password@host:5432/database: {why}");
         found.0.push(Fault { section: "database", field: "url", says: Says::WantSecretly(want) });
     }
     for (field, value) in [
@@ -211,7 +211,7 @@ fn relay_and_agenda(config: &Config, found: &mut Found) {
         relay.lease < LEASE || relay.idle_max <= relay.lease / 3,
         "relay",
         "idle_max",
-        "at most a third of `relay.lease`, or an idle relay loses it",
+        "at most a third of `relay.lease`, or an idle relay would lose its lease",
     );
     found.lasts("relay", "delivery_timeout", relay.delivery_timeout, Duration::from_secs(1), "");
     found.unless(relay.delivery_timeout <= DELIVERY, "relay", "delivery_timeout", "at most \"24d\"");
@@ -220,7 +220,7 @@ fn relay_and_agenda(config: &Config, found: &mut Found) {
         agenda.lease > agenda.timeout,
         "agenda",
         "lease",
-        "longer than `agenda.timeout`, or an effect that runs is claimed twice",
+        "longer than `agenda.timeout`, or a running effect would be claimed twice",
     );
     found.lasts("agenda", "idle", agenda.idle, INSTANT, "");
     found.number("agenda", "bulkhead", agenda.bulkhead, 1..=AT_ONCE, ": with none no effect ever starts");

@@ -219,9 +219,9 @@ impl Layers {
         self.problems.push(match says {
             Says::Want(want) => {
                 let value = self.value(section, field).map(|value| mask::masked(field, value).to_string());
-                format!("`{section}.{field}` from {source} is {}; it has to be {want}", value.unwrap_or_default())
+                format!("`{section}.{field}` from {source} is {}; it must be {want}", value.unwrap_or_default())
             }
-            Says::WantSecretly(want) => format!("`{section}.{field}` from {source} has to be {want}"),
+            Says::WantSecretly(want) => format!("`{section}.{field}` from {source} must be {want}"),
             Says::All(sentence) => sentence,
         });
     }
@@ -293,7 +293,7 @@ fn section<T: Serialize + DeserializeOwned + Default>(name: &'static str) -> Sec
 
 /// A variable's text as the type that the default has.
 fn typed(default: Option<&Value>, text: &str) -> Result<Value, String> {
-    let wrong = |want: &str, example: &Value| format!("`{text}` is no {want}; for example `{example}`, the default");
+    let wrong = |want: &str, example: &Value| format!("`{text}` is not {want}; for example `{example}`, the default");
     match default {
         None | Some(Value::String(_)) => Ok(Value::String(text.to_owned())),
         Some(d @ Value::Integer(_)) => text.trim().parse().map(Value::Integer).map_err(|_| wrong("whole number", d)),

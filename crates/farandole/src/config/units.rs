@@ -32,7 +32,8 @@ pub mod duration {
     pub fn parse(text: &str) -> Result<Duration, String> {
         let wrong = || {
             format!(
-                "`{text}` is no duration; write a number and its unit, up to \"3650d\": \"250ms\", \"10s\", \"1h 30m\", \"7d\""
+                "`{text}` is not a duration; write a number and a unit, up to \"3650d\": \"250ms\", \"10s\", \"1h 30m\", \
+                 \"7d\""
             )
         };
         let span: Span = text.parse().map_err(|_| wrong())?;
@@ -88,7 +89,7 @@ pub mod size {
     /// assert!(size::parse("64").unwrap_err().contains("its unit"));
     /// ```
     pub fn parse(text: &str) -> Result<usize, String> {
-        let wrong = || format!("`{text}` is no size; write a number and its unit: \"512B\", \"64KiB\", \"1MiB\", \"1GiB\"");
+        let wrong = || format!("`{text}` is not a size; write a number and a unit: \"512B\", \"64KiB\", \"1MiB\", \"1GiB\"");
         // The library takes a bare number for bytes. Here, as with durations, who leaves the unit out is asked what was meant.
         if !text.ends_with(|c: char| c.is_ascii_alphabetic()) {
             return Err(wrong());
@@ -125,8 +126,12 @@ pub mod size {
 /// What would be right.
 pub fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<std::net::SocketAddr, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;
-    let wrong =
-        || format!("`{text}` is no socket address; write one and its port: \"127.0.0.1:8080\", \"0.0.0.0:8080\", \"[::]:8080\"");
+    let wrong = || {
+        format!(
+            "`{text}` is not a socket address; write an address and a port: \"127.0.0.1:8080\", \"0.0.0.0:8080\", \
+             \"[::]:8080\""
+        )
+    };
     text.parse().map_err(|_| D::Error::custom(wrong()))
 }
 
@@ -183,13 +188,13 @@ mod tests {
             assert_eq!(seconds(text), Ok(length), "{text}");
         }
         for wrong in ["", "10", "10 x", "-5s", "5s ago", "1mo", "1y", "s"] {
-            assert!(seconds(wrong).is_err_and(|why| why.contains("is no duration")), "{wrong}");
+            assert!(seconds(wrong).is_err_and(|why| why.contains("is not a duration")), "{wrong}");
         }
         for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("1.5MiB", 1_572_864), ("1MB", 1_000_000)] {
             assert_eq!(super::size::parse(text), Ok(bytes), "{text}");
         }
         for wrong in ["", "64", "-1B", "64 parsecs", "KiB"] {
-            assert!(super::size::parse(wrong).is_err_and(|why| why.contains("is no size")), "{wrong}");
+            assert!(super::size::parse(wrong).is_err_and(|why| why.contains("is not a size")), "{wrong}");
         }
     }
 

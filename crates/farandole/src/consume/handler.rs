@@ -1,10 +1,10 @@
-//! Reading topics into tables of one's own: an async handler, called with a batch of records inside the transaction that moves
+//! Consuming topics into your existing tables: an async handler, called with a batch of records inside the transaction that moves
 //! the position.
 //!
-//! For who has a schema already and wants neither participants nor a topic of their own. What the intake guarantees holds here
-//! too: each record's effects on the database and the position behind it are one transaction, so after a crash anywhere it is
-//! applied or read again; the chain rule drops what came before and notices what is missing; what can't be processed parks under
-//! its key, its successors behind it in order, and the others go on. The same workers, lanes and parking run it as run
+//! Use it if you already have a schema and need neither participants nor a topic of your own. The guarantees of the intake apply:
+//! each record's effects on the database and the position behind it are one transaction, so after a crash anywhere it is applied
+//! or read again; the chain rule drops what came before and notices what is missing; what can't be processed parks under its key,
+//! its successors behind it in order, and other keys continue. The same workers, lanes and parking run it as run
 //! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything.
 //!
 //! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses. The batch is halved until
@@ -59,13 +59,13 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Why a handler can't apply its records.
+/// Why a handler couldn't apply its records.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// One of them can't be processed: it is looked for, and parks with this reason.
+    /// One of the records can't be processed: it is isolated, and parks with this reason.
     #[error("{0}")]
     Refused(String),
-    /// All of them have to wait for something: nothing parks, they are tried again.
+    /// All records have to wait for something: nothing parks, the batch is retried.
     #[error("{0}")]
     NotYet(String),
     /// A query failed; its SQLSTATE tells [what it is about](crate::ground::trouble).
@@ -77,7 +77,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
             // The tables don't know what the record speaks of; waiting for that would hold up the whole partition.
-            sqlx::Error::RowNotFound => Self::Refused("a row that the handler needs isn't there".to_owned()),
+            sqlx::Error::RowNotFound => Self::Refused("the handler found no row where it needs one".to_owned()),
             error => Self::Database(error),
         }
     }
@@ -124,7 +124,7 @@ impl<H: Handler> Reader<H> {
         Running::start("the reader", Health::new(move || troubles.list()), |stop| self.run(stop))
     }
 
-    /// As [`Reader::start`], for who owns the task: its result must be looked at.
+    /// Like [`Reader::start`], for callers that own the task: check its result.
     ///
     /// # Errors
     /// When the client can't be made or gives up for good.
@@ -161,7 +161,7 @@ async fn fit(pool: &PgPool, troubles: &Troubles, shutdown: &CancellationToken) -
         };
         let why = chain_of(&error);
         if why != told {
-            tracing::warn!(why, "nothing is read");
+            tracing::warn!(why, "reading is paused");
             told.clone_from(&why);
         }
         troubles.database(Some(why));
@@ -212,7 +212,10 @@ impl<H: Handler> Processor for Handling<H> {
     }
 
     fn task(&self, _task: &Task) -> Said<Box<Record>> {
-        Said::Fault(Fault { reason: "a handler has no tasks; this database is a service's, too".to_owned(), passing: false })
+        Said::Fault(Fault {
+            reason: "a handler has no tasks; this one belongs to the service that shares the database".to_owned(),
+            passing: false,
+        })
     }
 
     fn aggregate(&self, record: &Record) -> Result<String, engine::Error> {

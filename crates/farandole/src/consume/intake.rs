@@ -147,7 +147,7 @@ impl Intake {
         while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
             let why = chain_of(&error);
             if told.is_due(&why) {
-                tracing::warn!(reader, why, "looking for this reader's rows; trying again");
+                tracing::warn!(reader, why, "registering the reader failed; retrying");
             }
             self.troubles.say(Of::Client, Some(why));
             tokio::select! {

@@ -1,4 +1,4 @@
-//! Release: parked inputs are tried again, oldest first.
+//! Release: retries parked inputs, oldest first.
 //!
 //! **Trouble of the system** isn't an input's: a try that met it counts for nothing, leaves the reason that the input failed for, and is
 //! made again within seconds. Otherwise a restart of the database puts off what it met by minutes, and hides why that is parked.
@@ -84,18 +84,18 @@ async fn releases(engine: Arc<dyn AnyProcessor>, shutdown: CancellationToken) {
             if rounds % SAMPLE == 1
                 && let Err(error) = sample(engine.sessions(), engine.reader()).await
             {
-                tracing::debug!(error = chain_of(&error), "parked inputs can't be counted; trying again later");
+                tracing::debug!(error = chain_of(&error), "counting parked inputs failed; retrying later");
             }
             if rounds % MEND == 1
                 && let Err(error) = asked!(engine.sessions(), conn => queue::mend(conn, engine.reader()))
             {
-                tracing::debug!(error = chain_of(&error), "queues of parked inputs can't be looked through; trying again later");
+                tracing::debug!(error = chain_of(&error), "scanning queues of parked inputs failed; retrying later");
             }
         }
         more = match round(&*engine).await {
             Ok(more) => more,
             Err(error) => {
-                tracing::warn!(error = chain_of(&error), "could not look after parked inputs; trying again");
+                tracing::warn!(error = chain_of(&error), "checking parked inputs failed; retrying");
                 false
             }
         };
@@ -118,12 +118,12 @@ async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
             Ok(some) => gone |= some,
             // What is too large for the server although it is alone fails like what it refuses.
             Err(error) if matches!(error.trouble(), Trouble::Input | Trouble::Size) => {
-                tracing::warn!(aggregate, error = chain_of(&error), "a release failed; trying again later");
+                tracing::warn!(aggregate, error = chain_of(&error), "a release failed; retrying later");
                 let failed = [(seq, short(&chain_of(&error)))];
                 asked!(engine.sessions(), conn => postpone(conn, &failed)).map_err(Error::database("postponing a release", 1))?;
             }
             Err(error) => {
-                tracing::warn!(aggregate, error = chain_of(&error), "a release met trouble; trying again soon");
+                tracing::warn!(aggregate, error = chain_of(&error), "a release hit a transient error; retrying soon");
                 pause(engine.sessions(), &[seq], TROUBLE_SECONDS).await?;
             }
         }
@@ -224,7 +224,7 @@ async fn pause(sessions: &Sessions, seqs: &[i64], seconds: f64) -> Result<(), Er
          where seq = any (array(select seq from mine))",
     );
     let later = later.bind(seqs).bind(seconds);
-    asked!(sessions, conn => later.execute(conn)).map(drop).map_err(Error::database("putting off a release", seqs.len()))
+    asked!(sessions, conn => later.execute(conn)).map(drop).map_err(Error::database("postponing a release", seqs.len()))
 }
 
 /// A row under release.

@@ -1,4 +1,4 @@
-//! What the kit needn't remember any more: answers of commands, foreign records, inputs that a heal found to be applied.
+//! Clean-up: answers of commands, ids of foreign records, inputs that a heal found applied.
 //!
 //! **Guarantee.** None of these tables grows for ever: a row goes within minutes of its time, however many come. Whatever is left of
 //! the kit's tables is bounded by what is open, parked or unsent; ARCHITECTURE.md lists all of them.
@@ -67,7 +67,7 @@ pub async fn run(sessions: &Sessions, reader: &str, answers: Option<Duration>, s
                         Ok(gone) if gone < ROWS.unsigned_abs() => return,
                         Ok(_) => tokio::time::sleep(PAUSE).await,
                         Err(error) => {
-                            tracing::warn!(error = chain_of(&error), ?what, "not tidied; trying again in a minute");
+                            tracing::warn!(error = chain_of(&error), ?what, "clean-up failed; retrying in a minute");
                             return;
                         }
                     }

@@ -1,5 +1,4 @@
-//! A processor whose inputs' type is forgotten, so that what reads topics and releases what is parked is compiled once, and not once for
-//! each service.
+//! A type-erased processor, so that intake and release are compiled once and not per service.
 
 use std::any::Any;
 

@@ -92,13 +92,13 @@ impl<P: Participant> Commands<P> {
         let (reply, answer) = oneshot::channel();
         self.queue
             .try_send(Asked { work, reply })
-            .map_err(|_| Problem::unavailable("more commands wait than can be taken soon; try again", 1))?;
+            .map_err(|_| Problem::unavailable("too many commands are queued; try again", 1))?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
 
 fn unknown() -> Problem {
-    Problem::unavailable("this could not be stored now; send it again under the same Idempotency-Key", 1)
+    Problem::unavailable("the request could not be stored; send it again with the same Idempotency-Key", 1)
 }
 
 impl<P: Participant> Runner<P> {
@@ -142,7 +142,7 @@ impl<P: Participant> Runner<P> {
                     let problem = match error {
                         engine::Error::Parted(why) => Problem::unavailable(why, 1),
                         error if error.trouble() == Trouble::Input => {
-                            Problem::new(500, "cannot-be-stored", "this request can't be stored; the operator has been told")
+                            Problem::new(500, "cannot-be-stored", "this request can't be stored; an operator has been notified")
                         }
                         _ => unknown(),
                     };
@@ -178,9 +178,10 @@ fn told(verdict: Verdict) -> Result<Answer, Problem> {
         Verdict::Done(Some(answer)) => Ok(answer),
         Verdict::Done(None) => Ok(Answer::empty()),
         Verdict::Refused(problem) => Err(problem),
-        Verdict::Held { .. } => {
-            Err(Problem::unavailable("an earlier event about this could not be processed; the operator has been told", 30))
-        }
+        Verdict::Held { .. } => Err(Problem::unavailable(
+            "an earlier event for this aggregate could not be processed; an operator has been notified",
+            30,
+        )),
         // Neither is said of a command: it has no claim, and what it can't do is a refusal.
         Verdict::Parked(fault) => Err(Problem::new(500, "cannot-be-decided", fault.reason)),
         Verdict::Lost => Err(unknown()),

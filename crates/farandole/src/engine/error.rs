@@ -39,7 +39,7 @@ pub enum Error {
         source: codec::Error,
     },
     /// The decision read a row that `touches` didn't name: a fault of the participant.
-    #[error("decide or evolve read row {0}, which touches() doesn't name")]
+    #[error("decide() or evolve() read row {0}, which touches() doesn't name")]
     Untouched(String),
     /// The participant or handler panicked.
     #[error("the service's code panicked: {0}")]

@@ -1,4 +1,4 @@
-//! Answers already given.
+//! Cached answers of commands.
 //!
 //! The key is locked before anything else of the batch, so of two requests with one key, wherever they arrive, the second
 //! waits and then gets the first's answer. Refusals leave no trace and are decided again.
@@ -58,7 +58,7 @@ impl Known {
             Err(Problem::new(
                 422,
                 "idempotency-key-reused",
-                "this Idempotency-Key was used for another request; send a new key with a new request",
+                "this Idempotency-Key was used for a different request; use a new key for a new request",
             ))
         })
     }

@@ -1,4 +1,4 @@
-//! The pure middle of a batch: each input is decided on the rows as those before it left them.
+//! The pure part of a batch: each input is decided on the rows as the previous ones left them.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -119,7 +119,7 @@ impl<P: Participant> Ground<'_, P> {
         }
         let too_large = |kind, detail| Ok(refused(Refusal::Answer(Problem::new(413, kind, detail)), is_command));
         let Some(of) = i16::try_from(decision.events.len()).ok().filter(|_| decision.events.len() <= MAX_EVENTS) else {
-            let detail = format!("this would be {} events; the limit is {MAX_EVENTS}", decision.events.len());
+            let detail = format!("the decision has {} events; the limit is {MAX_EVENTS}", decision.events.len());
             return too_large("decision-too-large", detail);
         };
         let mut rows = self.rows(work, aggregate, &decision.events, of)?;
@@ -131,7 +131,7 @@ impl<P: Participant> Ground<'_, P> {
             }
         }
         if ops.len() > MAX_TASKS {
-            let detail = format!("this would open or close {} deadlines and effects; the limit is {MAX_TASKS}", ops.len());
+            let detail = format!("the decision opens or closes {} deadlines and effects; the limit is {MAX_TASKS}", ops.len());
             return too_large("decision-too-large", detail);
         }
         if let Some(row) = rows.iter().find(|r| r.size() > outbox::MAX_RECORD) {
@@ -228,7 +228,10 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
             open.remove(&place);
         } else if !open.insert(place) {
             let (name, key) = place;
-            return Err(format!("follow_up() of {} opens two tasks `{name}` of {key:?}: one of a kind and aggregate", row.kind));
+            return Err(format!(
+                "follow_up() of {} opens two tasks `{name}` for {key:?}: only one per kind and aggregate",
+                row.kind
+            ));
         }
     }
     if tasks.iter().any(|task| matches!(task.what, What::Effect(_))) {

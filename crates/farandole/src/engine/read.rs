@@ -1,4 +1,4 @@
-//! What records and parked tasks say to a participant.
+//! Decodes records and parked tasks into a participant's inputs.
 
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
         Some(index) => index,
         None if P::Heard::ignores(kind) => return Said::Nothing,
         None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Said::Ignored,
-        None => return fault(format!("type {} is newer than this service", brief(kind))),
+        None => return fault(format!("type {} is unknown to this build", brief(kind))),
     };
     let Some(key) = record.key.as_deref().filter(|key| !key.is_empty()) else {
         return fault("the record has no key".to_owned());

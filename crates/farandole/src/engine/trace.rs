@@ -119,7 +119,7 @@ mod exported {
         /// Sends what is left. Not from within a runtime.
         pub(crate) fn end(&self) {
             if let Err(error) = self.0.shutdown_with_timeout(PATIENCE) {
-                tracing::warn!(%error, "the last spans could not be sent");
+                tracing::warn!(%error, "the last spans could not be exported");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is decided: inputs with where they came from, and what became of them.
+//! Inputs with their origin, and their results.
 
 use uuid::Uuid;
 

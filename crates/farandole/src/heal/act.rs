@@ -1,4 +1,4 @@
-//! Doing what the survey found, under the relay's lease.
+//! Applies what the survey found, under the relay's lease.
 
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -62,7 +62,7 @@ pub(super) async fn act(
 /// Takes the lock that every transaction shares which decides or starts something, until this session ends. Those that wait for it
 /// are as bounded as this is (`lock_timeout`).
 async fn alone(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
-    let doing = "waiting until nothing is being decided";
+    let doing = "waiting for deciding transactions to finish";
     let locked = sqlx::query(concat!("select pg_advisory_lock(", gate::key!(), ")")).execute(&mut *conn).await;
     match locked {
         Ok(_) => Ok(()),
@@ -95,7 +95,7 @@ async fn idle(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
     .bind(vec![format!("{service} agenda"), format!("{service} commands")])
     .fetch_one(conn)
     .await
-    .map_err(Error::database("looking whether the service runs"))?;
+    .map_err(Error::database("checking that the service is stopped"))?;
     if sessions > 0 { Err(Error::Running { service: service.to_owned(), sessions }) } else { Ok(()) }
 }
 
@@ -115,7 +115,7 @@ async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State)
                 return Err(Error::Changed);
             }
             Taken::Other(left, ..) if !waited => {
-                tracing::info!(milliseconds = left.as_millis(), "waiting for the lease of a relay that may still be alive");
+                tracing::info!(milliseconds = left.as_millis(), "waiting for the lease of a relay that may still be running");
                 tokio::time::sleep(left + MARGIN).await;
                 waited = true;
             }

@@ -1,4 +1,4 @@
-//! A fold whatever it folds into, so that a heal is compiled once, and not once for each service.
+//! A type-erased fold, so that a heal is compiled once and not per service.
 
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;

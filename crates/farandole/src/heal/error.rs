@@ -1,4 +1,4 @@
-//! Why a heal doesn't go on, and what it works on.
+//! Why a heal can't continue.
 
 use uuid::Uuid;
 
@@ -37,8 +37,8 @@ pub enum Error {
     },
     /// It is a service's database, and what is asked for would leave its tables out.
     #[error(
-        "this database is that of service `{service}`, and its tables are the fold of its topic {topic}, which its own program alone can \
-         bring together with it: run `{service} heal`"
+        "this database belongs to service `{service}`, and only its own binary can fold its topic {topic} into its tables: run \
+         `{service} heal`"
     )]
     Service {
         /// Whose.
@@ -50,14 +50,15 @@ pub enum Error {
     #[error("reading schemas")]
     Schemas(#[source] codec::Error),
     /// A relay publishes.
-    #[error("a relay of {service} is alive: stop the service, then try again")]
+    #[error("a relay of {service} is running: stop the service and try again")]
     Alive {
         /// Whose.
         service: String,
     },
     /// The service decides.
     #[error(
-        "{service} runs, or a replica of it: {sessions} session(s) of its agenda or commands are open. Stop it, then try again"
+        "{service} or a replica of it is running: {sessions} session(s) of its agenda or commands are open. Stop it and try \
+         again"
     )]
     Running {
         /// Which.
@@ -66,9 +67,7 @@ pub enum Error {
         sessions: i64,
     },
     /// Somebody is in the middle of writing.
-    #[error(
-        "a transaction that writes is open in the database of {service}: {holders}. Let it end, or stop who holds it, then try again"
-    )]
+    #[error("a writing transaction is open in the database of {service}: {holders}. Wait for it or end it, then try again")]
     Writing {
         /// Whose database.
         service: String,
@@ -76,7 +75,7 @@ pub enum Error {
         holders: String,
     },
     /// Somebody published, or healed, between the look and the lease.
-    #[error("the relay's state has changed since it was looked at: try again")]
+    #[error("the relay's state changed in the meantime: try again")]
     Changed,
     /// The own topic holds a type that this build doesn't know.
     #[error("{place} is a {kind}, which this build of {service} doesn't know: use the build that wrote it, or a newer one")]
@@ -90,7 +89,8 @@ pub enum Error {
     },
     /// A record of the own topic can't be read.
     #[error(
-        "{place} can't be read: {reason}. If nothing is to come of it, since the service never wrote it so, {} goes on without it",
+        "{place} can't be read: {reason}. If the service didn't write it and nothing should come of it, {} continues without \
+         it",
         passing(service, place)
     )]
     Unreadable {
@@ -103,8 +103,8 @@ pub enum Error {
     },
     /// The chain is broken beyond the head.
     #[error(
-        "{place} doesn't follow what is before it: {reason}. `farandole verify {topic}` shows the topic's chains; if a record there is \
-         none of the service's, {} goes on without it",
+        "{place} doesn't follow the record before it: {reason}. `farandole verify {topic}` shows the chains; if a record there \
+         isn't the service's, {} continues without it",
         passing(service, place)
     )]
     Broken {
@@ -119,8 +119,9 @@ pub enum Error {
     },
     /// The next record has a number that none can follow.
     #[error(
-        "{place} has number {at} in the name of this service, and behind that there is no room for numbers: no relay wrote it. See who \
-         may write to the topic; {} goes on without it, and consumers that took it stop at the next record until their position is set",
+        "{place} has number {at} in the name of this service, which leaves no room for further numbers: no relay wrote it. \
+         Check who may write to the topic; {} continues without it, and consumers that accepted it stop at the next record \
+         until their position is set",
         passing(service, place)
     )]
     NoRoom {
@@ -133,15 +134,17 @@ pub enum Error {
     },
     /// What was to be passed over isn't there.
     #[error(
-        "at {place} there is nothing to pass over: no record in the name of this service is there, or the database has it. A place is \
-         topic/partition@offset, the topic with its prefix"
+        "nothing to skip at {place}: there is no record in the name of this service, or the database already has it. Write \
+         topic/partition@offset, with the topic's prefix"
     )]
     NothingToPass {
         /// topic/partition@offset.
         place: String,
     },
     /// Too many records in the service's name that aren't its.
-    #[error("{strays} records in the name of this service aren't its, and {most} is the limit: see who may write to its topics")]
+    #[error(
+        "{strays} records carry this service's name but aren't its own; the limit is {most}: check who may write to its topics"
+    )]
     Strays {
         /// How many.
         strays: usize,
@@ -150,9 +153,9 @@ pub enum Error {
     },
     /// Beside the outbox alone there is nothing to fold with.
     #[error(
-        "the topics hold {missing} record(s) that this database lacks: transactions after the backup published them, and only the program \
-         whose tables they changed can bring them back there. {} shows a topic's chains; once that is done, or isn't wanted, \
-         `farandole heal --service {service}{} --skip-missing --execute` goes on behind them",
+        "the topics hold {missing} record(s) that this database lacks. They were published by transactions after the backup, \
+         and only your program can apply them to its tables. {} shows the chains; when that is done or not wanted, continue \
+         behind them with `farandole heal --service {service}{} --skip-missing --execute`",
         topics.iter().map(|topic| format!("`farandole verify {topic}`")).collect::<Vec<_>>().join(", "),
         told.iter().map(|topic| format!(" --topic {topic}")).collect::<String>()
     )]
@@ -171,8 +174,8 @@ pub enum Error {
     Evolve(String),
     /// Topics lost records, and so did the outbox.
     #[error(
-        "the topics lack {expected} record(s) that were published, and the outbox holds {there} of them: the others can't be \
-         published again. Restore the topics, or a database that is older than what they lost"
+        "the topics lack {expected} published record(s), and the outbox still holds only {there} of them, so the rest can't be \
+         published again. Restore the topics, or a database backup from before the loss"
     )]
     Trimmed {
         /// Lost by the topics.
@@ -182,8 +185,8 @@ pub enum Error {
     },
     /// Both sides were set back.
     #[error(
-        "{topic}/{partition} lacks this database's last record there, and what it has instead can't be told apart from what this \
-         database published: both were set back. Restore one of the two"
+        "{topic}/{partition} lacks this database's last record, and its other records can't be distinguished from this \
+         database's: both were rolled back. Restore one of them"
     )]
     BothLost {
         /// Which topic.
@@ -192,7 +195,7 @@ pub enum Error {
         partition: i32,
     },
     /// Whether old rows were published can't be seen any more.
-    #[error("the beginning of {topic}/{partition} has expired: whether rows of the outbox were in it can't be told")]
+    #[error("the beginning of {topic}/{partition} has expired, so it can't be determined which outbox rows were in it")]
     Expired {
         /// Which topic.
         topic: String,
@@ -222,7 +225,7 @@ impl From<step::Error> for Error {
 /// What goes on without the record at `place`.
 fn passing(service: &str, place: &str) -> String {
     format!(
-        "`{service} heal --pass-over {place} --execute`, or beside code of your own \
-         `farandole heal --service {service} --pass-over {place} --execute`,"
+        "`{service} heal --pass-over {place} --execute`, or for an outbox in your own program `farandole heal --service \
+         {service} --pass-over {place} --execute`,"
     )
 }

@@ -1,4 +1,4 @@
-//! Records that a heal is told to pass over, by their places.
+//! Records that a heal is told to skip, by their places.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,7 +28,7 @@ impl FromStr for At {
             // As it is written: `+1` is a number too, and would name nothing.
             (!topic.is_empty() && partition >= 0 && offset >= 0 && at.to_string() == text).then_some(at)
         };
-        parts().ok_or_else(|| format!("`{text}` is no place of a record, as `orders/3@1042`: topic, partition, offset"))
+        parts().ok_or_else(|| format!("`{text}` is not a record's place; write topic/partition@offset, such as `orders/3@1042`"))
     }
 }
 

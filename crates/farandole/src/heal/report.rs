@@ -73,7 +73,7 @@ impl fmt::Display for Report {
             writeln!(f, "  the relay's state is from cluster {stored}, this is {found}: a dump was restored elsewhere")?;
         }
         if self.broken_off {
-            writeln!(f, "  an earlier heal was broken off")?;
+            writeln!(f, "  an earlier heal was interrupted")?;
         }
         for p in &self.partitions {
             let at = format!("{}/{}", p.topic, p.partition);
@@ -81,17 +81,17 @@ impl fmt::Display for Report {
                 writeln!(f, "  {at}: {} record(s) that this database lacks", p.missing)?;
             }
             if p.known > 0 {
-                writeln!(f, "  {at}: {} record(s) that this database has as unpublished rows", p.known)?;
+                writeln!(f, "  {at}: {} record(s) that this database considers unpublished", p.known)?;
             }
             if p.shorter {
                 writeln!(f, "  {at}: the topic lacks this database's last record")?;
             }
         }
-        writeln!(f, "  {} row(s) of the outbox that are in no topic, {} of them lost by one", self.unpublished, self.lost)?;
+        writeln!(f, "  {} outbox row(s) missing from the topics, {} of them lost by a topic", self.unpublished, self.lost)?;
         if self.gone > 0 {
             writeln!(
                 f,
-                "  {} record(s) that a topic lost are gone for good: the outbox no longer has them, and they are no state",
+                "  {} record(s) that a topic lost can't be restored: the outbox no longer holds them. They hold no state",
                 self.gone
             )?;
         }
@@ -99,28 +99,32 @@ impl fmt::Display for Report {
             writeln!(f, "  only {torn} reached the topic; the others are lost")?;
         }
         for at in &self.passed {
-            writeln!(f, "  {at}: a record in the name of {}, which was to be passed over", self.service)?;
+            writeln!(f, "  {at}: a record in the name of {}, to be skipped as requested", self.service)?;
         }
         writeln!(f, "{done}")?;
         if !self.passed.is_empty() {
-            writeln!(f, "  passed over, nothing of it comes into the database: {} record(s)", self.passed.len())?;
+            writeln!(f, "  skipped, not applied: {} record(s)", self.passed.len())?;
         }
         let missing = |folded| self.partitions.iter().filter(|p| p.folded == folded).map(|p| p.missing).sum::<u64>();
-        writeln!(f, "  folded into the rows, with tasks and answers: {} record(s)", missing(true))?;
+        writeln!(f, "  folded into the tables, with tasks and answers: {} record(s)", missing(true))?;
         if missing(false) > 0 {
-            writeln!(f, "  left alone, being no state: {} record(s) of other topics", missing(false))?;
+            writeln!(f, "  not folded, since they hold no state: {} record(s) of other topics", missing(false))?;
         }
-        writeln!(f, "  appended again, to be published under the same ids: {} row(s)", self.unpublished)?;
+        writeln!(f, "  re-appended, to be published under the same ids: {} row(s)", self.unpublished)?;
         if let Some(effects) = self.effects {
-            writeln!(f, "  run again under their keys, since they may have been started after the backup: {effects} effect(s)")?;
+            writeln!(
+                f,
+                "  to be run again under the same idempotency keys, since they may have started after the backup: {effects} \
+                 effect(s)"
+            )?;
         }
         writeln!(f, "  lineage {} opened after {}", self.lineage.1, self.lineage.0)?;
         for (partition, offset) in &self.positions {
-            writeln!(f, "  {partition} heard again from offset {offset}")?;
+            writeln!(f, "  {partition} will be read again from offset {offset}")?;
         }
         match self.applied {
-            Some(applied) => writeln!(f, "  behind that, applied already and so passed over: {applied} input(s)")?,
-            None => writeln!(f, "  behind that, inputs that are applied already are passed over")?,
+            Some(applied) => writeln!(f, "  after that, already applied and therefore skipped: {applied} input(s)")?,
+            None => writeln!(f, "  after that, inputs that are already applied are skipped")?,
         }
         if self.lost > 0 {
             writeln!(f, "  consumers that had read what the topic lost will stop at a fork, since it gets new numbers")?;
@@ -129,8 +133,8 @@ impl fmt::Display for Report {
             let service = &self.service;
             writeln!(
                 f,
-                "nothing was changed; `{service} heal --execute` does it, or beside code of your own \
-                 `farandole heal --service {service} --execute`"
+                "nothing was changed; apply with `{service} heal --execute`, or for an outbox in your own program `farandole \
+                 heal --service {service} --execute`"
             )?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The look at both sides, before anything is changed.
+//! Compares both sides before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

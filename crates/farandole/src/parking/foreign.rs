@@ -1,4 +1,4 @@
-//! Records of foreign producers, which have no chain: what tells them apart, and forgetting those that were given up.
+//! Foreign records, which have no chain: how they are identified, and forgetting those that were dropped.
 
 use std::borrow::Cow;
 

@@ -117,7 +117,7 @@ impl Task {
     pub(super) fn rest(&self) -> Result<String, Error> {
         let Self { correlation, traceparent, answered, .. } = self.clone();
         let rest = serde_json::to_string(&Rest { correlation, traceparent, answered });
-        rest.map_err(|e| Error::Unkept(format!("what {}/{} brought can't be kept: {e}", self.name, self.key)))
+        rest.map_err(|e| Error::Unkept(format!("the result of {}/{} can't be stored: {e}", self.name, self.key)))
     }
 }
 
@@ -222,7 +222,7 @@ fn row(row: &PgRow) -> sqlx::Result<Row> {
 fn task(place: &Place, rest: &str) -> Result<Box<Task>, String> {
     let Place::Task { name, key, cause, .. } = place.clone() else { return Err("it is a record".to_owned()) };
     let Rest { correlation, traceparent, answered } =
-        serde_json::from_str(rest).map_err(|e| format!("what it brought can't be read: {e}"))?;
+        serde_json::from_str(rest).map_err(|e| format!("the stored result can't be read: {e}"))?;
     Ok(Box::new(Task { name, key, cause, correlation, traceparent, answered }))
 }
 

@@ -1,4 +1,4 @@
-//! What an operator does about parked inputs: look, have them tried at once, drop one with a reason.
+//! Operator actions on parked inputs: list, retry, drop with a reason.
 
 use serde::Serialize;
 use sqlx::postgres::PgRow;
@@ -147,7 +147,8 @@ pub enum Refused {
     Failed(#[from] Error),
     /// What is first under the name isn't what fails.
     #[error(
-        "the first that is parked under {}, {}, only waits behind {}, which is parked under {}: drop that one, or all under {} (`--all`)",
+        "the first input parked under {}, {}, only waits behind {}, which is parked under {}: drop that one, or everything \
+         under {} (`--all`)",
         shown(name), shown(&place.to_string()), shown(&behind.to_string()), shown(under), shown(name)
     )]
     Waits {

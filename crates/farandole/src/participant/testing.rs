@@ -309,7 +309,7 @@ pub fn state_table<P: Participant>(
 fn cell<P: Participant>(told: &Told<P>) -> String {
     let decision = match &told.decided {
         Err(Refusal::Answer(p)) => return format!("refused: {} {}", p.status, p.title),
-        Err(Refusal::Retry(_)) => return "waits, tried again".to_owned(),
+        Err(Refusal::Retry(_)) => return "waits, retried".to_owned(),
         Err(Refusal::Park(_)) => return "parks".to_owned(),
         Ok(decision) => decision,
     };

@@ -88,7 +88,7 @@ impl<P: Participant, E> Service<P, E> {
         self
     }
 
-    /// Describes the routes, at `/openapi.json` and by the subcommand `openapi`.
+    /// Sets the OpenAPI description, served at `/openapi.json` and printed by `openapi`.
     pub fn openapi(mut self, openapi: fn() -> utoipa::openapi::OpenApi) -> Self {
         self.frame.openapi = Some(openapi);
         self

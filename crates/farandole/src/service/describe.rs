@@ -142,7 +142,7 @@ impl std::fmt::Display for Description {
         writeln!(f, "service       {}", self.name)?;
         writeln!(f, "publishes to  {} (and {})", self.publishes, self.journal)?;
         writeln!(f, "events        {}", list(&self.events))?;
-        writeln!(f, "hears         {}", owned(&self.hears))?;
+        writeln!(f, "subscribes to {}", owned(&self.hears))?;
         writeln!(f, "reacts to     {}", list(&self.reacts_to))?;
         writeln!(f, "ignores       {}", list(&self.ignores))?;
         let unknown: Vec<String> = self.unknown.iter().map(|(topic, what)| format!("{topic}: {what}")).collect();

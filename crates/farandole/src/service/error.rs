@@ -71,13 +71,13 @@ pub enum Error {
     #[error("intake")]
     Intake(#[source] intake::Error),
     /// Nothing to do anything about.
-    #[error("nothing is parked under {aggregate}; `parked` lists what is")]
+    #[error("nothing is parked under {aggregate}; `parked` lists what is parked")]
     NotParked {
         /// What was named.
         aggregate: String,
     },
     /// A topic that isn't this service's to read.
-    #[error("{topic} isn't heard here; what is: {}", heard.join(", "))]
+    #[error("{topic} is not a subscribed topic; subscribed: {}", heard.join(", "))]
     NotHeard {
         /// What was named.
         topic: String,
@@ -94,7 +94,7 @@ pub enum Error {
     #[error("HTTP")]
     Http(#[source] std::io::Error),
     /// A part ended by itself.
-    #[error("{part} ended without being told to")]
+    #[error("{part} ended unexpectedly")]
     Ended {
         /// Which.
         part: &'static str,
@@ -121,10 +121,10 @@ pub enum Error {
 /// Where a service's tables are, and where its migrations would go instead.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the tables of {service} are in schema {there}{}, and its migrations would go to {}, where they would make a second, empty set: \
-     the search path of {role} is {path}. Let {there} come first in it, and run the same again: \
-     `alter role {role} in database {database} set search_path = {there}`",
-    if *seen { "" } else { " (it looks so: this role may not read what was applied there)" },
+    "the tables of {service} are in schema {there}{}, but its migrations would create a second, empty set in {}: the search \
+     path of {role} is {path}. Put {there} first and retry: `alter role {role} in database {database} set search_path = \
+     {there}`",
+    if *seen { "" } else { " (presumably: this role can't read the migrations table there)" },
     here.as_ref().map_or_else(|| "no schema".to_owned(), |here| format!("schema {here}"))
 )]
 pub struct Elsewhere {

@@ -42,16 +42,16 @@ pub fn database(error: sqlx::Error) -> Problem {
         // Addresses and bodies are looked at before, so this is for what a route made of them.
         Trouble::Caller => {
             tracing::debug!(error = chain_of(&error), "a request that the database refuses");
-            let detail = "something in this request is longer, larger or of other characters than can be stored";
+            let detail = "something in this request is too long, too large, or has characters that can't be stored";
             Problem::new(400, "cannot-be-stored", detail)
         }
         Trouble::Person => {
             tracing::error!(error = chain_of(&error), "what is stored can't be read");
-            Problem::new(500, "internal", "what is stored can't be read; the operator has been told")
+            Problem::new(500, "internal", "stored data can't be read; an operator has been notified")
         }
         _ => {
             tracing::warn!(error = chain_of(&error), "reading from the database");
-            Problem::unavailable("this can't be read now; try again", 1)
+            Problem::unavailable("can't read this at the moment; try again", 1)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a service makes sure of before it decides anything: that the database is its own, and which of its rows are.
+//! Checks before a service decides anything: that the database is its own, and which rows are.
 
 use sqlx::{Connection as _, PgConnection};
 

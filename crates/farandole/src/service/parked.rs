@@ -1,4 +1,4 @@
-//! An operator's view of what a service has parked; the service itself may run meanwhile.
+//! Operator access to a service's parked inputs; the service may be running.
 
 use sqlx::Connection as _;
 

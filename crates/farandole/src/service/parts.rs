@@ -187,7 +187,7 @@ pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
     let wrong = named.filter(|(_, topic)| !contract.hears.contains(topic));
     let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
-    let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} hears {heard}", contract.name));
+    let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} subscribes to {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();
     let journal = topics::journal(&config.topics.prefix, contract.name);
     if journal.len() > LONGEST_NAME {

@@ -1,4 +1,4 @@
-//! An operator's view of where a service reads; the service itself may run meanwhile.
+//! Operator access to a service's positions; the service may be running.
 
 use crate::config::Config;
 use crate::consume::intake::Position;

@@ -29,7 +29,7 @@ pub(super) async fn watch(options: &PgConnectOptions, tables: &[&str], pools: &P
         }
         match surroundings::rights(options, tables).await {
             Ok(()) if lacks => {
-                tracing::info!("the role has its rights again");
+                tracing::info!("the role has its privileges again");
                 checks.well("rights");
                 lacks = false;
                 told.over();
@@ -39,13 +39,13 @@ pub(super) async fn watch(options: &PgConnectOptions, tables: &[&str], pools: &P
             Err(error @ surroundings::Error::Missing(_)) => {
                 let why = chain_of(&error);
                 if told.is_due(&why) {
-                    tracing::error!(why, "the role has lost rights");
+                    tracing::error!(why, "the role has lost privileges");
                 }
                 checks.wrong("rights", why);
                 lacks = true;
             }
             // Without a connection the check of the database tells.
-            Err(error) => tracing::debug!(error = chain_of(&error), "rights can't be looked at; trying again"),
+            Err(error) => tracing::debug!(error = chain_of(&error), "checking privileges failed; retrying"),
         }
     }
 }

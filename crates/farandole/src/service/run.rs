@@ -214,14 +214,14 @@ async fn serve(
         },
         Err(error) => Err(error),
     };
-    checks.wrong("stopping", "the service stops");
+    checks.wrong("stopping", "the service is stopping");
     tracing::info!("stopping");
     if tokio::time::timeout(stop_timeout, tasks.stop()).await.is_err() {
         let abandoned: Vec<_> = tasks.running().into_iter().collect();
         tracing::warn!(
             abandoned = abandoned.join(", "),
             seconds = stop_timeout.as_secs(),
-            "not everything stopped in time; nothing is lost"
+            "some parts did not stop in time; no data is lost"
         );
         tasks.set.shutdown().await;
     }

@@ -92,7 +92,7 @@ pub fn init(service: &'static str, log: &Log, otlp: &Otlp) -> Spans {
         (Spans {}, otlp.endpoint.as_ref().map(|_| "this build has no feature `otlp`"))
     };
     if let Some(trouble) = trouble {
-        tracing::warn!(trouble, "no spans are sent: see [otlp] of the configuration");
+        tracing::warn!(trouble, "no spans are exported: check [otlp] in the configuration");
     }
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("a value that is no text");
@@ -148,7 +148,7 @@ pub fn recorder() -> &'static PrometheusHandle {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         if ::metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("metrics are recorded by another recorder; /metrics shows none of them");
+            tracing::warn!("another metrics recorder is installed; /metrics is empty");
         }
         describe();
         handle

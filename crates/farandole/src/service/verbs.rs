@@ -1,4 +1,4 @@
-//! What a service can be told to do.
+//! A service's commands.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Waiting for what isn't there yet, and saying why.
+//! Waits for dependencies at the start, and says for what.
 
 use std::time::Duration;
 

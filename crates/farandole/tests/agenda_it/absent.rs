@@ -30,13 +30,13 @@ async fn a_topic_that_is_not_there_shows_and_is_heard_once_it_is() {
     assert!(troubles.list()[0].contains("isn't joined yet"), "from the beginning: {:?}", troubles.list());
     let (task, stop) = read(intake);
     until("its absence to show", async || {
-        troubles.list().iter().any(|trouble| trouble.starts_with(&format!("{}: this topic isn't there", topic.name)))
+        troubles.list().iter().any(|trouble| trouble.starts_with(&format!("{}: this topic doesn't exist", topic.name)))
     })
     .await;
     until("the lag to be unknown", async || lag(&topic.name).is_some_and(|lag| lag == "NaN")).await;
     // Over several looks, which the log tells of once.
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(logs::lines(&[&topic.name, "not heard as a whole"]).len(), 1);
+    assert_eq!(logs::lines(&[&topic.name, "topic not fully consumed"]).len(), 1);
     topic.make(2).await;
     topic.send(&[(0, "n0".to_owned())]).await;
     let made = Instant::now();
@@ -71,8 +71,8 @@ async fn a_stranger_in_the_group_shows() {
     let (task, stop) = read(intake);
     topic.send(&[(0, "n0".to_owned()), (1, "n1".to_owned())]).await;
     let shows = |words: &str| troubles.list().iter().any(|trouble| trouble.contains(words));
-    until("the stranger to show", async || shows("is no replica of")).await;
-    assert!(shows("a tool\\u{1b} at ") && shows("applies nothing of them: "), "{:?}", troubles.list());
+    until("the stranger to show", async || shows("is not a replica of")).await;
+    assert!(shows("a tool\\u{1b} at ") && shows("without applying their records: "), "{:?}", troubles.list());
     until("the lag to be unknown", async || lag(topic.name()).is_some_and(|lag| lag == "NaN")).await;
     over.store(true, Ordering::Relaxed);
     polling.join().unwrap();

@@ -10,9 +10,9 @@ async fn parked() -> World {
     let rows =
         "insert into farandole.parked (reader, aggregate, also, topic, partition, record_offset, headers, reason, head) values
         ('r', 'k5', 'order-1', 't', 0, 1, '[]', 'bad', true),
-        ('r', 'k0', 'order-1', 't', 0, 2, '[]', 'waits behind what is parked under order-1', true),
+        ('r', 'k0', 'order-1', 't', 0, 2, '[]', 'waiting behind inputs parked under order-1', true),
         ('r', 'k9', 'order-2', 't', 0, 3, '[]', 'bad too', true),
-        ('r', 'k9', 'order-3', 't', 0, 4, '[]', 'waits behind what is parked under k9', true),
+        ('r', 'k9', 'order-3', 't', 0, 4, '[]', 'waiting behind inputs parked under k9', true),
         ('else', 'k0', null, 't', 0, 5, '[]', 'bad', true)";
     sqlx::raw_sql(rows).execute(&world.pool).await.unwrap();
     world
@@ -31,7 +31,7 @@ async fn an_input_is_dropped_by_either_name_and_none_that_only_waits() {
     let mut drop = async |name: &str, which| operate::drop(&mut conn, "r", None, name, which, "a test", "me").await;
     let refused = drop("k0", Which::First).await.unwrap_err();
     assert!(matches!(&refused, Refused::Waits { .. }), "{refused}");
-    let words = "the first that is parked under k0, t/0/2, only waits behind t/0/1, which is parked under k5";
+    let words = "the first input parked under k0, t/0/2, only waits behind t/0/1, which is parked under k5";
     assert!(refused.to_string().contains(words), "{refused}");
     assert_eq!(world.count("select count(*) from farandole.parked").await, 5, "nothing is gone");
 

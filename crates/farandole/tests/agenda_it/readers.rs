@@ -179,9 +179,9 @@ async fn a_reader_under_a_new_name_is_told_where_it_begins() {
     let mut config = topic.config(50);
     config.start = farandole::config::PerTopic::all(farandole::config::Start::Latest);
     let second = Reading::start(&world.pool, Scribe { name: "named-second", refuses: b"" }, config);
-    let warned = || logs::lines(&["named-second", "new in this database"]);
+    let warned = || logs::lines(&["named-second", "new reader in a database"]);
     until("the second to be warned", async || !warned().is_empty()).await;
-    assert!(warned()[0].contains("it begins where `intake.start` says"), "{:?}", warned());
+    assert!(warned()[0].contains("it starts where `intake.start` says"), "{:?}", warned());
     second.stop().await;
 }
 
@@ -210,7 +210,7 @@ async fn a_topic_made_anew_is_noticed() {
         topic.send(&numbered(0, 10..40)).await;
         let reading = reading.unwrap_or_else(start);
         until("it to be noticed", async || {
-            reading.troubles.list().iter().any(|trouble| trouble.contains("was deleted and made again"))
+            reading.troubles.list().iter().any(|trouble| trouble.contains("was deleted and created again"))
         })
         .await;
         assert_eq!(got(&world.pool, name).await, names(0..9), "{name}");

@@ -227,7 +227,7 @@ mod ids {
         for (unknown, expected) in [
             (Unknown::Declared, "ignored"),
             (Unknown::Ignore, "ignored"),
-            (Unknown::Park, "type test.Newer is newer than this service"),
+            (Unknown::Park, "type test.Newer is unknown to this build"),
         ] {
             assert_eq!(said(b"17", "test.Newer", unknown), expected);
         }

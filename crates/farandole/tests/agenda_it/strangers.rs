@@ -64,7 +64,7 @@ async fn forged_sources_stop_nobody_and_are_not_kept() {
     let parked: Vec<(String, String)> =
         sqlx::query_as("select aggregate, reason from farandole.parked order by seq").fetch_all(&world.pool).await.unwrap();
     let why = |words: &str| parked.iter().filter(|(_, reason)| reason.contains(words)).count();
-    assert_eq!(why("64 sources are known in this partition"), FORGED - 64, "{parked:?}");
+    assert_eq!(why("64 sources are tracked in this partition"), FORGED - 64, "{parked:?}");
     assert_eq!(why("header `ce_source` is 5000"), LONG, "{parked:?}");
     assert_eq!(why("the record has 10003 headers; the limit is 256"), 1, "{parked:?}");
     assert_eq!(parked.len(), FORGED - 64 + LONG + 1);
@@ -98,7 +98,7 @@ async fn an_older_lineage_that_goes_on_shows() {
     })
     .await;
     let said = troubles.list().concat();
-    assert!(said.contains("/farandole/happened go on coming that belong to lineage 1, although lineage 2"), "{said}");
+    assert!(said.contains("/farandole/happened keep arriving with lineage 1, which lineage 2"), "{said}");
     send_at(&topic, source, "own", (2, 3, "2:2"), &[]).await;
     until("the newer history to go on", async || world.story("own").await == "n1, n2, n3").await;
     let line = format!("farandole_intake_older_lineage_total{{topic=\"{}\"}} ", topic.name());

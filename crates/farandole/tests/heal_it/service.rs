@@ -348,7 +348,7 @@ async fn a_service_whose_topic_would_be_another_refuses() {
     // Under another name.
     pool.execute("update farandole.owner set service = 'orders'").await.unwrap();
     let said = shop.start(Missing::Refuse).await.refuses().await;
-    assert!(said.contains("those of service `orders`, and `till` can't share them"), "{said}");
+    assert!(said.contains("belongs to service `orders`, and `till` can't share it"), "{said}");
     pool.close().await;
 }
 

@@ -47,7 +47,7 @@ async fn one_byte_more_than_a_mebibyte_is_refused() {
     };
     let most = MAX_RECORD - (bytes - MAX_RECORD);
     let error = append(&mut tx, &event(most + 1)).await.unwrap_err();
-    assert!(error.to_string().contains("would be 1048577 bytes with its headers; the limit is 1048576"), "{error}");
+    assert!(error.to_string().contains("would have 1048577 bytes with key and headers; the limit is 1048576"), "{error}");
     append(&mut tx, &event(most)).await.unwrap();
     append(&mut tx, &event(2)).await.unwrap();
     tx.commit().await.unwrap();

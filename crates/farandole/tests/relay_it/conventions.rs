@@ -103,7 +103,7 @@ async fn topics_that_others_make_are_looked_at() {
 
     let more = Topics { partitions: 4, ..settings.clone() };
     let words = topics::ensure(&kafka, &more, "billing", true).await.unwrap_err().to_string();
-    assert!(words.contains("has 3 partition(s) and `topics.partitions` says 4"), "{words}");
+    assert!(words.contains("has 3 partition(s), but `topics.partitions` is 4"), "{words}");
 
     let compacted = world.topic("compacted");
     let admin: AdminClient<_> = world.client().create().unwrap();

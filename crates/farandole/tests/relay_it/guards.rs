@@ -28,7 +28,7 @@ async fn more_partitions_than_at_first_are_refused() {
     for relay in [relay, world.relay(config).await] {
         let error = refusal(relay).await;
         assert!(matches!(&error, Error::PartitionCount { fixed: 3, broker: 5, topic: t } if *t == topic), "{error}");
-        assert!(error.to_string().contains("made again with 3, from a copy of its records"), "{error}");
+        assert!(error.to_string().contains("recreate it with 3 partitions from a copy of its records"), "{error}");
     }
 }
 
@@ -116,7 +116,7 @@ async fn a_relay_refuses_properties_that_it_cant_work_with() {
     world.fill(&topic, 1).await;
     for (name, value, words) in [
         ("delivery.report.only.error", "true", "each of its records is reported"),
-        ("max.in.flight", "100", "`max.in.flight` can't be set beside what the relay is made with"),
+        ("max.in.flight", "100", "`max.in.flight` conflict with what the relay sets"),
     ] {
         let mut config = world.config();
         config.kafka.insert(name.to_owned(), value.to_owned());
@@ -137,7 +137,7 @@ async fn another_services_relay_refuses_and_so_does_a_renamed_one() {
     let billing = Config::new("billing", &world.kafka);
     // Also while the owner's is at work.
     let error = refusal(world.relay(billing.clone()).await).await;
-    assert!(error.is_fatal() && error.to_string().contains("those of service `orders`"), "{error}");
+    assert!(error.is_fatal() && error.to_string().contains("belongs to service `orders`"), "{error}");
     relay.stop().await.unwrap();
     world.fill(&topic, 3).await;
     let error = refusal(world.relay(billing.clone()).await).await;

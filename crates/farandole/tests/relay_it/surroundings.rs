@@ -161,7 +161,7 @@ async fn a_role_with_rights_on_rows_alone() {
     world.pool.execute("select setval(pg_get_serial_sequence('farandole.outbox', 'seq'), 2999990)").await.unwrap();
     append().await;
     eventually("the trouble to show", Duration::from_secs(20), async || {
-        status.upkeep().is_some_and(|why| why.contains("permission denied") && why.contains("; 9 rows more may be appended"))
+        status.upkeep().is_some_and(|why| why.contains("permission denied") && why.contains("; after 9 more rows"))
     })
     .await;
     assert_eq!(status.role(), Role::Active, "what is there goes on");

@@ -106,7 +106,7 @@ fn durations_of_ones_own_need_no_attribute() {
     }
     for (file, env, words) in [
         ("[own]\nhold = \"20 parsecs\"", None, ["`own.hold`", "file", "\"10s\""]),
-        ("[own]\nhold = 20", None, ["`own.hold`", "`20` is no duration", "\"10s\""]),
+        ("[own]\nhold = 20", None, ["`own.hold`", "`20` is not a duration", "\"10s\""]),
         ("[own.carriers.dhl]\ntimeout = \"\"", None, ["`own.carriers.dhl.timeout`", "file", "\"10s\""]),
         ("", Some(("FARANDOLE_OWN_GRACE", "soon")), ["`own.grace`", "FARANDOLE_OWN_GRACE", "\"10s\""]),
     ] {
@@ -143,10 +143,10 @@ fn a_wrong_value_names_its_key_its_source_and_what_is_right() {
             ["`http.request_timeout`", "FARANDOLE_HTTP_REQUEST_TIMEOUT", "\"10s\""],
         ),
         ("[agenda]\nlease = \"100000000d\"", None, ["`agenda.lease`", "file", "\"3650d\""]),
-        ("[agenda]\nlease = \"99999999999999999999999s\"", None, ["`agenda.lease`", "no duration", "\"3650d\""]),
+        ("[agenda]\nlease = \"99999999999999999999999s\"", None, ["`agenda.lease`", "not a duration", "\"3650d\""]),
         ("[agenda]\nlease = \"3651d\"", None, ["`agenda.lease`", "too long", "\"3650d\""]),
-        ("[agenda]\nlongest_wait = \"-5s\"", None, ["`agenda.longest_wait`", "no duration", "\"10s\""]),
-        ("", Some(("FARANDOLE_RELAY_LEASE", "s")), ["`relay.lease`", "no duration", "\"10s\""]),
+        ("[agenda]\nlongest_wait = \"-5s\"", None, ["`agenda.longest_wait`", "not a duration", "\"10s\""]),
+        ("", Some(("FARANDOLE_RELAY_LEASE", "s")), ["`relay.lease`", "not a duration", "\"10s\""]),
         ("[http]\nbody_limit = \"99999999GiB\"", None, ["`http.body_limit`", "too large", "\"1024GiB\""]),
         ("", Some(("FARANDOLE_HTTP_MAX_CONNECTIONS", "0")), ["`http.max_connections`", "environment", "at least 1"]),
         ("", Some(("FARANDOLE_HTTP_BODY_LIMIT", "1XB")), ["`http.body_limit`", "FARANDOLE_HTTP_BODY_LIMIT", "\"1MiB\""]),
@@ -211,7 +211,7 @@ fn what_shows_without_a_server_is_refused() {
         ("database.idle_timeout", "\"0s\"", "at least \"1s\""),
         ("kafka.bootstrap", "\"\"", "host:port"),
         ("kafka.bootstrap", "\"a:9092,b:port\"", "host:port"),
-        ("kafka.properties", "{ acks = \"1\" }", "`acks` can't be set: what is acknowledged"),
+        ("kafka.properties", "{ acks = \"1\" }", "`acks` can't be set: acknowledged records"),
         ("kafka.properties", "{ \"sasl.mechanizm\" = \"PLAIN\" }", "`sasl.mechanizm` can't be set"),
         ("kafka.properties", "{ \"linger.ms\" = \"soon\" }", "`linger.ms` can't be set"),
         ("registry.url", "\"127.0.0.1:8081\"", "neither http:// nor https://"),
@@ -348,7 +348,7 @@ fn properties_that_only_clash_are_refused() {
     };
     for (name, value) in [("max.poll.interval.ms", "10"), ("fetch.max.bytes", "1"), ("max.in.flight", "100")] {
         let refused = check(name, value).unwrap_err();
-        assert!(refused.contains(&format!("properties `{name}` can't be set beside")), "{refused}");
+        assert!(refused.contains(&format!("properties `{name}` conflict with")), "{refused}");
     }
     check("max.poll.interval.ms", "300000").unwrap();
 }

@@ -191,7 +191,7 @@ async fn a_crowd_is_told_to_come_back() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     let (shed, headers) = problem(&app, a_get("/trace"), 503).await;
-    assert!(shed.detail.contains("under way") && headers.contains_key("retry-after"), "{shed:?}");
+    assert!(shed.detail.contains("in flight") && headers.contains_key("retry-after"), "{shed:?}");
     assert!(slow.await.unwrap().contains("0.2 s"), "the time limit ends a slow one");
     assert_eq!(ask(&app, a_get("/trace")).await.0, 200, "and its place is free again");
 }

@@ -1,4 +1,4 @@
-//! Connections that the kit works on, kept between two uses.
+//! The kit's connection pool.
 //!
 //! **Guarantees.** Each runs under the kit's [settings](crate::database::session). A connection whose other end is gone without a word, as after a firewall forgot it, costs one use, and its place
 //! is free again at once. One that answers but can't do its work is replaced: what its last use failed of says so
@@ -27,7 +27,7 @@ use crate::ground::trouble::{Trouble, Troubled, denied};
 /// Between two tries while no connection is to be had.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Why a server takes no writes, if it takes none.
-const READ_ONLY: &str = "select case when pg_is_in_recovery() then 'it is a stand-by'
+const READ_ONLY: &str = "select case when pg_is_in_recovery() then 'it is a standby'
     when current_setting('transaction_read_only') = 'on' then 'default_transaction_read_only is on' end";
 
 /// At most as many connections as the pool that opens them allows.

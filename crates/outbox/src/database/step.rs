@@ -1,4 +1,4 @@
-//! The step log: state that changes with every batch, appended and never updated.
+//! The step log: state that changes with every batch; append-only.
 //!
 //! A scope's steps are numbered from 1 without a gap. Whoever wants to go on from step *n* inserts step *n + 1*; the primary
 //! key gives it to one of them. The other is **fenced**: it finds out inside its own transaction, before anything that it
@@ -32,7 +32,7 @@ pub const MOST: i64 = 10_000;
 #[non_exhaustive]
 pub enum Error {
     /// Somebody else took the step: whoever sees this is no longer the owner. Roll back, read the newest step, start again.
-    #[error("step after {expected:?} of {scope} is taken: another owner went on")]
+    #[error("the step after {expected:?} of {scope} is already taken: another owner has replaced this one")]
     Fenced {
         /// Whose log.
         scope: String,

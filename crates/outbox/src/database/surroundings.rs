@@ -1,4 +1,4 @@
-//! What the database around the kit must be, beside what the kit [sets](crate::database::session) by itself.
+//! Requirements on server, database and role, beyond what the kit [sets](crate::database::session) itself.
 //!
 //! **Guarantee.** What is missing is found by asking for it, before anything is decided or published, and named with the sentence that
 //! mends it: by services in `/readyz`, by a [`Relay`](crate::publish::relay::Relay) in its status and by a reader among its
@@ -110,7 +110,7 @@ pub async fn server(options: &PgConnectOptions) -> Result<(), Error> {
 
 /// That a session stays one: what is set on it holds in its next transaction, whatever other sessions do meanwhile.
 async fn kept(one: &mut PgConnection, other: &mut PgConnection) -> Result<(), Error> {
-    let doing = "trying what a session keeps";
+    let doing = "testing whether session settings persist";
     let marks = [Uuid::new_v4(), Uuid::new_v4()];
     for (conn, mark) in [&mut *one, other].into_iter().zip(marks) {
         // Text, and not prepared: where statements aren't kept either, that wouldn't say why.
@@ -128,14 +128,14 @@ async fn kept(one: &mut PgConnection, other: &mut PgConnection) -> Result<(), Er
     }
     let lost = if wrong.is_empty() { String::new() } else { format!(" ({})", wrong.join(", ")) };
     Err(Error::Missing(vec![format!(
-        "the database doesn't keep a session's settings{lost} from one transaction to the next, as a pooler in transaction mode doesn't: \
+        "session settings{lost} don't persist between transactions, so there is a pooler in transaction mode in between: \
          connect to PostgreSQL itself, or to a pooler in session mode"
     )]))
 }
 
 /// That the database can store what comes, and be asked and written.
 async fn facts(conn: &mut PgConnection) -> Result<(), Error> {
-    let doing = "looking what server it is";
+    let doing = "inspecting the server";
     let row = sqlx::query(
         "select current_setting('server_version_num')::int / 10000, getdatabaseencoding()::text, current_database()::text,
                 pg_is_in_recovery(), has_function_privilege('pg_control_system()', 'execute'), quote_ident(current_user),
@@ -157,30 +157,32 @@ async fn facts(conn: &mut PgConnection) -> Result<(), Error> {
     };
     let (version, encoding, database, standby, control, role, durable, read_only) = read().map_err(Error::database(doing))?;
     if version < OLDEST {
-        return Err(Error::Unfit(format!("this is PostgreSQL {version}; the kit needs {OLDEST} or a later one")));
+        return Err(Error::Unfit(format!("PostgreSQL {version} is too old; {OLDEST} or later is required")));
     }
     if encoding != "UTF8" {
         return Err(Error::Unfit(format!(
-            "the database {database} has the encoding {encoding}, which can't store every text that comes; make one with \
-             `create database … encoding 'UTF8' template template0`, and move to it"
+            "database {database} has encoding {encoding}, which can't store all text; create one with `create database … \
+             encoding 'UTF8' template template0` and move to it"
         )));
     }
     let mut missing = Vec::new();
     if standby {
-        missing.push("this server is a stand-by, where nothing can be written: connect to the primary".to_owned());
+        missing.push("this server is a standby and accepts no writes: connect to the primary".to_owned());
     } else if read_only {
         missing.push(format!(
-            "`default_transaction_read_only` is on, for {role}, this database or the server, some of which set it when a disk is full: \
-             reset it where it is set"
+            "`default_transaction_read_only` is on for {role}, this database or the server (some providers set it when a disk \
+             is full): reset it where it is set"
         ));
     }
     if !control {
         missing.push(format!(
-            "the role may not ask which cluster this is: `grant execute on function pg_control_system() to {role}`"
+            "the role can't read the cluster's identifier: `grant execute on function pg_control_system() to {role}`"
         ));
     }
     if !durable {
-        tracing::warn!("fsync or full_page_writes is off at this server: a crash of it may lose what was acknowledged, or all");
+        tracing::warn!(
+            "fsync or full_page_writes is off on this server: a crash may lose acknowledged commits, or corrupt the database"
+        );
     }
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing(missing)) }
 }
@@ -223,12 +225,12 @@ pub async fn rights(options: &PgConnectOptions, tables: &[&str]) -> Result<(), E
     let mut conn = open(options).await?;
     let asked = sqlx::query_as(RIGHTS).bind(tables).fetch_all(&mut conn).await;
     let _ = conn.close().await; // only asked
-    let rows: Vec<(Option<String>, Option<String>)> = asked.map_err(Error::database("looking what the role may do"))?;
+    let rows: Vec<(Option<String>, Option<String>)> = asked.map_err(Error::database("checking the role's privileges"))?;
     let (grants, others): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
     let grants: Vec<String> = grants.into_iter().flatten().collect();
     let mut missing: Vec<String> = others.into_iter().flatten().collect();
     if !grants.is_empty() {
-        missing.insert(0, format!("the role lacks rights; as the owner of the tables: `{}`", grants.join("; ")));
+        missing.insert(0, format!("the role lacks privileges; run as the owner of the tables: `{}`", grants.join("; ")));
     }
     if missing.is_empty() { Ok(()) } else { Err(Error::Missing(missing)) }
 }

@@ -1,4 +1,4 @@
-//! A part of the kit that runs beside a program's own code: the relay of an outbox, the reader of a handler.
+//! A background component in your own program: the relay of an outbox, the reader of a handler.
 //!
 //! **Guarantee.** How it ended can't be overlooked: the handle has to be used, gives the result, and where neither it nor a log is
 //! looked at, the reason is on standard error.
@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ground::error::chain_of;
 
-/// Something that runs until it is told to stop. Dropped, it is told so, and nobody waits for it.
-#[must_use = "wait for its end beside your own work, or nobody learns why it ended"]
+/// A component that runs until it is stopped. Dropping the handle stops it without waiting.
+#[must_use = "await `ended()` beside your own work, or you won't learn why it stopped"]
 pub struct Running<E: std::error::Error + 'static> {
     name: &'static str,
     task: Option<JoinHandle<Result<(), E>>>,
@@ -25,7 +25,7 @@ pub struct Running<E: std::error::Error + 'static> {
     health: Health,
 }
 
-/// How something that runs is. Clones are the same; it may be asked at any time, and answers from memory.
+/// The health of a running component. Cheap to clone and to query.
 #[derive(Clone)]
 pub struct Health(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
 
@@ -42,7 +42,7 @@ impl Health {
         Self(Arc::new(troubles))
     }
 
-    /// What is wrong or missing now, one a line; empty when all is well.
+    /// Current problems, one sentence each; empty if healthy.
     pub fn troubles(&self) -> Vec<String> {
         (self.0)()
     }
@@ -128,7 +128,7 @@ impl<E: std::error::Error + 'static> Drop for Running<E> {
         self.stop.cancel();
         // A panic has been reported by its hook, an error by the task.
         if self.task.take().is_some_and(|task| task.now_or_never().is_none()) {
-            tracing::debug!(part = self.name, "dropped while it runs; told to stop");
+            tracing::debug!(part = self.name, "handle dropped while running; stopping");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes of strangers as text: to be stored, compared and shown.
+//! Untrusted bytes as text: to be stored, compared and shown.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Warnings about what lasts.
+//! Rate-limited warnings about conditions that persist.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What kind of trouble: whom or what an error is about, and so what is done.
+//! Error classification: what an error concerns, and therefore what is done about it.
 //!
 //! Every part of the kit that gets an error asks this module, and does what stands with the class. ARCHITECTURE.md shows the tables
 //! as one; a test compares the two.

@@ -1,6 +1,6 @@
-//! The kit's tables, in schema `farandole`, with a migration table of their own: so that kit and service number their migrations
-//! apart. They are the same for every layer: who takes the outbox alone today has the tables of the others, empty, and nothing to migrate
-//! when he takes them. All of it may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
+//! The kit's tables, in schema `farandole`, with their own migrations table, so that kit and service number their migrations
+//! independently. They are the same for every layer, so moving from the outbox to a whole service needs no migration. All of it
+//! may run again, and from several places at once: PostgreSQL's advisory lock takes one at a time.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub const fn version(file: &str) -> i64 {
         version = version * 10 + (bytes[at] - b'0') as i64;
         at += 1;
     }
-    assert!(at > 0 && at < bytes.len() && bytes[at] == b'_', "the file of a migration is named <number>_<what>.sql");
+    assert!(at > 0 && at < bytes.len() && bytes[at] == b'_', "a migration file must be named <number>_<description>.sql");
     version
 }
 
@@ -81,7 +81,8 @@ pub enum Error {
     },
     /// Tables are missing.
     #[error(
-        "the {whose} tables lack {} migration(s), the first is {first}; run `{service} migrate` first, or start with `serve --migrate`",
+        "{} migration(s) of the {whose} tables are missing, the first is {first}; run `{service} migrate`, or start with \
+         `serve --migrate`",
         missing
     )]
     NotMigrated {
@@ -96,8 +97,8 @@ pub enum Error {
     },
     /// A migration that was applied is another one now.
     #[error(
-        "migration {migration} of the {whose} tables was changed after it had been applied: put it back and add a new one; or this is \
-         another service's database"
+        "migration {migration} of the {whose} tables was changed after it was applied: restore it and add a new one. Or this \
+         is another service's database"
     )]
     Changed {
         /// `kit's` or `service's`.
@@ -142,8 +143,7 @@ pub fn kit() -> Migrator {
     kit
 }
 
-/// Makes or updates the kit's tables alone, in schema `farandole`, for who uses outbox or intake beside tables of their own. May
-/// run again, and from several places at once.
+/// Creates or updates the kit's tables, in schema `farandole`, beside your own. Idempotent, and safe to run concurrently.
 ///
 /// # Errors
 /// The migration's or the database's.
@@ -182,7 +182,7 @@ fn name(migration: &Migration) -> String {
 
 /// That each migration of `migrator` was applied, and is still the same. More than these may have been.
 pub async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, migrator: &Migrator) -> Result<(), Error> {
-    let failed = |source| Error::Database { doing: "looking which migrations were applied", source };
+    let failed = |source| Error::Database { doing: "checking which migrations are applied", source };
     let table = migrator.table_name.as_ref();
     let there: bool =
         sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await.map_err(failed)?;
@@ -194,7 +194,8 @@ pub async fn check(conn: &mut PgConnection, service: &str, whose: &'static str, 
             Err(error) if denied(&error) => {
                 let role: String =
                     sqlx::query_scalar("select quote_ident(current_user)").fetch_one(&mut *conn).await.map_err(failed)?;
-                let lacks = format!("the role lacks rights; as the owner of the tables: `grant select on {table} to {role}`");
+                let lacks =
+                    format!("the role lacks privileges; run as the owner of the tables: `grant select on {table} to {role}`");
                 return Err(Error::Surroundings(surroundings::Error::Missing(vec![lacks])));
             }
             rows => rows.map_err(failed)?,

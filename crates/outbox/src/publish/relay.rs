@@ -1,8 +1,8 @@
 //! The relay: publishes the outbox to Kafka, each row at least once, under one number, in order for each key.
 //!
-//! It publishes **snapshot batches**: the rows visible in snapshot B and not in snapshot A, then those visible in C and not in
-//! B, and so on. No late commit is skipped, for a row is in exactly one batch whenever its transaction commits; nothing stalls
-//! behind a foreign transaction that stays open; no row is updated or deleted; no replication slot holds back the log.
+//! It publishes **snapshot batches**: the rows visible in snapshot B and not in snapshot A, then those visible in C and not in B,
+//! and so on. No late commit is skipped, for a row is in exactly one batch whenever its transaction commits; nothing stalls
+//! behind a long-running transaction elsewhere; no row is updated or deleted; no replication slot holds back the log.
 //!
 //! What it guarantees, once a row's transaction has committed durably:
 //! - the row is published, and again after a crash, under the same number: consumers drop repetitions by that number;
@@ -106,7 +106,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay over its own small pool (3 connections), apart from the handlers', so that neither can starve the other.
+    /// A relay over `pool`. It uses up to 3 connections; give it a pool of its own, so that it and your handlers can't starve
+    /// each other.
     pub fn new(pool: PgPool, config: Config) -> (Self, Wakeup) {
         let (wakeup, history) = (Wakeup::default(), History::default());
         let (config, status) = (Arc::new(config), Arc::new(Status::new()));
@@ -133,7 +134,7 @@ impl Relay {
         Running::start("the relay", health, |stop| self.run(stop))
     }
 
-    /// As [`Relay::start`], for who owns the task: its result must be looked at.
+    /// Like [`Relay::start`], for callers that own the task: check its result.
     ///
     /// # Errors
     /// When somebody must act first: [`Error::is_fatal`].
@@ -158,7 +159,7 @@ impl Relay {
             let term = async {
                 if !fit {
                     let check = async { surroundings::check(&self.pool, &[]).await.map_err(Error::Surroundings) };
-                    log::within("looking at the database's surroundings", check).await?;
+                    log::within("checking the environment requirements", check).await?;
                     fit = true;
                 }
                 self.term(shutdown, &mut trouble).await
@@ -244,7 +245,7 @@ impl Relay {
             }
         }
         look.step.into_iter().for_each(|step| self.history.hold(look.at, step, look.state.lineage));
-        tracing::info!("the topics continue what the database knows; standing by");
+        tracing::info!("database and topics agree; standing by");
         Ok(())
     }
 
@@ -285,9 +286,9 @@ impl Trouble {
         let reason = error.chain();
         if reason != self.reason {
             if error.needs_somebody() {
-                tracing::error!(reason, "relay waits, and this needs somebody");
+                tracing::error!(reason, "relay is waiting; this needs an operator");
             } else {
-                tracing::warn!(reason, "relay waits");
+                tracing::warn!(reason, "relay is waiting");
             }
             self.reason = reason;
         }
@@ -299,7 +300,7 @@ impl Trouble {
     fn over(&mut self) -> bool {
         let was = self.tries > 0;
         if was {
-            tracing::info!("relay goes on");
+            tracing::info!("relay continues");
             *self = Self::default();
         }
         was

@@ -4,8 +4,9 @@
 //! that is there already is dropped; a record whose predecessor is missing stops the partition. So a lost event is noticed at
 //! the next one, and de-duplication costs one number a partition, not a row a message.
 //!
-//! **Assumption:** a source's numbers grow with each record within a lineage, and the relay gives a row the same number each
-//! time it sends it. Without the first, a late ghost would pass as new; without the second, a crash would apply an event twice.
+//! **Assumption:** a source's numbers grow with each record within a lineage, and the relay gives a row the same number each time
+//! it sends it. Without the first, a stale record would be accepted as new; without the second, a crash would apply an event
+//! twice.
 
 use std::fmt::Write as _;
 

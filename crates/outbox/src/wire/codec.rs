@@ -146,8 +146,8 @@ impl Codec {
         encoded.unwrap_or_else(|| Err(Error::Broke { doing: "writing", name: name.into() }))
     }
 
-    /// [`Codec::encode`], reading the first values of a type back: a Rust type that writes what it can't read is found out where the
-    /// value is made, and not by every reader of a record that is out.
+    /// Like [`Codec::encode`], but decodes the first values of a type again: a Rust type that can't be read back is detected by
+    /// the producer, not by every consumer of a published record.
     ///
     /// # Errors
     /// [`Error::OneWay`] too.
@@ -161,7 +161,7 @@ impl Codec {
             let back: T = self.decode(name, &bytes).map_err(|error| failed(chain_of(&error)))?;
             // What isn't equal to itself (NaN) or isn't written at all shows in the bytes only.
             if back != *value && self.encode(name, &back)? != bytes {
-                return Err(failed("it comes back as another value".into()));
+                return Err(failed("it decodes to a different value".into()));
             }
         }
         Ok(bytes)

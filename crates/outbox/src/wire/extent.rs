@@ -63,7 +63,7 @@ pub enum Error {
         source: KafkaError,
     },
     /// Nothing came.
-    #[error("reading {topic}: nothing has come from Kafka for {seconds} s, and {partitions} partition(s) have more")]
+    #[error("reading {topic}: no data from Kafka for {seconds} s although {partitions} partition(s) have more")]
     Silent {
         /// Which topic.
         topic: String,

@@ -1,4 +1,4 @@
-//! Topics that somebody else has designed: their name, where the key is, what their headers are called.
+//! Topics of other producers: their name, where the key is, what their headers are called.
 //!
 //! A record is mapped as it is read, before anything looks at it, and parks as it was mapped. Positions go by the topic's own name.
 //! **Assumption:** records that map to one key are in one partition, or no order among them is wanted.
@@ -31,7 +31,7 @@ pub struct Mapping {
 const CHAIN: &str = "farandole";
 
 impl Mapping {
-    /// The topic as it is.
+    /// No mapping: the topic as it is.
     pub fn new() -> Self {
         Self::default()
     }
@@ -43,15 +43,16 @@ impl Mapping {
         self
     }
 
-    /// Where the key is, if it isn't the record's. What isn't found leaves the record's.
+    /// Where the key is, if it isn't the record's. If it isn't found, the record's own is kept.
     #[must_use]
     pub fn key(mut self, from: From) -> Self {
         self.key = Some(from);
         self
     }
 
-    /// Where the header `ours` is: `ce_type` names the event's type, `ce_source` and `ce_id` tell repetitions, `content-type` says
-    /// how the value is written, `ce_time` when it happened. What isn't found leaves the record's. `farandole` can't be mapped.
+    /// Where the header `ours` is: `ce_type` names the event's type, `ce_source` and `ce_id` tell repetitions, `content-type`
+    /// says how the value is written, `ce_time` when it happened. If it isn't found, the record's own is kept. `farandole` can't
+    /// be mapped.
     #[must_use]
     pub fn header(mut self, ours: impl Into<String>, from: From) -> Self {
         self.headers.insert(ours.into(), from);

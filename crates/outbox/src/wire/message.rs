@@ -1,4 +1,4 @@
-//! Sets of event types: the ones that a service publishes, and the ones that it hears.
+//! Sets of event types: those that a service publishes, and those that it subscribes to.
 
 use crate::wire::codec::{self, Codec};
 

@@ -66,7 +66,7 @@ impl<'de, T: FromStr<Err = String> + Default> Deserialize<'de> for PerTopic<T> {
             type Value = PerTopic<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value for all topics, or a table by their names with `*` for the others")
+                f.write_str("one value for all topics, or a table by topic with `*` for the rest")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(PerTopic { others: text.parse().map_err(E::custom)?, named: BTreeMap::new() })

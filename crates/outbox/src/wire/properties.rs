@@ -1,4 +1,4 @@
-//! Which properties of the Kafka clients are a user's to set.
+//! Which Kafka client properties a user may set.
 //!
 //! Most are: TLS, SASL, timeouts. Some are what guarantees rest on, or have a setting of ours; given by hand they would be ignored
 //! without a word, or break what nobody would look for there. They are refused, with what to do instead.
@@ -22,32 +22,32 @@ const FIXED: [Fixed; 31] = [
     ("metadata.broker.list", None, "it is `kafka.bootstrap`"),
     ("group.id", None, "it is `intake.group`"),
     ("group.instance.id", None, "it is `intake.instance`"),
-    ("group.protocol.type", Some("consumer"), "a group of another type is joined by nobody"),
+    ("group.protocol.type", Some("consumer"), "a group of another type can't be joined"),
     ("enable.auto.commit", Some("false"), POSITIONS),
     ("auto.commit.enable", Some("false"), POSITIONS),
     ("enable.auto.offset.store", Some("false"), POSITIONS),
-    ("offset.store.method", Some("broker"), "tools see in Kafka how far a group is"),
-    ("auto.offset.reset", Some("error"), "a position that a topic no longer has must be looked at, and not be skipped"),
+    ("offset.store.method", Some("broker"), "lag tools read the group's progress from Kafka"),
+    ("auto.offset.reset", Some("error"), "a position that the topic no longer holds needs an operator and must not be skipped"),
     ("isolation.level", Some("read_committed"), "records of aborted transactions never happened"),
-    ("partition.assignment.strategy", Some("cooperative-sticky"), "partitions come and go one by one"),
+    ("partition.assignment.strategy", Some("cooperative-sticky"), "partitions are assigned and revoked incrementally"),
     (
         "enable.partition.eof",
         Some("true"),
-        "what a partition ends in may be no record: lag and reading to an end go by what the client says",
+        "a partition may end in something that is not a record; lag and end-of-partition rely on the client's events",
     ),
-    ("statistics.interval.ms", None, "lag and the watch over quiet partitions are made of the statistics"),
-    ("enabled_events", Some("0"), "what the clients tell is what the kit asks them"),
-    ("topic.blacklist", None, "a topic that is hidden looks as if it weren't there; the settings say which are read"),
+    ("statistics.interval.ms", None, "lag and the watchdog for quiet partitions use the statistics"),
+    ("enabled_events", Some("0"), "the kit relies on the events it enables"),
+    ("topic.blacklist", None, "a hidden topic looks as if it didn't exist; the settings define which topics are read"),
     (
         "allow.auto.create.topics",
         Some("false"),
-        "a topic that is missing must be noticed, and made with the partitions that it is to have",
+        "a missing topic must be noticed, and created with the configured number of partitions",
     ),
     ("acks", Some("all"), ACKNOWLEDGED),
     ("request.required.acks", Some("-1"), ACKNOWLEDGED),
     ("enable.idempotence", Some("true"), "a retry would publish twice, or out of order"),
-    ("enable.gapless.guarantee", Some("true"), "nothing may follow a record that was refused"),
-    ("queuing.strategy", Some("fifo"), "records go out in order"),
+    ("enable.gapless.guarantee", Some("true"), "no record may be sent after one that was refused"),
+    ("queuing.strategy", Some("fifo"), "records are published in order"),
     ("transactional.id", None, "records are published outside Kafka's transactions"),
     ("delivery.timeout.ms", None, "it is `relay.delivery_timeout`"),
     ("message.timeout.ms", None, "it is `relay.delivery_timeout`"),
@@ -60,11 +60,11 @@ const FIXED: [Fixed; 31] = [
 ];
 
 const POSITIONS: &str = "positions are kept in the database, in the transaction that applies a record";
-const ACKNOWLEDGED: &str = "what is acknowledged must outlast a broker";
+const ACKNOWLEDGED: &str = "acknowledged records must survive the loss of a broker";
 
 /// Properties whose numbers may be set, from the least that works on, and what would be without.
 const LEAST: [(&str, i64, &str); 2] = [
-    ("topic.metadata.refresh.interval.ms", 1, "topics, partitions and leaders that are new would never be seen"),
+    ("topic.metadata.refresh.interval.ms", 1, "new topics, partitions and leaders would never be noticed"),
     ("queue.buffering.max.kbytes", 2_048, "a record of the largest size would never fit into the queue"),
 ];
 
@@ -87,7 +87,7 @@ pub fn refused(properties: &BTreeMap<String, String>) -> Vec<String> {
     let contexts = |debug: &String| debug.split(',').any(|context| ["all", "topic"].contains(&context.trim()));
     let hangs = properties.get("debug").filter(|debug| contexts(debug)).map(|debug| {
         format!(
-            "Kafka property `debug` can't be `{debug}`: the client's words about topics can stop it for good; name other contexts, as \
+            "Kafka property `debug` can't be `{debug}`: the client's topic log can deadlock it; choose other contexts, such as \
              `debug = \"broker,cgrp,fetch\"`"
         )
     });
@@ -101,7 +101,7 @@ fn unfit(name: &str, value: &str) -> Option<String> {
     let why = match config.create_native_config().err()? {
         // Its words repeat the value.
         KafkaError::ClientConfig(_, why, _, _) if !is_secret(name) => why,
-        _ => "librdkafka doesn't take its value".to_owned(),
+        _ => "librdkafka refuses the value".to_owned(),
     };
     Some(format!("Kafka property `{name}` can't be set: {why}"))
 }
@@ -142,8 +142,8 @@ fn clash(what: &str, properties: &BTreeMap<String, String>, whole: &ClientConfig
     }
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     let secret = properties.iter().any(|(name, value)| is_secret(name) && !value.is_empty() && why.contains(value.as_str()));
-    let why = if secret { "librdkafka takes them not together" } else { &why };
-    Some(format!("Kafka properties {} can't be set beside what the {what} is made with: {why}", names.join(", ")))
+    let why = if secret { "librdkafka refuses the combination" } else { &why };
+    Some(format!("Kafka properties {} conflict with what the {what} sets: {why}", names.join(", ")))
 }
 
 /// Why no client is to be had; one that is made is dropped at once.
@@ -165,7 +165,7 @@ mod tests {
     fn what_hangs_the_client_is_refused() {
         let set = |debug: &str| refused(&BTreeMap::from([("debug".to_owned(), debug.to_owned())]));
         for hangs in ["topic", "all", "broker, topic", "cgrp,all"] {
-            assert!(set(hangs).len() == 1 && set(hangs)[0].contains("name other contexts"), "{hangs}");
+            assert!(set(hangs).len() == 1 && set(hangs)[0].contains("choose other contexts"), "{hangs}");
         }
         for taken in ["broker,cgrp,fetch", "metadata"] {
             assert_eq!(set(taken), [""; 0], "{taken}");
@@ -224,8 +224,8 @@ mod tests {
         let group = ("group.id", "g");
         assert_eq!(clash(&[group], &[("session.timeout.ms", "7000"), ("linger.ms", "1")]), None);
         let why = clash(&[group], &[("max.poll.interval.ms", "10"), ("linger.ms", "1")]).unwrap();
-        assert!(why.contains("properties `max.poll.interval.ms` can't be set beside"), "{why}");
+        assert!(why.contains("properties `max.poll.interval.ms` conflict with"), "{why}");
         let why = clash(&[("enable.idempotence", "true")], &[("max.in.flight", "50"), ("client.id", "x")]).unwrap();
-        assert!(why.contains("properties `max.in.flight` can't be set beside") && why.contains("max.in.flight"), "{why}");
+        assert!(why.contains("properties `max.in.flight` conflict with") && why.contains("max.in.flight"), "{why}");
     }
 }

@@ -111,7 +111,7 @@ async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make
     let ask = |source| Error::Ask { bootstrap: kafka.bootstrap.clone(), source };
     for result in admin.create_topics(&news, &options).await.map_err(ask)? {
         match result {
-            Ok(topic) => tracing::info!(topic, partitions = topics.partitions, replication, "topic made"),
+            Ok(topic) => tracing::info!(topic, partitions = topics.partitions, replication, "topic created"),
             // Another replica of the service migrates at the same time.
             Err((_, Code::TopicAlreadyExists)) => {}
             Err((topic, code)) => return Err(Error::Make { topic, partitions: topics.partitions, replication, code }),

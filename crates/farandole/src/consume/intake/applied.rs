@@ -1,8 +1,8 @@
 //! Inputs that a heal found to be applied: events of the own topic name them as their causes, while the position is older.
 //!
-//! They come again, and are passed over. Rows go once the position is behind them (see [`tidy`](crate::consume::tidy)); a database that was
-//! never healed has none, and is asked once a lane and comparison: a heal works while the service doesn't, but a replica that slept
-//! meanwhile goes on with what it remembers from before.
+//! They arrive again, and are skipped. Rows go once the position is behind them (see [`tidy`](crate::consume::tidy)); a database
+//! that was never healed has none, and is asked once per lane and comparison: a heal works while the service doesn't, but a replica
+//! that slept meanwhile goes on with what it remembers from before.
 
 use sqlx::PgConnection;
 

@@ -1,4 +1,4 @@
-//! What happens when partitions come and go: workers start where the database says, and end with their batches.
+//! Handles assignment and revocation: workers start at the position in the database, and end with their batches.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -130,7 +130,7 @@ impl Context {
         drop(assigned);
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((topic, partition)) = watch.quiet(Instant::now(), seen) {
-            tracing::error!(topic, partition, "watchdog: the Kafka client gives nothing though there is more; making a new one");
+            tracing::error!(topic, partition, "watchdog: the Kafka client delivers nothing although there is more; replacing it");
             self.troubles.fired();
             self.quiet.store(true, Ordering::Relaxed);
         }
@@ -182,7 +182,7 @@ impl Context {
             let left = until.saturating_duration_since(Instant::now());
             let ended = self.runtime.block_on(async { tokio::time::timeout(left, assigned.worker).await });
             if ended.is_err() {
-                tracing::warn!(topic, partition, "a batch in flight did not end in time");
+                tracing::warn!(topic, partition, "a batch in flight did not finish in time");
             }
             self.troubles.set(&topic, partition, None);
         }
@@ -269,7 +269,7 @@ impl Context {
         let write = async |conn: &mut PgConnection| step::append(conn, scope, None, &position).await.map_err(sqlx::Error::decode);
         let write = async { asked!(self.engine.sessions(), conn => write(conn)) };
         let step = self.runtime.block_on(write).map_err(|error| chain_of(&error))?;
-        tracing::info!(topic = at.0, partition = at.1, offset, %start, "begins here");
+        tracing::info!(topic = at.0, partition = at.1, offset, %start, "starting here");
         Ok((Some(step), position))
     }
 

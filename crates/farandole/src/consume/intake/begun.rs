@@ -1,6 +1,7 @@
-//! With how many partitions a reader began with a topic, as a step log of scope `begun/<reader>/<topic>` that has one step.
+//! How many partitions a topic had when a reader first subscribed to it, as a step log of scope `begun/<reader>/<topic>` that has
+//! one step.
 //!
-//! `intake.start` is about what lay in a topic when the reader came to it. Partitions that were added since are read from their
+//! `intake.start` applies to what existed when the reader first subscribed. Partitions that were added since are read from their
 //! beginning, and so is a topic that was made since: whatever they hold was written for who reads already.
 //!
 //! **How it would fail without**: clients hear of a new partition seconds after producers. Begun at its end, what they wrote meanwhile is
@@ -75,7 +76,7 @@ pub(super) fn is_later(consumer: &BaseConsumer<Context>, (topic, partition): &At
     let (_, count) = found.first().ok_or("the brokers don't say how many partitions it has")?;
     let later = *partition >= noted(consumer.context(), topic, *count)?;
     if later {
-        tracing::info!(topic, partition, "came after this reader had begun with the topic: read from its beginning");
+        tracing::info!(topic, partition, "created after this reader first subscribed to the topic: reading from its beginning");
     }
     Ok(later)
 }

@@ -1,4 +1,4 @@
-//! What is said of a record that breaks its chain: what is wrong, and what an operator runs to go on all the same.
+//! Messages for a record that breaks its chain: what is wrong, and which command continues regardless.
 
 use crate::consume::intake::Config;
 use crate::consume::intake::judge::Broken;
@@ -10,7 +10,7 @@ pub(super) fn words(config: &Config, reader: &str, broken: &Broken) -> String {
     let Broken { record, link, verdict, head } = broken;
     let what = match verdict {
         Verdict::Ahead => "the record before it is missing",
-        Verdict::Fork => "it begins a second history",
+        Verdict::Fork => "it starts a second history (fork)",
         _ => "the topic's beginning is missing",
     };
     let Record { topic, partition, offset, .. } = record;
@@ -18,16 +18,12 @@ pub(super) fn words(config: &Config, reader: &str, broken: &Broken) -> String {
     let how = match verdict {
         // One is forged, and nothing here tells which.
         Verdict::Fork => {
-            format!(
-                "one of the two is forged: to pass over this one: {}; to take it for the true one: {}",
-                set(offset + 1),
-                set(*offset)
-            )
+            format!("one of the two is forged. To skip this one: {}; to accept this one: {}", set(offset + 1), set(*offset))
         }
         // What it is taken for, it is: its number is the last from then on.
         _ => format!(
-            "if what is missing is lost for good, to go on from here: {}; if this one is a stray or forged, to pass over it: {} (taken for \
-             a true one it would have the true ones behind it dropped as repetitions)",
+            "if the missing records are lost for good, continue from here: {}; if this record is a stray or forged, skip it: \
+             {} (accepting a forged one would drop the genuine records after it as duplicates)",
             set(*offset),
             set(offset + 1)
         ),

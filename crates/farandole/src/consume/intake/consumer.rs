@@ -134,7 +134,7 @@ fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: i
                 if let Some((code, words)) = consumer.client().fatal_error() {
                     return Err(Error::Fatal { why: fatal(&context.config, code, &words) });
                 }
-                tracing::warn!(error = %error, "Kafka consumer; it goes on by itself when the brokers do");
+                tracing::warn!(error = %error, "Kafka consumer error; it recovers when the brokers do");
                 context.complain(error.to_string());
             }
             None => {}
@@ -152,7 +152,7 @@ fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: i
             return Err(Error::Thread("a lane ended".to_owned()));
         }
         if blind() {
-            return Err(Error::Thread("the look at what is missing ended".to_owned()));
+            return Err(Error::Thread("the check for missing topics ended".to_owned()));
         }
         if told.elapsed() > TELL {
             restart_ended(consumer);
@@ -286,7 +286,7 @@ fn restart_ended(consumer: &BaseConsumer<Context>) {
             .or_else(|_| assign_again(consumer, &at, offset))
             .and_then(|()| consumer.resume(&list));
         if let Err(error) = back {
-            tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back; trying again");
+            tracing::warn!(topic = at.0, partition = at.1, error = %error, "seeking back failed; retrying");
             if let Some(assigned) = context.lock().get(&at) {
                 assigned.stop.cancel();
             }
@@ -307,7 +307,7 @@ fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
     let (why, trouble) = match ended {
         Some(Ok(End::Fenced)) => ("fenced", None),
         Some(Err(error)) if error.is_panic() => {
-            let why = "its worker panicked, and began again from the position".to_owned();
+            let why = "its worker panicked and restarted from the position".to_owned();
             tracing::error!(topic = at.0, partition = at.1, why);
             ("panic", Some(why))
         }
@@ -335,10 +335,10 @@ fn gone(consumer: &BaseConsumer<Context>) -> bool {
             continue;
         };
         if next < low || next > high {
-            let expired = format!("but the topic's beginning has expired, it holds {low} to {high};");
+            let expired = format!("but the topic's beginning has expired; it holds {low} to {high}.");
             let what = match context.config.start.of(&topic) {
                 _ if !(fresh && next == 0) => {
-                    format!("the position is {next}, but the topic holds {low} to {high}: it was cut or made anew;")
+                    format!("the position is {next}, but the topic holds {low} to {high}: it was truncated or recreated.")
                 }
                 Start::Earliest => {
                     let start = context.config.setting("start");
@@ -346,11 +346,13 @@ fn gone(consumer: &BaseConsumer<Context>) -> bool {
                         "it has no position yet and {start} is `earliest`, {expired} set {start} to `latest` or to a time, or"
                     )
                 }
-                _ => format!("it came after this reader had begun with the topic and is read from its beginning, {expired}"),
+                _ => format!(
+                    "it was created after this reader first subscribed to the topic and is read from its beginning, {expired}"
+                ),
             };
             let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
-            let why = format!("{what} to go on from what there is: {how}");
-            tracing::error!(topic, partition, why, "this partition stops here");
+            let why = format!("{what} to continue from the earliest record: {how}");
+            tracing::error!(topic, partition, why, "partition stopped");
             context.troubles.set(&topic, partition, Some(why));
         }
     }
@@ -369,6 +371,6 @@ fn tell(consumer: &BaseConsumer<Context>, mode: CommitMode) {
     if list.count() > 0
         && let Err(error) = consumer.commit(&list, mode)
     {
-        tracing::debug!(error = %error, "offsets not told to Kafka");
+        tracing::debug!(error = %error, "committing offsets to Kafka failed");
     }
 }

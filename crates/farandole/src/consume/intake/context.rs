@@ -83,7 +83,7 @@ impl Context {
                 Err(why) => why,
             };
             if told.is_due(&why) {
-                tracing::warn!(why, "looking for {what}; trying again");
+                tracing::warn!(why, "looking up {what} failed; retrying");
             }
             say(why);
             // Made where the runtime is: this is the client's thread.

@@ -19,8 +19,8 @@ pub enum Error {
     Property(String),
     /// The client's call doesn't come back: nothing is read any more, and only a new process reads on.
     #[error(
-        "the Kafka client hasn't come back from a call in {seconds} s: nothing is read any more. Start this process again; what was read \
-         is in the database"
+        "a call to the Kafka client hasn't returned for {seconds} s: nothing is read any more. Restart this process; what was \
+         read is in the database"
     )]
     Lost {
         /// How long.

@@ -1,5 +1,5 @@
-//! Which topic a name stands for: a topic that is deleted and made again under its name is another one, and a position in the old
-//! one means nothing in the new.
+//! Identifies topics by id: a topic that is deleted and created again under its name is another one, and positions in the old one
+//! are invalid in the new.
 //!
 //! **Where from.** Brokers give each topic an id, and the client notices when a name's id changes, but tells nobody: it goes on in
 //! the new topic at the old offset. It says so in its debug log alone, which is why that is on for metadata, and read here. The line
@@ -61,8 +61,8 @@ fn said(line: &str) -> Option<(&str, &str)> {
 /// What is wrong with going on in a topic with `found` as its id after reading one with `known`.
 pub(super) fn another(topic: &str, partition: i32, next: i64, known: &str, found: &str, how: &str) -> String {
     format!(
-        "{topic} was deleted and made again since {topic}/{partition} was read up to offset {next}: its id was {known}, now it is {found}. \
-         What it holds may be other records or the same again, so nothing of it is read. To read all that it holds: {how}"
+        "{topic} was deleted and created again since {topic}/{partition} was read up to offset {next}: its id was {known} and \
+         is now {found}. It may hold other records or the same ones, so nothing is read. To read all of it: {how}"
     )
 }
 

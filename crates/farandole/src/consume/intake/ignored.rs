@@ -1,4 +1,4 @@
-//! Events that are passed over because nobody here knows their type: counted, and named once.
+//! Events ignored because their type is unknown: counted, and logged once per type.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -33,11 +33,7 @@ fn label(seen: &mut BTreeSet<(String, String)>, topic: &str, kind: &str) -> Stri
     if kind.len() > NAME || seen.len() >= TYPES {
         return OTHER.to_owned();
     }
-    tracing::info!(
-        topic,
-        r#type = kind,
-        "events of a type that this service doesn't know are passed over, as `intake.unknown` says"
-    );
+    tracing::info!(topic, r#type = kind, "ignoring events of a type that this service doesn't know, as `intake.unknown` says");
     seen.insert(name.clone());
     name.1
 }

@@ -1,4 +1,4 @@
-//! The chain rule over a batch: what of it is new, what repeats, and where its chain is broken. Asks nobody.
+//! Applies the chain rule to a batch: what is new, what repeats, where the chain is broken. Pure.
 
 use crate::consume::intake::older::Older;
 use crate::consume::intake::position::Position;
@@ -59,7 +59,8 @@ pub fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
             match after.judge(source, &link) {
                 Verdict::Apply if head.is_none() && after.heads.len() >= SOURCES && !names(topic, source) => {
                     let reason = format!(
-                        "it is of {}, and {SOURCES} sources are known in this partition: check who writes to the topic",
+                        "its source {} is one too many: {SOURCES} sources are tracked in this partition; check who writes to \
+                         the topic",
                         brief(source)
                     );
                     fault = Some(Fault { reason, passing: false });

@@ -168,7 +168,7 @@ impl Together<'_> {
             })?;
             let (step, position) = latest.map(|(step, position)| (step, position.bounded())).unzip();
             if step != batch.step || position.is_some_and(|position| position != *batch.before) {
-                return Err(Error::Fenced(format!("{} is another since the database was set back", batch.scope)));
+                return Err(Error::Fenced(format!("{} has changed: the database was rolled back", batch.scope)));
             }
         }
         Ok(())

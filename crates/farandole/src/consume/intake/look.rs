@@ -1,4 +1,5 @@
-//! Looks at what isn't there: topics that nobody has made, partitions that nobody reads or a stranger has, a group that can't be joined.
+//! Detects what is missing: topics that don't exist, partitions that nobody reads or a foreign client holds, a group that can't
+//! be joined.
 //!
 //! A reader's own partitions tell of themselves; what it doesn't have says nothing. So the brokers are asked, on a thread beside
 //! the consumer's, which must not wait for an answer.
@@ -36,7 +37,7 @@ pub(super) fn run(consumer: &BaseConsumer<Context>, over: impl Fn() -> bool) {
         let all = match look(consumer, &mut told, &mut behind) {
             Ok(all) => all,
             Err(error) => {
-                tracing::debug!(error = %error, "brokers didn't say which topics there are; asking again");
+                tracing::debug!(error = %error, "fetching metadata failed; retrying");
                 false
             }
         };
@@ -60,7 +61,7 @@ fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, beh
     let mut whole = behind.is_empty();
     for (topic, count) in counts {
         let trouble = match (count, &members) {
-            (0, _) => Some("this topic isn't there, or may not be seen: nothing of it is heard until it is made".to_owned()),
+            (0, _) => Some("this topic doesn't exist or isn't visible: nothing is read until it is created".to_owned()),
             // The group is being rebalanced, or of a kind that doesn't tell.
             (_, None) => continue,
             (count, Some(members)) => unread(topic, count, members, &context.config.group).or_else(|| stuck.get(topic).cloned()),
@@ -70,7 +71,7 @@ fn look(consumer: &BaseConsumer<Context>, told: &mut BTreeMap<String, Told>, beh
             Some(why) => {
                 whole = false;
                 if told.is_due(why) {
-                    tracing::warn!(topic, why, "not heard as a whole");
+                    tracing::warn!(topic, why, "topic not fully consumed");
                 }
             }
             None => told.over(),
@@ -85,7 +86,7 @@ fn unread(topic: &str, count: usize, members: &Members, group: &str) -> Option<S
     let unread: Vec<String> = (0..count).filter(|p| !members.read(topic, *p)).map(|partition| partition.to_string()).collect();
     match unread.len() {
         0 => None,
-        n => Some(format!("{n} of {count} partitions are read by no member of group {group}: {}", unread.join(", "))),
+        n => Some(format!("{n} of {count} partitions have no reader in group {group}: {}", unread.join(", "))),
     }
 }
 
@@ -93,7 +94,9 @@ fn unread(topic: &str, count: usize, members: &Members, group: &str) -> Option<S
 pub(super) fn standing(group: &str, cgrp: Option<&ConsumerGroup>) -> Option<String> {
     match cgrp {
         None => Some(format!("consumer group {group} isn't joined yet")),
-        Some(g) if g.state != "up" => Some(format!("consumer group {group} isn't joined: its coordinator is away ({})", g.state)),
+        Some(g) if g.state != "up" => {
+            Some(format!("consumer group {group} isn't joined: its coordinator is unavailable ({})", g.state))
+        }
         Some(g) if g.join_state != "steady" => Some(format!("consumer group {group} isn't joined ({})", g.join_state)),
         Some(_) => None,
     }
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn partitions_without_a_reader_are_named() {
         let read = Members::of([("a".to_owned(), 0), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
-        assert_eq!(unread("a", 4, &read, "g").unwrap(), "2 of 4 partitions are read by no member of group g: 1, 3");
+        assert_eq!(unread("a", 4, &read, "g").unwrap(), "2 of 4 partitions have no reader in group g: 1, 3");
         assert_eq!(unread("a", 1, &read, "g"), None);
     }
 
@@ -118,7 +121,7 @@ mod tests {
             ..ConsumerGroup::default()
         };
         assert_eq!(standing("g", Some(&group("up", "steady"))), None);
-        for (state, join, words) in [("query-coord", "init", "coordinator is away"), ("up", "wait-join", "(wait-join)")] {
+        for (state, join, words) in [("query-coord", "init", "coordinator is unavailable"), ("up", "wait-join", "(wait-join)")] {
             assert!(standing("g", Some(&group(state, join))).is_some_and(|why| why.contains(words)), "{state} {join}");
         }
         assert!(standing("g", None).is_some());

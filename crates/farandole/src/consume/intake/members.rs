@@ -1,4 +1,4 @@
-//! Who has a reader's partitions, by its consumer group: its own replicas, or somebody else's client.
+//! Which members of a reader's consumer group hold its partitions: its own replicas, or a foreign client.
 //!
 //! Whoever joins the group gets a share of the partitions. A member that isn't a replica (a tool started with the group's name, another
 //! service that was given it) reads them and applies nothing, and to brokers, lag and the other replicas all is well. A member that
@@ -85,7 +85,7 @@ impl Behind {
             Ok(read) => read.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
             // The check of the database tells.
             Err(error) => {
-                tracing::debug!(error = chain_of(&error), "positions can't be looked at; trying again");
+                tracing::debug!(error = chain_of(&error), "reading positions failed; retrying");
                 return Ok(BTreeMap::new());
             }
         };
@@ -108,8 +108,8 @@ fn words(stuck: &[(i32, &str)], group: &str, reader: &str) -> String {
     let partitions: Vec<String> = stuck.iter().map(|(partition, _)| partition.to_string()).collect();
     let who: BTreeSet<&str> = stuck.iter().map(|(_, who)| *who).collect();
     format!(
-        "a member of consumer group {group} that is no replica of {reader} has partitions and applies nothing of them: {}. Stop it, or give \
-         it a group of its own: {}",
+        "a member of consumer group {group} that is not a replica of {reader} holds partitions without applying their records: \
+         {}. Stop it, or give it its own group: {}",
         partitions.join(", "),
         who.into_iter().collect::<Vec<_>>().join(", ")
     )

@@ -1,4 +1,4 @@
-//! Records of an older lineage, which another has replaced: the chain rule drops them.
+//! Stale records, of a lineage that a heal has replaced: the chain rule drops them.
 //!
 //! A relay that is gone may have had some under way when its database was healed; they come once. Those that go on coming are written by
 //! a service that goes on on an older database, beside the one that was healed (a copy of it, say), or somebody has forged a record of
@@ -46,9 +46,10 @@ impl Older {
     fn words(&self, topic: &str) -> String {
         let Self { source, place, head, .. } = self;
         format!(
-            "records of {} go on coming that belong to lineage {}, although lineage {} has replaced it; they are dropped, so what they say is \
-             lost to all readers. Either a service publishes from an older database beside one that was healed: stop it, and make what it has \
-             accepted since anew with the other. Or a record of lineage {} was forged; `farandole verify {topic}` shows the chains",
+            "records of {} keep arriving with lineage {}, which lineage {} has replaced. They are dropped, so every reader \
+             loses them. Either a service still publishes from an older database beside a healed one: stop it, and repeat on \
+             the other what it has accepted since. Or a record of lineage {} was forged: `farandole verify {topic}` shows the \
+             chains",
             shown(&brief(source)),
             place.lineage,
             head.lineage,
@@ -110,7 +111,7 @@ mod tests {
             "under way"
         );
         let words = coming.note("orders", &older(now), at(5)).unwrap();
-        assert!(words.contains("belong to lineage 1, although lineage 2 has replaced it"), "{words}");
+        assert!(words.contains("arriving with lineage 1, which lineage 2 has replaced"), "{words}");
         assert!(!coming.is_over(at(64)) && coming.is_over(at(65)) && !coming.is_over(at(66)));
         assert!(coming.note("orders", &older(now), at(200)).is_none(), "another time");
         assert!(

@@ -44,7 +44,7 @@ impl FromStr for To {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<i64>() {
             Ok(offset) if offset >= 0 => Ok(Self::Offset(offset)),
-            Ok(_) => Err(format!("`{text}` is no offset: offsets begin at 0")),
+            Ok(_) => Err(format!("`{text}` is not an offset: offsets start at 0")),
             Err(_) => text.parse().map(Self::Start).map_err(|why: String| format!("{why}, and no offset")),
         }
     }
@@ -87,7 +87,7 @@ pub enum Error {
         partition: Option<i32>,
     },
     /// An offset that the topic doesn't have.
-    #[error("{topic}/{partition} holds offsets from {low} to {high}: {to} isn't one of them, nor the next")]
+    #[error("{topic}/{partition} holds offsets {low} to {high}; {to} is neither one of them nor the next")]
     Outside {
         /// Which topic.
         topic: String,
@@ -101,13 +101,13 @@ pub enum Error {
         to: i64,
     },
     /// What is passed over can't be read.
-    #[error("looking at what is passed over")]
+    #[error("reading the skipped records")]
     Reading(#[source] extent::Error),
     /// The database's.
     #[error("writing positions")]
     Position(#[source] step::Error),
     /// A thread ended early.
-    #[error("the look at the topic was broken off")]
+    #[error("the topic check was interrupted")]
     Broken(#[source] tokio::task::JoinError),
 }
 

@@ -1,4 +1,4 @@
-//! Whether the client's calls come back.
+//! Detects calls to the Kafka client that never return.
 //!
 //! A poll takes a moment, whatever brokers do. One that doesn't come back holds a lock of the client's for ever: nothing is read of any
 //! topic, the group loses its member, and all that the client reports (lag, standing, the watchdog's figures) comes out of the same

@@ -1,4 +1,4 @@
-//! What waits for a partition's worker: bounded in records and bytes.
+//! The queue of a partition's worker: bounded in records and bytes.
 //!
 //! **Guarantee.** A record of any size gets through. An empty queue takes it whatever it is, and what would let a record in is the
 //! same rule that ends its partition's pause, so nobody is told to go on and then turned away.

@@ -1,4 +1,4 @@
-//! Readers: who reads topics into this database, each with positions, parked inputs and memories of its own.
+//! Readers of this database: each has its own positions, parked inputs and deduplication records.
 //!
 //! **Guarantee.** Of two readers of one topic each gets every record, and neither sees, releases or drops what the other parked.
 //! Replicas of one reader have one name.
@@ -82,14 +82,15 @@ pub(crate) async fn enter(conn: &mut PgConnection, reader: &str, topics: &[Strin
     let (positions, parked, others): (i64, i64, Vec<String>) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     tx.commit().await?;
     if positions + parked > 0 {
-        tracing::info!(reader, positions, parked, "goes on from where this database was before its rows said who reads");
+        tracing::info!(reader, positions, parked, "continuing from positions that an earlier build stored without a reader name");
     } else if new && !others.is_empty() {
         let others = others.join(", ");
         tracing::warn!(
             reader,
             others,
-            "new in this database, where others read its topics: it begins where `intake.start` (`IntakeConfig::start`) says, at their beginning unless that is \
-             set. If it is one of those renamed, it should have been told before the start (`farandole::intake::rename`)"
+            "new reader in a database where others read its topics: it starts where `intake.start` (`IntakeConfig::start`) \
+             says, by default at their beginning. If it is one of the others renamed, rename it before the start \
+             (`farandole::intake::rename`)"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A position that is set to where its reader stands, or not far ahead: what is known of the chains stays known.
+//! A position set to where the reader already is, or shortly ahead: the chains' heads are kept.
 //!
 //! **Why.** Who passes over one stranger's record says nothing of the others in that partition. Without their heads a relay's repetition
 //! of what was applied would pass as new, and take effect twice. So the records from the stored position on are looked at as the reader

@@ -1,4 +1,4 @@
-//! Records of foreign producers, told apart by `ce_source` and `ce_id`, for each reader.
+//! Deduplication of foreign records by `ce_source` and `ce_id`, per reader.
 //!
 //! They have no chain, so what was applied of them is remembered row by row, in the transaction that applies it, for
 //! [a week and a day](crate::consume::tidy). A record that names no source or id can't be told apart, and is applied as often as it comes.

@@ -1,4 +1,4 @@
-//! What keeps a reader from reading, by what it concerns.
+//! What currently prevents a reader from reading, by subject.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The watchdog: a client that has gone quiet, though there is something to read, is made anew.
+//! The watchdog: replaces a Kafka client that has gone quiet although there is something to read.
 //!
 //! Clients have been seen to stop delivering without an error. Liveness says nothing then (the thread polls, the group is
 //! joined); only progress does. Looked at with each report of the client, some seconds apart.

@@ -1,4 +1,4 @@
-//! One partition's worker: takes what is there, checks the chain, runs batches.
+//! The worker of one partition: takes queued records, checks the chain, runs batches.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -189,7 +189,7 @@ impl Worker {
 
     /// Says why nothing more of this partition is read, and waits until it is told to stop, or somebody has set the position.
     async fn stand(&self, why: String) -> End {
-        tracing::error!(topic = self.topic, partition = self.partition, why, "this partition stops here");
+        tracing::error!(topic = self.topic, partition = self.partition, why, "partition stopped");
         self.troubles.set(&self.topic, self.partition, Some(why));
         loop {
             tokio::select! {
@@ -240,7 +240,7 @@ impl Worker {
         match ran.result {
             Ok(()) => self.moved(ran.batch).await,
             Err(error) if matches!(*error, engine::Error::Fenced(_)) => return Err(End::Fenced),
-            Err(error) => tracing::debug!(error = chain_of(&*error), "position not written; trying again later"),
+            Err(error) => tracing::debug!(error = chain_of(&*error), "position not written; retrying later"),
         }
         Ok(())
     }
@@ -320,7 +320,7 @@ impl Worker {
                 (engine::Error::Full(why), _) if !alone => return Ok(Done::culprit(why.clone(), true)),
                 (engine::Error::Full(why), _) => self.wait(&mut waits, why.clone()).await?,
                 (error, Trouble::Collision) => {
-                    tracing::debug!(error = chain_of(error), "trying again");
+                    tracing::debug!(error = chain_of(error), "retrying");
                     tokio::time::sleep(COLLISION).await;
                 }
                 (error, about) if doomed.is_none() && (about.halves() || about == Trouble::Session && tries >= FRESH) => {
@@ -332,7 +332,7 @@ impl Worker {
                     };
                     if parks {
                         let inputs = range.len();
-                        tracing::debug!(error = chain_of(error), inputs, "looking for the input that can't be stored");
+                        tracing::debug!(error = chain_of(error), inputs, "isolating the input that can't be stored");
                         return Ok(Done::culprit(chain_of(error), about != Trouble::Input));
                     }
                     if about == Trouble::Person && tries == ALONE {
@@ -340,7 +340,7 @@ impl Worker {
                             topic = self.topic,
                             partition = self.partition,
                             error = chain_of(error),
-                            "this needs somebody"
+                            "this needs an operator"
                         );
                     }
                     self.wait(&mut waits, chain_of(error)).await?;
@@ -369,7 +369,7 @@ impl Worker {
             });
             match trimmed {
                 Ok(first) => self.first_step = first,
-                Err(error) => tracing::debug!(error = chain_of(&error), "positions not trimmed; trying again later"),
+                Err(error) => tracing::debug!(error = chain_of(&error), "positions not trimmed; retrying later"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What an address may hold: text that a database takes.
+//! Validates URLs: only text that the database can store.
 //!
 //! Routes hand what stands in a path or query to the database, which takes no NUL, and no text that isn't UTF-8. Told here, it is the
 //! caller's fault and names the place; told by the database, it would look like trouble of ours.
@@ -14,7 +14,7 @@ const LONGEST: usize = 8 * 1024;
 pub(super) fn check(uri: &Uri) -> Result<(), Problem> {
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if path.len() + query.len() > LONGEST {
-        return Err(Problem::new(414, "uri-too-long", format!("an address has at most {LONGEST} bytes")));
+        return Err(Problem::new(414, "uri-too-long", format!("a URL has at most {LONGEST} bytes")));
     }
     let segments = (1..).zip(path.split('/').skip(1)).map(|(n, text)| (format!("(part {n} of the path)"), text));
     let pairs = query.split('&').flat_map(|pair| {
@@ -26,7 +26,7 @@ pub(super) fn check(uri: &Uri) -> Result<(), Problem> {
     if errors.is_empty() {
         return Ok(());
     }
-    let mut problem = Problem::new(400, "invalid-address", "the address holds what can't be looked for; see errors");
+    let mut problem = Problem::new(400, "invalid-address", "the URL contains invalid characters; see errors");
     problem.errors = errors;
     Err(problem)
 }
@@ -37,7 +37,7 @@ fn fault(text: &str) -> Option<&'static str> {
         return None;
     }
     match String::from_utf8(decoded(text)) {
-        Err(_) => Some("its percent-encoding is no UTF-8"),
+        Err(_) => Some("its percent-encoding is not UTF-8"),
         Ok(text) if text.contains('\0') => Some("it holds a NUL character"),
         Ok(_) => None,
     }

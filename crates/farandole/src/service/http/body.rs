@@ -48,7 +48,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             return Err(Problem::new(
                 415,
                 "unsupported-media-type",
-                "the body has to be JSON, with Content-Type: application/json",
+                "the body must be JSON, with Content-Type: application/json",
             ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|e| unread(&e))?;
@@ -69,7 +69,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<(), Problem> {
     if encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Ok(());
     }
-    Err(Problem::new(415, "unsupported-content-encoding", "the body has to be sent as it is, without a Content-Encoding"))
+    Err(Problem::new(415, "unsupported-content-encoding", "the body must not have a Content-Encoding"))
 }
 
 /// A body of `longest` bytes at most.
@@ -79,7 +79,7 @@ pub(super) async fn whole(body: axum::body::Body, longest: usize) -> Result<Byte
     while let Some(piece) = pieces.next().await {
         let piece =
             piece.map_err(|error| match std::error::Error::source(&error).is_some_and(|e| e.is::<listener::SlowBody>()) {
-                true => Problem::new(408, "slow-body", "the body was too long in coming"),
+                true => Problem::new(408, "slow-body", "the body took too long to arrive"),
                 false => incomplete(),
             })?;
         if first.len() + rest.len() + piece.len() > longest {
@@ -100,7 +100,7 @@ pub(super) async fn whole(body: axum::body::Body, longest: usize) -> Result<Byte
 }
 
 fn incomplete() -> Problem {
-    Problem::new(400, "incomplete-body", "the body ended before it was whole")
+    Problem::new(400, "incomplete-body", "the body was incomplete")
 }
 
 fn unread(rejection: &BytesRejection) -> Problem {
@@ -111,7 +111,7 @@ fn unread(rejection: &BytesRejection) -> Problem {
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(413, "body-too-large", "the body is larger than this service takes")
+    Problem::new(413, "body-too-large", "the body is too large")
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -156,7 +156,7 @@ pub(super) async fn reworded(response: axum::response::Response) -> axum::respon
     let text = axum::body::to_bytes(body, LONGEST).await.unwrap_or_default();
     let name = status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "-");
     let detail = match String::from_utf8_lossy(&text).trim() {
-        _ if status.is_server_error() => "this went wrong on our side; the operator has been told".to_owned(),
+        _ if status.is_server_error() => "internal error; an operator has been notified".to_owned(),
         "" => name.replace('-', " "),
         text => text.to_owned(),
     };

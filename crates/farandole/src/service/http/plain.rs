@@ -1,4 +1,4 @@
-//! A JSON document that says each thing once, in characters that can be stored.
+//! Strict JSON: each field once, only characters that can be stored.
 //!
 //! Of a field that is named twice parsers take the last, or the first: caller and service, or two services, would read two requests. A
 //! NUL in a text is taken by no database. Neither shows once a body has become a value, so it is looked at before.
@@ -29,7 +29,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Problem> {
     match bytes {
         [0xef, 0xbb, 0xbf, ..] => return malformed("the body begins with a byte-order mark; send it without"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return malformed("the body is UTF-16; send it as UTF-8"),
-        [0x1f, 0x8b, ..] => return malformed("the body is packed with gzip; send it as it is"),
+        [0x1f, 0x8b, ..] => return malformed("the body is compressed with gzip; send it uncompressed"),
         _ => {}
     }
     let mut walk = Walk::default();
@@ -51,7 +51,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Problem> {
 }
 
 pub(super) fn no_json(error: &serde_json::Error) -> Problem {
-    Problem::new(400, "malformed-json", format!("the body is no JSON document: {error}"))
+    Problem::new(400, "malformed-json", format!("the body is not valid JSON: {error}"))
 }
 
 impl Walk {
@@ -157,8 +157,8 @@ mod tests {
             (&b"\xef\xbb\xbf{}"[..], "byte-order mark"),
             (b"\xff\xfe{\0}\0", "UTF-16"),
             (b"\x1f\x8b\x08\x00", "gzip"),
-            (b"{", "no JSON"),
-            (b"\xff", "no JSON"),
+            (b"{", "not valid JSON"),
+            (b"\xff", "not valid JSON"),
         ] {
             let problem = check(bytes).unwrap_err();
             assert!(problem.status == 400 && problem.detail.contains(word), "{problem:?}");

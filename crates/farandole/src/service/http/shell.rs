@@ -1,4 +1,4 @@
-//! What stands around a service's routes.
+//! The middleware around a service's routes.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -42,10 +42,8 @@ pub fn around(routes: Router, http: &Http) -> Router {
     let semaphore = || Arc::new(Semaphore::new(http.max_in_flight.min(Semaphore::MAX_PERMITS)));
     let limits = Limits { slots: semaphore(), coming: semaphore(), body: http.body_limit, time: http.request_timeout };
     routes
-        .method_not_allowed_fallback(async || {
-            Problem::new(405, "method-not-allowed", "this address knows other methods; see Allow")
-        })
-        .fallback(async |request: Request| Problem::not_found(format!("there is nothing at {}", request.uri().path())))
+        .method_not_allowed_fallback(async || Problem::new(405, "method-not-allowed", "method not allowed; see Allow"))
+        .fallback(async |request: Request| Problem::not_found(format!("no resource at {}", request.uri().path())))
         .layer(DefaultBodyLimit::max(http.body_limit))
         .layer(middleware::from_fn_with_state(limits, pass))
 }
@@ -109,10 +107,10 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limits.time, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
         Ok(Ok(response)) => response,
         // The panic hook has logged it.
-        Ok(Err(_)) => Problem::new(500, "internal", "this went wrong on our side; the operator has been told").into_response(),
+        Ok(Err(_)) => Problem::new(500, "internal", "internal error; an operator has been notified").into_response(),
         Err(_) => {
             let detail = format!(
-                "not done within {} s; whether it was done later isn't known. Send it again under the same Idempotency-Key",
+                "not completed within {} s; it may still complete. Send it again with the same Idempotency-Key",
                 limits.time.as_secs_f32()
             );
             Problem::unavailable(detail, 1).into_response()
@@ -122,7 +120,7 @@ async fn limited(limits: &Limits, request: Request, next: Next) -> Response {
 
 fn shed() -> Problem {
     metrics::REQUESTS_SHED.add(1, []);
-    Problem::unavailable("more requests are under way than can be served soon; try again", 1)
+    Problem::unavailable("too many requests in flight; try again", 1)
 }
 
 /// The request with its body read.

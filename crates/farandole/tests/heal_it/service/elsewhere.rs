@@ -21,7 +21,7 @@ async fn migrations_begin_anew_in_no_other_schema() {
     pool.execute(AssertSqlSafe(format!("create schema \"{role}\""))).await.unwrap();
     let set = |path: &str| format!("alter role \"{role}\" in database \"{}\" set search_path = {path}", shop.database.name);
     let is_said = |said: &str| {
-        let words = said.contains("the tables of till are in schema public, and its migrations would go to schema");
+        let words = said.contains("the tables of till are in schema public, but its migrations would create");
         words && said.contains("second, empty set") && said.contains("search_path = public`") && !said.contains("run `migrate`")
     };
     let migrated = farandole::engine::chain_of(&service(shop.insurer.clone()).migrate(&shop.config).await.unwrap_err());

@@ -50,7 +50,7 @@ async fn verbs_ask_for_the_tables() {
         said(till.positions(config).await.unwrap_err()),
         said(till.set_position(config, "sales", None, to).await.unwrap_err()),
     ] {
-        assert!(refused.contains("the kit's tables lack") && refused.contains("run `till migrate` first"), "{refused}");
+        assert!(refused.contains("of the kit's tables are missing") && refused.contains("run `till migrate`"), "{refused}");
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_second_service_is_told_whose_the_database_is() {
     );
 
     shop.start(Missing::Make).await.ready().await.stop().await;
-    let words = "those of service `till`, and `booth` can't share them";
+    let words = "belongs to service `till`, and `booth` can't share it";
     let migrated = said(booth().migrate(config).await.unwrap_err());
     assert!(migrated.contains(words), "{migrated}");
     for missing in [Missing::Make, Missing::Refuse] {

@@ -1,6 +1,6 @@
-//! What trouble is about.
+//! What an error concerns.
 
-/// What trouble is about.
+/// What an error concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
     /// This input: the others pass without it.
@@ -35,7 +35,7 @@ impl Trouble {
             Self::Session => "this session",
             Self::Dependency => "this dependency",
             Self::Caller => "this caller",
-            Self::Person => "a person",
+            Self::Person => "an operator",
             Self::Owner => "this owner",
         }
     }
@@ -44,20 +44,24 @@ impl Trouble {
     pub fn done(self) -> &'static str {
         match self {
             Self::Input => {
-                "the batch is halved until the input is alone; it parks, the others go on (a command: 500; a task: put off)"
+                "the batch is halved until the input is isolated; it parks, the others continue (a command: 500; a task: \
+                 postponed)"
             }
             Self::Size => {
-                "the batch is halved until it passes; one input that fails alone is tried for some ten seconds, then it parks and is tried again later"
+                "the batch is halved until it succeeds; an input that fails alone is retried for about ten seconds, then parks \
+                 and is retried later"
             }
-            Self::Collision => "the batch is run again at once",
-            Self::Session => "the session is replaced and the batch run again; where that doesn't help, as for a person",
-            Self::Dependency => "nothing parks; it is waited for, with growing pauses, and `/readyz` says for what",
+            Self::Collision => "the batch is retried at once",
+            Self::Session => "the session is replaced and the batch retried; if that doesn't help, as for an operator",
+            Self::Dependency => "nothing parks; the kit waits with growing pauses, and `/readyz` says for what",
             Self::Caller => "a 4xx that names the field",
             Self::Person => {
-                "it waits, says so at ERROR and in `/readyz`; the batch is halved so that the others go on, and an input that fails alone where others pass parks"
+                "it waits and reports at ERROR and in `/readyz`; the batch is halved so that the others continue, and an input \
+                 that fails alone while others succeed parks"
             }
             Self::Owner => {
-                "it steps back and the other one goes on; a reader whose `intake.instance` was taken ends, and its service with exit code 1"
+                "it stops and the other one continues; a reader whose `intake.instance` was taken ends, and its service with \
+                 exit code 1"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The tables. A row: what is told, whom it is about, and what it is.
+//! The tables. A row: the code, what it concerns, and what it means.
 
 use std::ops::RangeInclusive;
 
@@ -23,7 +23,7 @@ pub(super) const SQLSTATE: &[(&str, Trouble, &str)] = &[
     ("23", Input, "integrity constraint"),
     ("24", Session, "invalid cursor state"),
     ("25", Session, "invalid transaction state"),
-    ("25006", Session, "read-only: another server after a fail-over"),
+    ("25006", Session, "read-only: another server after a failover"),
     ("25P02", Size, "an error before this one was ignored"),
     ("25P03", Session, "idle in transaction for too long"),
     ("25P04", Size, "transaction timeout"),
@@ -42,7 +42,7 @@ pub(super) const SQLSTATE: &[(&str, Trouble, &str)] = &[
     ("40", Collision, "transaction rollback"),
     ("40001", Collision, "serialisation failure"),
     ("40002", Input, "deferred constraint"),
-    ("40003", Dependency, "whether it was done isn't known"),
+    ("40003", Dependency, "completion unknown"),
     ("40P01", Collision, "deadlock"),
     ("42", Person, "syntax, access or names: another schema than this build's"),
     ("42501", Person, "insufficient privilege"),
@@ -53,16 +53,16 @@ pub(super) const SQLSTATE: &[(&str, Trouble, &str)] = &[
     ("44", Input, "view's check option"),
     ("53", Dependency, "insufficient resources"),
     ("53100", Dependency, "disk full"),
-    ("53200", Size, "out of memory, or of room for locks"),
+    ("53200", Size, "out of memory, or of lock table space"),
     ("53300", Dependency, "too many connections"),
-    ("53400", Size, "limit of the configuration: temporary files"),
-    ("54", Input, "limit of the program: too large or too complex"),
+    ("53400", Size, "configuration limit: temporary files"),
+    ("54", Input, "program limit: too large or too complex"),
     ("55", Person, "object not in the state needed"),
     ("55006", Dependency, "object in use"),
-    ("55P03", Person, "somebody holds a lock for longer than `lock_timeout`"),
+    ("55P03", Person, "a lock is held for longer than `lock_timeout`"),
     ("57", Dependency, "operator intervention"),
     ("57014", Size, "cancelled, or a statement that takes too long"),
-    ("57P01", Session, "ended by an administrator"),
+    ("57P01", Session, "terminated by an administrator"),
     ("57P02", Session, "crash of another session"),
     ("57P03", Dependency, "starting or stopping"),
     ("57P04", Person, "database dropped"),
@@ -108,22 +108,22 @@ pub(super) const CLIENT: &[(&str, Trouble)] = &[
 /// HTTP statuses of the asked service's own answers. The first row that has it counts.
 pub(super) const HTTP: &[(RangeInclusive<u16>, Trouble, &str)] = &[
     (300..=399, Person, "moved"),
-    (401..=401, Person, "who asks isn't known"),
-    (403..=403, Person, "who asks may not"),
-    (407..=407, Person, "a proxy wants to know who asks"),
+    (401..=401, Person, "not authenticated"),
+    (403..=403, Person, "not authorised"),
+    (407..=407, Person, "proxy authentication required"),
     (408..=408, Dependency, "took too long"),
     (413..=413, Size, "too large"),
     (425..=425, Dependency, "too early"),
     (429..=429, Dependency, "too many requests"),
     (400..=499, Input, "refused"),
-    (500..=599, Dependency, "trouble of its own"),
+    (500..=599, Dependency, "server error"),
 ];
 
 /// `error_code`s of the registry, where they say more than the status.
 pub(super) const REGISTRY: &[(RangeInclusive<u64>, Trouble, &str)] = &[
     (409..=409, Person, "incompatible schema"),
     (40401..=40499, Input, "no such subject, version or schema"),
-    (42201..=42299, Person, "schema or setting that can't be"),
+    (42201..=42299, Person, "invalid schema or setting"),
     (50001..=50099, Dependency, "store, time limit or leader"),
 ];
 
@@ -134,11 +134,11 @@ pub(super) const KAFKA: &[(Code, Trouble, &str)] = &[
     (Code::MessageSizeTooLarge, Person, "the topic's `max.message.bytes` is below the outbox's limit"),
     (Code::InvalidMessageSize, Person, "the same, of a batch"),
     (Code::MessageBatchTooLarge, Person, "the same, of a batch"),
-    (Code::AutoOffsetReset, Person, "the topic no longer holds what is to be read"),
-    (Code::OffsetOutOfRange, Person, "the topic no longer holds what is to be read"),
-    (Code::Authentication, Person, "who connects isn't known"),
-    (Code::SaslAuthenticationFailed, Person, "who connects isn't known"),
-    (Code::UnsupportedSASLMechanism, Person, "who connects isn't known"),
+    (Code::AutoOffsetReset, Person, "the topic no longer holds the requested offset"),
+    (Code::OffsetOutOfRange, Person, "the topic no longer holds the requested offset"),
+    (Code::Authentication, Person, "authentication failed"),
+    (Code::SaslAuthenticationFailed, Person, "authentication failed"),
+    (Code::UnsupportedSASLMechanism, Person, "authentication failed"),
     (Code::SSL, Person, "TLS"),
     (Code::TopicAuthorizationFailed, Person, "rights on a topic"),
     (Code::GroupAuthorizationFailed, Person, "rights on a group"),
@@ -150,11 +150,11 @@ pub(super) const KAFKA: &[(Code, Trouble, &str)] = &[
     (Code::PolicyViolation, Person, "the cluster's policy"),
     (Code::InvalidRequest, Person, "request"),
     (Code::UnsupportedVersion, Person, "version of the brokers"),
-    (Code::InconsistentGroupProtocol, Person, "members of one group with other settings"),
+    (Code::InconsistentGroupProtocol, Person, "group members with other settings"),
     (Code::InvalidGroupId, Person, "name of a group"),
     (Code::InvalidSessionTimeout, Person, "session timeout"),
     (Code::FencedInstanceId, Owner, "another member has this `intake.instance`"),
-    (Code::Fenced, Owner, "another has gone on"),
-    (Code::ProducerFenced, Owner, "another has gone on"),
-    (Code::InvalidProducerEpoch, Owner, "another has gone on"),
+    (Code::Fenced, Owner, "another owner has taken over"),
+    (Code::ProducerFenced, Owner, "another owner has taken over"),
+    (Code::InvalidProducerEpoch, Owner, "another owner has taken over"),
 ];

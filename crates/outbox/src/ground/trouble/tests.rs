@@ -145,5 +145,5 @@ fn markdown() -> String {
 fn the_document_shows_the_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ARCHITECTURE.md");
     let document = std::fs::read_to_string(path).unwrap();
-    assert!(document.contains(&markdown()), "ARCHITECTURE.md, \"What kind of trouble\", should hold:\n{}", markdown());
+    assert!(document.contains(&markdown()), "ARCHITECTURE.md, \"Error classification\", should hold:\n{}", markdown());
 }

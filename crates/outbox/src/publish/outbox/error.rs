@@ -8,13 +8,13 @@ use crate::publish::outbox::rows::{MAX_CAUSE, MAX_HEADERS, MAX_RECORD};
 #[non_exhaustive]
 pub enum Error {
     /// Without a key there is no order.
-    #[error("a {kind} without a key: events of one key stay in order, so each needs one")]
+    #[error("{kind} without a key: events are ordered by key, so each needs one")]
     NoKey {
         /// The event's type.
         kind: String,
     },
     /// The broker or the consumers would refuse it, where nothing can be done about it any more.
-    #[error("a {kind} can't be published: `{field}` {reason}")]
+    #[error("{kind} can't be published: `{field}` {reason}")]
     Field {
         /// The event's type.
         kind: String,
@@ -24,7 +24,7 @@ pub enum Error {
         reason: String,
     },
     /// Consumers would refuse it.
-    #[error("a {kind} with {headers} further headers; the limit is {MAX_HEADERS}")]
+    #[error("{kind}: {headers} additional headers; the limit is {MAX_HEADERS}")]
     Headers {
         /// The event's type.
         kind: String,
@@ -32,7 +32,7 @@ pub enum Error {
         headers: usize,
     },
     /// Consumers would refuse it.
-    #[error("a {kind} with a cause of {bytes} bytes; the limit is {MAX_CAUSE}")]
+    #[error("{kind}: the cause has {bytes} bytes; the limit is {MAX_CAUSE}")]
     Cause {
         /// The event's type.
         kind: String,
@@ -41,7 +41,8 @@ pub enum Error {
     },
     /// A broker would refuse it.
     #[error(
-        "a {kind} would be {bytes} bytes with its headers; the limit is {MAX_RECORD}: publish where the rest is to be had instead"
+        "{kind}: the record would have {bytes} bytes with key and headers; the limit is {MAX_RECORD}: store the rest elsewhere \
+         and publish a reference"
     )]
     TooLarge {
         /// The event's type.
@@ -51,7 +52,8 @@ pub enum Error {
     },
     /// The connection isn't in a transaction: the event would be committed by itself, whatever becomes of the statements around it.
     #[error(
-        "a {kind} is appended outside a transaction, and so would be published whatever becomes of the rest: `begin` one first"
+        "{kind} is appended outside a transaction, and would be published even if the rest of the work fails: `begin` one \
+         first"
     )]
     NoTransaction {
         /// The event's type.
@@ -59,7 +61,7 @@ pub enum Error {
     },
     /// The database lacks the kit's tables, or those of this version.
     #[error(
-        "appending a {kind}: this database lacks the kit's tables, or has those of an older version. As their owner, call \
+        "appending {kind}: this database lacks the kit's tables, or has those of an older version. As their owner, call \
          `farandole_outbox::migrate`, or run the `migrate` of the service that the database belongs to"
     )]
     NotMigrated {
@@ -71,8 +73,8 @@ pub enum Error {
     },
     /// The role may not append.
     #[error(
-        "appending a {kind}: the role may not. As the owner of the tables: \
-         `grant usage on schema farandole to …; grant execute on function farandole.append to …`"
+        "appending {kind}: the role lacks privileges. As the owner of the tables: `grant usage on schema farandole to …; grant \
+         execute on function farandole.append to …`"
     )]
     Denied {
         /// The event's type.
@@ -82,7 +84,7 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The database's.
-    #[error("appending a {kind} to the outbox")]
+    #[error("appending {kind} to the outbox")]
     Database {
         /// The event's type.
         kind: String,

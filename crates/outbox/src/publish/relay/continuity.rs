@@ -99,7 +99,7 @@ pub async fn check(
         Beyond::Committed => within("reading the current snapshot", read::now(conn)).await?,
     };
     let mut known = async |ids: &[Uuid]| {
-        let doing = "comparing topics with the database";
+        let doing = "comparing the topics with the database";
         within(doing, read::among(conn, &state.a, &b, ids)).await
     };
     let found: Vec<Uuid> = apart.iter().filter_map(|(_, _, end)| id_of(*end)).collect();

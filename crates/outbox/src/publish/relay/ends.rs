@@ -1,4 +1,4 @@
-//! Where a service's own chain ends in each partition that it publishes to.
+//! Finds where a service's own chain ends in each partition that it publishes to.
 //!
 //! A partition may end in anything: somebody else's record, a tombstone, a transaction's marker. What counts is the last record of
 //! **this** source, looked for backward from the end in stretches that grow, so that a handful of strangers costs nothing and a
@@ -102,7 +102,7 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
         length = (length * growth).min(longest);
         if told.elapsed() > TELL && !rest.is_empty() {
             let left: i64 = rest.iter().map(|e| e.high - e.low).sum();
-            tracing::info!(topic, left, "looking for this service's last records behind those of others");
+            tracing::info!(topic, left, "searching for this service's last records behind those of other producers");
             told = Instant::now();
         }
     }

@@ -13,10 +13,10 @@ use crate::wire::extent;
 pub enum Error {
     /// A topic's partition count isn't the one that its events were published with; keys would move.
     #[error(
-        "topic {topic} has {broker} partitions, its events were published to {fixed}: keys would move. \
-         Partitions can't be taken away again, and the topic is the log of its service's state: it has to be made again with {fixed}, from a \
-         copy of its records, each in its partition, in its order, with its key, value and headers. Don't delete it before there is one. \
-         Its readers say then up to which offset they had read the old one: `position set` to that has them go on"
+        "topic {topic} has {broker} partitions, but its events were published to {fixed}: keys would move. Partitions can't be \
+         removed, and the topic is the log of its service's state: recreate it with {fixed} partitions from a copy of its \
+         records, each in its partition, in order, with key, value and headers. Don't delete it before you have that copy. Its \
+         readers then report the offset up to which they had read the old topic: `position set` to that offset continues them"
     )]
     PartitionCount {
         /// Which topic.
@@ -29,9 +29,9 @@ pub enum Error {
     /// A partition ends in a record that this database doesn't know as its last: the database is older than the topic (a
     /// restored backup), or the topic lost its end (a lossy fail-over).
     #[error(
-        "the last event of {service} in {topic}/{partition}: {found} in the topic, {expected} in this database, so publishing \
-         would fork the log. Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it \
-         would do: fold what the topic has more and open a new lineage"
+        "the last event of {service} in {topic}/{partition} is {found} in the topic and {expected} in this database, so \
+         publishing would fork the log. Run `{service} heal`, or for an outbox in your own program `farandole heal --service \
+         {service}`: it prints what it would do, which is to fold the missing records and open a new lineage"
     )]
     Continuity {
         /// Whose database and topic.
@@ -47,9 +47,9 @@ pub enum Error {
     },
     /// The relay's snapshots come from another cluster and mean nothing here.
     #[error(
-        "the relay's state was written in cluster {stored}, this is {found} (a restored dump?): its snapshots mean nothing here. \
-         Run `{service} heal`, or beside code of your own `farandole heal --service {service}`, which says what it would do: \
-         compare the outbox with the topics and send what isn't there"
+        "the relay's state was written in cluster {stored}, this is cluster {found} (a restored dump?), so its snapshots are \
+         invalid here. Run `{service} heal`, or for an outbox in your own program `farandole heal --service {service}`: it \
+         prints what it would do, which is to compare the outbox with the topics and publish what is missing"
     )]
     SystemIdentifier {
         /// Whose database it is.
@@ -61,8 +61,8 @@ pub enum Error {
     },
     /// The database is another service's.
     #[error(
-        "this database's outbox and tasks are those of service `{owner}`, and `{service}` can't share them: give `{service}` a \
-         database of its own. If it is `{owner}` renamed, give it its name back: its consumers know its events as those of `{owner}`"
+        "this database belongs to service `{owner}`, and `{service}` can't share it: give `{service}` a database of its own. \
+         If `{service}` is `{owner}` renamed, restore the name: consumers know its events as those of `{owner}`"
     )]
     Owner {
         /// In its row.
@@ -72,8 +72,8 @@ pub enum Error {
     },
     /// The service would publish to another topic than before.
     #[error(
-        "the events of this database are in topic {own}, which is the log of its state; `{service}` would go on in {topic}. Set its \
-         name or `topics.prefix` back, or give it an empty database"
+        "the events of this database are in topic {own}, the log of its state, but `{service}` is configured to continue in \
+         {topic}. Restore its name or `topics.prefix`, or give it an empty database"
     )]
     OwnTopic {
         /// Who asks.
@@ -96,15 +96,15 @@ pub enum Error {
         configured: String,
     },
     /// What is configured can't be a source.
-    #[error("`RelayConfig::source` (a service: `relay.source`) has to be {want}")]
+    #[error("`RelayConfig::source` (a service: `relay.source`) must be {want}")]
     Source {
         /// What would be right.
         want: String,
     },
     /// A heal has begun and not ended.
     #[error(
-        "the database is being healed, or that was broken off: `{service} heal --execute`, or beside code of \
-         your own `farandole heal --service {service} --execute`, ends it"
+        "a heal of this database is running or was interrupted: complete it with `{service} heal --execute`, or for an outbox \
+         in your own program `farandole heal --service {service} --execute`"
     )]
     Healing {
         /// Whose database.
@@ -134,7 +134,7 @@ pub enum Error {
         seconds: u64,
     },
     /// The server is a stand-by; its snapshots aren't the primary's.
-    #[error("the database is a stand-by: the relay publishes from the primary only")]
+    #[error("the database is a standby: the relay publishes from the primary only")]
     Standby,
     /// Kafka was in the way.
     #[error("{doing}")]
@@ -149,12 +149,12 @@ pub enum Error {
     #[error("comparing the topics with the database")]
     Reading(#[from] extent::Error),
     /// Somebody of this process found another database than the one that was compared with the topics.
-    #[error("the database was restarted, replaced or set back since it was compared with the topics: comparing again")]
+    #[error("the database was restarted, replaced or rolled back since it was compared with the topics: comparing again")]
     Doubted,
     /// A topic that the outbox names isn't there.
     #[error(
-        "topic {topic} doesn't exist: a service's `migrate` makes its own topics, `topics::ensure` those of code of your own, others have \
-         to be made; or correct the rows that name it"
+        "topic {topic} doesn't exist. A service's `migrate` creates its own topics, `topics::ensure` those of your own \
+         program; create others by hand, or correct the outbox rows that name it"
     )]
     NoTopic {
         /// Which topic.

@@ -106,7 +106,7 @@ impl Seen {
 
 impl Default for History {
     fn default() -> Self {
-        let why = "the database wasn't compared with the topics yet".to_owned();
+        let why = "the database hasn't been compared with the topics yet".to_owned();
         Self(Arc::new((Mutex::new(Now { seen: None, why, comparisons: 0 }), Notify::new())))
     }
 }
@@ -153,12 +153,12 @@ impl History {
 
     /// Somebody found that the database isn't what it was when `seen` was. Gives the reason.
     pub fn doubt(&self, seen: &Seen) -> String {
-        let why = "the database was restarted, replaced, set back or is being healed: nothing is decided before it was compared \
-                   with the topics";
+        let why = "the database was restarted, replaced, rolled back or is being healed: nothing is decided until it has been \
+                   compared with the topics";
         let mut now = self.lock();
         // A comparison may have held meanwhile, and what was found be older than that.
         if now.seen.is_some_and(|held| held.comparison == seen.comparison) {
-            tracing::warn!(why, "closing");
+            tracing::warn!(why, "pausing decisions");
             (now.seen, now.why) = (None, why.to_owned());
         }
         why.to_owned()
@@ -195,7 +195,7 @@ mod tests {
         history.doubt(&old);
         assert_eq!(history.trouble(), None, "what was found before the last comparison says nothing");
         history.doubt(&history.seen().unwrap());
-        assert!(history.trouble().is_some_and(|why| why.contains("set back")));
+        assert!(history.trouble().is_some_and(|why| why.contains("rolled back")));
         history.advance((11, 110));
         assert!(history.seen().is_err());
         history.hold((3, 2), (12, 120), 2);

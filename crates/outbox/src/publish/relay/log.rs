@@ -131,7 +131,7 @@ impl Look {
 /// Whether the database is still the one that `history` was compared in, and the relay's log goes on from there.
 pub async fn holds(conn: &mut PgConnection, history: &History) -> Result<bool, Error> {
     let Ok(seen) = history.seen() else { return Ok(false) };
-    let doing = "looking whether the database is the one that was compared";
+    let doing = "checking that the database is still the one that was compared";
     let asked = sqlx::query_scalar(concat!("select ", holds_sql!("$1", "$2"))).bind(SCOPE).bind(seen.values());
     within(doing, async { asked.fetch_one(conn).await.map_err(Error::database(doing)) }).await
 }

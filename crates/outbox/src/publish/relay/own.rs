@@ -1,4 +1,4 @@
-//! Whose a record is: the one place that relay, stand-by and heal ask.
+//! Decides whether a record is this service's own; shared by relay, standby and heal.
 
 use std::collections::BTreeSet;
 

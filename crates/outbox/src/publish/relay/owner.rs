@@ -12,7 +12,7 @@ use crate::database::step;
 use crate::publish::relay::error::Error;
 use crate::publish::relay::state::{SCOPE, State};
 
-const DOING: &str = "looking whose database this is";
+const DOING: &str = "checking the database's owner";
 
 /// Refuses when the database is another service's. One that has no owner yet is taken if nothing was published from it.
 pub async fn claim(conn: &mut PgConnection, service: &str, is_fresh: bool) -> Result<(), Error> {

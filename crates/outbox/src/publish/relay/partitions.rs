@@ -1,4 +1,4 @@
-//! The outbox's partitions: made ahead, dropped once they are out.
+//! The outbox's partitions: created ahead, dropped once fully published.
 //!
 //! A partition holds [`ROWS`] places of seq, and is named after its first: `farandole.outbox_1`, `farandole.outbox_1000001`.
 //! There is no default partition: rows in it would have to be moved under a lock that stops every writer. So at least
@@ -35,7 +35,7 @@ pub fn start_of(seq: i64) -> i64 {
     (seq - 1).div_euclid(ROWS) * ROWS + 1
 }
 
-const DOING: &str = "making outbox partitions";
+const DOING: &str = "creating outbox partitions";
 
 /// Makes what is missing of the partition being filled and [`AHEAD`] more. Call it in `migrate`; the relay goes on from there.
 ///
@@ -61,7 +61,7 @@ pub async fn room(conn: &mut PgConnection) -> Result<i64, Error> {
                where i.inhparent = (select oid from pg_class where relname = 'outbox' and relnamespace = 'farandole'::regnamespace)
                      and c.relname ~ '^outbox_[0-9]+$') attached",
     );
-    room.bind(ROWS).fetch_one(conn).await.map_err(Error::database("looking how much room the outbox has"))
+    room.bind(ROWS).fetch_one(conn).await.map_err(Error::database("checking the room in the outbox"))
 }
 
 /// Whether the partition of seq `$4` to before `$5` has a row that isn't visible in a snapshot, of which `$1` is the text, `$2` its xmax
@@ -152,11 +152,11 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
         tracing::error!(
             table,
             published,
-            "a detached outbox partition doesn't hold what was published of it; it stays for you to look at"
+            "a detached outbox partition doesn't hold the rows that were published from it; it is kept for inspection"
         );
         return Ok(false);
     }
-    tracing::info!(table, rows = published, "outbox partition dropped: all of it is published");
+    tracing::info!(table, rows = published, "outbox partition dropped: fully published");
     Ok(true)
 }
 

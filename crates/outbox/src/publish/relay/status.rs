@@ -1,4 +1,4 @@
-//! What the relay is doing, for those who ask.
+//! The relay's status, for health checks and metrics.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -33,7 +33,7 @@ impl Role {
             Self::Active | Self::Standby => None,
             Self::Starting => Some("it is comparing the topics with the database".to_owned()),
             Self::Waiting(why) | Self::Refused(why) => Some(why.clone()),
-            Self::Stopped => Some("it has stopped".to_owned()),
+            Self::Stopped => Some("it is stopped".to_owned()),
         }
     }
 }
@@ -110,7 +110,7 @@ impl Status {
     /// What keeps the upkeep of the outbox's tables from its work, and how long that can go on.
     pub fn upkeep(&self) -> Option<String> {
         let why = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        Some(format!("{why}; {} rows more may be appended before that stops every transaction", self.room()))
+        Some(format!("{why}; after {} more rows every transaction fails", self.room()))
     }
 
     pub(crate) fn sample_room(&self, room: i64) {

@@ -76,7 +76,7 @@ impl Term {
             Ok(counts) => state.partitions.extend(counts),
             Err(e) => return give_up(log, state, Some(producer), e).await,
         }
-        if let Err(e) = within("looking whose database this is", owner::record(&mut reader, &config.service)).await {
+        if let Err(e) = within("checking the database's owner", owner::record(&mut reader, &config.service)).await {
             return give_up(log, state, Some(producer), e).await;
         }
         let out = Publisher::new(&config.service, log, producer, state);

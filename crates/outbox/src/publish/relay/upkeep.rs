@@ -1,5 +1,5 @@
-//! What goes on beside the rounds, on every replica and whatever state Kafka is in: partitions made ahead and dropped when
-//! they are out, old steps removed, figures sampled. No event waits for it.
+//! Maintenance beside the rounds, on every replica and regardless of Kafka: partitions created ahead and dropped when published,
+//! old steps removed, gauges sampled. No event waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,9 +55,9 @@ pub async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infallible 
                 None => kept.insert(alone(&pool, SETTINGS).await?),
             };
             // What follows doesn't rest on it, and without the right to make any it never succeeds.
-            let made = within("making outbox partitions", partitions::make(conn)).await;
+            let made = within("creating outbox partitions", partitions::make(conn)).await;
             if due || made.is_err() {
-                status.sample_room(within("looking how much room the outbox has", partitions::room(conn)).await?);
+                status.sample_room(within("checking the room in the outbox", partitions::room(conn)).await?);
             }
             if status.role() == Role::Active {
                 first_step = within("removing old steps", step::trim(conn, SCOPE, first_step, KEEP)).await?;
@@ -77,7 +77,7 @@ pub async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infallible 
                 kept = None;
                 let reason = e.chain();
                 if told.is_due(&reason) {
-                    tracing::warn!(reason, room = status.room(), "outbox upkeep failed; trying again");
+                    tracing::warn!(reason, room = status.room(), "outbox maintenance failed; retrying");
                 }
                 status.upkeep_is(Some(reason));
             }

@@ -1,4 +1,4 @@
-//! One partition, record by record: what of it this database had published, and what lies beyond.
+//! Walks a partition record by record: what this database had published, and what lies beyond.
 //!
 //! The head that the relay's state holds is looked for by its id, never by its number: after a rewind numbers repeat. Before it,
 //! a walk that began in the middle may meet repetitions whose first occurrence it hasn't seen, so nothing is refused there.
@@ -43,7 +43,7 @@ pub enum Wrong {
     #[error("{0}")]
     Chain(&'static str),
     /// It is the next, at a place that nothing can follow.
-    #[error("it has number {0}, behind which there is no room")]
+    #[error("its number {0} leaves no room for further numbers")]
     NoRoom(Place),
 }
 
@@ -156,12 +156,12 @@ impl Walk {
             // Readers took the later lineage, and dropped what this database published since as ghosts.
             Verdict::Ahead | Verdict::Fork if self.seen.is_some_and(|seen| seen.place.lineage < link.place.lineage) => {
                 return Err(Wrong::Chain(
-                    "its lineage began with another database: a copy of this one was healed and has published since, so readers drop what \
-                     this one published. Only that one can go on: restore this database from it",
+                    "its lineage was opened by another database: a copy of this one was healed and has published since, so \
+                     readers drop what this one publishes. Only that copy can continue: restore this database from it",
                 ));
             }
             Verdict::Ahead => return Err(Wrong::Chain("the record before it is missing")),
-            Verdict::Fork => return Err(Wrong::Chain("it begins a second history")),
+            Verdict::Fork => return Err(Wrong::Chain("it starts a second history (fork)")),
         }
         if link.place.leaves_room() { Ok(true) } else { Err(Wrong::NoRoom(link.place)) }
     }

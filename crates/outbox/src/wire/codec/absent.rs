@@ -1,4 +1,4 @@
-//! What stands in Avro's place in a program without it.
+//! Stand-ins for Avro in a build without the feature.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,5 +1,5 @@
-//! What a codec asks of the registry, and of the database where its answers are kept: registering, asking again, looking schemas up.
-//! Encoding and decoding ask nobody; see [`codec`](super).
+//! A codec's requests to the registry and to the database that caches its answers: registering, refreshing, looking schemas up.
+//! Encoding and decoding make no request; see [`codec`](super).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
@@ -29,7 +29,7 @@ const LOOKUPS: usize = 8;
 const NOBODYS: i32 = i32::MAX;
 
 impl Codec {
-    /// A codec that knows no type yet. Makes no call.
+    /// A codec without types. Makes no request.
     ///
     /// `registry_url` is the base of the registry's Confluent interface; a user and password in it are sent along.
     /// `pool` is the database with the kit's tables.
@@ -37,7 +37,7 @@ impl Codec {
         Self::with(&Registry { url: registry_url.to_owned(), ..Registry::default() }, sessions)
     }
 
-    /// [`Codec::new`], for a registry that isn't used as by default.
+    /// Like [`Codec::new`], with registry settings.
     pub fn with(registry: &Registry, sessions: impl Into<Sessions>) -> Self {
         let remote = Remote::new(registry, sessions.into());
         Self { avro: Avro::default(), remote: Some(Arc::new(remote)), encoding: Encoding::Avro }
@@ -51,7 +51,7 @@ impl Codec {
         let codec = Self { avro: Avro::default(), remote: None, encoding: Encoding::Avro };
         for t in types {
             if let Err(error) = codec.know_as(t, Some(made_up_id(t.schema))) {
-                tracing::error!(%error, "left out");
+                tracing::error!(%error, "schema skipped");
             }
         }
         codec
@@ -149,14 +149,15 @@ impl Codec {
                     remote.trouble(&about, None);
                 }
                 Ok(Found::Avro(_) | Found::Foreign(_)) => {
-                    let why = Error::Reused { id, what: "it is asked for again from time to time".into() }.to_string();
+                    let why = Error::Reused { id, what: "it is retried periodically".into() }.to_string();
                     self.write().forbid(id, &why);
                     remote.trouble(&about, Some(why));
                 }
                 Ok(Found::Nothing) => remote.trouble(
                     &about,
                     Some(
-                        "the registry no longer knows this id: who hasn't read it before can't read records written with it"
+                        "the registry no longer knows this id: consumers that haven't cached it can't read records written \
+                         with it"
                             .into(),
                     ),
                 ),
@@ -174,7 +175,7 @@ impl Codec {
         loop {
             match stop.run_until_cancelled(self.refresh()).await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(error = chain_of(&error), "the registry couldn't be asked again"),
+                Some(Err(error)) => tracing::warn!(error = chain_of(&error), "couldn't refresh schemas from the registry"),
                 None => return,
             }
             if stop.run_until_cancelled(tokio::time::sleep(REFRESH)).await.is_none() {
@@ -221,7 +222,7 @@ impl Codec {
         let (failed, why) = self.look_up(remote, failed).await?;
         let reason: Arc<str> = why.map(|error| chain_of(&error)).unwrap_or_default().into();
         for id in failed {
-            tracing::warn!(id, reason = &*reason, "the registry answers, but not for this schema; what is written with it parks");
+            tracing::warn!(id, reason = &*reason, "the registry is up but refuses this schema; records written with it park");
             self.write().doubt(id, Some(Slot::Withheld(reason.clone())));
         }
         Ok(())
@@ -294,8 +295,8 @@ fn moved(subject: &str, was: Option<i32>, id: i32) {
             subject,
             was,
             id,
-            "the registry has numbered this schema anew, as after it lost its contents: records already written carry the old id, which only \
-             services that have met it before can read; restore the registry's contents for others to do so"
+            "the registry has assigned this schema a new id, as after losing its contents: existing records carry the old id, \
+             which only services that have cached it can read; restore the registry's contents so that others can"
         );
     }
 }

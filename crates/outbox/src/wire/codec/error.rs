@@ -14,13 +14,13 @@ use crate::ground::trouble::{self, Trouble, Troubled};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::add_reader_schema).
-    #[error("the type {name} isn't known here")]
+    #[error("type {name} is not registered with this codec")]
     UnknownType {
         /// Its full name.
         name: String,
     },
     /// A value that doesn't fit its schema. A mistake in the program.
-    #[error("encoding a {name}")]
+    #[error("encoding {name}")]
     Encode {
         /// The type's full name.
         name: String,
@@ -29,7 +29,7 @@ pub enum Error {
         source: Box<Avro>,
     },
     /// A value that was written and can't be read back. A mistake in the program.
-    #[error("a {name} can't be read back once it is written: {reason}")]
+    #[error("{name} can be written but not read back: {reason}")]
     OneWay {
         /// The type's full name.
         name: String,
@@ -37,7 +37,7 @@ pub enum Error {
         reason: String,
     },
     /// A value that can't be written as JSON. A mistake in the program.
-    #[error("encoding a {name} as JSON")]
+    #[error("encoding {name} as JSON")]
     EncodeJson {
         /// The type's full name.
         name: String,
@@ -46,13 +46,13 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// JSON, or something else, that is no object.
-    #[error("reading a {name}: the value is no JSON object")]
+    #[error("reading {name}: the value is not a JSON object")]
     NoObject {
         /// The type's full name.
         name: String,
     },
     /// JSON that isn't a value of the type.
-    #[error("reading a {name} from JSON, field `{field}`")]
+    #[error("reading {name} from JSON, field `{field}`")]
     Json {
         /// The type's full name.
         name: String,
@@ -63,19 +63,19 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// Bytes that don't begin with 0 and a schema id.
-    #[error("{len} bytes without a schema id in front")]
+    #[error("{len} bytes without a leading schema id")]
     NotFramed {
         /// How many there were.
         len: usize,
     },
     /// The registry doesn't know this id, or nobody has called [`prepare`](super::Codec::prepare) for it.
-    #[error("no schema has the id {id}")]
+    #[error("the registry has no schema with id {id}")]
     UnknownSchema {
         /// The id in the bytes.
         id: i32,
     },
     /// The registry answers, but not for this id.
-    #[error("the registry answers, but not for the schema {id}: {reason}")]
+    #[error("the registry is up but refuses schema {id}: {reason}")]
     Withheld {
         /// The id in the bytes.
         id: i32,
@@ -83,7 +83,7 @@ pub enum Error {
         reason: String,
     },
     /// The schema behind the id isn't one that this crate reads.
-    #[error("the schema {id} can't be used: {reason}")]
+    #[error("schema {id} can't be used: {reason}")]
     UnusableSchema {
         /// The id in the bytes.
         id: i32,
@@ -91,7 +91,7 @@ pub enum Error {
         reason: String,
     },
     /// The schema behind the id describes another record than the one expected.
-    #[error("the bytes are a {found} (schema {id}), not a {expected}")]
+    #[error("expected {expected}, found {found} (schema {id})")]
     OtherRecord {
         /// The id in the bytes.
         id: i32,
@@ -112,7 +112,7 @@ pub enum Error {
         source: Box<Avro>,
     },
     /// The decoder gave up with a panic, which was caught.
-    #[error("reading a {name} written with schema {id} made the decoder panic")]
+    #[error("the decoder panicked reading {name} written with schema {id}")]
     Panicked {
         /// The type's full name.
         name: String,
@@ -120,7 +120,7 @@ pub enum Error {
         id: i32,
     },
     /// The type's own code panicked, which was caught; the panic itself was logged.
-    #[error("{doing} a {name}: its code panicked")]
+    #[error("{doing} {name}: its code panicked")]
     Broke {
         /// `reading` or `writing`.
         doing: &'static str,
@@ -128,7 +128,7 @@ pub enum Error {
         name: String,
     },
     /// Bytes left over behind the value.
-    #[error("{extra} bytes follow a {name} written with schema {id}")]
+    #[error("{extra} trailing bytes after {name} written with schema {id}")]
     Trailing {
         /// The type's full name.
         name: String,
@@ -146,7 +146,7 @@ pub enum Error {
         reason: String,
     },
     /// The registry refuses a schema because of what its subject demands of versions.
-    #[error("the schema for {subject} isn't compatible with those before it: {message}")]
+    #[error("the schema for {subject} isn't compatible with earlier versions: {message}")]
     Incompatible {
         /// As `registry.subjects` names it.
         subject: String,
@@ -155,8 +155,8 @@ pub enum Error {
     },
     /// It isn't registered, and this service registers nothing.
     #[error(
-        "the registry doesn't hold this build's schema under {subject}, and `registry.register = \"lookup\"`: whoever registers schemas has \
-         to do so, or set it to true. The schema: {schema}"
+        "the registry doesn't hold this build's schema under {subject}, and `registry.register` is \"lookup\": have it \
+         registered, or set `registry.register` to true. The schema: {schema}"
     )]
     NotRegistered {
         /// The subject.
@@ -166,9 +166,9 @@ pub enum Error {
     },
     /// An id that means one schema in the registry and another in what was read and written before.
     #[error(
-        "the registry holds another schema under id {id} than before ({what}): it lost its contents and numbers anew, and records can't \
-         be told apart by it. Restore the registry; or, once every record written before is read everywhere, \
-         `delete from farandole.schemas where id = {id}` takes the new meaning"
+        "the registry holds a different schema under id {id} than before ({what}): it lost its contents and reassigns ids, so \
+         records with this id are ambiguous. Restore the registry; or, once all records written before have been read \
+         everywhere, accept the new meaning with `delete from farandole.schemas where id = {id}`"
     )]
     Reused {
         /// The id.
@@ -177,15 +177,15 @@ pub enum Error {
         what: String,
     },
     /// Avro is asked for, and isn't there.
-    #[error("a {name} is to be Avro, and this program was built without the feature `avro`: build it with, or write JSON")]
+    #[error("{name} is Avro, but this program was built without feature `avro`: enable it, or use JSON")]
     NoAvro {
         /// The type's full name.
         name: String,
     },
     /// One subject a topic, and several types.
     #[error(
-        "`registry.subjects = \"topic\"` has one subject a topic, and {topic} has {types} types of event: \
-         set it to \"topic-record\" or \"record\""
+        "`registry.subjects = \"topic\"` has one subject per topic, but {topic} has {types} event types: set it to \
+         \"topic-record\" or \"record\""
     )]
     OneSubject {
         /// The topic.
@@ -194,7 +194,7 @@ pub enum Error {
         types: usize,
     },
     /// The registry answers, and refuses: rights, a read-only registry, a wrong address.
-    #[error("the registry refuses {what} with status {status}: {message}")]
+    #[error("the registry refused {what} with status {status}: {message}")]
     Refused {
         /// The call.
         what: String,
@@ -204,7 +204,7 @@ pub enum Error {
         message: String,
     },
     /// The registry can't be reached, or has trouble of its own.
-    #[error("the registry fails at {what}")]
+    #[error("the registry failed at {what}")]
     Registry {
         /// The call.
         what: String,
@@ -213,7 +213,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database that keeps the ids seen.
-    #[error("the database fails at {what}")]
+    #[error("the database failed at {what}")]
     Database {
         /// The statement's purpose.
         what: &'static str,

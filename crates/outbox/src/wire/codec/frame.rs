@@ -49,7 +49,7 @@ impl Read for Datum<'_> {
                 self.0 = rest;
                 Ok(())
             }
-            None => Err(io::Error::new(io::ErrorKind::InvalidData, "the value ends early")),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "the value is truncated")),
         }
     }
 }

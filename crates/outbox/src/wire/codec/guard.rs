@@ -1,4 +1,4 @@
-//! Code that isn't ours, on data from others.
+//! Runs user code on untrusted data, catching panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

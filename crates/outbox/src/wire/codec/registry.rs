@@ -180,7 +180,7 @@ impl Registry {
         struct Configured {
             compatibility_level: String,
         }
-        let what = format!("looking how {subject} is configured");
+        let what = format!("reading the configuration of {subject}");
         let answer = self.call(&what, Method::GET, &["config", subject], None).await?;
         Ok(answer.status.is_success() && answer.json::<Configured>(&what).is_ok_and(|c| c.compatibility_level == wanted))
     }
@@ -225,8 +225,8 @@ fn hinted(error: Error) -> Error {
     match error {
         Error::Refused { what, status, message } => {
             let message = format!(
-                "{message}; where somebody else registers schemas, `registry.register = \"lookup\"` takes what is there, and where \
-                 subjects may not be configured, `registry.compatibility = \"as-is\"` leaves that alone"
+                "{message}; if schemas are registered elsewhere, `registry.register = \"lookup\"` takes what is there, and \
+                 where subjects may not be configured, `registry.compatibility = \"as-is\"` leaves that alone"
             );
             Error::Refused { what, status, message }
         }

@@ -93,7 +93,7 @@ pub(super) fn intern(text: &str) -> Result<&'static Parsed, String> {
         return Err(format!("this process holds {MOST} schemas already"));
     }
     let schema = catch_unwind(|| Schema::parse_str(text)).map_err(|_| "the parser panicked")?.map_err(|e| e.to_string())?;
-    let Schema::Record(record) = &schema else { return Err("it isn't a record's".into()) };
+    let Schema::Record(record) = &schema else { return Err("it isn't a record schema".into()) };
     let name = record.name.fullname(None);
     weigh(&schema, &mut HashMap::new())?;
     let mut shape = serde_json::to_value(&schema).map_err(|e| e.to_string())?;

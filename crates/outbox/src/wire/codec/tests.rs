@@ -224,17 +224,17 @@ fn what_is_missing_or_wrong_is_named() {
     let codec = codec(V1);
     let good = codec.encode(NAME, &order1()).unwrap();
     let id = made_up_id(V1);
-    assert_eq!(text(codec.encode("a.B", &1)), "the type a.B isn't known here");
-    assert_eq!(text(codec.encode(NAME, &1)), format!("encoding a {NAME}"));
-    assert_eq!(text(codec.decode::<Order1>(NAME, &[])), "0 bytes without a schema id in front");
-    assert_eq!(text(codec.decode::<Order1>(NAME, &[1, 0, 0, 0, 1, 4])), "6 bytes without a schema id in front");
-    assert_eq!(text(codec.decode::<Order1>(NAME, &[0, 0, 0, 0, 1, 4])), "no schema has the id 1");
+    assert_eq!(text(codec.encode("a.B", &1)), "type a.B is not registered with this codec");
+    assert_eq!(text(codec.encode(NAME, &1)), format!("encoding {NAME}"));
+    assert_eq!(text(codec.decode::<Order1>(NAME, &[])), "0 bytes without a leading schema id");
+    assert_eq!(text(codec.decode::<Order1>(NAME, &[1, 0, 0, 0, 1, 4])), "6 bytes without a leading schema id");
+    assert_eq!(text(codec.decode::<Order1>(NAME, &[0, 0, 0, 0, 1, 4])), "the registry has no schema with id 1");
     let wrong = text(codec.decode::<Order1>("a.B", &good));
-    assert_eq!(wrong, format!("the bytes are a {NAME} (schema {id}), not a a.B"));
+    assert_eq!(wrong, format!("expected a.B, found {NAME} (schema {id})"));
     let longer = [&good[..], &[0, 0]].concat();
-    assert_eq!(text(codec.decode::<Order1>(NAME, &longer)), format!("2 bytes follow a {NAME} written with schema {id}"));
+    assert_eq!(text(codec.decode::<Order1>(NAME, &longer)), format!("2 trailing bytes after {NAME} written with schema {id}"));
     codec.write().doubt(9, Some(Slot::Unusable("it is PROTOBUF, not Avro".into())));
-    assert_eq!(text(codec.decode::<Order1>(NAME, &[0, 0, 0, 0, 9])), "the schema 9 can't be used: it is PROTOBUF, not Avro");
+    assert_eq!(text(codec.decode::<Order1>(NAME, &[0, 0, 0, 0, 9])), "schema 9 can't be used: it is PROTOBUF, not Avro");
 }
 
 #[test]

@@ -9,10 +9,10 @@ use crate::ground::trouble::{self, Trouble, Troubled};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A property of the client is wrong.
-    #[error("making a Kafka client: see [kafka] of the configuration")]
+    #[error("creating the Kafka client: see [kafka] of the configuration")]
     Client(#[source] KafkaError),
     /// The brokers can't be asked.
-    #[error("asking Kafka at {bootstrap} for its topics")]
+    #[error("listing the topics of Kafka at {bootstrap}")]
     Ask {
         /// Who was asked.
         bootstrap: String,
@@ -21,7 +21,7 @@ pub enum Error {
         source: KafkaError,
     },
     /// A broker refused to make a topic.
-    #[error("making topic {topic} with {partitions} partition(s) and {replication} replica(s): {code}")]
+    #[error("creating topic {topic} with {partitions} partition(s) and {replication} replica(s): {code}")]
     Make {
         /// Its name.
         topic: String,
@@ -34,9 +34,10 @@ pub enum Error {
     },
     /// There is no such topic.
     #[error(
-        "topic {topic} isn't there; a service's `migrate` or `serve --migrate` makes it unless `topics.create` is false, and `topics::ensure` \
-         that of code of your own. Who makes it by hand gives it {partitions} partitions (`topics.partitions`), cleanup.policy=delete, \
-         retention.ms=-1, retention.bytes=-1 and unclean.leader.election.enable=false"
+        "topic {topic} doesn't exist; create it with the service's `migrate` or `serve --migrate` (unless `topics.create` is \
+         false), or with `topics::ensure` in your own program. If you create it by hand, give it {partitions} partitions \
+         (`topics.partitions`), cleanup.policy=delete, retention.ms=-1, retention.bytes=-1 and \
+         unclean.leader.election.enable=false"
     )]
     Missing {
         /// Its name.
@@ -46,9 +47,9 @@ pub enum Error {
     },
     /// A topic that forgets records in the middle.
     #[error(
-        "topic {topic} is compacted (cleanup.policy={policy}): Kafka takes away records that later ones of their keys follow, and consumers stop \
-         at each one that is missing. As who may alter it: `kafka-configs --bootstrap-server … --alter --entity-type topics \
-         --entity-name {topic} --add-config cleanup.policy=delete`"
+        "topic {topic} is compacted (cleanup.policy={policy}): Kafka removes records that have a later one with the same key, \
+         and consumers stop at each missing record. As a user who may alter the topic: `kafka-configs --bootstrap-server … \
+         --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete`"
     )]
     Compacted {
         /// Its name.
@@ -58,9 +59,9 @@ pub enum Error {
     },
     /// The topic isn't what is declared.
     #[error(
-        "topic {topic} has {found} partition(s) and `topics.partitions` says {declared}; set that to {found} if the topic was made so. If \
-         partitions were added to it later, its keys have moved, and nothing takes them away again: it has to be made again with {declared}, \
-         from a copy of its records, each in its partition, in its order, with its key, value and headers"
+        "topic {topic} has {found} partition(s), but `topics.partitions` is {declared}. If the topic was created with {found}, \
+         set it to that. If partitions were added later, its keys have moved, and partitions can't be removed: recreate the \
+         topic with {declared}, from a copy of its records, each in its partition, in order, with key, value and headers"
     )]
     Partitions {
         /// Its name.
@@ -72,10 +73,10 @@ pub enum Error {
     },
     /// The service's two topics differ, so no number is right for both.
     #[error(
-        "topic {topic} has {found} partition(s), but {beside} has {other}: they are made alike, so partitions were added to one of them, \
-         which moves its keys. Nothing takes them away again: if nothing was published to it yet, delete it and `migrate` makes it anew; \
-         else it has to be made again as it was, from a copy of its records, each in its partition, in its order, with its key, value and \
-         headers"
+        "topic {topic} has {found} partition(s), but {beside} has {other}. They are created alike, so partitions were added to \
+         one of them, which moves its keys; partitions can't be removed. If nothing was published to it yet, delete it and run \
+         `migrate`; otherwise recreate it as it was, from a copy of its records, each in its partition, in order, with key, \
+         value and headers"
     )]
     Unlike {
         /// The own topic.
@@ -88,13 +89,13 @@ pub enum Error {
         other: usize,
     },
     /// New partitions without a leader.
-    #[error("topic {topic} is made, but not each of its partitions has a leader yet")]
+    #[error("topic {topic} was created, but some of its partitions have no leader yet")]
     Leaderless {
         /// Its name.
         topic: String,
     },
     /// The thread that asked is gone.
-    #[error("the look at the topics was broken off")]
+    #[error("the topic check was interrupted")]
     Broken(#[source] tokio::task::JoinError),
 }
 

@@ -76,11 +76,11 @@ fn each_fault_is_named_with_its_field() {
     assert!(fault(broken).contains("field `customer`"));
     assert!(fault(good.replacen("customer-4711", "\\ud800", 1)).contains("field `customer`"));
     for none in ["", " ", "null", "[]", "7", "\"{}\"", "\0\0\0\0\u{1}", "\u{feff}{}"] {
-        assert!(fault(none).contains("no JSON object"), "{none:?}: {}", fault(none));
+        assert!(fault(none).contains("not a JSON object"), "{none:?}: {}", fault(none));
     }
     // A list of all values in the order of the fields would do for serde.
     let list = serde_json::to_string(&("o", "c", "EUR", 1, Vec::<i32>::new(), Channel1::Web, 5, None::<String>)).unwrap();
-    assert!(serde_json::from_str::<Order1>(&list).is_ok() && fault(list).contains("no JSON object"));
+    assert!(serde_json::from_str::<Order1>(&list).is_ok() && fault(list).contains("not a JSON object"));
 }
 
 #[test]
