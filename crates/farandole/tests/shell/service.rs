@@ -97,7 +97,7 @@ fn a_service_describes_itself() {
     let description = greeter::service().description(&config);
     assert_eq!((description.publishes.as_str(), description.journal.as_str()), ("test-greeter", "test-greeter.journal"));
     assert_eq!(description.hears, ["test-orders"]);
-    assert!(description.to_string().contains("hears         test-orders"));
+    assert!(description.to_string().contains("subscribes to test-orders"));
 }
 
 /// Guards: the kit's chain isn't promised for a topic whose keys or headers somebody else has designed.
@@ -149,5 +149,5 @@ async fn settings_of_topics_that_are_not_heard_are_refused() {
     config.http.listen = "127.0.0.1:0".parse().unwrap();
     config.intake.unknown = PerTopic::default().with("orderz", Unknown::Ignore);
     let refused = greeter::service().run(config, tokio_util::sync::CancellationToken::new()).await.unwrap_err().to_string();
-    assert!(refused.contains("`intake.unknown` names `orderz`, but greeter hears orders"), "{refused}");
+    assert!(refused.contains("`intake.unknown` names `orderz`, but greeter subscribes to orders"), "{refused}");
 }
