@@ -1,33 +1,15 @@
-//! A transactional outbox for PostgreSQL and Kafka: append events to the [`outbox`] in your existing transactions, and the
-//! [`relay`] publishes them: each at least once, always under the same number, in order per key.
+// With `avro`, as the documentation is built: the examples there use it.
+#![cfg_attr(feature = "avro", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "avro"),
+    doc = "A transactional outbox for PostgreSQL and Kafka: the outbox, and the relay that publishes it. See README.md."
+)]
 //!
-//! This is the lower half of the kit `farandole`, usable alone in existing services. [`migrate`] creates its tables.
+//! # In this crate
 //!
-//! ```no_run
-//! use farandole_outbox::codec::Json;
-//! use farandole_outbox::outbox::{self, NewEvent};
-//! use farandole_outbox::relay::{self, Relay};
-//! use farandole_outbox::topics::{self, Kafka, Topics};
-//!
-//! # async fn run(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
-//! farandole_outbox::migrate(&pool).await?; // tables in schema `farandole`, beside yours
-//! let kafka = Kafka { bootstrap: "127.0.0.1:9092".to_owned(), ..Kafka::default() };
-//! topics::ensure(&kafka, &Topics::default(), "billing", true).await?;
-//! let config = relay::Config { topics: vec!["billing".to_owned()], ..relay::Config::new("billing", &kafka.bootstrap) };
-//! let (relay, wakeup) = Relay::new(pool.clone(), config);
-//! let relay = relay.start(); // publishes until it is stopped; `ended()` and `health()` say how it fares
-//!
-//! let mut tx = pool.begin().await?;
-//! // … statements of your own, and in the same transaction what is told of them:
-//! let value = br#"{"invoice": 1, "cents": 1200}"#.to_vec();
-//! let event = NewEvent::new("billing", "1", "billing.InvoiceIssued", Json::CONTENT_TYPE, value);
-//! outbox::append(&mut tx, &event).await?;
-//! tx.commit().await?;
-//! wakeup.wake();
-//! relay.stop().await?;
-//! # Ok(())
-//! # }
-//! ```
+//! [`outbox`]: appending, from Rust and in SQL. [`Relay`]: publishing. [`topics`]: topics to publish to. [`Codec`] and [`messages!`]: values in
+//! Avro or JSON, and sets of event types. [`running`]: the handle of what runs beside a program. [`chain`] and [`Record`]: what consumers
+//! read. [`migrate`]: the tables.
 //!
 //! Items that aren't listed here are public for the kit only and may change in any version.
 

@@ -51,6 +51,39 @@ pub use crate::database::Tx;
 const UNFIT: Duration = Duration::from_secs(3);
 
 /// What is done with records.
+///
+/// ```
+/// use farandole::handler::{Error, Handler, Tx};
+/// use farandole::{Codec, Record};
+/// use serde::Deserialize;
+///
+/// /// Keeps what each customer owes, in a table of its own.
+/// struct Balances {
+///     codec: Codec,
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct InvoiceIssued {
+///     customer: String,
+///     cents: i64,
+/// }
+///
+/// impl Handler for Balances {
+///     async fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
+///         for record in records.iter().filter(|record| record.kind() == Some("billing.InvoiceIssued")) {
+///             // What can't be read parks under its key, with this error as the reason; the others go on.
+///             let issued: InvoiceIssued = record.decode(&self.codec, "billing.InvoiceIssued")?;
+///             if issued.cents < 0 {
+///                 return Err(Error::Refused(format!("an invoice of {} cents", issued.cents)));
+///             }
+///             let add = "insert into balances (customer, cents) values ($1, $2)
+///                        on conflict (customer) do update set cents = balances.cents + excluded.cents";
+///             sqlx::query(add).bind(issued.customer).bind(issued.cents).execute(&mut **tx).await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Applies `records`, at least one, in their order. The kit commits.
     ///
@@ -91,6 +124,63 @@ impl From<codec::Error> for Error {
 
 /// Reads topics into a handler: intake and releases of what is parked. Several may share a database, each with a
 /// [name](intake::Config::reader) of its own, and each has every record of its topics; replicas of one share its name.
+///
+/// ```no_run
+/// use farandole::handler::{Error, Handler, Tx};
+/// use farandole::{Codec, IntakeConfig, Reader, Record, Signals};
+///
+/// struct Print;
+///
+/// impl Handler for Print {
+///     async fn handle(&self, _: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
+///         records.iter().for_each(|record| println!("{}: {:?}", record.at(), record.kind()));
+///         Ok(())
+///     }
+/// }
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://list@localhost/list").await?;
+/// farandole::migrate(&pool).await?; // positions and what is parked, in schema `farandole`; your tables stay as they are
+/// let config = IntakeConfig::new("mailing-list", "127.0.0.1:9092", vec!["billing".to_owned()]);
+/// let mut reader = Reader::new(Print, Codec::json(), pool, config).start();
+/// let mut signals = Signals::catch()?;
+/// tokio::select! {
+///     ended = reader.ended() => ended?, // by itself only with an error
+///     _ = signals.next() => {}
+/// }
+/// reader.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// To read Avro, give it a codec with a registry (feature `avro`), and tell that which schemas the handler reads with; values that were
+/// written with another version are resolved to them. What says `content-type: application/json` is read as JSON all the same.
+///
+#[cfg_attr(feature = "avro", doc = "```no_run")]
+#[cfg_attr(not(feature = "avro"), doc = "```text")]
+/// use farandole::{Codec, IntakeConfig, Reader, RecordType};
+/// # struct Print;
+/// # impl farandole::Handler for Print {
+/// #     async fn handle(&self, _: &mut farandole::Tx<'_>, _: &[farandole::Record]) -> Result<(), farandole::handler::Error> { Ok(()) }
+/// # }
+///
+/// const ISSUED: RecordType = RecordType {
+///     name: "billing.InvoiceIssued",
+///     schema: r#"{"type": "record", "name": "InvoiceIssued", "namespace": "billing",
+///                 "fields": [{"name": "customer", "type": "string"}, {"name": "cents", "type": "long"}]}"#,
+/// };
+///
+/// # async fn run(pool: sqlx::PgPool, config: IntakeConfig) -> Result<(), Box<dyn std::error::Error>> {
+/// let codec = Codec::new("http://127.0.0.1:8081", &pool);
+/// codec.add_reader_schema(&[ISSUED])?;
+/// let reader = Reader::new(Print, codec, pool, config).start();
+/// # reader.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// **For its operator** the tool `farandole` lists what is parked, has it tried and drops it (`farandole parked`), and shows and sets where
+/// topics are read (`farandole position`), while the reader runs.
 #[derive(Debug)]
 pub struct Reader<H: Handler> {
     handling: Arc<Handling<H>>,

@@ -82,3 +82,30 @@ async fn a_partition_with_a_row_too_many_stays() {
     assert!(tables(&world).await.contains(&"farandole.outbox_1".to_owned()));
     relay.stop().await.unwrap();
 }
+
+/// What README.md of the outbox says of erasing: rows that are out may be emptied, are sent no second time, and go with their partition;
+/// those that aren't are left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_out_may_be_emptied() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 2).await;
+    world.fill(&topic, 20).await;
+    let relay = world.relay(world.config()).await;
+    relay.published(20).await;
+    relay.stop().await.unwrap();
+    world.fill(&topic, 5).await;
+    let readme = include_str!("../../../outbox/README.md");
+    let (_, erase) = readme.split_once("update farandole.outbox").expect("the statement is there");
+    let (erase, _) = erase.split_once(';').unwrap();
+    let erase = format!("update farandole.outbox{erase}").replace("topic = 'billing' and aggregateid = '17' and ", "");
+    let emptied = world.pool.execute(sqlx::AssertSqlSafe(erase)).await.unwrap().rows_affected();
+    assert_eq!(emptied, 20);
+    let relay = world.relay(world.config()).await;
+    relay.published(5).await;
+    relay.stop().await.unwrap();
+    let records = consume(&world.read(&topic).await);
+    assert!(records.len() == 25 && records.iter().all(|record| record.payload.len() == 400), "what was published stays");
+    let empty: i64 =
+        sqlx::query_scalar("select count(*) from farandole.outbox where payload = ''").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(empty, 20);
+}

@@ -16,7 +16,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ground::error::chain_of;
 
-/// A component that runs until it is stopped. Dropping the handle stops it without waiting.
+/// A component that runs until it is stopped: the relay of an outbox, a reader. Dropping the handle stops it without waiting.
+///
+/// ```no_run
+/// use farandole_outbox::{Running, Signals, relay};
+///
+/// async fn until_told(mut relay: Running<relay::Error>) -> Result<(), Box<dyn std::error::Error>> {
+///     let health = relay.health(); // for a health check of your own; valid beyond the end
+///     let mut signals = Signals::catch()?;
+///     tokio::select! {
+///         ended = relay.ended() => ended?, // by itself only with an error
+///         name = signals.next() => println!("{name}: stopping; {:?}", health.troubles()),
+///     }
+///     relay.stop().await?; // finishes what is under way
+///     Ok(())
+/// }
+/// ```
 #[must_use = "await `ended()` beside your own work, or you won't learn why it stopped"]
 pub struct Running<E: std::error::Error + 'static> {
     name: &'static str,
@@ -142,7 +157,7 @@ fn say(words: &str) {
     }
 }
 
-/// The signals that tell a program to stop: SIGTERM, SIGINT, and SIGHUP (its terminal is closed).
+/// The signals that tell a program to stop: SIGTERM, SIGINT, and SIGHUP (its terminal is closed). See [`Running`] for an example.
 #[derive(Debug)]
 pub struct Signals {
     term: Signal,

@@ -145,8 +145,19 @@ pub fn kit() -> Migrator {
 
 /// Creates or updates the kit's tables, in schema `farandole`, beside your own. Idempotent, and safe to run concurrently.
 ///
+/// The role that it connects as owns the tables; another one may serve. Rows of an older version's tables stay; programs of an older
+/// version should be stopped before.
+///
 /// # Errors
-/// The migration's or the database's.
+/// The migration's or the database's; and what the server isn't that it must be: PostgreSQL 14 or later, UTF8, a primary.
+///
+/// ```no_run
+/// # async fn make() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::PgPool::connect("postgres://owner@localhost/billing").await?;
+/// farandole_outbox::migrate(&pool).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     surroundings::server(&pool.connect_options()).await.map_err(Error::Surroundings)?;
     let doing = "migrating the kit's tables";

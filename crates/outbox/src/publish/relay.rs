@@ -96,6 +96,21 @@ impl Wakeup {
 }
 
 /// The relay of one service. Several may run; one publishes, the others stand by.
+///
+/// ```no_run
+/// use farandole_outbox::{Relay, RelayConfig};
+///
+/// # async fn run(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+/// let config = RelayConfig { topics: vec!["billing".to_owned()], ..RelayConfig::new("billing", "127.0.0.1:9092") };
+/// let (relay, wakeup) = Relay::new(pool, config);
+/// let status = relay.status(); // figures, for as long as it runs
+/// let mut relay = relay.start();
+/// wakeup.wake(); // after a commit, or it looks for itself
+/// println!("{} rows wait; {:?}", status.unsent(), relay.health());
+/// relay.ended().await?; // an error: somebody must act first
+/// # Ok(())
+/// # }
+/// ```
 pub struct Relay {
     pool: PgPool,
     config: Arc<Config>,
@@ -106,8 +121,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay over `pool`. It uses up to 3 connections; give it a pool of its own, so that it and your handlers can't starve
-    /// each other.
+    /// A relay of the outbox behind `pool`, and what wakes it.
+    ///
+    /// It opens its connections by the pool and takes them out of it, so that the pool has their places back at once: one publishes, one
+    /// keeps the lease, one tends the tables, and there are more for moments. What they run under it sets by itself. A small pool of its own
+    /// (`max_connections(3)`) keeps what else a pool is used for from making it wait. Nothing is done before [`Relay::start`].
     pub fn new(pool: PgPool, config: Config) -> (Self, Wakeup) {
         let (wakeup, history) = (Wakeup::default(), History::default());
         let (config, status) = (Arc::new(config), Arc::new(Status::new()));

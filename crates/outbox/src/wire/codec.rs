@@ -84,6 +84,47 @@ pub use json::Json;
 pub use crate::wire::settings::{Compatibility, Register, Registry, Subjects};
 
 /// Encodes and decodes. Clones share everything but the format that they write.
+///
+/// ```
+/// use farandole_outbox::Codec;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Paid {
+///     invoice: i64,
+/// }
+///
+/// let codec = Codec::json();
+/// let bytes = codec.encode("billing.Paid", &Paid { invoice: 17 })?;
+/// assert_eq!(codec.decode::<Paid>("billing.Paid", &bytes)?, Paid { invoice: 17 });
+/// # Ok::<(), farandole_outbox::codec::Error>(())
+/// ```
+///
+/// In Avro, with a registry, which needs the feature `avro`:
+///
+#[cfg_attr(feature = "avro", doc = "```no_run")]
+#[cfg_attr(not(feature = "avro"), doc = "```text")]
+/// use farandole_outbox::codec::{Codec, RecordType, Register, Registry, Subjects};
+///
+/// const PAID: RecordType = RecordType {
+///     name: "billing.Paid",
+///     schema: r#"{"type": "record", "name": "Paid", "namespace": "billing", "fields": [{"name": "invoice", "type": "long"}]}"#,
+/// };
+///
+/// # async fn make(pool: sqlx::PgPool) -> Result<(), farandole_outbox::codec::Error> {
+/// // A company's registry, which programs only read.
+/// let registry = Registry {
+///     url: "https://registry.acme.example".to_owned(),
+///     register: Register::Lookup,
+///     subjects: Subjects::Topic,
+///     ..Registry::default()
+/// };
+/// let codec = Codec::with(&registry, pool); // the pool of a database with the kit's tables, where answers are kept
+/// codec.register("billing", &[PAID]).await?; // what is published: ids, as the registry has them
+/// codec.add_reader_schema(&[PAID])?; // what is only read
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Codec {
     avro: Avro,

@@ -20,6 +20,20 @@ pub enum From {
 }
 
 /// How the records of one topic are read.
+///
+/// ```
+/// use farandole_outbox::mapping::{From, Mapping};
+///
+/// // A topic of somebody's whose records have a random key, and their type in a header `event`.
+/// let theirs = Mapping::new()
+///     .named("acme.orders.v2")
+///     .key(From::Value("/order/id".to_owned()))
+///     .header("ce_type", From::Header("event".to_owned()))
+///     .header("ce_source", From::Fixed("acme".to_owned()))
+///     .header("ce_id", From::Value("/event_id".to_owned()))
+///     .header("content-type", From::Fixed("application/json".to_owned()));
+/// assert_eq!(theirs.name(), Some("acme.orders.v2"));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mapping {
     name: Option<String>,

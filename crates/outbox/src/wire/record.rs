@@ -144,6 +144,24 @@ impl Record {
     ///
     /// # Errors
     /// As [`Codec::decode`]; a record without a value can't be read either.
+    ///
+    /// ```
+    /// use farandole_outbox::codec::{Codec, Error};
+    /// use farandole_outbox::Record;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Paid {
+    ///     invoice: i64,
+    /// }
+    ///
+    /// /// The invoice that was paid, if the record says so.
+    /// fn paid(record: &Record, codec: &Codec) -> Result<Option<i64>, Error> {
+    ///     match record.kind() {
+    ///         Some(kind @ "billing.Paid") => Ok(Some(record.decode::<Paid>(codec, kind)?.invoice)),
+    ///         _ => Ok(None),
+    ///     }
+    /// }
+    /// ```
     pub fn decode<T: serde::de::DeserializeOwned>(&self, codec: &Codec, name: &str) -> Result<T, codec::Error> {
         self.codec(codec).decode(name, self.value.as_deref().unwrap_or_default())
     }

@@ -3,7 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How the relay works. `Config::new` has the defaults.
+/// How the relay works. [`Config::new`] has the defaults.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use farandole_outbox::RelayConfig;
+///
+/// let config = RelayConfig {
+///     topics: vec!["billing".to_owned()],
+///     source: Some("/acme/billing".to_owned()),
+///     kafka: [("security.protocol".to_owned(), "SSL".to_owned())].into(),
+///     lease: Duration::from_secs(30),
+///     ..RelayConfig::new("billing", "broker-1:9093,broker-2:9093")
+/// };
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The service's name, for `ce_source`. A database belongs to the first that publishes from it; consumers know events by it, so
