@@ -4,6 +4,8 @@
 -- no right on any table, and can publish and nothing else. What consumers or the broker would refuse it refuses, since behind it nothing
 -- can be done about that: `NewEvent::check` says the same in Rust, and a test holds the two equal. The locks are those of locks.rs: 1,000
 -- is `MOST` there, and the first one keeps a heal out, see gate.rs.
+create table farandole.topics (topic text primary key); -- what a relay of this database declares, written when it starts
+
 create function farandole.append(
     topic text, key text, type text, payload anyelement, headers jsonb default null, cause text default null,
     correlation uuid default null, traceparent text default null, id uuid default null, key_is_locked boolean default false
@@ -20,27 +22,34 @@ declare
     new_id  uuid := coalesce(append.id, gen_random_uuid());
 begin
     if append.topic is null or append.topic !~ '^[A-Za-z0-9._-]{1,249}$' or append.topic in ('.', '..') then
-        raise exception 'a % can''t be published: `topic` is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`', what
+        raise exception '% can''t be published: `topic` is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`', what
             using errcode = '22023';
     end if;
+    -- One row whose topic isn't there holds up all that come after it. Who may write to the table could do that anyway; others name topics
+    -- that somebody has declared.
+    if not has_table_privilege(session_user, 'farandole.outbox', 'insert') and exists (select from farandole.topics)
+       and not exists (select from farandole.topics d where d.topic = append.topic) then
+        raise exception '% can''t be published to `%`: the relay of this database declares %, and role % may publish to these only', what,
+            append.topic, (select string_agg(d.topic, ', ' order by d.topic) from farandole.topics d), session_user using errcode = '22023';
+    end if;
     if append.type is null or append.type = '' or octet_length(append.type) > 512 then
-        raise exception 'a % can''t be published: `type` has to be 1 to 512 bytes: the full name of the event''s type', what
+        raise exception '% can''t be published: `type` has to be 1 to 512 bytes: the full name of the event''s type', what
             using errcode = '22023';
     end if;
     if append.key is null or append.key = '' then
-        raise exception 'a % without a key: events of one key stay in order, so each needs one', what using errcode = '22023';
+        raise exception '% without a key: events are ordered by key, so each needs one', what using errcode = '22023';
     end if;
     if jsonb_typeof(extra) <> 'object' or exists (select from jsonb_each(extra) where jsonb_typeof(value) <> 'string') then
-        raise exception 'a % can''t be published: `headers` have to be a JSON object of strings', what using errcode = '22023';
+        raise exception '% can''t be published: `headers` have to be a JSON object of strings', what using errcode = '22023';
     end if;
     select h.name into named from jsonb_object_keys(extra) as h(name)
     where h.name in ('ce_specversion', 'ce_id', 'ce_source', 'ce_type', 'ce_subject', 'ce_time', 'traceparent', 'farandole') limit 1;
     if named is not null then
-        raise exception 'a % can''t be published: `headers` name `%`, which the relay writes itself; a trace context is `traceparent`, an id `id`',
+        raise exception '% can''t be published: `headers` name `%`, which the relay writes itself; a trace context is `traceparent`, an id `id`',
             what, named using errcode = '22023';
     end if;
     if payload is null then
-        raise exception 'a % can''t be published: `payload` is null; an event has a value', what using errcode = '22023';
+        raise exception '% can''t be published: `payload` is null; an event has a value', what using errcode = '22023';
     elsif given = 'bytea' then
         bytes := payload;
         extra := '{"content-type": "application/avro"}'::jsonb || extra;
@@ -48,23 +57,23 @@ begin
         bytes := convert_to(payload::text, 'UTF8');
         extra := '{"content-type": "application/json"}'::jsonb || extra;
     else
-        raise exception 'a % can''t be published: `payload` is of type %: cast it to jsonb or bytea', what, given using errcode = '22023';
+        raise exception '% can''t be published: `payload` is of type %: cast it to jsonb or bytea', what, given using errcode = '22023';
     end if;
     named := extra ->> 'content-type';
     if named = '' or octet_length(named) > 512 then
-        raise exception 'a % can''t be published: `content-type` has to be 1 to 512 bytes: `application/json`, say', what
+        raise exception '% can''t be published: `content-type` has to be 1 to 512 bytes: `application/json`, say', what
             using errcode = '22023';
     end if;
     size := (select count(*) from jsonb_object_keys(extra));
     if size > 200 then
-        raise exception 'a % with % further headers; the limit is 200', what, size using errcode = '22023';
+        raise exception '%: % additional headers; the limit is 200', what, size using errcode = '22023';
     end if;
     if named = 'application/avro' and (octet_length(bytes) < 5 or get_byte(bytes, 0) <> 0) then
-        raise exception 'a % can''t be published: `payload` is said to be Avro, and doesn''t begin with a zero byte and its schema''s id', what
+        raise exception '% can''t be published: `payload` is said to be Avro, and doesn''t begin with a zero byte and its schema''s id', what
             using errcode = '22023', hint = 'Another format is named so: headers => ''{"content-type": "application/x-protobuf"}''.';
     end if;
     if octet_length(append.cause) > 1024 then
-        raise exception 'a % with a cause of % bytes; the limit is 1024', what, octet_length(append.cause) using errcode = '22023';
+        raise exception '%: the cause has % bytes; the limit is 1024', what, octet_length(append.cause) using errcode = '22023';
     end if;
     -- What isn't a trace context is left out, as everywhere.
     if append.traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$'
@@ -76,7 +85,7 @@ begin
            + sum(octet_length(h.key) + octet_length(h.value) + 6) + 1024
     into size from jsonb_each_text(extra) h;
     if size > 1048576 then
-        raise exception 'a % would be % bytes with its headers; the limit is 1048576: publish where the rest is to be had instead', what, size
+        raise exception '%: the record would have % bytes with key and headers; the limit is 1048576: store the rest elsewhere and publish a reference', what, size
             using errcode = '22023';
     end if;
 

@@ -86,7 +86,7 @@ async fn topics_that_others_make_are_looked_at() {
     let settings = Topics { prefix: world.topic(""), partitions: 3, ..Topics::default() };
     let words = topics::ensure(&kafka, &settings, "billing", false).await.unwrap_err().to_string();
     assert!(
-        words.contains("billing isn't there") && words.contains("3 partitions") && words.contains("retention.ms=-1"),
+        words.contains("billing doesn't exist") && words.contains("3 partitions") && words.contains("retention.ms=-1"),
         "{words}"
     );
     topics::ensure(&kafka, &settings, "billing", true).await.unwrap();

@@ -157,3 +157,31 @@ async fn a_missing_topic_is_named_and_waited_for() {
     relay.stop().await.unwrap();
     assert_eq!(consume(&world.read(&topic).await).len(), 1);
 }
+
+/// Guard: what was acknowledged is noted before a topic is looked for that may not be there. Without, each try publishes the batch before
+/// once more, for as long as the topic is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_missing_topic_is_published_once() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    for version in 1..=20 {
+        World::append(&mut conn, &topic, "k", version).await;
+    }
+    let relay = world.relay(world.config()).await;
+    relay.published(20).await;
+    // At once, so that nothing idle comes between; and again and again, for whenever the batch before has just gone out.
+    for version in 21..=40 {
+        World::append(&mut conn, &topic, "k", version).await;
+    }
+    World::append(&mut conn, &world.topic("nowhere"), "k", 1).await;
+    let tries = async || sqlx::query_scalar::<_, i64>("select max(step) from farandole.steps").fetch_one(&world.pool).await.unwrap();
+    let says = |relay: &crate::world::Running| format!("{:?}", relay.status.role());
+    eventually("the topic to be named", Duration::from_secs(20), async || says(&relay).contains("nowhere doesn't exist")).await;
+    let began = tries().await;
+    // A try takes the lease, begins a term and hands the lease back.
+    eventually("some more tries", Duration::from_secs(60), async || tries().await > began + 12).await;
+    relay.stop().await.unwrap();
+    let records = world.read(&topic).await;
+    assert!(records.len() <= 40, "{} records of 40 events: the batch before the bad row went out again and again", records.len());
+}

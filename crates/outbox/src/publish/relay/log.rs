@@ -156,6 +156,10 @@ pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, hi
         let mut look = look(&mut conn).await?;
         owner::claim(&mut conn, service, look.step.is_none()).await?;
         look.adopt(config)?;
+        // A stand-by's too: it may be of a newer build, which publishes to more.
+        if purpose == Purpose::Publish {
+            owner::declare(&mut conn, &config.topics).await?;
+        }
         let Look { step, state, system, at, now } = &mut look;
         let (step, at, now) = (*step, *at, *now);
         match purpose {

@@ -37,6 +37,15 @@ pub async fn record(conn: &mut PgConnection, service: &str) -> Result<(), Error>
     Box::pin(claim(conn, service, false)).await
 }
 
+/// Notes the topics that a relay declares: `farandole.append` tells those who may only call it which they may name.
+pub async fn declare(conn: &mut PgConnection, topics: &[String]) -> Result<(), Error> {
+    if topics.is_empty() {
+        return Ok(());
+    }
+    let declared = "insert into farandole.topics select * from unnest($1::text[]) except table farandole.topics on conflict do nothing";
+    sqlx::query(declared).bind(topics).execute(conn).await.map(drop).map_err(Error::database("noting the topics"))
+}
+
 /// The topic that is the log of a service's state, if this is a service's database; beside code of one's own there is none.
 pub async fn own_topic(conn: &mut PgConnection, state: &State) -> Result<Option<String>, Error> {
     Ok(recorded(conn).await?.or(known(&state.partitions)))

@@ -134,6 +134,11 @@ impl Term {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         for row in &rows {
             if !self.out.knows(row.topic) {
+                // Before what may end the term: the next one would publish the batch before again.
+                if self.unnoted {
+                    self.out.step().await?;
+                    self.unnoted = false;
+                }
                 learn(&self.config, &mut self.out, row.topic).await?;
             }
         }
