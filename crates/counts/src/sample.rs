@@ -3,7 +3,7 @@
 use farandole::chain::Place;
 use farandole::record::Header;
 use farandole::relay::headers::Writer;
-use farandole::relay::read::Row;
+use farandole::relay::read::RowRef;
 use farandole::{Record, Timestamp};
 use rdkafka::message::Headers as _;
 use schemas::orders::{OrderLine, OrderPlaced};
@@ -59,8 +59,8 @@ pub struct Stored {
 
 impl Stored {
     /// The row as the relay has it.
-    pub fn row(&self) -> Row<'_> {
-        Row {
+    pub fn row(&self) -> RowRef<'_> {
+        RowRef {
             seq: self.seq,
             topic: self.topic,
             id: self.id,

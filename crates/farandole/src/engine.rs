@@ -29,18 +29,18 @@ pub(crate) use any::{AnyProcessor, AnyWork};
 pub use error::Error;
 pub(crate) use error::{COMMIT, CONNECT};
 #[doc(hidden)]
-pub use idempotency::Known;
+pub use idempotency::IdempotencyCache;
 #[doc(hidden)]
 pub use ops::net as net_of_tasks;
 #[doc(hidden)]
-pub use plan::{Ground, Plan};
+pub use plan::{DecisionContext, Plan};
 pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 #[doc(hidden)]
 pub use read::in_chain as read_in_chain;
 pub use source::{NoSource, Processor, Source};
 pub use transaction::{Engine, Wake};
 pub(crate) use transaction::{given_up, note};
-pub use work::{Idempotency, Origin, Said, Verdict, Work};
+pub use work::{Decoded, Idempotency, Origin, Verdict, Work};
 
 pub use crate::database::session;
 pub use crate::database::sessions::Sessions;

@@ -55,7 +55,7 @@ use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 
-pub use error::{Error, Missing};
+pub use error::{Error, MissingRecord};
 pub use fold::{Fold, Folding, NoFold, Skip};
 pub use pass::At;
 pub use report::{Partition, Report};

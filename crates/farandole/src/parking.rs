@@ -55,7 +55,7 @@ use crate::ground::time::Timestamp;
 use crate::publish::relay::history::{Seen, holds_sql};
 use crate::publish::relay::state::SCOPE;
 use input::What;
-use journal::{Entry, Happened, Journal};
+use journal::{Entry, Journal, JournalEvent};
 
 #[cfg(doc)]
 use crate::participant::Participant;
@@ -68,7 +68,7 @@ pub use crate::ground::text::name;
 
 /// What a batch asks for once its rows are locked.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct LockedState {
     /// The database's clock.
     pub now: Timestamp,
     /// Which of the [names](name), of aggregates and keys, have rows that the reader parked.
@@ -81,7 +81,12 @@ pub(crate) struct Ground {
 ///
 /// # Errors
 /// The database's.
-pub(crate) async fn among(conn: &mut PgConnection, reader: &str, names: &[&str], seen: Option<&Seen>) -> sqlx::Result<Ground> {
+pub(crate) async fn among(
+    conn: &mut PgConnection,
+    reader: &str,
+    names: &[&str],
+    seen: Option<&Seen>,
+) -> sqlx::Result<LockedState> {
     // Nearly always nothing is parked at all, which one look tells.
     let (micros, parked, holds): (i64, Vec<String>, bool) = sqlx::query_as(concat!(
         "select (extract(epoch from clock_timestamp()) * 1000000)::bigint,
@@ -98,7 +103,7 @@ pub(crate) async fn among(conn: &mut PgConnection, reader: &str, names: &[&str],
     .bind(seen.map(Seen::values))
     .fetch_one(conn)
     .await?;
-    Ok(Ground { now: Timestamp::from_micros(micros), parked: parked.into_iter().collect(), holds })
+    Ok(LockedState { now: Timestamp::from_micros(micros), parked: parked.into_iter().collect(), holds })
 }
 
 /// An input to park.
@@ -234,7 +239,7 @@ pub async fn park(
     .bind(tasks)
     .bind(column(parked, |p| p.why.reason()))
     .bind(heads)
-    .bind(column(parked, |p| p.why.fault().is_some_and(|fault| !fault.passing)))
+    .bind(column(parked, |p| p.why.fault().is_some_and(|fault| !fault.transient)))
     .bind(reader)
     .execute(&mut *conn)
     .await
@@ -243,7 +248,7 @@ pub async fn park(
         let entries = column(parked, |p| Entry {
             aggregate: p.aggregate.clone(),
             place: p.what.place(),
-            what: Happened::Parked(p.why.fault().map(|f| short(&f.reason))),
+            what: JournalEvent::Parked(p.why.fault().map(|f| short(&f.reason))),
         });
         journal.append(conn, now, &entries).await?;
     }
@@ -286,7 +291,7 @@ async fn room(conn: &mut PgConnection, reader: &str, parked: &[Parked<'_>], limi
     if total + count(parked.len()) > i64::from(limits.total) {
         return Err(Error::Full(format!("{total} inputs are parked; the limit is {}: {help}", limits.total)));
     }
-    let fails = count(parked.iter().filter_map(|p| p.why.fault()).filter(|fault| !fault.passing).count());
+    let fails = count(parked.iter().filter_map(|p| p.why.fault()).filter(|fault| !fault.transient).count());
     if fails > 0 && failed + fails > i64::from(limits.a_minute) {
         let (most, reason) = (limits.a_minute, parked.iter().find_map(|p| p.why.fault()).map_or("", |f| f.reason.as_str()));
         return Err(Error::Full(format!(

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use farandole::config::Unknown;
-use farandole::engine::{Said, read_in_chain};
+use farandole::engine::{Decoded, read_in_chain};
 use farandole::{Body, Codec, Message as _, Participant as _, outbox};
 use inventory::Inventory;
 use orders::Event;
@@ -33,7 +33,7 @@ pub fn decode() -> anyhow::Result<Case> {
     let stored = Stored { seq: 1, topic: "orders", id: order_id(3), aggregate: order_id(1).to_string(), kind, payload, cause };
     let record = stored.record(7);
     let said = read_in_chain(&Inventory, &record, &codec, Unknown::Park);
-    let Said::Input(work) = &said else { anyhow::bail!("{} can't read it: {said:?}", Inventory::NAME) };
+    let Decoded::Input(work) = &said else { anyhow::bail!("{} can't read it: {said:?}", Inventory::NAME) };
     let Body::Heard(inventory::Heard::OrderPlaced(placed)) = &work.input.body else { anyhow::bail!("it reads as {work:?}") };
     anyhow::ensure!(*placed == order(1), "it reads back as {placed:?}");
     let one = move || {

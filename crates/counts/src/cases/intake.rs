@@ -6,7 +6,7 @@ use std::hint::black_box;
 use anyhow::ensure;
 use farandole::chain::{Head, Place};
 use farandole::config::Unknown;
-use farandole::engine::{Ground, Known, Plan, Said, Verdict, net_of_tasks, read_in_chain};
+use farandole::engine::{DecisionContext, Decoded, IdempotencyCache, Plan, Verdict, net_of_tasks, read_in_chain};
 use farandole::intake::{Position, judge};
 use farandole::{Codec, Keys, Message as _, Participant as _, Record, Tables as _, Timestamp, outbox};
 use orders::tables::Tables;
@@ -58,7 +58,7 @@ fn batch(codec: &Codec, position: Position, records: Vec<Record>, mut tables: Ta
     let (mut works, mut at) = (Vec::new(), Vec::new());
     for (i, item) in judged.items.iter().enumerate() {
         match read_in_chain(&ORDERS, &item.record, codec, Unknown::Park) {
-            Said::Input(work) => {
+            Decoded::Input(work) => {
                 at.push((i, work.id.to_string()));
                 works.push(*work);
             }
@@ -79,8 +79,8 @@ fn batch(codec: &Codec, position: Position, records: Vec<Record>, mut tables: Ta
         work.input.at = Timestamp::from_micros(AT);
     }
     let standing = vec![true; works.len()];
-    let ground = Ground { participant: &ORDERS, codec, topic: "orders", standing: &standing };
-    let mut plan = ground.plan(&works, &aggregates, &mut tables, &mut Known::default(), &mut HashSet::new())?;
+    let ground = DecisionContext { participant: &ORDERS, codec, topic: "orders", standing: &standing };
+    let mut plan = ground.plan(&works, &aggregates, &mut tables, &mut IdempotencyCache::default(), &mut HashSet::new())?;
     let _ = black_box(tables.orders.change());
     let _ = black_box(outbox::insert(&plan.outbox));
     black_box(net_of_tasks(std::mem::take(&mut plan.tasks)));

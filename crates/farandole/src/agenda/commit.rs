@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::agenda::claims;
 use crate::agenda::metrics;
-use crate::agenda::source::{Claims, Doomed, Held, Place};
-use crate::database::sessions::asked;
+use crate::agenda::source::{Claims, Doomed, Held, ParkingTarget};
+use crate::database::sessions::with_conn;
 use crate::engine::{Engine, Error, Verdict, Work};
 use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
@@ -50,7 +50,7 @@ impl<P: Participant> Committer<'_, P> {
     /// there is too much of it, or for want of room for what parks, is halved until what fails is alone. Then that parks, or waits for
     /// room: the others don't wait for it.
     pub async fn commit(&self, works: Vec<Work<P>>, held: Vec<Held>) {
-        let place = Place { service: P::NAME, journal: self.engine.journal(), limits: self.limits };
+        let place = ParkingTarget { service: P::NAME, journal: self.engine.journal(), limits: self.limits };
         let mut batches = vec![Batch { works, held, doomed: None }];
         let mut tries = 0;
         while let Some(mut batch) = batches.pop() {
@@ -71,7 +71,7 @@ impl<P: Participant> Committer<'_, P> {
                     if batch.doomed.is_some() {
                         self.put_off(&batch.held, &error, "failed").await;
                     } else {
-                        let fault = Fault { reason: chain_of(&error), passing: false };
+                        let fault = Fault { reason: chain_of(&error), transient: false };
                         batches.push(Batch { doomed: Some(fault), ..batch });
                     }
                 }
@@ -93,7 +93,7 @@ impl<P: Participant> Committer<'_, P> {
         }
     }
 
-    async fn run(&self, batch: &mut Batch<P>, place: &Place) -> Result<Vec<Verdict>, Error> {
+    async fn run(&self, batch: &mut Batch<P>, place: &ParkingTarget) -> Result<Vec<Verdict>, Error> {
         let Batch { works, held, doomed } = batch;
         let aggregates: Vec<String> = works.iter().map(|work| work.id.to_string()).collect();
         match (doomed, &works[..], &held[..], &aggregates[..]) {
@@ -112,7 +112,7 @@ impl<P: Participant> Committer<'_, P> {
                 "a task can be neither decided nor parked; retrying later");
             metrics::DEFERRED.add(1, [id.name.clone().into(), why.into()]);
         }
-        let noted = asked!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
+        let noted = with_conn!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {
             tracing::warn!(error = chain_of(&error), "the task could not be postponed; it is retried when its lease expires");
         }

@@ -19,7 +19,7 @@ use crate::agenda::scan::Scanner;
 use crate::agenda::schedule::Schedule;
 use crate::agenda::target::{Asked, Ready};
 use crate::agenda::{Config, EffectHandler, metrics};
-use crate::database::sessions::{Sessions, asked};
+use crate::database::sessions::{Sessions, with_conn};
 use crate::engine::tasks::{Id, Kind};
 use crate::engine::{guarded, read};
 use crate::ground::error::chain_of;
@@ -211,7 +211,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
         let wait = |claim: &Claim| self.config.undecided.ceiling(claim.attempt.saturating_add(1));
         let next: Vec<(&Id, Next)> = unusable.iter().map(|(id, claim)| (id, claim.next(true, wait(claim)))).collect();
         // With a look at the tasks: the steps of one that was closed meanwhile would be nobody's, and stay for ever.
-        asked!(self.sessions, conn => claims::take(conn, self.worker, &next, None))?;
+        with_conn!(self.sessions, conn => claims::take(conn, self.worker, &next, None))?;
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             return Ok(false);
         }
         let next: Vec<(&Id, Next)> = started.iter().map(|r| (&r.id, r.claim.next(false, self.config.lease))).collect();
-        let claimed = asked!(self.sessions, conn => claims::take(conn, self.worker, &next, seen.as_ref()));
+        let claimed = with_conn!(self.sessions, conn => claims::take(conn, self.worker, &next, seen.as_ref()));
         let claimed = claimed.and_then(|had| match (&self.history, &seen) {
             (Some(history), Some(seen)) if !had.holds => Err(sqlx::Error::Protocol(history.doubt(seen))),
             _ if !had.free => Err(sqlx::Error::Protocol("the database is being healed".to_owned())),

@@ -10,7 +10,7 @@ use crate::agenda::commit::Committer;
 use crate::agenda::inbox::{Inbox, News};
 use crate::agenda::source::Held;
 use crate::agenda::target::{Asked, Ready};
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::engine::tasks::Id;
 use crate::engine::{Work, read};
 use crate::ground::error::chain_of;
@@ -64,7 +64,7 @@ fn work<P: Participant>(ready: Ready<Asked<P>>, outcome: OutcomeOf<P>) -> Work<P
 /// Writes when the next attempts may begin.
 async fn give_back<P: Participant>(committer: &Committer<'_, P>, later: Vec<(Ready<Asked<P>>, Duration)>) -> Vec<News<Asked<P>>> {
     let next: Vec<(&Id, Next)> = later.iter().map(|(ready, until)| (&ready.id, ready.claim.until(*until))).collect();
-    match asked!(committer.engine.sessions(), conn => claims::defer(conn, committer.worker, &next)) {
+    match with_conn!(committer.engine.sessions(), conn => claims::defer(conn, committer.worker, &next)) {
         Ok(noted) => later
             .into_iter()
             .zip(noted)

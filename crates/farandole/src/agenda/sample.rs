@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 
 use crate::agenda::metrics;
-use crate::database::sessions::{Sessions, asked};
+use crate::database::sessions::{Sessions, with_conn};
 use crate::engine::tasks::Kind;
 
 /// Tasks of a kind that are counted one by one.
@@ -38,7 +38,7 @@ pub(super) async fn run(sessions: &Sessions, every: Duration, shutdown: &Cancell
 
 async fn sample(sessions: &Sessions, kind: Kind) -> sqlx::Result<()> {
     let count = sqlx::query(COUNT).bind(kind.as_str()).bind(COUNT_TO);
-    let row = asked!(sessions, conn => count.fetch_one(conn))?;
+    let row = with_conn!(sessions, conn => count.fetch_one(conn))?;
     let (mut open, oldest): (i64, f64) = (row.try_get(0)?, row.try_get(1)?);
     if open >= COUNT_TO {
         open = open.max(estimate(sessions, kind).await?);
@@ -57,6 +57,6 @@ async fn estimate(sessions: &Sessions, kind: Kind) -> sqlx::Result<i64> {
         Kind::Effect => "explain (format json) select from farandole.tasks where kind = 'effect'",
     };
     let plan = sqlx::query_scalar::<_, Json<Value>>(plan).persistent(false);
-    let plan = asked!(sessions, conn => plan.fetch_one(conn))?;
+    let plan = with_conn!(sessions, conn => plan.fetch_one(conn))?;
     Ok(plan.0.pointer("/0/Plan/Plan Rows").and_then(Value::as_i64).unwrap_or(0))
 }

@@ -16,7 +16,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::agenda::claims::{Claim, Task};
-use crate::database::sessions::{Sessions, asked};
+use crate::database::sessions::{Sessions, with_conn};
 use crate::engine::tasks::{Id, Kind};
 use crate::ground::time::Timestamp;
 
@@ -110,7 +110,7 @@ impl Scanner {
             .bind(id.cause)
             .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
             .bind(self.published);
-        let rows = asked!(sessions, conn => page.fetch_all(conn))?;
+        let rows = with_conn!(sessions, conn => page.fetch_all(conn))?;
         self.read(&rows, began)
     }
 

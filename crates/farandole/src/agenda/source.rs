@@ -34,7 +34,7 @@ impl Held {
 
 /// Where what can't be decided parks.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ParkingTarget {
     /// Whose the tasks are.
     pub service: &'static str,
     pub journal: Journal,
@@ -67,7 +67,7 @@ impl<'a> Brought<'a> {
     }
 }
 
-impl Place {
+impl ParkingTarget {
     /// Parks what tasks brought; the tasks' rows are locked and go.
     async fn park(&self, conn: &mut PgConnection, brought: &[Brought<'_>]) -> Result<(), Error> {
         let parked: Vec<Parked<'_>> = brought
@@ -89,7 +89,7 @@ pub(super) struct Claims<'a> {
     pub held: &'a [Held],
     /// The aggregate of each.
     pub aggregates: &'a [String],
-    pub place: &'a Place,
+    pub place: &'a ParkingTarget,
 }
 
 impl<P: Participant> Source<Work<P>> for Claims<'_> {
@@ -131,7 +131,7 @@ pub(super) struct Doomed<'a, P: Participant> {
     pub aggregate: &'a str,
     pub work: &'a Work<P>,
     pub fault: &'a Fault,
-    pub place: &'a Place,
+    pub place: &'a ParkingTarget,
 }
 
 impl<P: Participant> Source<Work<P>> for Doomed<'_, P> {

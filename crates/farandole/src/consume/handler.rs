@@ -33,7 +33,7 @@ use crate::database::locks::lock_all;
 use crate::database::session::LIMIT;
 use crate::database::sessions::Sessions;
 use crate::database::surroundings;
-use crate::engine::Said;
+use crate::engine::Decoded;
 use crate::engine::metrics;
 use crate::engine::{self, Processor, Source, Verdict, given_up, guarded_async, trace};
 use crate::ground::error::chain_of;
@@ -294,17 +294,17 @@ impl<H: Handler> Processor for Handling<H> {
         None
     }
 
-    fn read(&self, record: &Record) -> Said<Box<Record>> {
+    fn read(&self, record: &Record) -> Decoded<Box<Record>> {
         match record.link() {
-            Ok(_) => Said::Input(Box::new(record.clone())),
-            Err(reason) => Said::Fault(Fault { reason, passing: false }),
+            Ok(_) => Decoded::Input(Box::new(record.clone())),
+            Err(reason) => Decoded::Fault(Fault { reason, transient: false }),
         }
     }
 
-    fn task(&self, _task: &Task) -> Said<Box<Record>> {
-        Said::Fault(Fault {
+    fn task(&self, _task: &Task) -> Decoded<Box<Record>> {
+        Decoded::Fault(Fault {
             reason: "a handler has no tasks; this one belongs to the service that shares the database".to_owned(),
-            passing: false,
+            transient: false,
         })
     }
 
@@ -314,13 +314,13 @@ impl<H: Handler> Processor for Handling<H> {
 
     async fn run(&self, records: &mut [Record], source: &mut dyn Source<Record>) -> Result<Vec<Verdict>, engine::Error> {
         let n = records.len();
-        let mut session = self.sessions.hold().await.map_err(engine::Error::database(engine::CONNECT, n))?;
+        let mut session = self.sessions.acquire().await.map_err(engine::Error::database(engine::CONNECT, n))?;
         let span = trace::batch(n, records.iter().filter_map(|record| record.header("traceparent")));
         let done = tokio::time::timeout(LIMIT, self.transact(&mut session.conn, records, source).instrument(span)).await;
         let result = match done {
             // Nobody knows what it was in the middle of: the connection goes.
             Ok(Err(error @ (engine::Error::Panicked(_) | engine::Error::Database { doing: BEGIN, .. }))) => Err(error),
-            done => session.after(done, || given_up(n)).await,
+            done => session.release(done, || given_up(n)).await,
         };
         engine::note(&self.sessions, &result);
         result

@@ -20,7 +20,6 @@
 //! an unconditional position, two owners of a partition both apply during a rebalance; without the chain, a producer's
 //! duplicate or a lost batch passes unseen; with one channel for all, one slow partition stops the others.
 
-mod applied;
 mod assigned;
 mod begin;
 mod begun;
@@ -30,6 +29,8 @@ mod config;
 mod consumer;
 mod context;
 mod error;
+mod foreign_dedup;
+mod healed_inputs;
 mod identity;
 mod ignored;
 mod judge;
@@ -44,7 +45,6 @@ mod pulse;
 mod queue;
 mod readers;
 mod resume;
-mod strangers;
 mod troubles;
 mod watch;
 mod worker;
@@ -53,7 +53,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::engine::{AnyProcessor, Processor};
 use crate::ground::backoff::Backoff;
 use crate::ground::error::chain_of;
@@ -144,7 +144,7 @@ impl Intake {
     /// Waits for the database, and for the rows that are this reader's; false at shutdown.
     async fn enter(&self, shutdown: &CancellationToken) -> bool {
         let (reader, mut waits, mut told) = (self.engine.reader(), Backoff::SERVER.waits(), Told::default());
-        while let Err(error) = asked!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
+        while let Err(error) = with_conn!(self.engine.sessions(), conn => readers::enter(conn, reader, &self.config.topics)) {
             let why = chain_of(&error);
             if told.is_due(&why) {
                 tracing::warn!(reader, why, "registering the reader failed; retrying");

@@ -12,15 +12,15 @@ use sqlx::{PgConnection, PgExecutor};
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::metrics;
-use crate::database::sessions::{Sessions, asked};
-use crate::engine::Said;
+use crate::database::sessions::{Sessions, with_conn};
+use crate::engine::Decoded;
 use crate::engine::{AnyProcessor, Error, Processor, Source, Verdict};
 use crate::ground::error::chain_of;
 use crate::ground::text::short;
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::parking::Fault;
-use crate::parking::input::{self, Input, Place, Row};
-use crate::parking::journal::{Happened, Journal};
+use crate::parking::input::{self, Input, InputId, ParkedRow};
+use crate::parking::journal::{Journal, JournalEvent};
 use crate::parking::queue::{self, Gone};
 
 /// How often to look for parked rows that are due.
@@ -56,7 +56,7 @@ from (select seq, aggregate, also from farandole.parked
 
 async fn sample(sessions: &Sessions, reader: &str) -> sqlx::Result<()> {
     let count = sqlx::query_as(COUNT).bind(COUNT_TO).bind(reader);
-    let (inputs, keys): (i64, i64) = asked!(sessions, conn => count.fetch_one(conn))?;
+    let (inputs, keys): (i64, i64) = with_conn!(sessions, conn => count.fetch_one(conn))?;
     metrics::PARKED_INPUTS.set(inputs as f64, [reader.to_owned().into()]);
     metrics::PARKED_KEYS.set(keys as f64, [reader.to_owned().into()]);
     Ok(())
@@ -87,7 +87,7 @@ async fn releases(engine: Arc<dyn AnyProcessor>, shutdown: CancellationToken) {
                 tracing::debug!(error = chain_of(&error), "counting parked inputs failed; retrying later");
             }
             if rounds % MEND == 1
-                && let Err(error) = asked!(engine.sessions(), conn => queue::mend(conn, engine.reader()))
+                && let Err(error) = with_conn!(engine.sessions(), conn => queue::mend(conn, engine.reader()))
             {
                 tracing::debug!(error = chain_of(&error), "scanning queues of parked inputs failed; retrying later");
             }
@@ -106,7 +106,7 @@ async fn releases(engine: Arc<dyn AnyProcessor>, shutdown: CancellationToken) {
 async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
     let due = sqlx::query_as(DUE).bind(HEADS).bind(engine.reader());
     let due: Vec<(i64, String, Option<String>, bool)> =
-        asked!(engine.sessions(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
+        with_conn!(engine.sessions(), conn => due.fetch_all(conn)).map_err(Error::database("looking for parked inputs", 0))?;
     let blocked: Vec<i64> = due.iter().filter(|d| d.3).map(|d| d.0).collect();
     if !blocked.is_empty() {
         pause(engine.sessions(), &blocked, BLOCKED_SECONDS).await?;
@@ -120,7 +120,8 @@ async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
             Err(error) if matches!(error.trouble(), Trouble::Input | Trouble::Size) => {
                 tracing::warn!(aggregate, error = chain_of(&error), "a release failed; retrying later");
                 let failed = [(seq, short(&chain_of(&error)))];
-                asked!(engine.sessions(), conn => postpone(conn, &failed)).map_err(Error::database("postponing a release", 1))?;
+                with_conn!(engine.sessions(), conn => postpone(conn, &failed))
+                    .map_err(Error::database("postponing a release", 1))?;
             }
             Err(error) => {
                 tracing::warn!(aggregate, error = chain_of(&error), "a release hit a transient error; retrying soon");
@@ -133,7 +134,7 @@ async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
 
 /// Of `rows`, oldest first, those that may be run together: all that is older under their names is among them. `names` are those
 /// under which all of the oldest were read; under others there may be more.
-fn in_order(rows: Vec<Row>, names: &[String]) -> Vec<Row> {
+fn in_order(rows: Vec<ParkedRow>, names: &[String]) -> Vec<ParkedRow> {
     let mut blocked = HashSet::new();
     let mut some = Vec::with_capacity(rows.len());
     for row in rows {
@@ -148,7 +149,7 @@ fn in_order(rows: Vec<Row>, names: &[String]) -> Vec<Row> {
 
 /// Runs the inputs that are parked under a head's names, oldest first, until one fails; says whether some went.
 async fn release(engine: &dyn AnyProcessor, names: &[String]) -> Result<bool, Error> {
-    let rows = asked!(engine.sessions(), conn => input::rows(conn, engine.reader(), names, ROWS));
+    let rows = with_conn!(engine.sessions(), conn => input::rows(conn, engine.reader(), names, ROWS));
     let rows = in_order(rows.map_err(Error::database("reading parked inputs", 1))?, names);
     let ids = rows.iter().filter_map(|row| match &row.input {
         Input::Record(record) => record.schema_id(),
@@ -160,16 +161,16 @@ async fn release(engine: &dyn AnyProcessor, names: &[String]) -> Result<bool, Er
         let said = match &row.input {
             Input::Record(record) => engine.read(record),
             Input::Task(_, Ok(task)) => engine.task(task),
-            Input::Task(_, Err(reason)) => Said::Fault(Fault { reason: reason.clone(), passing: false }),
+            Input::Task(_, Err(reason)) => Decoded::Fault(Fault { reason: reason.clone(), transient: false }),
         };
         let one = One { place: row.input.place(), gone: Gone { seq: row.seq, names: row.names } };
         match said {
-            Said::Input(work) => {
+            Decoded::Input(work) => {
                 works.push(work);
                 waiting.push(one);
             }
-            Said::Nothing | Said::Ignored => done.push(one),
-            Said::Fault(fault) => {
+            Decoded::Ignored | Decoded::Unknown => done.push(one),
+            Decoded::Fault(fault) => {
                 stuck = Some((row.seq, fault));
                 break;
             }
@@ -182,7 +183,7 @@ async fn release(engine: &dyn AnyProcessor, names: &[String]) -> Result<bool, Er
             return Err(Error::NotYet(why));
         }
         let failed = [(seq, short(&fault.reason))];
-        let postponed = asked!(engine.sessions(), conn => postpone(conn, &failed));
+        let postponed = with_conn!(engine.sessions(), conn => postpone(conn, &failed));
         return postponed.map(|()| false).map_err(Error::database("postponing a release", 1));
     }
     let first = works.len().min(1);
@@ -224,13 +225,13 @@ async fn pause(sessions: &Sessions, seqs: &[i64], seconds: f64) -> Result<(), Er
          where seq = any (array(select seq from mine))",
     );
     let later = later.bind(seqs).bind(seconds);
-    asked!(sessions, conn => later.execute(conn)).map(drop).map_err(Error::database("postponing a release", seqs.len()))
+    with_conn!(sessions, conn => later.execute(conn)).map(drop).map_err(Error::database("postponing a release", seqs.len()))
 }
 
 /// A row under release.
 #[derive(Debug, Clone)]
 struct One {
-    place: Place,
+    place: InputId,
     gone: Gone,
 }
 
@@ -290,8 +291,8 @@ impl Source<()> for Release {
                 .collect();
             self.gone = !gone.is_empty();
             if self.gone {
-                let rows: Vec<(Gone, Place)> = gone.into_iter().map(|one| (one.gone, one.place)).collect();
-                queue::take(conn, &self.reader, self.journal.as_ref(), &rows, &Happened::Released).await?;
+                let rows: Vec<(Gone, InputId)> = gone.into_iter().map(|one| (one.gone, one.place)).collect();
+                queue::take(conn, &self.reader, self.journal.as_ref(), &rows, &JournalEvent::Released).await?;
                 let mut counts = HashMap::<&str, usize>::new();
                 for name in rows.iter().filter_map(|(row, _)| row.names.first()) {
                     *counts.entry(name).or_default() += 1;
@@ -315,9 +316,9 @@ mod tests {
     use super::*;
     use crate::parking::input::Kind;
 
-    fn row(seq: i64, names: &[&str]) -> Row {
-        let place = Place::Task { kind: Kind::Deadline, name: "n".to_owned(), key: "k".to_owned(), cause: Uuid::nil() };
-        Row { seq, names: names.iter().map(|n| (*n).to_owned()).collect(), input: Input::Task(place, Err(String::new())) }
+    fn row(seq: i64, names: &[&str]) -> ParkedRow {
+        let place = InputId::Task { kind: Kind::Deadline, name: "n".to_owned(), key: "k".to_owned(), cause: Uuid::nil() };
+        ParkedRow { seq, names: names.iter().map(|n| (*n).to_owned()).collect(), input: Input::Task(place, Err(String::new())) }
     }
 
     /// Rows, the names that they were read under, and which may run.
@@ -334,7 +335,7 @@ mod tests {
             (&[&["b", "k"], &["a", "k"], &["a"]], &["a", "k"], &[]),
         ];
         for (rows, names, expected) in table {
-            let rows: Vec<Row> = (0..).zip(rows).map(|(seq, names)| row(seq, names)).collect();
+            let rows: Vec<ParkedRow> = (0..).zip(rows).map(|(seq, names)| row(seq, names)).collect();
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
             let some: Vec<i64> = in_order(rows, &names).iter().map(|row| row.seq).collect();
             assert_eq!(some, expected);

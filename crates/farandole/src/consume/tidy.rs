@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake;
-use crate::database::sessions::{Sessions, asked};
+use crate::database::sessions::{Sessions, with_conn};
 use crate::ground::error::chain_of;
 
 /// Between two looks.
@@ -63,7 +63,7 @@ pub async fn run(sessions: &Sessions, reader: &str, answers: Option<Duration>, s
         for what in answers.map(What::Answers).into_iter().chain([What::Strangers, What::Applied(reader)]) {
             let all = shutdown.run_until_cancelled(async {
                 loop {
-                    match asked!(sessions, conn => forget(conn, what)) {
+                    match with_conn!(sessions, conn => forget(conn, what)) {
                         Ok(gone) if gone < ROWS.unsigned_abs() => return,
                         Ok(_) => tokio::time::sleep(PAUSE).await,
                         Err(error) => {

@@ -9,7 +9,7 @@ use crate::database::sessions::Sessions;
 use crate::engine::error::Error;
 use crate::engine::plan::guarded;
 use crate::engine::source::{Processor, Source};
-use crate::engine::work::{Said, Verdict};
+use crate::engine::work::{Decoded, Verdict};
 use crate::parking::Fault;
 use crate::parking::input::Task;
 use crate::parking::journal::Journal;
@@ -30,9 +30,9 @@ pub(crate) trait AnyProcessor: std::fmt::Debug + Send + Sync {
     /// [`Processor::journal`].
     fn journal(&self) -> Option<Journal>;
     /// What a record says. Its code is the service's, and may panic: that is the record's fault.
-    fn read(&self, record: &Record) -> Said<AnyWork>;
+    fn read(&self, record: &Record) -> Decoded<AnyWork>;
     /// [`Processor::task`].
-    fn task(&self, task: &Task) -> Said<AnyWork>;
+    fn task(&self, task: &Task) -> Decoded<AnyWork>;
     /// [`Processor::aggregate`].
     fn aggregate(&self, work: &AnyWork) -> Result<String, Error>;
     /// [`Processor::run`]; `works` are as before when it failed, and gone when it didn't.
@@ -60,12 +60,12 @@ impl<P: Processor> AnyProcessor for P {
         Processor::journal(self)
     }
 
-    fn read(&self, record: &Record) -> Said<AnyWork> {
+    fn read(&self, record: &Record) -> Decoded<AnyWork> {
         let said = guarded(|| Processor::read(self, record));
-        said.map_or_else(|e| Said::Fault(Fault { reason: e.to_string(), passing: false }), any)
+        said.map_or_else(|e| Decoded::Fault(Fault { reason: e.to_string(), transient: false }), any)
     }
 
-    fn task(&self, task: &Task) -> Said<AnyWork> {
+    fn task(&self, task: &Task) -> Decoded<AnyWork> {
         any(Processor::task(self, task))
     }
 
@@ -95,12 +95,12 @@ fn foreign() -> Error {
     Error::Panicked("an input of another processor".to_owned())
 }
 
-fn any<W: Send + Sync + 'static>(said: Said<Box<W>>) -> Said<AnyWork> {
+fn any<W: Send + Sync + 'static>(said: Decoded<Box<W>>) -> Decoded<AnyWork> {
     match said {
-        Said::Input(work) => Said::Input(AnyWork(work)),
-        Said::Nothing => Said::Nothing,
-        Said::Ignored => Said::Ignored,
-        Said::Fault(fault) => Said::Fault(fault),
+        Decoded::Input(work) => Decoded::Input(AnyWork(work)),
+        Decoded::Ignored => Decoded::Ignored,
+        Decoded::Unknown => Decoded::Unknown,
+        Decoded::Fault(fault) => Decoded::Fault(fault),
     }
 }
 

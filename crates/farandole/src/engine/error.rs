@@ -59,7 +59,7 @@ impl Error {
     }
 
     /// Whether trying each owner's part alone may help: everything but a dependency that is away for all.
-    pub(crate) fn is_somebodys(&self) -> bool {
+    pub(crate) fn is_isolatable(&self) -> bool {
         !matches!(self, Self::Database { .. } | Self::Parted(_)) || self.trouble() != Trouble::Dependency
     }
 

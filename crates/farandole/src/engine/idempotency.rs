@@ -15,12 +15,12 @@ use crate::participant::problem::{Answer, Problem};
 
 /// What is known of the keys of a batch.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct IdempotencyCache {
     answers: HashMap<(String, String), (Vec<u8>, Answer)>,
     fresh: Vec<(String, String)>,
 }
 
-impl Known {
+impl IdempotencyCache {
     /// Locks the keys of `works` and reads the answers that were given under them.
     pub(super) async fn lock<P: Participant>(conn: &mut PgConnection, works: &[Work<P>]) -> sqlx::Result<Self> {
         let mut keys: Vec<(&str, &str)> =

@@ -13,7 +13,7 @@ use crate::parking::close_deadlines;
 use crate::parking::journal::Journal;
 
 /// Name and key. The order is that of the locks.
-type Place = (String, String);
+type TaskKey = (String, String);
 
 /// What opens at a place.
 #[derive(Debug, PartialEq)]
@@ -31,9 +31,9 @@ struct Opening {
 #[derive(Debug, Default, PartialEq)]
 pub struct Net {
     /// Places whose tasks of earlier batches are no longer wanted.
-    close: Vec<Place>,
+    close: Vec<TaskKey>,
     /// What is open at the end of the batch, by its place and the event that opened it.
-    open: BTreeMap<(Place, Uuid), Opening>,
+    open: BTreeMap<(TaskKey, Uuid), Opening>,
 }
 
 /// Applies `ops`, in order, within the caller's transaction. The aggregates of their keys must be locked.
@@ -86,9 +86,9 @@ pub fn net(ops: Vec<Op>) -> Net {
     net
 }
 
-async fn insert(conn: &mut PgConnection, open: &BTreeMap<(Place, Uuid), Opening>) -> Result<(), sqlx::Error> {
-    type All = BTreeMap<(Place, Uuid), Opening>;
-    fn column<'a, T>(open: &'a All, of: impl Fn(&'a Place, &'a Opening) -> T) -> Vec<T> {
+async fn insert(conn: &mut PgConnection, open: &BTreeMap<(TaskKey, Uuid), Opening>) -> Result<(), sqlx::Error> {
+    type All = BTreeMap<(TaskKey, Uuid), Opening>;
+    fn column<'a, T>(open: &'a All, of: impl Fn(&'a TaskKey, &'a Opening) -> T) -> Vec<T> {
         open.iter().map(|((place, _), opening)| of(place, opening)).collect()
     }
     sqlx::query(
@@ -115,7 +115,7 @@ async fn insert(conn: &mut PgConnection, open: &BTreeMap<(Place, Uuid), Opening>
     Ok(())
 }
 
-async fn close(conn: &mut PgConnection, places: &[Place]) -> Result<(), sqlx::Error> {
+async fn close(conn: &mut PgConnection, places: &[TaskKey]) -> Result<(), sqlx::Error> {
     let names: Vec<&str> = places.iter().map(|p| p.0.as_str()).collect();
     let keys: Vec<&str> = places.iter().map(|p| p.1.as_str()).collect();
     // First the locks, then, in a statement of its own and so with a snapshot of its own, the look at the claims: a worker

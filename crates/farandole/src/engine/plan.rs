@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::engine::idempotency::Known;
+use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::tasks::{Kind, Op};
 use crate::engine::{Error, Verdict, Work};
 use crate::ground::text::name;
@@ -40,14 +40,14 @@ pub struct Plan {
 }
 
 /// What the decisions of a batch rest on, beside the rows.
-pub struct Ground<'a, P: Participant> {
+pub struct DecisionContext<'a, P: Participant> {
     pub participant: &'a P,
     pub codec: &'a Codec,
     pub topic: &'a str,
     pub standing: &'a [bool],
 }
 
-impl<P: Participant> Ground<'_, P> {
+impl<P: Participant> DecisionContext<'_, P> {
     /// Decides every input in order. `tables` and `known` change as the inputs take effect, and `parked` grows by the names of those
     /// whose inputs can't be processed: what follows for them is held.
     pub fn plan(
@@ -55,7 +55,7 @@ impl<P: Participant> Ground<'_, P> {
         works: &[Work<P>],
         aggregates: &[String],
         tables: &mut P::Tables,
-        known: &mut Known,
+        known: &mut IdempotencyCache,
         parked: &mut HashSet<String>,
     ) -> Result<Plan, Error> {
         // A panic leaves rows half changed; the whole batch is given up, and nothing of it is looked at again.
@@ -93,7 +93,7 @@ impl<P: Participant> Ground<'_, P> {
         work: &Work<P>,
         aggregate: &str,
         tables: &mut P::Tables,
-        known: &mut Known,
+        known: &mut IdempotencyCache,
         plan: &mut Plan,
     ) -> Result<Verdict, Error> {
         let is_command = matches!(work.input.body, Body::Command(_));
@@ -202,11 +202,11 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 fn refused(refusal: Refusal, is_command: bool) -> Verdict {
     match (refusal, is_command) {
         (Refusal::Answer(problem), true) => Verdict::Refused(problem),
-        (Refusal::Answer(problem), false) => Verdict::Parked(Fault { reason: problem.detail, passing: false }),
+        (Refusal::Answer(problem), false) => Verdict::Parked(Fault { reason: problem.detail, transient: false }),
         (Refusal::Retry(reason), true) => Verdict::Refused(Problem::unavailable(reason, 1)),
-        (Refusal::Retry(reason), false) => Verdict::Parked(Fault { reason, passing: true }),
+        (Refusal::Retry(reason), false) => Verdict::Parked(Fault { reason, transient: true }),
         (Refusal::Park(reason), true) => Verdict::Refused(Problem::new(500, "cannot-be-decided", reason)),
-        (Refusal::Park(reason), false) => Verdict::Parked(Fault { reason, passing: false }),
+        (Refusal::Park(reason), false) => Verdict::Parked(Fault { reason, transient: false }),
     }
 }
 

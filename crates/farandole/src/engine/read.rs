@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::engine::tasks::Id;
-use crate::engine::{Origin, Said, Work};
+use crate::engine::{Decoded, Origin, Work};
 use crate::ground::error::chain_of;
 use crate::ground::text::{brief, name};
 use crate::parking::Fault;
@@ -18,8 +18,8 @@ use crate::wire::traceparent::is_traceparent;
 
 /// Reads a record for participant `P`. The writer's schema must have been prepared. One whose `farandole` header is damaged can't be
 /// read: nobody knows whether it is the next.
-pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec, unknown: Unknown) -> Said<Box<Work<P>>> {
-    let fault = |reason: String| Said::Fault(Fault { reason, passing: false });
+pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec, unknown: Unknown) -> Decoded<Box<Work<P>>> {
+    let fault = |reason: String| Decoded::Fault(Fault { reason, transient: false });
     let correlation = match record.link() {
         Ok(link) => link.map(|(_, link)| link.correlation),
         Err(reason) => return fault(reason),
@@ -29,8 +29,8 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
     };
     let index = match P::Heard::find(kind) {
         Some(index) => index,
-        None if P::Heard::ignores(kind) => return Said::Nothing,
-        None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Said::Ignored,
+        None if P::Heard::ignores(kind) => return Decoded::Ignored,
+        None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Decoded::Unknown,
         None => return fault(format!("type {} is unknown to this build", brief(kind))),
     };
     let Some(key) = record.key.as_deref().filter(|key| !key.is_empty()) else {
@@ -53,7 +53,7 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
         idempotency: None,
         key: Some(record.aggregate()),
     };
-    Said::Input(Box::new(Work::new(id, Body::Heard(heard), origin)))
+    Decoded::Input(Box::new(Work::new(id, Body::Heard(heard), origin)))
 }
 
 /// The id that a key is.
@@ -75,7 +75,7 @@ pub(crate) fn input<P: Participant>(
 }
 
 /// What a parked task brought, as this build reads it.
-pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Box<Work<P>>> {
+pub(crate) fn task<P: Participant>(task: &input::Task) -> Decoded<Box<Work<P>>> {
     let body = match task.answered.clone() {
         None => deadline::<P>(&task.name).map(Body::Deadline),
         Some(Answered { effect, outcome }) => P::Effect::from_json(&task.name, effect)
@@ -85,9 +85,9 @@ pub(crate) fn task<P: Participant>(task: &input::Task) -> Said<Box<Work<P>>> {
     match id::<P>(&task.key).and_then(|about| Ok((about, body?))) {
         Ok((about, body)) => {
             let id = Id { name: task.name.clone(), key: task.key.clone(), cause: task.cause };
-            Said::Input(Box::new(input(&id, about, task.correlation, task.traceparent.clone(), body)))
+            Decoded::Input(Box::new(input(&id, about, task.correlation, task.traceparent.clone(), body)))
         }
-        Err(reason) => Said::Fault(Fault { reason, passing: false }),
+        Err(reason) => Decoded::Fault(Fault { reason, transient: false }),
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::database::sessions::Sessions;
 use crate::engine::error::Error;
-use crate::engine::work::{Said, Verdict};
+use crate::engine::work::{Decoded, Verdict};
 use crate::parking::input::Task;
 use crate::parking::journal::Journal;
 use crate::wire::codec::Codec;
@@ -47,9 +47,9 @@ pub trait Processor: std::fmt::Debug + Send + Sync + 'static {
     /// Where it is told what was parked and released; none for who has no topic.
     fn journal(&self) -> Option<Journal>;
     /// What a record says, judged by its headers and value alone.
-    fn read(&self, record: &Record) -> Said<Box<Self::Work>>;
+    fn read(&self, record: &Record) -> Decoded<Box<Self::Work>>;
     /// What a parked task of the agenda brought.
-    fn task(&self, task: &Task) -> Said<Box<Self::Work>>;
+    fn task(&self, task: &Task) -> Decoded<Box<Self::Work>>;
     /// Under what `work` parks when it can't be processed: a [name](crate::ground::text::name).
     ///
     /// # Errors

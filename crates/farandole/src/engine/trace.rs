@@ -80,7 +80,7 @@ mod exported {
     use crate::wire::traceparent::is_traceparent;
 
     /// How long a collector may take to accept spans, and how long the last ones may hold up the end of the process.
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
     /// Links a span: as many as a batch has inputs, and no more.
     const LINKS: u32 = 1_000;
 
@@ -99,7 +99,7 @@ mod exported {
                 .with_http()
                 .with_protocol(Protocol::HttpBinary)
                 .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
-                .with_timeout(PATIENCE)
+                .with_timeout(TIMEOUT)
                 .build()
                 .map_err(|e| e.to_string())?;
             let resource = Resource::builder_empty().with_attribute(KeyValue::new("service.name", service)).build();
@@ -118,7 +118,7 @@ mod exported {
 
         /// Sends what is left. Not from within a runtime.
         pub(crate) fn end(&self) {
-            if let Err(error) = self.0.shutdown_with_timeout(PATIENCE) {
+            if let Err(error) = self.0.shutdown_with_timeout(TIMEOUT) {
                 tracing::warn!(%error, "the last spans could not be exported");
             }
         }

@@ -9,10 +9,10 @@ use crate::database::gate::{BEGIN, begin};
 use crate::database::session::LIMIT;
 use crate::database::sessions::Sessions;
 use crate::engine::error::{ANSWER, COMMIT, CONNECT};
-use crate::engine::idempotency::Known;
+use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::metrics;
-use crate::engine::plan::{Ground, Plan, guarded, guarded_async};
-use crate::engine::work::Said;
+use crate::engine::plan::{DecisionContext, Plan, guarded, guarded_async};
+use crate::engine::work::Decoded;
 use crate::engine::{Error, Processor, Source, Verdict, Work, ops, read, trace};
 use crate::ground::error::chain_of;
 use crate::ground::text::name;
@@ -111,7 +111,7 @@ impl<P: Participant> Engine<P> {
     pub async fn run(&self, works: &mut [Work<P>], source: &mut dyn Source<Work<P>>) -> Result<Vec<Verdict>, Error> {
         let n = works.len();
         let seen = self.history.as_ref().map(History::seen).transpose().map_err(Error::Parted)?;
-        let mut session = self.sessions.hold().await.map_err(Error::database(CONNECT, n))?;
+        let mut session = self.sessions.acquire().await.map_err(Error::database(CONNECT, n))?;
         let span = trace::batch(n, works.iter().filter_map(|work| work.origin.traceparent.as_deref()));
         let transact = self.transact(&mut session.conn, works, source, seen).instrument(span);
         let result = match tokio::time::timeout(LIMIT, guarded_async(transact)).await {
@@ -120,8 +120,8 @@ impl<P: Participant> Engine<P> {
             Ok(Err(panicked)) => Err(panicked),
             // Nobody knows where it is, or it isn't where it should be: the connection goes.
             Ok(Ok(Err(error @ (Error::Parted(_) | Error::Database { doing: BEGIN, .. })))) => Err(error),
-            Ok(Ok(done)) => session.after(Ok(done), || given_up(n)).await,
-            Err(late) => session.after(Err(late), || given_up(n)).await,
+            Ok(Ok(done)) => session.release(Ok(done), || given_up(n)).await,
+            Err(late) => session.release(Err(late), || given_up(n)).await,
         };
         note(&self.sessions, &result);
         result
@@ -140,7 +140,7 @@ impl<P: Participant> Engine<P> {
         let mut tx = begin(conn).await.map_err(at(BEGIN))?;
         let conn = &mut *tx;
 
-        let mut known = Known::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
+        let mut known = IdempotencyCache::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;
         let mut tables = P::Tables::default();
         let mut keys = Keys::default();
         guarded(|| works.iter().for_each(|w| keys.merge(self.participant.touches(&w.id, &w.input))))?;
@@ -163,7 +163,7 @@ impl<P: Participant> Engine<P> {
             names.dedup();
         }
         let ground = parking::among(conn, P::NAME, &names, seen.as_ref()).await;
-        let parking::Ground { now, mut parked, holds } = ground.map_err(at("reading the clock and what is parked"))?;
+        let parking::LockedState { now, mut parked, holds } = ground.map_err(at("reading the clock and what is parked"))?;
         if let (false, Some(history), Some(seen)) = (holds, &self.history, &seen) {
             return Err(Error::Parted(history.doubt(seen)));
         }
@@ -171,7 +171,8 @@ impl<P: Participant> Engine<P> {
             work.input.at = now;
         }
         let works = &*works;
-        let ground = Ground { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
+        let ground =
+            DecisionContext { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
         let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &aggregates, &mut tables, &mut known, &mut parked)?;
 
         let events = trace::events(&Span::current(), &rows);
@@ -234,11 +235,11 @@ impl<P: Participant> Processor for Engine<P> {
         Some(self.journal())
     }
 
-    fn read(&self, record: &Record) -> Said<Box<Work<P>>> {
+    fn read(&self, record: &Record) -> Decoded<Box<Work<P>>> {
         read::in_chain(&*self.participant, record, &self.codec, self.unknown.of(&record.topic))
     }
 
-    fn task(&self, task: &Task) -> Said<Box<Work<P>>> {
+    fn task(&self, task: &Task) -> Decoded<Box<Work<P>>> {
         read::task(task)
     }
 

@@ -7,15 +7,15 @@ use crate::parking::Fault;
 use crate::participant::problem::{Answer, Problem};
 use crate::participant::{Body, Input, Participant};
 
-/// What a record says.
+/// What a record or task was decoded into.
 #[derive(Debug)]
-pub enum Said<W> {
+pub enum Decoded<W> {
     /// An input.
     Input(W),
-    /// A type that the service knows and leaves alone.
-    Nothing,
-    /// A type that it doesn't know, and that `intake.unknown` has it pass over.
+    /// A type that the service lists as ignored.
     Ignored,
+    /// A type that it doesn't know, and that `intake.unknown` has it ignore.
+    Unknown,
     /// It can't be read.
     Fault(Fault),
 }

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use crate::database::{gate, session};
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
-use crate::heal::survey::{Found, Part, Survey, Surveyor, counts};
-use crate::heal::{Error, Missing, Report, tasks};
-use crate::publish::relay::log::{self, Log, Look, Purpose, Taken};
+use crate::heal::survey::{Diff, Found, PartitionDiff, Surveyor, counts};
+use crate::heal::{Error, MissingRecord, Report, tasks};
+use crate::publish::relay::log::{self, Lease, Log, Look, Purpose};
 use crate::publish::relay::state::{Head, State};
 use crate::publish::relay::{History, read};
 
@@ -37,7 +37,7 @@ pub(super) async fn act(
     pool: &PgPool,
     mut conn: PgConnection,
     look: Look,
-    survey: Survey,
+    survey: Diff,
     mut report: Report,
 ) -> Result<Report, Error> {
     let service = &surveyor.config.service;
@@ -105,7 +105,7 @@ async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State)
     let mut waited = false;
     loop {
         match log::take(pool, config, me, Purpose::Heal, &History::default()).await? {
-            Taken::Mine(log, mut state) => {
+            Lease::Acquired(log, mut state) => {
                 let (owner, lease_until, healing) = (state.owner, state.lease_until, state.healing);
                 if (State { owner, lease_until, healing, ..looked.clone() }) == state {
                     return Ok((log, state));
@@ -114,19 +114,19 @@ async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State)
                 log.release(&mut state).await?;
                 return Err(Error::Changed);
             }
-            Taken::Other(left, ..) if !waited => {
+            Lease::HeldBy(left, ..) if !waited => {
                 tracing::info!(milliseconds = left.as_millis(), "waiting for the lease of a relay that may still be running");
                 tokio::time::sleep(left + MARGIN).await;
                 waited = true;
             }
-            Taken::Other(..) => return Err(Error::Alive { service: config.service.clone() }),
+            Lease::HeldBy(..) => return Err(Error::Alive { service: config.service.clone() }),
         }
     }
 }
 
 impl Healer<'_> {
     /// Folds what a partition has beyond its head.
-    async fn part(&mut self, part: &Part) -> Result<(), Error> {
+    async fn part(&mut self, part: &PartitionDiff) -> Result<(), Error> {
         let topic = &part.extent.topic;
         tracing::info!(topic, partition = part.extent.partition, missing = part.missing, known = part.known, "folding");
         let mut walking = self.surveyor.walk(part.extent.clone(), part.from, part.head);
@@ -152,17 +152,19 @@ impl Healer<'_> {
     }
 
     /// Folds these and moves the head past them, in one transaction.
-    async fn batch(&mut self, part: &Part, found: Vec<Found>) -> Result<(), Error> {
-        let Some(last) =
-            found.last().map(|f| Head { l: f.missing.link.place.lineage, n: f.missing.link.place.number, id: f.missing.id })
-        else {
+    async fn batch(&mut self, part: &PartitionDiff, found: Vec<Found>) -> Result<(), Error> {
+        let Some(last) = found.last().map(|f| Head {
+            lineage: f.missing.link.place.lineage,
+            number: f.missing.link.place.number,
+            id: f.missing.id,
+        }) else {
             return Ok(());
         };
         let out: Vec<i64> = found.iter().filter_map(|f| f.row).map(|row| row.seq).collect();
-        let missing: Vec<Missing> = found.into_iter().filter(|f| f.row.is_none()).map(|f| f.missing).collect();
+        let missing: Vec<MissingRecord> = found.into_iter().filter(|f| f.row.is_none()).map(|f| f.missing).collect();
         let mut state = self.state.clone();
         state.heads.entry(part.extent.topic.clone()).or_default().insert(part.extent.partition, last);
-        state.next = state.next.max(last.n + 1);
+        state.next = state.next.max(last.number + 1);
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::are_out(&mut tx, &out).await?;
@@ -178,7 +180,7 @@ impl Healer<'_> {
     }
 
     /// The end, in one transaction: what isn't out goes out, under a new lineage. Gives how many effects may have been started.
-    async fn end(&mut self, look: &Look, survey: Survey, me: Uuid) -> Result<u64, Error> {
+    async fn end(&mut self, look: &Look, survey: Diff, me: Uuid) -> Result<u64, Error> {
         let a = read::now(&mut self.conn).await?;
         let mut state = self.state.clone();
         let extents: Vec<_> = survey.parts.iter().map(|p| p.extent.clone()).collect();

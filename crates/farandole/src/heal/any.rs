@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use crate::heal::fold::Fold;
-use crate::heal::{Error, Missing};
+use crate::heal::{Error, MissingRecord};
 
 /// [`Fold`] with boxed futures.
 pub(super) trait AnyFold: Send + Sync {
@@ -13,9 +13,9 @@ pub(super) trait AnyFold: Send + Sync {
     /// [`Fold::skips`].
     fn skips(&self) -> bool;
     /// [`Fold::check`].
-    fn check<'a>(&'a self, records: &'a [Missing]) -> BoxFuture<'a, Result<(), Error>>;
+    fn check<'a>(&'a self, records: &'a [MissingRecord]) -> BoxFuture<'a, Result<(), Error>>;
     /// [`Fold::fold`].
-    fn fold<'a>(&'a self, conn: &'a mut PgConnection, records: &'a [Missing]) -> BoxFuture<'a, Result<u64, Error>>;
+    fn fold<'a>(&'a self, conn: &'a mut PgConnection, records: &'a [MissingRecord]) -> BoxFuture<'a, Result<u64, Error>>;
 }
 
 impl<F: Fold> AnyFold for F {
@@ -27,11 +27,11 @@ impl<F: Fold> AnyFold for F {
         Fold::skips(self)
     }
 
-    fn check<'a>(&'a self, records: &'a [Missing]) -> BoxFuture<'a, Result<(), Error>> {
+    fn check<'a>(&'a self, records: &'a [MissingRecord]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(Fold::check(self, records))
     }
 
-    fn fold<'a>(&'a self, conn: &'a mut PgConnection, records: &'a [Missing]) -> BoxFuture<'a, Result<u64, Error>> {
+    fn fold<'a>(&'a self, conn: &'a mut PgConnection, records: &'a [MissingRecord]) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(Fold::fold(self, conn, records))
     }
 }

@@ -10,7 +10,7 @@ use crate::wire::{codec, extent};
 
 /// A record that the database lacks.
 #[derive(Debug, Clone)]
-pub struct Missing {
+pub struct MissingRecord {
     /// As it was read.
     pub record: Record,
     /// Its id.

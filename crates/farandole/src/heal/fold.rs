@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::engine::{KEYED, guarded, op};
 use crate::ground::time::Timestamp;
 use crate::heal::tasks::{self, Change};
-use crate::heal::{Error, Missing};
+use crate::heal::{Error, MissingRecord};
 use crate::participant::Participant;
 use crate::participant::table::{Keys, Tables as _};
 use crate::publish::outbox;
@@ -32,12 +32,12 @@ pub trait Fold: Send + Sync {
     ///
     /// # Errors
     /// Names the record that can't.
-    fn check(&self, records: &[Missing]) -> impl Future<Output = Result<(), Error>> + Send;
+    fn check(&self, records: &[MissingRecord]) -> impl Future<Output = Result<(), Error>> + Send;
     /// Folds these, in order, in the caller's transaction; gives how many inputs they say are done.
     ///
     /// # Errors
     /// The caller rolls back.
-    fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> impl Future<Output = Result<u64, Error>> + Send;
+    fn fold(&self, conn: &mut PgConnection, records: &[MissingRecord]) -> impl Future<Output = Result<u64, Error>> + Send;
 }
 
 /// Nothing folds: what a topic has more can't be put into the database.
@@ -48,10 +48,10 @@ impl Fold for NoFold {
     fn topic(&self) -> Option<&str> {
         None
     }
-    async fn check(&self, _records: &[Missing]) -> Result<(), Error> {
+    async fn check(&self, _records: &[MissingRecord]) -> Result<(), Error> {
         Ok(())
     }
-    async fn fold(&self, _conn: &mut PgConnection, _records: &[Missing]) -> Result<u64, Error> {
+    async fn fold(&self, _conn: &mut PgConnection, _records: &[MissingRecord]) -> Result<u64, Error> {
         Ok(0)
     }
 }
@@ -68,10 +68,10 @@ impl Fold for Skip {
     fn skips(&self) -> bool {
         true
     }
-    async fn check(&self, _records: &[Missing]) -> Result<(), Error> {
+    async fn check(&self, _records: &[MissingRecord]) -> Result<(), Error> {
         Ok(())
     }
-    async fn fold(&self, _conn: &mut PgConnection, _records: &[Missing]) -> Result<u64, Error> {
+    async fn fold(&self, _conn: &mut PgConnection, _records: &[MissingRecord]) -> Result<u64, Error> {
         Ok(0)
     }
 }
@@ -91,7 +91,7 @@ impl<P: Participant> Folding<P> {
         Self { participant, codec, topic, heard }
     }
 
-    async fn read(&self, records: &[Missing]) -> Result<Vec<P::Event>, Error> {
+    async fn read(&self, records: &[MissingRecord]) -> Result<Vec<P::Event>, Error> {
         let ids = records.iter().filter_map(|m| m.record.schema_id());
         self.codec.prepare(ids).await.map_err(Error::Schemas)?;
         records.iter().map(|m| self.event(&m.record)).collect()
@@ -133,11 +133,11 @@ impl<P: Participant> Fold for Folding<P> {
         Some(&self.topic)
     }
 
-    async fn check(&self, records: &[Missing]) -> Result<(), Error> {
+    async fn check(&self, records: &[MissingRecord]) -> Result<(), Error> {
         self.read(records).await.map(drop)
     }
 
-    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+    async fn fold(&self, conn: &mut PgConnection, records: &[MissingRecord]) -> Result<u64, Error> {
         if records.is_empty() {
             return Ok(0);
         }
@@ -157,7 +157,12 @@ impl<P: Participant> Fold for Folding<P> {
 }
 
 impl<P: Participant> Folding<P> {
-    fn follow(&self, Missing { record, link, id }: &Missing, event: &P::Event, changes: &mut Vec<Change>) -> Result<(), String> {
+    fn follow(
+        &self,
+        MissingRecord { record, link, id }: &MissingRecord,
+        event: &P::Event,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), String> {
         let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         if let (1, Some((name, opened))) = (link.of.0, settled(&link.cause)) {
             changes.push(Change::Settled((name.to_owned(), key.clone()), opened));
@@ -185,7 +190,7 @@ impl<P: Participant> Folding<P> {
     }
 
     /// Gives commands their answers back: who asks again under the same key gets the same answer.
-    async fn answers(&self, conn: &mut PgConnection, records: &[Missing], events: &[P::Event]) -> sqlx::Result<()> {
+    async fn answers(&self, conn: &mut PgConnection, records: &[MissingRecord], events: &[P::Event]) -> sqlx::Result<()> {
         let mut commands: BTreeMap<&str, Vec<P::Event>> = BTreeMap::new();
         for (missing, event) in records.iter().zip(events) {
             if let Some(command) = &missing.link.command {

@@ -36,8 +36,8 @@ const ACKNOWLEDGED: &str =
     "(pg_visible_in_snapshot(o.xid, $1::pg_snapshot) or pg_visible_in_snapshot(o.xid, $2::pg_snapshot) and o.seq <= $3)";
 
 fn bounds(state: &State) -> (String, String, i64) {
-    let b = state.in_flight.as_ref().map_or(&state.a, |batch| &batch.b);
-    (state.a.0.clone(), b.0.clone(), state.in_flight.as_ref().map_or(0, |batch| batch.after))
+    let b = state.in_flight.as_ref().map_or(&state.acked, |batch| &batch.upto);
+    (state.acked.0.clone(), b.0.clone(), state.in_flight.as_ref().map_or(0, |batch| batch.after))
 }
 
 /// Copies the rows of `scope`, and gives the topics that they name.
@@ -147,6 +147,6 @@ pub(super) async fn rest_on(conn: &mut PgConnection, state: &mut State, a: Snaps
     .fetch_all(conn)
     .await
     .map_err(Error::database("counting the rows that are out"))?;
-    (state.a, state.in_flight, state.published) = (a, None, counts.into_iter().collect());
+    (state.acked, state.in_flight, state.published) = (a, None, counts.into_iter().collect());
     Ok(())
 }

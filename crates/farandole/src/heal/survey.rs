@@ -11,12 +11,12 @@ use crate::consume::intake;
 use crate::heal::any::AnyFold;
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
-use crate::heal::{At, Error, Missing, Partition, Report, read};
+use crate::heal::{At, Error, MissingRecord, Partition, Report, read};
 use crate::publish::relay::ends::{REPEATED, TELL};
 use crate::publish::relay::log::Look;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::state::{Head, State};
-use crate::publish::relay::walk::{Beyond, Is, Walk, Wrong};
+use crate::publish::relay::walk::{NewRecord, RecordClass, Walk, Wrong};
 use crate::publish::relay::{self, continuity};
 use crate::wire::extent::Extent;
 use crate::wire::record::Record;
@@ -27,9 +27,9 @@ const MOST: usize = 64;
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct Diff {
     pub scope: Scope,
-    pub parts: Vec<Part>,
+    pub parts: Vec<PartitionDiff>,
     /// The number after the last that any topic holds, and the lineage after.
     pub next: i64,
     pub lineage: i64,
@@ -42,7 +42,7 @@ pub(super) struct Survey {
 
 /// A partition of a topic that is published to.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartitionDiff {
     pub extent: Extent,
     /// Where reading begins.
     pub from: i64,
@@ -66,7 +66,7 @@ pub(super) struct Part {
 
 /// A record of ours, beyond the head.
 pub(super) struct Found {
-    pub missing: Missing,
+    pub missing: MissingRecord,
     /// The row that it was, if the database has it.
     pub row: Option<rows::Met>,
 }
@@ -82,7 +82,7 @@ pub(super) struct Surveyor<'a> {
 }
 
 impl Surveyor<'_> {
-    pub(super) async fn survey(&self, conn: &mut PgConnection, look: &Look) -> Result<Survey, Error> {
+    pub(super) async fn survey(&self, conn: &mut PgConnection, look: &Look) -> Result<Diff, Error> {
         let moved = look.state.system != look.system;
         let mut scope = if moved { Scope::All } else { Scope::Unsent };
         let parts = loop {
@@ -94,10 +94,10 @@ impl Surveyor<'_> {
             scope = Scope::All;
         };
         let ends = || parts.iter().filter_map(|p| p.end);
-        let next = ends().map(|end| end.n + 1).fold(look.state.next, i64::max);
+        let next = ends().map(|end| end.number + 1).fold(look.state.next, i64::max);
         // After those that the topics know: a backup of before several heals has none of theirs, and what is published under a lineage
         // that was there before is a ghost to every consumer.
-        let lineage = 1 + ends().map(|end| end.l).fold(look.state.lineage, i64::max);
+        let lineage = 1 + ends().map(|end| end.lineage).fold(look.state.lineage, i64::max);
         let absent = rows::absent(conn).await?;
         let beyond = parts.iter().map(|p| p.missing + p.known).sum::<u64>();
         let burnt = match scope {
@@ -105,13 +105,13 @@ impl Surveyor<'_> {
             // Each record beyond the heads has one of the numbers since.
             Scope::Unsent => look.state.burnt + (next - look.state.next - i64::try_from(beyond).unwrap_or(i64::MAX)).max(0),
         };
-        let mut survey = Survey { scope, parts, next, lineage, absent, burnt, gone: 0 };
+        let mut survey = Diff { scope, parts, next, lineage, absent, burnt, gone: 0 };
         survey.have_passed(&look.state, self.named)?;
         survey.gone = survey.judge(conn, &look.state, moved, self.fold.topic()).await?;
         Ok(survey)
     }
 
-    async fn parts(&self, conn: &mut PgConnection, state: &State, scope: Scope) -> Result<Vec<Part>, Error> {
+    async fn parts(&self, conn: &mut PgConnection, state: &State, scope: Scope) -> Result<Vec<PartitionDiff>, Error> {
         let named = rows::gather(conn, state, scope).await?;
         let needed: BTreeSet<String> = self.config.topics.iter().chain(state.partitions.keys()).cloned().collect();
         let topics: BTreeSet<String> = needed.iter().cloned().chain(named).collect();
@@ -127,16 +127,16 @@ impl Surveyor<'_> {
         Ok(parts)
     }
 
-    async fn part(&self, conn: &mut PgConnection, state: &State, scope: Scope, extent: Extent) -> Result<Part, Error> {
+    async fn part(&self, conn: &mut PgConnection, state: &State, scope: Scope, extent: Extent) -> Result<PartitionDiff, Error> {
         let head = state.heads.get(&extent.topic).and_then(|h| h.get(&extent.partition)).copied();
         let from = match (scope, head) {
             (Scope::Unsent, Some(head)) => {
-                read::before(self.kafka.clone(), extent.clone(), self.own.clone(), head.n - REPEATED).await?
+                read::before(self.kafka.clone(), extent.clone(), self.own.clone(), head.number - REPEATED).await?
             }
             _ => extent.low,
         };
         let mut walking = self.walk(extent.clone(), from, head);
-        let mut part = Part {
+        let mut part = PartitionDiff {
             extent,
             from,
             head,
@@ -158,7 +158,7 @@ impl Surveyor<'_> {
             part.known += known.len() as u64;
             part.missing += missing.len() as u64;
             part.apart |= !missing.is_empty() || known.iter().any(|f| f.row.is_some_and(|row| !row.in_flight));
-            let missing: Vec<Missing> = missing.into_iter().map(|f| f.missing).collect();
+            let missing: Vec<MissingRecord> = missing.into_iter().map(|f| f.missing).collect();
             missing.iter().for_each(|m| open.next(m.record.key.as_deref(), &m.link));
             if is_own {
                 self.fold.check(&missing).await?;
@@ -202,12 +202,12 @@ impl Walking {
         for record in batch? {
             offset = record.offset;
             match self.walk.next(&record).map_err(|wrong| refused(&self.service, &record, wrong))? {
-                Is::Foreign => {}
+                RecordClass::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
-                Is::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
-                Is::Beyond(Beyond { id, link }) => {
+                RecordClass::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
+                RecordClass::Beyond(NewRecord { id, link }) => {
                     ids.push(id);
-                    beyond.push(Missing { record, id, link });
+                    beyond.push(MissingRecord { record, id, link });
                 }
             }
         }
@@ -235,7 +235,7 @@ fn refused(service: &str, record: &Record, wrong: Wrong) -> Error {
 }
 
 /// How many records the topics have.
-fn records(parts: &[Part]) -> i64 {
+fn records(parts: &[PartitionDiff]) -> i64 {
     parts.iter().map(|p| p.records).sum()
 }
 
@@ -246,7 +246,7 @@ pub(super) fn counts(extents: &[Extent]) -> Vec<(String, i32)> {
     counts.into_iter().collect()
 }
 
-impl Survey {
+impl Diff {
     /// Refuses to pass over what nobody would meet: it is misspelt, or nothing stands there in the service's name that isn't in the
     /// database already. And more than can be remembered.
     fn have_passed(&self, state: &State, named: &BTreeSet<At>) -> Result<(), Error> {
@@ -300,7 +300,7 @@ impl Survey {
         config: &relay::Config,
         fold: &dyn AnyFold,
     ) -> Result<Report, Error> {
-        let partition = |p: &Part| Partition {
+        let partition = |p: &PartitionDiff| Partition {
             topic: p.extent.topic.clone(),
             partition: p.extent.partition,
             missing: p.missing,

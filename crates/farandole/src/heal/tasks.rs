@@ -13,14 +13,14 @@ use uuid::Uuid;
 use crate::engine::tasks::{Kind, Op};
 
 /// Name and key.
-type Place = (String, String);
+type TaskKey = (String, String);
 
 /// One change, in the order of the events.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Change {
     /// A deadline has been decided, or an effect's outcome: an event says so by its cause, which names the event that opened it.
     /// In events of older builds it doesn't.
-    Settled(Place, Option<Uuid>),
+    Settled(TaskKey, Option<Uuid>),
     /// What `follow_up` says.
     Op(Op),
 }
@@ -56,7 +56,7 @@ fn change(tasks: &mut Vec<Task>, change: Change) {
     }
 }
 
-fn place(of: &Change) -> Place {
+fn place(of: &Change) -> TaskKey {
     match of {
         Change::Settled(place, _) => place.clone(),
         Change::Op(Op::Open { name, key, .. } | Op::Close { name, key }) => (name.clone(), key.clone()),
@@ -75,7 +75,7 @@ async fn write_all(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Resul
     if changes.is_empty() {
         return Ok(());
     }
-    let mut places: BTreeMap<Place, Vec<Change>> = BTreeMap::new();
+    let mut places: BTreeMap<TaskKey, Vec<Change>> = BTreeMap::new();
     changes.into_iter().for_each(|c| places.entry(place(&c)).or_default().push(c));
     let (names, keys): (Vec<&str>, Vec<&str>) = places.keys().map(|(name, key)| (name.as_str(), key.as_str())).unzip();
     let rows = sqlx::query(
@@ -96,7 +96,7 @@ async fn write_all(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Resul
     .bind(keys)
     .fetch_all(&mut *conn)
     .await?;
-    let mut stand: BTreeMap<Place, Vec<Task>> = BTreeMap::new();
+    let mut stand: BTreeMap<TaskKey, Vec<Task>> = BTreeMap::new();
     for row in rows.iter().chain(&parked) {
         let kind = if row.try_get::<&str, _>(2)? == Kind::Deadline.as_str() { Kind::Deadline } else { Kind::Effect };
         let task = Task { kind, cause: row.try_get(3)?, closed: row.try_get(4)?, new: None };
@@ -112,7 +112,7 @@ async fn write_all(conn: &mut PgConnection, changes: Vec<Change>) -> sqlx::Resul
 }
 
 /// Stores what became of a place. A statement a task: a heal is in no hurry, and most places have one.
-async fn write(conn: &mut PgConnection, (name, key): &Place, before: &[Task], after: Vec<Task>) -> sqlx::Result<()> {
+async fn write(conn: &mut PgConnection, (name, key): &TaskKey, before: &[Task], after: Vec<Task>) -> sqlx::Result<()> {
     for task in before {
         match after.iter().find(|t| t.cause == task.cause && t.new.is_none()) {
             None => {

@@ -12,7 +12,7 @@ use crate::wire::record::{Header, Record};
 
 /// Which input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum InputId {
     /// A record.
     Record {
         /// Topic, with its prefix.
@@ -35,7 +35,7 @@ pub enum Place {
     },
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for InputId {
     /// `topic/partition/offset`, or `deadline/<name>/<key>/<cause>` or `outcome/…`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -45,7 +45,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-impl From<&Record> for Place {
+impl From<&Record> for InputId {
     fn from(record: &Record) -> Self {
         Self::Record { topic: record.topic.clone(), partition: record.partition, offset: record.offset }
     }
@@ -132,11 +132,11 @@ pub enum What<'a> {
 
 impl<'a> What<'a> {
     /// Which input it is.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> InputId {
         match self {
-            Self::Record(record) => Place::from(*record),
+            Self::Record(record) => InputId::from(*record),
             Self::Task(task) => {
-                Place::Task { kind: task.kind(), name: task.name.clone(), key: task.key.clone(), cause: task.cause }
+                InputId::Task { kind: task.kind(), name: task.name.clone(), key: task.key.clone(), cause: task.cause }
             }
         }
     }
@@ -158,7 +158,7 @@ impl<'a> What<'a> {
 
 /// A parked row.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct ParkedRow {
     pub seq: i64,
     /// Aggregate, and key if that is another.
     pub names: Vec<String>,
@@ -170,20 +170,20 @@ pub(crate) struct Row {
 pub(crate) enum Input {
     Record(Box<Record>),
     /// Or what of it can't be read.
-    Task(Place, Result<Box<Task>, String>),
+    Task(InputId, Result<Box<Task>, String>),
 }
 
 impl Input {
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> InputId {
         match self {
-            Self::Record(record) => Place::from(&**record),
+            Self::Record(record) => InputId::from(&**record),
             Self::Task(place, _) => place.clone(),
         }
     }
 }
 
 /// The first `limit` rows of `reader` under `names`, oldest first.
-pub(crate) async fn rows(conn: &mut PgConnection, reader: &str, names: &[String], limit: i64) -> sqlx::Result<Vec<Row>> {
+pub(crate) async fn rows(conn: &mut PgConnection, reader: &str, names: &[String], limit: i64) -> sqlx::Result<Vec<ParkedRow>> {
     let rows = sqlx::query(
         "select seq, aggregate, also, topic, partition, record_offset, key, value, headers, task_kind, task_name, task_key, task_cause, task
          from farandole.parked
@@ -202,35 +202,35 @@ pub(crate) async fn rows(conn: &mut PgConnection, reader: &str, names: &[String]
     rows.iter().map(row).collect()
 }
 
-fn row(row: &PgRow) -> sqlx::Result<Row> {
+fn row(row: &PgRow) -> sqlx::Result<ParkedRow> {
     let also: Option<String> = row.try_get(2)?;
     let names = std::iter::once(row.try_get(1)?).chain(also).collect();
     let input = match place(row, 3, 9)? {
-        Place::Record { topic, partition, offset } => {
+        InputId::Record { topic, partition, offset } => {
             let headers: Json<Vec<Header>> = row.try_get(8)?;
             let (key, value) = (row.try_get(6)?, row.try_get(7)?);
             Input::Record(Box::new(Record { topic, partition, offset, key, value, headers: headers.0 }))
         }
-        place @ Place::Task { .. } => {
+        place @ InputId::Task { .. } => {
             let task = task(&place, row.try_get(13)?);
             Input::Task(place, task)
         }
     };
-    Ok(Row { seq: row.try_get(0)?, names, input })
+    Ok(ParkedRow { seq: row.try_get(0)?, names, input })
 }
 
-fn task(place: &Place, rest: &str) -> Result<Box<Task>, String> {
-    let Place::Task { name, key, cause, .. } = place.clone() else { return Err("it is a record".to_owned()) };
+fn task(place: &InputId, rest: &str) -> Result<Box<Task>, String> {
+    let InputId::Task { name, key, cause, .. } = place.clone() else { return Err("it is a record".to_owned()) };
     let Rest { correlation, traceparent, answered } =
         serde_json::from_str(rest).map_err(|e| format!("the stored result can't be read: {e}"))?;
     Ok(Box::new(Task { name, key, cause, correlation, traceparent, answered }))
 }
 
 /// The place in a row: topic, partition and offset from column `record` on, kind, name, key and cause from column `task` on.
-pub(crate) fn place(row: &PgRow, record: usize, task: usize) -> sqlx::Result<Place> {
+pub(crate) fn place(row: &PgRow, record: usize, task: usize) -> sqlx::Result<InputId> {
     Ok(match row.try_get::<Option<String>, _>(record)? {
-        Some(topic) => Place::Record { topic, partition: row.try_get(record + 1)?, offset: row.try_get(record + 2)? },
-        None => Place::Task {
+        Some(topic) => InputId::Record { topic, partition: row.try_get(record + 1)?, offset: row.try_get(record + 2)? },
+        None => InputId::Task {
             kind: Kind::of(row.try_get(task)?),
             name: row.try_get(task + 1)?,
             key: row.try_get(task + 2)?,

@@ -15,7 +15,7 @@ use crate::wire::codec::Codec;
 use crate::wire::codec::format::RecordType;
 use crate::wire::topics;
 
-pub use crate::parking::input::Place;
+pub use crate::parking::input::InputId;
 
 /// The journal's event types.
 pub const TYPES: &[RecordType] = &[
@@ -27,7 +27,7 @@ const AGGREGATE_TYPE: &str = "parked";
 
 /// What happened to a parked input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum JournalEvent {
     /// It waits; with the reason, unless it only queues behind another.
     Parked(Option<String>),
     /// It was processed.
@@ -47,9 +47,9 @@ pub struct Entry {
     /// Under what the input is or was parked.
     pub aggregate: String,
     /// The input.
-    pub place: Place,
+    pub place: InputId,
     /// What happened.
-    pub what: Happened,
+    pub what: JournalEvent,
 }
 
 // The values, field for field as the schemas have them.
@@ -109,20 +109,20 @@ impl Journal {
         let aggregate = entry.aggregate.as_str();
         // A task has no offset: the fields for that say so, since readers of the first version know no other.
         let (topic, partition, offset, task) = match &entry.place {
-            Place::Record { topic, partition, offset } => (topic.as_str(), *partition, *offset, None),
-            place @ Place::Task { .. } => ("", -1, -1, Some(place.to_string())),
+            InputId::Record { topic, partition, offset } => (topic.as_str(), *partition, *offset, None),
+            place @ InputId::Task { .. } => ("", -1, -1, Some(place.to_string())),
         };
         let (kind, payload) = match &entry.what {
-            Happened::Parked(reason) => {
+            JournalEvent::Parked(reason) => {
                 let reason = reason.as_deref();
                 let parked = Parked { aggregate, topic, partition, offset, task, reason };
                 (TYPES[0].name, self.codec.encode(TYPES[0].name, &parked))
             }
-            Happened::Released => {
+            JournalEvent::Released => {
                 let released = Released { aggregate, topic, partition, offset, task };
                 (TYPES[1].name, self.codec.encode(TYPES[1].name, &released))
             }
-            Happened::Dropped { reason, by } => {
+            JournalEvent::Dropped { reason, by } => {
                 let dropped = Dropped { aggregate, topic, partition, offset, task, reason, by };
                 (TYPES[2].name, self.codec.encode(TYPES[2].name, &dropped))
             }
@@ -154,16 +154,16 @@ mod tests {
     #[test]
     fn every_entry_fits_its_schema() {
         let journal = Journal::beside("orders", Codec::offline(TYPES));
-        let record = Place::Record { topic: "payments".into(), partition: 3, offset: 42 };
+        let record = InputId::Record { topic: "payments".into(), partition: 3, offset: 42 };
         let (name, key, cause) = ("pay".to_owned(), "order-1".to_owned(), Uuid::nil());
-        let task = Place::Task { kind: Kind::Outcome, name, key, cause };
+        let task = InputId::Task { kind: Kind::Outcome, name, key, cause };
         let places = [(record, "payments/3/42"), (task, "outcome/pay/order-1/00000000-0000-0000-0000-000000000000")];
         let (reason, by) = ("it is a test".to_owned(), "me".to_owned());
         for (what, kind) in [
-            (Happened::Parked(None), "farandole.journal.Parked"),
-            (Happened::Parked(Some("no such order".into())), "farandole.journal.Parked"),
-            (Happened::Released, "farandole.journal.Released"),
-            (Happened::Dropped { reason, by }, "farandole.journal.Dropped"),
+            (JournalEvent::Parked(None), "farandole.journal.Parked"),
+            (JournalEvent::Parked(Some("no such order".into())), "farandole.journal.Parked"),
+            (JournalEvent::Released, "farandole.journal.Released"),
+            (JournalEvent::Dropped { reason, by }, "farandole.journal.Dropped"),
         ] {
             for (place, cause) in &places {
                 let entry = Entry { aggregate: "order-1".into(), place: place.clone(), what: what.clone() };

@@ -9,8 +9,8 @@ use crate::ground::text::shown;
 use crate::ground::time::Timestamp;
 use crate::parking::error::Error;
 use crate::parking::foreign;
-use crate::parking::input::{self, Place};
-use crate::parking::journal::{Happened, Journal};
+use crate::parking::input::{self, InputId};
+use crate::parking::journal::{Journal, JournalEvent};
 use crate::parking::queue::{self, Gone};
 
 /// Queues that are listed; who has more wants to count, not to read.
@@ -120,13 +120,13 @@ pub enum Which {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
     /// The input.
-    pub place: Place,
+    pub place: InputId,
     /// Under what it was parked.
     pub aggregate: String,
     /// Its other name, if it had one.
     pub also: Option<String>,
     /// What it waited behind: it may have been in order itself.
-    pub behind: Option<Place>,
+    pub behind: Option<InputId>,
 }
 
 impl std::fmt::Display for Dropped {
@@ -155,16 +155,16 @@ pub enum Refused {
         /// What was named.
         name: String,
         /// The first under it.
-        place: Place,
+        place: InputId,
         /// What that waits behind.
-        behind: Place,
+        behind: InputId,
         /// That one's aggregate.
         under: String,
     },
 }
 
 /// A row, its place, and what it waits behind with the aggregate of that.
-type Look = (Gone, Place, Option<(Place, String)>);
+type Look = (Gone, InputId, Option<(InputId, String)>);
 
 /// Rows under a name, whichever of their two it is, with the oldest of the older ones that they have a name in common with.
 const LOOK: &str = "
@@ -222,14 +222,14 @@ pub async fn drop(
         let (name, place, behind, under) = (name.to_owned(), place.clone(), behind.clone(), under.clone());
         return Err(Refused::Waits { name, place, behind, under });
     }
-    let (rows, behind): (Vec<(Gone, Place)>, Vec<_>) =
+    let (rows, behind): (Vec<(Gone, InputId)>, Vec<_>) =
         still.into_iter().map(|(gone, place, behind)| ((gone, place), behind.map(|(place, _)| place))).unzip();
-    let why = Happened::Dropped { reason: reason.to_owned(), by: by.to_owned() };
+    let why = JournalEvent::Dropped { reason: reason.to_owned(), by: by.to_owned() };
     let seqs: Vec<i64> = rows.iter().map(|(gone, _)| gone.seq).collect();
     foreign::forget(&mut tx, reader, &seqs).await.map_err(at("forgetting foreign records that are given up"))?;
     queue::take(&mut tx, reader, journal, &rows, &why).await?;
     tx.commit().await.map_err(at("commit"))?;
-    let one = |((gone, place), behind): ((Gone, Place), Option<Place>)| {
+    let one = |((gone, place), behind): ((Gone, InputId), Option<InputId>)| {
         let mut names = gone.names.into_iter();
         Some(Dropped { place, aggregate: names.next()?, also: names.next(), behind })
     };

@@ -7,8 +7,8 @@ use sqlx::PgConnection;
 use crate::database::locks;
 use crate::ground::time::Timestamp;
 use crate::parking::error::Error;
-use crate::parking::input::{self, Place};
-use crate::parking::journal::{Entry, Happened, Journal};
+use crate::parking::input::{self, InputId};
+use crate::parking::journal::{Entry, Journal, JournalEvent};
 
 /// Locks names, for who adds to or takes from what is parked under them. After the rows and tasks.
 pub(crate) async fn lock<'a>(
@@ -47,8 +47,8 @@ pub(crate) async fn take(
     conn: &mut PgConnection,
     reader: &str,
     journal: Option<&Journal>,
-    rows: &[(Gone, Place)],
-    why: &Happened,
+    rows: &[(Gone, InputId)],
+    why: &JournalEvent,
 ) -> Result<(), Error> {
     let gone = || rows.iter().map(|(gone, _)| gone);
     let names: BTreeSet<&str> = gone().flat_map(|g| &g.names).map(String::as_str).collect();
@@ -76,7 +76,7 @@ pub(crate) async fn take(
     };
     let now = taken(conn).await.map_err(Error::database("taking parked inputs out", rows.len()))?;
     let Some(journal) = journal else { return Ok(()) };
-    let entry = |(gone, place): &(Gone, Place)| {
+    let entry = |(gone, place): &(Gone, InputId)| {
         Some(Entry { aggregate: gone.names.first()?.clone(), place: place.clone(), what: why.clone() })
     };
     let entries: Vec<Entry> = rows.iter().filter_map(entry).collect();
@@ -121,7 +121,7 @@ pub(crate) async fn close_deadlines(
     let all = found.iter().flat_map(|(gone, _)| &gone.names).map(String::as_str);
     lock(conn, reader, all).await.map_err(at("locking names of parked deadlines"))?;
     let found = look(conn).await.map_err(at("looking for parked deadlines"))?;
-    let why = Happened::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
+    let why = JournalEvent::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
     take(conn, reader, journal, &found, &why).await
 }
 

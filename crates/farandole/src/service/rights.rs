@@ -30,7 +30,7 @@ pub(super) async fn watch(options: &PgConnectOptions, tables: &[&str], pools: &P
         match surroundings::rights(options, tables).await {
             Ok(()) if lacks => {
                 tracing::info!("the role has its privileges again");
-                checks.well("rights");
+                checks.ok("rights");
                 lacks = false;
                 told.over();
             }
@@ -41,7 +41,7 @@ pub(super) async fn watch(options: &PgConnectOptions, tables: &[&str], pools: &P
                 if told.is_due(&why) {
                     tracing::error!(why, "the role has lost privileges");
                 }
-                checks.wrong("rights", why);
+                checks.failing("rights", why);
                 lacks = true;
             }
             // Without a connection the check of the database tells.

@@ -214,7 +214,7 @@ async fn serve(
         },
         Err(error) => Err(error),
     };
-    checks.wrong("stopping", "the service is stopping");
+    checks.failing("stopping", "the service is stopping");
     tracing::info!("stopping");
     if tokio::time::timeout(stop_timeout, tasks.stop()).await.is_err() {
         let abandoned: Vec<_> = tasks.running().into_iter().collect();
@@ -254,8 +254,8 @@ async fn start(
 
     // Without a database that takes writes there is nothing that it can do. What only some batches fail of is for a person to see.
     let (away, failing, watched) = (pools.clone(), pools.clone(), pools.clone());
-    checks.ask("database", true, move || away.away());
-    checks.ask("batches", false, move || failing.failing());
+    checks.probe("database", true, move || away.away());
+    checks.probe("batches", false, move || failing.failing());
     tasks.spawn("database", async move |stop| {
         stop.run_until_cancelled_owned(watched.watch()).await;
         Ok(())
@@ -273,29 +273,29 @@ async fn start(
         Ok(())
     });
     let kept = codec.clone();
-    checks.ask("schemas", false, move || Some(kept.troubles()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
+    checks.probe("schemas", false, move || Some(kept.troubles()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
 
     let (relay, wakeup) = parts::relay(contract.name, config, pools);
     let (status, history) = (relay.status(), relay.history());
     let (room, upkeep) = (relay.status(), relay.status());
-    checks.ask("outbox", true, move || {
+    checks.probe("outbox", true, move || {
         (room.room() <= 0).then(|| "no partition of the outbox has room for another row".to_owned())
     });
-    checks.ask("upkeep", false, move || upkeep.upkeep());
+    checks.probe("upkeep", false, move || upkeep.upkeep());
     let probed = Arc::clone(&status);
-    checks.ask("relay", true, move || probed.role().trouble());
+    checks.probe("relay", true, move || probed.role().trouble());
     tasks.spawn("relay", async move |stop| relay.run(stop).await.map_err(Error::Relay));
     if !publishing(status.watch()).await {
         return Ok(());
     }
     // From here on the relay's trouble delays what is published, and no caller. But on a database that was set back nothing is decided.
-    checks.ask("relay", false, move || status.role().trouble());
+    checks.probe("relay", false, move || status.role().trouble());
     let probed = history.clone();
-    checks.ask("history", true, move || probed.trouble());
+    checks.probe("history", true, move || probed.trouble());
 
     let (codec, mappings, wakes) = (&codec, &frame.mappings, (&wakeup, &history));
     let (intake, business) = decide(Ready { tasks, codec, config, mappings, pools, wakes });
-    checks.well("agenda");
+    checks.ok("agenda");
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);
     tasks.spawn("tidy", async move |stop| {
         tidy::run(&sessions, contract.name, Some(answers), &stop).await;
@@ -303,7 +303,7 @@ async fn start(
     });
     let troubles = intake.troubles();
     tasks.spawn("intake", async move |stop| intake.run(stop).await.map_err(Error::Intake));
-    checks.ask("intake", false, move || Some(troubles.list()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
+    checks.probe("intake", false, move || Some(troubles.list()).filter(|t| !t.is_empty()).map(|t| t.join("; ")));
     let _ = routes.set(http::around(business, &config.http)); // set here only
     tracing::info!(service = contract.name, topic = topics::own(&config.topics.prefix, contract.name), "ready");
     Ok(())

@@ -31,7 +31,7 @@ impl Patience<'_> {
         loop {
             match attempt().await {
                 Ok(value) => {
-                    self.checks.well(what);
+                    self.checks.ok(what);
                     if waits.tries() > 0 {
                         tracing::info!(what, waited_seconds = began.elapsed().as_secs(), "there now");
                     }
@@ -46,7 +46,7 @@ impl Patience<'_> {
     /// Says what is waited for; or gives the error back, for which waiting is no use or no longer.
     fn may_pass(&self, what: &'static str, began: Instant, told: &mut Told, error: Error) -> Result<(), Error> {
         let why = chain_of(&error);
-        self.checks.wrong(what, &why);
+        self.checks.failing(what, &why);
         if !error.is_passing() {
             return Err(error);
         }

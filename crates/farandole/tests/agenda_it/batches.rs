@@ -133,7 +133,7 @@ async fn an_event_that_is_too_large_is_refused_alone() {
     let verdicts = decided(&engine, works).await;
     let [Verdict::Refused(problem), Verdict::Parked(fault), Verdict::Done(None)] = &verdicts[..] else { panic!("{verdicts:?}") };
     assert_eq!((problem.status, problem.kind.as_str()), (413, "/problems/event-too-large"));
-    assert!(fault.reason.contains("the limit is 1048576") && !fault.passing, "{fault:?}");
+    assert!(fault.reason.contains("the limit is 1048576") && !fault.transient, "{fault:?}");
     assert_eq!(world.count("select count(*) from stories").await, 1);
 }
 

@@ -34,7 +34,7 @@ async fn a_decision_of_too_much_is_refused_in_words_and_none_of_it_happens() {
             other => panic!("{what}: {other:?}"),
         }
         match decided(&world, Body::Heard(Event::Happened(happened(what)))).await {
-            Verdict::Parked(fault) => assert!(fault.reason.contains(words) && !fault.passing, "{fault:?}"),
+            Verdict::Parked(fault) => assert!(fault.reason.contains(words) && !fault.transient, "{fault:?}"),
             other => panic!("{what}: {other:?}"),
         }
     }

@@ -164,7 +164,7 @@ mod ids {
     //! Records whose keys are no ids of who hears them.
 
     use farandole::config::Unknown;
-    use farandole::engine::{Said, read_in_chain};
+    use farandole::engine::{Decoded, read_in_chain};
     use farandole::record::Header;
     use farandole::{Codec, Decision, Input, Never, Participant, Record, Refusal};
     use serde::{Deserialize, Serialize};
@@ -205,9 +205,9 @@ mod ids {
         let (topic, key, value) = ("counts".to_owned(), Some(key.to_vec()), Some(b"{}".to_vec()));
         let record = Record { topic, partition: 0, offset: 0, key, value, headers };
         match read_in_chain(&Numbers, &record, &Codec::json(), unknown) {
-            Said::Input(work) => format!("about {}", work.id),
-            Said::Nothing | Said::Ignored => "ignored".to_owned(),
-            Said::Fault(fault) => fault.reason,
+            Decoded::Input(work) => format!("about {}", work.id),
+            Decoded::Ignored | Decoded::Unknown => "ignored".to_owned(),
+            Decoded::Fault(fault) => fault.reason,
         }
     }
 

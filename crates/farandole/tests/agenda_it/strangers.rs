@@ -137,7 +137,7 @@ fn any_record_is_judged() {
         }
         let codec = Codec::offline(Event::TYPES);
         let said = farandole::engine::read_in_chain(&crate::world::Chronicle, &record, &codec, farandole::config::Unknown::Park);
-        if let farandole::engine::Said::Input(work) = said {
+        if let farandole::engine::Decoded::Input(work) = said {
             prop_assert!(work.origin.traceparent.is_none_or(|text| text.len() <= 128));
         }
     });

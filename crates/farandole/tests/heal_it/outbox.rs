@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use farandole::heal::{Error, Fold, Missing, Mode, NoFold, Report, heal, heal_passing};
+use farandole::heal::{Error, Fold, MissingRecord, Mode, NoFold, Report, heal, heal_passing};
 use farandole::relay::{self, Role};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -26,10 +26,10 @@ impl Fold for Ids {
     fn topic(&self) -> Option<&str> {
         Some(&self.topic)
     }
-    async fn check(&self, _: &[Missing]) -> Result<(), Error> {
+    async fn check(&self, _: &[MissingRecord]) -> Result<(), Error> {
         Ok(())
     }
-    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+    async fn fold(&self, conn: &mut PgConnection, records: &[MissingRecord]) -> Result<u64, Error> {
         if self.calls_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(Error::Evolve("as told".to_owned()));
         }
@@ -256,10 +256,10 @@ impl Fold for Beside<'_> {
     fn topic(&self) -> Option<&str> {
         self.ids.topic()
     }
-    async fn check(&self, records: &[Missing]) -> Result<(), Error> {
+    async fn check(&self, records: &[MissingRecord]) -> Result<(), Error> {
         self.ids.check(records).await
     }
-    async fn fold(&self, conn: &mut PgConnection, records: &[Missing]) -> Result<u64, Error> {
+    async fn fold(&self, conn: &mut PgConnection, records: &[MissingRecord]) -> Result<u64, Error> {
         let pool = crate::world::pool(self.url, 1).await;
         let mut tx = pool.begin().await.unwrap();
         tx.execute("set local lock_timeout = '100ms'").await.unwrap();

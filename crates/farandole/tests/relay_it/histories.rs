@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use farandole::relay::read::{self, Row, Unsent};
+use farandole::relay::read::{self, RowRef, Unsent};
 use farandole::relay::state::{InFlight, Snapshot};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -45,7 +45,7 @@ struct History {
 }
 
 fn ids(rows: &[PgRow]) -> Vec<(i64, Uuid)> {
-    rows.iter().map(|row| Row::of(row).map(|row| (row.seq, row.id)).unwrap()).collect()
+    rows.iter().map(|row| RowRef::of(row).map(|row| (row.seq, row.id)).unwrap()).collect()
 }
 
 async fn page(conn: &mut PgConnection, a: &Snapshot, batch: &InFlight, rows: i64) -> Vec<(i64, Uuid)> {
@@ -173,7 +173,7 @@ impl History {
             match self.random.below(3) {
                 // It crashed before the note, and begins the page again.
                 0 => self.batch = Some(batch),
-                _ if found.len() < rows as usize => self.a = batch.in_flight.b,
+                _ if found.len() < rows as usize => self.a = batch.in_flight.upto,
                 _ => {
                     batch.in_flight.after = found[found.len() - 1].0;
                     self.batch = Some(batch);
@@ -209,7 +209,7 @@ impl History {
         asked.extend(rows.iter().map(|row| row.1));
         let among = read::among(&mut self.reader, &self.a, &b, &asked).await.unwrap();
         assert_eq!(among.into_iter().collect::<HashSet<_>>(), rows.iter().map(|row| row.1).collect());
-        self.batch = Some(Batch { in_flight: InFlight { b, after }, rows });
+        self.batch = Some(Batch { in_flight: InFlight { upto: b, after }, rows });
     }
 
     /// Rows of transactions that are still open.
@@ -300,7 +300,7 @@ async fn transaction_numbers_pass_two_to_the_32() {
         for b in &snapshots[i + 1..] {
             let both = rows.iter().filter(|(_, xid, _)| !seen(*xid, a) && seen(*xid, b));
             let batch: Vec<_> = both.map(|(seq, _, id)| (*seq, *id)).collect();
-            let in_flight = InFlight { b: b.0.clone(), after: 0 };
+            let in_flight = InFlight { upto: b.0.clone(), after: 0 };
             assert_eq!(page(&mut conn, &a.0, &in_flight, 100).await, batch, "({:?}, {:?})", a.0, b.0);
             assert_eq!(read::before_first(&mut conn, &a.0, &b.0).await.unwrap() + 1, batch[0].0);
             let among = read::among(&mut conn, &a.0, &b.0, &all).await.unwrap();

@@ -98,8 +98,8 @@ impl Relay {
     fn go(&mut self, db: &mut Db, topic: &mut Topic) -> bool {
         self.doing = match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing => match &self.state.in_flight {
-                Some(batch) => Doing::Publishing(db.page(&self.state.a, batch, PAGE_ROWS), 0, true),
-                None => match db.unsent(&self.state.a, HEAD_ROWS) {
+                Some(batch) => Doing::Publishing(db.page(&self.state.acked, batch, PAGE_ROWS), 0, true),
+                None => match db.unsent(&self.state.acked, HEAD_ROWS) {
                     Some(unsent) => Doing::Read(unsent),
                     None if self.unnoted => {
                         db.take_step(&self.state, false);
@@ -114,7 +114,7 @@ impl Relay {
                 Doing::Publishing(rows, 0, false)
             }
             Doing::Read(Unsent::Many(b)) => {
-                let after = if self.state.published.is_empty() { 0 } else { db.before_first(&self.state.a, &b) };
+                let after = if self.state.published.is_empty() { 0 } else { db.before_first(&self.state.acked, &b) };
                 self.take(db, b, after);
                 Doing::Nothing
             }
@@ -139,7 +139,7 @@ impl Relay {
     }
 
     fn take(&mut self, db: &mut Db, b: Snapshot, after: i64) {
-        self.state.in_flight = Some(InFlight { b, after });
+        self.state.in_flight = Some(InFlight { upto: b, after });
         db.take_step(&self.state, true);
         self.unnoted = false;
     }

@@ -263,10 +263,10 @@ async fn the_interface_says_what_it_waits_for() {
     let (early, headers) = problem(&app, a_get("/orders"), 503).await;
     assert!(early.detail.contains("database, relay") && headers.contains_key("retry-after"), "{early:?}");
 
-    checks.well("database");
+    checks.ok("database");
     let trouble = Arc::new(AtomicBool::new(true));
     let probed = Arc::clone(&trouble);
-    checks.ask("relay", false, move || probed.load(Ordering::Relaxed).then(|| "brokers are away".to_owned()));
+    checks.probe("relay", false, move || probed.load(Ordering::Relaxed).then(|| "brokers are away".to_owned()));
     let (status, _, body) = ask(&app, a_get("/readyz")).await;
     assert_eq!(status, 200, "trouble that isn't required to end: {body}");
     assert!(body.contains("brokers are away"), "{body}");

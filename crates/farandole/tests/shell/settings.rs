@@ -51,7 +51,7 @@ fn every_check_is_described() {
     let source = include_str!("../../src/service/run.rs");
     let list = source.split("const CHECKS").nth(1).and_then(|rest| rest.split(';').nth(1)).expect("the list of checks");
     let listed = list.split('"').skip(1).step_by(2);
-    let said = ["checks.ask(\"", "checks.wrong(\"", "checks.well(\""].into_iter().flat_map(|call| source.split(call).skip(1));
+    let said = ["checks.probe(\"", "checks.failing(\"", "checks.ok(\""].into_iter().flat_map(|call| source.split(call).skip(1));
     let code: BTreeSet<String> = listed.chain(said.filter_map(|rest| rest.split('"').next())).map(str::to_owned).collect();
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ARCHITECTURE.md")).unwrap();
     let table = text.split("| check | ").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("the table of checks");

@@ -133,11 +133,11 @@ pub fn watched(options: PgPoolOptions) -> PgPoolOptions {
     options
         .test_before_acquire(false)
         .after_connect(|conn, _| Box::pin(prepare(conn, Purpose::Any)))
-        .before_acquire(|conn, about| Box::pin(async move { Ok(about.idle_for < IDLE || lives(conn).await.is_ok()) }))
-        .after_release(|conn, _| Box::pin(async move { lives(conn).await.map(|()| true) }))
+        .before_acquire(|conn, about| Box::pin(async move { Ok(about.idle_for < IDLE || ping(conn).await.is_ok()) }))
+        .after_release(|conn, _| Box::pin(async move { ping(conn).await.map(|()| true) }))
 }
 
-pub(super) async fn lives(conn: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn ping(conn: &mut PgConnection) -> sqlx::Result<()> {
     tokio::time::timeout(PING, conn.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 

@@ -20,7 +20,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 
-use crate::database::session::{IDLE, Purpose, lives, prepare};
+use crate::database::session::{IDLE, Purpose, ping, prepare};
 use crate::ground::error::chain_of;
 use crate::ground::trouble::{Trouble, Troubled, denied};
 
@@ -95,7 +95,7 @@ impl Sessions {
     }
 
     /// A connection, waiting as long as the pool would.
-    pub async fn hold(&self) -> sqlx::Result<Session> {
+    pub async fn acquire(&self) -> sqlx::Result<Session> {
         let limit = Instant::now() + self.0.opener.options().get_acquire_timeout();
         let room = tokio::time::timeout_at(limit.into(), Arc::clone(&self.0.room).acquire_owned()).await;
         let room = room.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
@@ -108,7 +108,7 @@ impl Sessions {
     /// The connection that was used last, or a new one, to a server that takes writes; and when it was opened.
     async fn open(&self) -> sqlx::Result<(PgConnection, Instant)> {
         if let Some(mut kept) = self.last() {
-            if kept.since.elapsed() < IDLE || lives(&mut kept.conn).await.is_ok() {
+            if kept.since.elapsed() < IDLE || ping(&mut kept.conn).await.is_ok() {
                 return Ok((kept.conn, kept.opened));
             }
             // The others have been idle for longer: they are as dead, and asking each would take as long again.
@@ -159,7 +159,7 @@ impl Sessions {
         loop {
             tokio::time::sleep(AGAIN).await;
             if self.away().is_some()
-                && let Ok(session) = self.hold().await
+                && let Ok(session) = self.acquire().await
             {
                 session.keep();
             }
@@ -189,7 +189,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection in use. Dropped, it is closed; see [`Session::after`].
+/// A connection in use. Dropped, it is closed; see [`Session::release`].
 #[derive(Debug)]
 pub struct Session {
     /// To work on.
@@ -202,7 +202,7 @@ pub struct Session {
 impl Session {
     /// Keeps the connection if what was `done` on it came to an end and it can go on, and gives its result, or `late` if it came to
     /// none.
-    pub async fn after<T, E: Troubled>(self, done: Result<Result<T, E>, Elapsed>, late: impl FnOnce() -> E) -> Result<T, E> {
+    pub async fn release<T, E: Troubled>(self, done: Result<Result<T, E>, Elapsed>, late: impl FnOnce() -> E) -> Result<T, E> {
         match done {
             Ok(Ok(value)) => {
                 self.keep();
@@ -224,7 +224,7 @@ impl Session {
         if about == Trouble::Session {
             // The others were opened at the same server, mostly. Each costs a connection; a batch refused costs its callers more.
             self.home.kept().clear();
-        } else if lives(&mut self.conn).await.is_ok() {
+        } else if ping(&mut self.conn).await.is_ok() {
             // Its transaction ends with the answer, and so do its locks.
             self.keep();
         }
@@ -240,20 +240,20 @@ impl Session {
     }
 }
 
-/// `asked!(sessions, conn => work)`: the result of a future over a connection, which is waited for [`LIMIT`](crate::database::session::LIMIT) at most.
+/// `with_conn!(sessions, conn => work)`: the result of a future over a connection, which is waited for [`LIMIT`](crate::database::session::LIMIT) at most.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! asked {
+macro_rules! with_conn {
     ($sessions:expr, $conn:ident => $work:expr) => {
         async {
-            let mut session = $sessions.hold().await?;
+            let mut session = $sessions.acquire().await?;
             let done = {
                 let $conn: &mut sqlx::PgConnection = &mut session.conn;
                 tokio::time::timeout($crate::database::session::LIMIT, $work).await
             };
-            session.after(done, || sqlx::Error::PoolTimedOut).await
+            session.release(done, || sqlx::Error::PoolTimedOut).await
         }
         .await
     };
 }
-pub use asked;
+pub use with_conn;

@@ -66,8 +66,8 @@ use crate::database::surroundings;
 use crate::ground::backoff::Backoff;
 use crate::ground::running::{Health, Running};
 use crate::publish::metrics;
-use continuity::Beyond;
-use log::{Look, Purpose, Taken};
+use continuity::AllowedRows;
+use log::{Lease, Look, Purpose};
 use produce::client_config;
 use term::{Round, Term};
 
@@ -177,7 +177,7 @@ impl Relay {
             let term = async {
                 if !fit {
                     let check = async { surroundings::check(&self.pool, &[]).await.map_err(Error::Surroundings) };
-                    log::within("checking the environment requirements", check).await?;
+                    log::with_timeout("checking the environment requirements", check).await?;
                     fit = true;
                 }
                 self.term(shutdown, &mut trouble).await
@@ -214,8 +214,8 @@ impl Relay {
     async fn term(&self, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
         let (log, state) = loop {
             match log::take(&self.pool, &self.config, self.me, Purpose::Publish, &self.history).await? {
-                Taken::Mine(log, state) => break (log, state),
-                Taken::Other(left, look, mut conn) => {
+                Lease::Acquired(log, state) => break (log, state),
+                Lease::HeldBy(left, look, mut conn) => {
                     tokio::select! { done = self.stand_by(look, &mut conn) => done?, () = shutdown.cancelled() => return Ok(()) }
                     self.status.set_role(Role::Standby);
                     let wait = left.clamp(IDLE_MIN, STANDBY_EVERY);
@@ -250,12 +250,13 @@ impl Relay {
         let mut again = true;
         loop {
             let topics = continuity::topics(&self.config, &look.state);
-            let compared = continuity::check(conn, &kafka, &self.config.service, &look.state, topics, Beyond::Committed).await;
+            let compared =
+                continuity::check(conn, &kafka, &self.config.service, &look.state, topics, AllowedRows::Committed).await;
             match compared {
                 // The owner may have dropped a whole partition of the outbox between the look and the comparison.
                 Err(Error::Continuity { .. }) if again => {
                     again = false;
-                    look = log::within("looking at the relay's state", log::look(conn)).await?;
+                    look = log::with_timeout("looking at the relay's state", log::look(conn)).await?;
                     look.adopt(&self.config)?;
                 }
                 Err(error) => return Err(error),

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::context::{Assigned, At, Context};
-use crate::consume::intake::lag::{self, Applied};
+use crate::consume::intake::lag::{self, LastEventTime};
 use crate::consume::intake::older::Coming;
 use crate::consume::intake::position::{Position, scope};
 use crate::consume::intake::queue::queue;
@@ -25,7 +25,7 @@ use crate::consume::intake::troubles::Of;
 use crate::consume::intake::watch::Seen;
 use crate::consume::intake::worker::Worker;
 use crate::consume::intake::{begin, begun, identity, look};
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::database::step;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
@@ -206,7 +206,7 @@ impl Context {
         let topic_id = found.clone().or_else(|| position.topic_id.clone());
         let (queue, waiting) = queue(self.config.max_bytes);
         let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
-        let applied = Applied::default();
+        let applied = LastEventTime::default();
         let (tell, id) = watch::channel(found);
         let worker = Worker {
             engine: self.engine.clone(),
@@ -256,7 +256,7 @@ impl Context {
     /// would name a later offset, and what came in between would be lost.
     fn position(&self, consumer: &BaseConsumer<Self>, at: &At, scope: &str) -> Result<(Option<i64>, Position), String> {
         let latest = async |conn: &mut PgConnection| step::latest::<Position>(conn, scope).await.map_err(sqlx::Error::decode);
-        let latest = async { asked!(self.engine.sessions(), conn => latest(conn)) };
+        let latest = async { with_conn!(self.engine.sessions(), conn => latest(conn)) };
         if let Some((step, position)) = self.runtime.block_on(latest).map_err(|error| chain_of(&error))? {
             return Ok((Some(step), position.bounded()));
         }
@@ -267,7 +267,7 @@ impl Context {
         let offset = begin::offset(consumer, &at.0, at.1, start).map_err(|error| error.to_string())?;
         let position = Position { next_offset: offset, midway: offset > 0, ..Position::default() };
         let write = async |conn: &mut PgConnection| step::append(conn, scope, None, &position).await.map_err(sqlx::Error::decode);
-        let write = async { asked!(self.engine.sessions(), conn => write(conn)) };
+        let write = async { with_conn!(self.engine.sessions(), conn => write(conn)) };
         let step = self.runtime.block_on(write).map_err(|error| chain_of(&error))?;
         tracing::info!(topic = at.0, partition = at.1, offset, %start, "starting here");
         Ok((Some(step), position))

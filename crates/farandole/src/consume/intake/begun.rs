@@ -17,7 +17,7 @@ use sqlx::PgConnection;
 use crate::consume::intake::begin::ANSWER;
 use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::position::positions;
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::database::step;
 
 use crate::ground::error::chain_of;
@@ -84,7 +84,7 @@ pub(super) fn is_later(consumer: &BaseConsumer<Context>, (topic, partition): &At
 fn noted(context: &Context, topic: &str, found: i32) -> Result<i32, String> {
     let reader = context.engine.reader();
     let note = async |conn: &mut PgConnection| note(conn, reader, topic, found).await.map_err(sqlx::Error::decode);
-    let note = async { asked!(context.engine.sessions(), conn => note(conn)) };
+    let note = async { with_conn!(context.engine.sessions(), conn => note(conn)) };
     context.runtime.block_on(note).map_err(|error| chain_of(&error))
 }
 

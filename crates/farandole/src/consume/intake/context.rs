@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::identity::Ids;
-use crate::consume::intake::lag::Applied;
+use crate::consume::intake::lag::LastEventTime;
 use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::Queue;
@@ -30,7 +30,7 @@ pub(super) struct Assigned {
     pub worker: JoinHandle<End>,
     pub stop: CancellationToken,
     pub next: Arc<AtomicI64>,
-    pub applied: Applied,
+    pub applied: LastEventTime,
     pub told: i64,
     /// The topic that it is read of.
     pub topic_id: Option<String>,

@@ -63,7 +63,7 @@ pub fn judge(topic: &str, mut after: Position, batch: Vec<Record>) -> Judged {
                          the topic",
                         brief(source)
                     );
-                    fault = Some(Fault { reason, passing: false });
+                    fault = Some(Fault { reason, transient: false });
                 }
                 Verdict::Apply => next = Some(Head { place: link.place, previous: link.previous }),
                 Verdict::Drop => {

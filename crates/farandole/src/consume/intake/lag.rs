@@ -16,9 +16,9 @@ pub(super) const EVERY_MS: &str = "5000";
 
 /// When the last record that a worker applied happened, in microseconds since 1970; 0 when that isn't known.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Applied(Arc<AtomicI64>);
+pub(super) struct LastEventTime(Arc<AtomicI64>);
 
-impl Applied {
+impl LastEventTime {
     pub(super) fn set(&self, record: &Record) {
         let time = record.header("ce_time").and_then(Timestamp::parse);
         self.0.store(time.map_or(0, Timestamp::micros), Ordering::Relaxed);
@@ -45,7 +45,7 @@ pub(super) fn end(known: &Partition) -> Option<i64> {
 /// partition, next offset to apply, last applied. What isn't known is no number: 0 would say that all is applied.
 pub(super) fn report<'a>(
     topics: impl IntoIterator<Item = (&'a str, bool)>,
-    at: Vec<(String, i32, i64, Applied)>,
+    at: Vec<(String, i32, i64, LastEventTime)>,
     statistics: &Statistics,
 ) {
     // Also those of which no partition is left here: else the last figures would stand.
@@ -124,7 +124,7 @@ mod tests {
             let time = Timestamp::from_micros(now() - seconds_ago * 1_000_000).to_string();
             let headers = vec![Header { name: "ce_time".to_owned(), value: time }];
             let record = Record { topic: "lag.a".into(), partition: 0, offset: 0, key: None, value: None, headers };
-            let applied = Applied::default();
+            let applied = LastEventTime::default();
             applied.set(&record);
             applied
         };

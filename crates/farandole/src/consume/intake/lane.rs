@@ -15,10 +15,10 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::consume::intake::applied::Applied;
+use crate::consume::intake::foreign_dedup;
+use crate::consume::intake::healed_inputs::HealedInputs;
 use crate::consume::intake::judge::Item;
 use crate::consume::intake::position::Position;
-use crate::consume::intake::strangers;
 use crate::consume::metrics;
 use crate::database::step::{self, Append};
 use crate::engine::{AnyProcessor, AnyWork, Error, Source, Verdict};
@@ -50,14 +50,14 @@ pub(super) struct Batch {
 }
 
 /// A batch on its way through a lane.
-struct Portion {
+struct BatchRequest {
     works: Vec<AnyWork>,
     batch: Batch,
-    reply: oneshot::Sender<Ran>,
+    reply: oneshot::Sender<BatchResult>,
 }
 
 /// A batch after its run: stored whole, or not at all and to be tried again.
-pub(super) struct Ran {
+pub(super) struct BatchResult {
     pub works: Vec<AnyWork>,
     pub batch: Batch,
     pub result: Result<(), Arc<Error>>,
@@ -65,99 +65,99 @@ pub(super) struct Ran {
 
 /// Where workers hand in their batches.
 #[derive(Clone)]
-pub(super) struct Lane(mpsc::Sender<Portion>);
+pub(super) struct Lane(mpsc::Sender<BatchRequest>);
 
 impl Lane {
     /// A lane, and what runs it until its last handle is gone.
     pub(super) fn new(engine: Arc<dyn AnyProcessor>, limits: Limits) -> (Self, impl Future<Output = ()> + Send) {
-        let (portions, waiting) = mpsc::channel(WAITING);
-        (Self(portions), run(engine, limits, waiting))
+        let (requests, waiting) = mpsc::channel(WAITING);
+        (Self(requests), run(engine, limits, waiting))
     }
 
     /// Runs a batch, with whatever else waits. None when the lane has ended.
-    pub(super) async fn run(&self, works: Vec<AnyWork>, batch: Batch) -> Option<Ran> {
+    pub(super) async fn run(&self, works: Vec<AnyWork>, batch: Batch) -> Option<BatchResult> {
         let (reply, ran) = oneshot::channel();
-        self.0.send(Portion { works, batch, reply }).await.ok()?;
+        self.0.send(BatchRequest { works, batch, reply }).await.ok()?;
         ran.await.ok()
     }
 }
 
-async fn run(engine: Arc<dyn AnyProcessor>, limits: Limits, mut queue: mpsc::Receiver<Portion>) {
-    let (mut waiting, mut applied) = (Vec::new(), Applied::default());
+async fn run(engine: Arc<dyn AnyProcessor>, limits: Limits, mut queue: mpsc::Receiver<BatchRequest>) {
+    let (mut waiting, mut applied) = (Vec::new(), HealedInputs::default());
     while !waiting.is_empty() || queue.recv_many(&mut waiting, WAITING).await > 0 {
-        while let Ok(portion) = queue.try_recv() {
-            waiting.push(portion);
+        while let Ok(request) = queue.try_recv() {
+            waiting.push(request);
         }
         let (mut inputs, mut scopes) = (0, HashSet::new());
         // Of one partition only one: a second is that of a worker that was given up, or of its successor.
-        let fits = |portion: &&Portion| {
-            inputs += portion.works.len();
-            inputs <= INPUTS && scopes.insert(portion.batch.scope.clone())
+        let fits = |request: &&BatchRequest| {
+            inputs += request.works.len();
+            inputs <= INPUTS && scopes.insert(request.batch.scope.clone())
         };
         let some = waiting.iter().take_while(fits).count().max(1);
         together(&*engine, limits, &mut applied, waiting.drain(..some).collect()).await;
     }
 }
 
-async fn together(engine: &dyn AnyProcessor, limits: Limits, applied: &mut Applied, mut portions: Vec<Portion>) {
-    let result = transaction(engine, limits, applied, &mut portions).await;
-    if portions.len() > 1 && result.as_ref().is_err_and(Error::is_somebodys) {
-        for portion in portions {
-            let mut alone = vec![portion];
+async fn together(engine: &dyn AnyProcessor, limits: Limits, applied: &mut HealedInputs, mut requests: Vec<BatchRequest>) {
+    let result = transaction(engine, limits, applied, &mut requests).await;
+    if requests.len() > 1 && result.as_ref().is_err_and(Error::is_isolatable) {
+        for request in requests {
+            let mut alone = vec![request];
             let result = transaction(engine, limits, applied, &mut alone).await.map_err(Arc::new);
             answer(alone, &result);
         }
         return;
     }
-    answer(portions, &result.map_err(Arc::new));
+    answer(requests, &result.map_err(Arc::new));
 }
 
-fn answer(portions: Vec<Portion>, result: &Result<(), Arc<Error>>) {
-    for Portion { works, batch, reply } in portions {
-        let _ = reply.send(Ran { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
+fn answer(requests: Vec<BatchRequest>, result: &Result<(), Arc<Error>>) {
+    for BatchRequest { works, batch, reply } in requests {
+        let _ = reply.send(BatchResult { works, batch, result: result.clone() }); // a worker that has gone is fenced by its step
     }
 }
 
 async fn transaction(
     engine: &dyn AnyProcessor,
     limits: Limits,
-    applied: &mut Applied,
-    portions: &mut [Portion],
+    applied: &mut HealedInputs,
+    requests: &mut [BatchRequest],
 ) -> Result<(), Error> {
-    let counts: Vec<usize> = portions.iter().map(|p| p.works.len()).collect();
-    let mut works: Vec<AnyWork> = portions.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
-    let batches = portions.iter().map(|p| &p.batch).collect();
+    let counts: Vec<usize> = requests.iter().map(|p| p.works.len()).collect();
+    let mut works: Vec<AnyWork> = requests.iter_mut().flat_map(|p| std::mem::take(&mut p.works)).collect();
+    let batches = requests.iter().map(|p| &p.batch).collect();
     let (reader, journal) = (engine.reader(), engine.journal());
-    let mut source = Together { reader, batches, limits, journal, applied, comparison: None, repeated: 0 };
+    let mut source = LaneSource { reader, batches, limits, journal, applied, comparison: None, repeated: 0 };
     let result = engine.run(&mut works, &mut source).await.map(drop);
     let comparison = source.comparison;
     if result.is_ok() {
         metrics::DUPLICATES.add(source.repeated, []);
     }
     let mut works = works.into_iter();
-    for (portion, count) in portions.iter_mut().zip(counts) {
-        portion.works = works.by_ref().take(count).collect();
+    for (request, count) in requests.iter_mut().zip(counts) {
+        request.works = works.by_ref().take(count).collect();
         if result.is_ok() {
-            portion.batch.compared = comparison;
+            request.batch.compared = comparison;
         }
     }
     result
 }
 
 /// The batches of several partitions as one source: moves their positions and parks what must be.
-struct Together<'a> {
+struct LaneSource<'a> {
     reader: &'a str,
     batches: Vec<&'a Batch>,
     limits: Limits,
     journal: Option<Journal>,
-    applied: &'a mut Applied,
+    applied: &'a mut HealedInputs,
     /// What this run rests on.
     comparison: Option<u64>,
     /// Foreign records that were seen before.
     repeated: u64,
 }
 
-impl Together<'_> {
+impl LaneSource<'_> {
     /// Looks whether positions that come from before the last comparison are still what the database says. A step's number alone
     /// doesn't tell: in a database that was set back and went on, another step may have it.
     async fn still(&self, conn: &mut PgConnection) -> Result<(), Error> {
@@ -175,7 +175,7 @@ impl Together<'_> {
     }
 }
 
-impl Source<()> for Together<'_> {
+impl Source<()> for LaneSource<'_> {
     fn rests_on(&mut self, comparison: Option<u64>) {
         self.comparison = comparison;
     }
@@ -188,7 +188,7 @@ impl Source<()> for Together<'_> {
                 records.extend(batch.records.iter().map(|(i, _)| &batch.items[*i].record));
             }
             let at = |doing| Error::database(doing, works.len());
-            let mut stand = strangers::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
+            let mut stand = foreign_dedup::fresh(conn, self.reader, &records).await.map_err(at("looking for foreign records"))?;
             self.repeated = stand.iter().filter(|stands| !**stands).count() as u64;
             let struck = self.applied.strike(conn, self.comparison, self.reader, &records, &mut stand).await;
             struck.map_err(at("looking for inputs that are applied"))?;

@@ -15,7 +15,7 @@ use rdkafka::error::KafkaResult;
 
 use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::position::positions;
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::ground::error::chain_of;
 use crate::ground::text::{brief, shown};
 
@@ -80,7 +80,7 @@ impl Behind {
             return Ok(BTreeMap::new());
         }
         let reader = context.engine.reader();
-        let read = async { asked!(context.engine.sessions(), conn => positions(conn, reader)) };
+        let read = async { with_conn!(context.engine.sessions(), conn => positions(conn, reader)) };
         let read: BTreeMap<String, i64> = match context.runtime.block_on(read) {
             Ok(read) => read.into_iter().map(|(at, position)| (at, position.next_offset)).collect(),
             // The check of the database tells.

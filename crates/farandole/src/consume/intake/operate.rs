@@ -16,7 +16,7 @@ use sqlx::PgConnection;
 use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
 use crate::consume::intake::resume::Stretch;
-use crate::consume::intake::{begin, begun, strangers};
+use crate::consume::intake::{begin, begun, foreign_dedup};
 use crate::database::session;
 use crate::database::step::{self, Append};
 use crate::wire::extent::{self, Client, Extent, View};
@@ -218,7 +218,7 @@ async fn write(
         .map_err(begun)?;
     // Foreign records that are to be read again are to be heard again. What was seen says of which topic it is, and no partition.
     if back {
-        strangers::forget(&mut tx, reader, topic).await.map_err(begun)?;
+        foreign_dedup::forget(&mut tx, reader, topic).await.map_err(begun)?;
     }
     tx.commit().await.map_err(begun)?;
     Ok(steps.into_iter().map(|(.., moved)| moved).collect())

@@ -12,7 +12,7 @@
 use sqlx::{PgConnection, Row as _};
 
 use crate::consume::intake::position::all_of;
-use crate::consume::intake::{begun, strangers};
+use crate::consume::intake::{begun, foreign_dedup};
 use crate::database::session;
 
 /// Bytes of a reader's name: what Kafka takes as a topic's, and an index beside an aggregate's.
@@ -162,7 +162,7 @@ pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx:
         .bind(topic)
         .execute(&mut *tx)
         .await?;
-    strangers::forget(&mut tx, reader, topic).await?;
+    foreign_dedup::forget(&mut tx, reader, topic).await?;
     tx.commit().await?;
     Ok(gone)
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::judge::{Item, Judged, judge};
-use crate::consume::intake::lag::Applied;
+use crate::consume::intake::lag::LastEventTime;
 use crate::consume::intake::lane::{Batch, Lane};
 use crate::consume::intake::older::{Coming, Older};
 use crate::consume::intake::position::Position;
@@ -19,9 +19,9 @@ use crate::consume::intake::queue::Waiting;
 use crate::consume::intake::troubles::Of;
 use crate::consume::intake::{Config, Troubles, broken, ignored};
 use crate::consume::metrics;
-use crate::database::sessions::asked;
+use crate::database::sessions::with_conn;
 use crate::database::step;
-use crate::engine::Said;
+use crate::engine::Decoded;
 use crate::engine::{self, AnyProcessor};
 use crate::ground::backoff::{Backoff, Waits};
 use crate::ground::error::chain_of;
@@ -81,7 +81,7 @@ pub(super) struct Worker {
     /// The next offset, for Kafka's lag tools.
     pub next: Arc<AtomicI64>,
     /// The last record applied, for our own gauge.
-    pub applied: Applied,
+    pub applied: LastEventTime,
     pub troubles: Troubles,
     /// Of what it waits for.
     pub told: Told,
@@ -206,7 +206,7 @@ impl Worker {
     async fn is_moved(&self) -> bool {
         let latest =
             async |conn: &mut PgConnection| step::latest::<Position>(conn, &self.scope).await.map_err(sqlx::Error::decode);
-        let latest = asked!(self.engine.sessions(), conn => latest(conn));
+        let latest = with_conn!(self.engine.sessions(), conn => latest(conn));
         latest.is_ok_and(|latest| latest.map(|(step, _)| step) != self.step)
     }
 
@@ -268,22 +268,22 @@ impl Worker {
         for i in range.clone() {
             let record = &items[i].record;
             end = i + 1;
-            let said = items[i].fault.clone().map_or_else(|| self.engine.read(record), Said::Fault);
+            let said = items[i].fault.clone().map_or_else(|| self.engine.read(record), Decoded::Fault);
             let fault = match said {
-                Said::Nothing => continue,
-                Said::Ignored => {
+                Decoded::Ignored => continue,
+                Decoded::Unknown => {
                     ignored.push(i);
                     continue;
                 }
-                Said::Fault(fault) => (record.aggregate(), fault),
-                Said::Input(work) => match (self.engine.aggregate(&work), &doomed) {
+                Decoded::Fault(fault) => (record.aggregate(), fault),
+                Decoded::Input(work) => match (self.engine.aggregate(&work), &doomed) {
                     (Ok(aggregate), None) => {
                         records.push((i, aggregate));
                         works.push(work);
                         continue;
                     }
                     (Ok(aggregate), Some(fault)) => (aggregate, fault.clone()),
-                    (Err(error), _) => (record.aggregate(), Fault { reason: error.to_string(), passing: false }),
+                    (Err(error), _) => (record.aggregate(), Fault { reason: error.to_string(), transient: false }),
                 },
             };
             unreadable = Some((i, fault.0, fault.1));
@@ -364,7 +364,7 @@ impl Worker {
         self.troubles.set(&self.topic, self.partition, None);
         self.batches += 1;
         if self.batches.is_multiple_of(TRIM_EVERY) {
-            let trimmed = asked!(self.engine.sessions(), conn => async {
+            let trimmed = with_conn!(self.engine.sessions(), conn => async {
                 step::trim(conn, &self.scope, self.first_step, KEEP).await.map_err(sqlx::Error::decode)
             });
             match trimmed {
@@ -396,7 +396,7 @@ enum Done {
 }
 
 impl Done {
-    fn culprit(reason: String, passing: bool) -> Self {
-        Self::Culprit(Fault { reason, passing })
+    fn culprit(reason: String, transient: bool) -> Self {
+        Self::Culprit(Fault { reason, transient })
     }
 }

@@ -45,23 +45,23 @@ impl Checks {
     pub fn waiting(names: &[&'static str]) -> Self {
         let checks = Self::default();
         for name in names {
-            checks.wrong(name, "not yet");
+            checks.failing(name, "not yet");
         }
         checks
     }
 
     /// This part is well.
-    pub fn well(&self, name: &'static str) {
+    pub fn ok(&self, name: &'static str) {
         self.set(name, State::Said(None));
     }
 
     /// This part can't do its work, for this reason.
-    pub fn wrong(&self, name: &'static str, why: impl Into<String>) {
+    pub fn failing(&self, name: &'static str, why: impl Into<String>) {
         self.set(name, State::Said(Some(why.into())));
     }
 
     /// From now on this part is asked each time; it answers with what is wrong.
-    pub fn ask(&self, name: &'static str, required: bool, probe: impl Fn() -> Option<String> + Send + Sync + 'static) {
+    pub fn probe(&self, name: &'static str, required: bool, probe: impl Fn() -> Option<String> + Send + Sync + 'static) {
         self.set(name, State::Asked { required, probe: Box::new(probe) });
     }
 

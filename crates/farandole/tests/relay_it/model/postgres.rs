@@ -195,7 +195,7 @@ impl Db {
     /// As `read::page`.
     pub(super) fn page(&self, a: &Snapshot, batch: &InFlight, limit: usize) -> Vec<Row> {
         let rows = self.committed.range(batch.after + 1..).map(|(_, row)| row);
-        rows.filter(|row| !visible(row.xid, a) && visible(row.xid, &batch.b)).take(limit).cloned().collect()
+        rows.filter(|row| !visible(row.xid, a) && visible(row.xid, &batch.upto)).take(limit).cloned().collect()
     }
 }
 

@@ -18,18 +18,18 @@ use uuid::Uuid;
 
 use crate::publish::relay::ends::{End, chain_end, ends};
 use crate::publish::relay::error::Error;
-use crate::publish::relay::log::within;
+use crate::publish::relay::log::with_timeout;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::Client;
 use crate::publish::relay::state::State;
 use crate::publish::relay::{Config, read};
 
 /// For one answer of a broker.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which rows may be in the topics beyond the heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beyond {
+pub enum AllowedRows {
     /// Those of the batch in flight: nobody else publishes.
     InFlight,
     /// All that are committed: the owner has gone on since the state was read.
@@ -47,7 +47,7 @@ pub async fn counts(client: Arc<Client>, topics: Vec<String>) -> Result<Vec<(Str
     let doing = "reading the topics' partition counts";
     let ask = move || {
         let count = |topic: String| {
-            let metadata = client.client().fetch_metadata(Some(&topic), PATIENCE).map_err(Error::kafka(doing))?;
+            let metadata = client.client().fetch_metadata(Some(&topic), TIMEOUT).map_err(Error::kafka(doing))?;
             let count = metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len());
             match i32::try_from(count) {
                 Ok(count) if count > 0 => Ok((topic, count)),
@@ -79,7 +79,7 @@ pub async fn check(
     service: &str,
     state: &State,
     topics: Vec<String>,
-    beyond: Beyond,
+    beyond: AllowedRows,
 ) -> Result<(), Error> {
     let own = Own::of(service, state);
     let ends = ends(kafka.clone(), own.clone(), topics).await?;
@@ -94,13 +94,13 @@ pub async fn check(
         return Ok(());
     }
     let b = match beyond {
-        Beyond::InFlight => state.in_flight.as_ref().map_or_else(|| state.a.clone(), |batch| batch.b.clone()),
+        AllowedRows::InFlight => state.in_flight.as_ref().map_or_else(|| state.acked.clone(), |batch| batch.upto.clone()),
         // Read after the ends: who was published had committed by then.
-        Beyond::Committed => within("reading the current snapshot", read::now(conn)).await?,
+        AllowedRows::Committed => with_timeout("reading the current snapshot", read::now(conn)).await?,
     };
     let mut known = async |ids: &[Uuid]| {
         let doing = "comparing the topics with the database";
-        within(doing, read::among(conn, &state.a, &b, ids)).await
+        with_timeout(doing, read::among(conn, &state.acked, &b, ids)).await
     };
     let found: Vec<Uuid> = apart.iter().filter_map(|(_, _, end)| id_of(*end)).collect();
     let rows = known(&found).await?;

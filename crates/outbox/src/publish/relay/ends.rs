@@ -116,7 +116,7 @@ pub async fn chain_end(kafka: &ClientConfig, own: &Own, topic: &str, partition: 
     blocking("reading a chain to its end", move || {
         let client = Client::new(&kafka, View::Everything)?;
         let extent = client.extent(&topic, partition)?;
-        let from = before(&client, &extent, &own, head.n - REPEATED)?;
+        let from = before(&client, &extent, &own, head.number - REPEATED)?;
         let mut walk = Walk::new(own, Some(head), from > 0);
         let mut broken = false;
         client.each(&[Extent { low: from, ..extent }], |record| {

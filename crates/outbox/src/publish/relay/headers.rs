@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::ground::time::Timestamp;
-use crate::publish::relay::read::Row;
+use crate::publish::relay::read::RowRef;
 use crate::wire::chain::Place;
 
 /// The names that the relay writes itself.
@@ -47,7 +47,7 @@ impl Writer {
     }
 
     /// The headers of `row` when it is published at `place`, after `previous` in its partition.
-    pub fn write(&mut self, row: &Row<'_>, place: Place, previous: Option<Place>) -> OwnedHeaders {
+    pub fn write(&mut self, row: &RowRef<'_>, place: Place, previous: Option<Place>) -> OwnedHeaders {
         self.write_time(row.time);
         self.write_link(row, place, previous);
         let extra = row.headers.and_then(|text| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).ok());
@@ -95,7 +95,7 @@ impl Writer {
         self.time.push('Z');
     }
 
-    fn write_link(&mut self, row: &Row<'_>, place: Place, previous: Option<Place>) {
+    fn write_link(&mut self, row: &RowRef<'_>, place: Place, previous: Option<Place>) {
         let link = &mut self.link;
         link.clear();
         link.push_str("l=");
@@ -164,8 +164,8 @@ mod tests {
     use super::*;
     use crate::wire::chain::Link;
 
-    fn row() -> Row<'static> {
-        Row {
+    fn row() -> RowRef<'static> {
+        RowRef {
             seq: 7,
             topic: "orders",
             id: Uuid::from_u128(1),
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    fn written(row: &Row<'_>, previous: Option<Place>) -> Vec<(String, String)> {
+    fn written(row: &RowRef<'_>, previous: Option<Place>) -> Vec<(String, String)> {
         let headers = Writer::new("/farandole/orders").write(row, Place { lineage: 1, number: 42 }, previous);
         headers.iter().map(|h| (h.key.to_owned(), String::from_utf8(h.value.unwrap().to_vec()).unwrap())).collect()
     }

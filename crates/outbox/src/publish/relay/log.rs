@@ -19,14 +19,14 @@ use crate::publish::relay::owner;
 use crate::publish::relay::state::{SCOPE, State};
 
 /// No question to the database takes longer than this, or the connection is given up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a look at the lease gave.
-pub enum Taken {
+pub enum Lease {
     /// It is ours: the log at our own step, and the state to go on from.
-    Mine(Log, State),
+    Acquired(Log, State),
     /// Another's, for this long at least; what was looked at, and on which connection.
-    Other(Duration, Look, PgConnection),
+    HeldBy(Duration, Look, PgConnection),
 }
 
 /// An owner's log.
@@ -45,16 +45,16 @@ pub struct Log {
 }
 
 /// Waits for the database, but not for ever.
-pub async fn within<T, E: Into<Error>>(doing: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
-    match tokio::time::timeout(PATIENCE, work).await {
+pub async fn with_timeout<T, E: Into<Error>>(doing: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+    match tokio::time::timeout(TIMEOUT, work).await {
         Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(Error::Silent { doing, seconds: PATIENCE.as_secs() }),
+        Err(_) => Err(Error::Silent { doing, seconds: TIMEOUT.as_secs() }),
     }
 }
 
 /// A connection of the relay's own, outside its pool, so that ending a term ends the session whatever it was doing.
 pub async fn connect(pool: &PgPool, settings: &'static str) -> Result<PgConnection, Error> {
-    within("connecting to the database", async {
+    with_timeout("connecting to the database", async {
         let mut conn = pool.acquire().await.map_err(Error::database("connecting to the database"))?.detach();
         session::prepare(&mut conn, session::Purpose::Any).await.map_err(Error::database("preparing a session"))?;
         conn.execute(settings).await.map_err(Error::database("preparing a session"))?;
@@ -133,7 +133,7 @@ pub async fn holds(conn: &mut PgConnection, history: &History) -> Result<bool, E
     let Ok(seen) = history.seen() else { return Ok(false) };
     let doing = "checking that the database is still the one that was compared";
     let asked = sqlx::query_scalar(concat!("select ", holds_sql!("$1", "$2"))).bind(SCOPE).bind(seen.values());
-    within(doing, async { asked.fetch_one(conn).await.map_err(Error::database(doing)) }).await
+    with_timeout(doing, async { asked.fetch_one(conn).await.map_err(Error::database(doing)) }).await
 }
 
 /// What a lease is taken for.
@@ -146,12 +146,12 @@ pub enum Purpose {
 }
 
 /// Takes the lease when it is free, lapsed or already `me`'s. Durable steps are told to `history`.
-pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, history: &History) -> Result<Taken, Error> {
+pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, history: &History) -> Result<Lease, Error> {
     let Config { service, lease, .. } = config;
     let lease = *lease;
     let mut conn = alone(pool, SETTINGS).await?;
     execute(&mut conn, "preparing a session", PLANS.to_owned()).await?;
-    within("taking the lease", async {
+    with_timeout("taking the lease", async {
         let asked = Instant::now();
         let mut look = look(&mut conn).await?;
         owner::claim(&mut conn, service, look.step.is_none()).await?;
@@ -173,7 +173,7 @@ pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, hi
         }
         if state.owner.is_some_and(|owner| owner != me) && state.lease_until > now {
             let left = Duration::from_micros(u64::try_from(state.lease_until - now).unwrap_or(0));
-            return Ok(Taken::Other(left.min(lease), look, conn));
+            return Ok(Lease::HeldBy(left.min(lease), look, conn));
         }
         let clock = (now, asked);
         let step = step.map(|(step, _)| step);
@@ -184,7 +184,7 @@ pub async fn take(pool: &PgPool, config: &Config, me: Uuid, purpose: Purpose, hi
         log.sign(&mut state);
         log.durable = step::append_at(&mut log.conn, SCOPE, step, &state).await?;
         log.step = log.durable.0;
-        Ok(Taken::Mine(log, state))
+        Ok(Lease::Acquired(log, state))
     })
     .await
 }
@@ -193,7 +193,7 @@ impl Log {
     /// Takes a step, durably.
     pub async fn append(&mut self, state: &mut State) -> Result<(), Error> {
         self.sign(state);
-        self.durable = within("taking a step", step::append_at(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        self.durable = with_timeout("taking a step", step::append_at(&mut self.conn, SCOPE, Some(self.step), state)).await?;
         self.step = self.durable.0;
         // Not notes: one that a crash of the database loses would look as if it had been set back.
         self.history.advance(self.durable);
@@ -210,7 +210,7 @@ impl Log {
     /// Takes a step on `conn`, whose commits may be lost in a crash.
     pub async fn note(&mut self, conn: &mut PgConnection, state: &mut State) -> Result<(), Error> {
         self.sign(state);
-        self.step = within("noting progress", step::append(conn, SCOPE, Some(self.step), state)).await?;
+        self.step = with_timeout("noting progress", step::append(conn, SCOPE, Some(self.step), state)).await?;
         self.history.goes_on();
         self.renewed = Instant::now();
         Ok(())
@@ -219,7 +219,7 @@ impl Log {
     /// Hands the lease back, so that a stand-by needn't wait for it to lapse.
     pub async fn release(mut self, state: &mut State) -> Result<(), Error> {
         (state.owner, state.lease_until) = (None, 0);
-        within("releasing the lease", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
+        with_timeout("releasing the lease", step::append(&mut self.conn, SCOPE, Some(self.step), state)).await?;
         Ok(())
     }
 
@@ -247,6 +247,6 @@ fn micros(duration: Duration) -> i64 {
 
 /// Only for statements without values of others in them.
 pub async fn execute(conn: &mut PgConnection, doing: &'static str, sql: String) -> Result<(), Error> {
-    within(doing, async { conn.execute(AssertSqlSafe(sql)).await.map_err(Error::database(doing)) }).await?;
+    with_timeout(doing, async { conn.execute(AssertSqlSafe(sql)).await.map_err(Error::database(doing)) }).await?;
     Ok(())
 }

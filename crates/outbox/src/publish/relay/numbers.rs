@@ -82,7 +82,7 @@ impl Numbers {
     pub fn peek(&mut self, topic: &str, key: &[u8], id: Uuid) -> Option<Given> {
         let topic = self.find(topic)?;
         let partition = partitioner::partition(key, self.topics[topic].count);
-        let head = Head { l: self.lineage, n: self.next, id };
+        let head = Head { lineage: self.lineage, number: self.next, id };
         let given = Given { topic, partition, head, previous: None };
         // There is a head for each partition.
         Some(Given { previous: self.topics[topic].heads[given.lane()], ..given })
@@ -137,7 +137,7 @@ mod tests {
             }
             let given = numbers.peek(topic, &[*key], Uuid::from_u128(i as u128)).unwrap();
             numbers.give(&given, seq);
-            out.push((given.partition, given.head.n, given.previous.map(|p| p.n), given.head.id));
+            out.push((given.partition, given.head.number, given.previous.map(|p| p.number), given.head.id));
         }
         *state = numbers.state_at(state, to as i64 + 999_949);
         out
@@ -146,7 +146,7 @@ mod tests {
     fn state() -> State {
         let mut state = State::first("7".to_owned());
         state.partitions = BTreeMap::from([("second".to_owned(), 3), ("first".to_owned(), 7)]);
-        state.in_flight = Some(InFlight { b: Snapshot("9:9:".to_owned()), after: 0 });
+        state.in_flight = Some(InFlight { upto: Snapshot("9:9:".to_owned()), after: 0 });
         state
     }
 

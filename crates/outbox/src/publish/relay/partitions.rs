@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use crate::publish::relay::error::Error;
-use crate::publish::relay::log::{alone, execute, within};
+use crate::publish::relay::log::{alone, execute, with_timeout};
 use crate::publish::relay::state::Snapshot;
 
 /// Places in one partition. A partition's name and the counts in the relay's state rest on it.
@@ -43,7 +43,7 @@ const DOING: &str = "creating outbox partitions";
 /// The database's.
 pub async fn ensure(pool: &PgPool) -> Result<(), Error> {
     let mut conn = alone(pool, "set lock_timeout = '5s'").await?;
-    within(DOING, make(&mut conn)).await.map(drop)
+    with_timeout(DOING, make(&mut conn)).await.map(drop)
 }
 
 /// [`ensure`], on a connection. Says how far seq has come.
@@ -83,7 +83,7 @@ pub async fn retire(
 ) -> Result<u32, Error> {
     let doing = "dropping published outbox partitions";
     let mut conn = alone(pool, "set lock_timeout = '200ms'; set plan_cache_mode = force_custom_plan").await?;
-    let row = within(doing, async {
+    let row = with_timeout(doing, async {
         sqlx::query(
             "select pg_has_role(outbox.relowner, 'usage'),
                     pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
@@ -127,7 +127,7 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
         // A partition that is full and not out yet would else be counted, row by row, each time.
         let query =
             sqlx::query_scalar::<_, bool>(UNSENT_OF).bind(&a.0).bind(a.xmax()).bind(a.xip()).bind(start).bind(start + ROWS);
-        if within(doing, async { query.fetch_one(&mut *conn).await.map_err(Error::database(doing)) }).await? {
+        if with_timeout(doing, async { query.fetch_one(&mut *conn).await.map_err(Error::database(doing)) }).await? {
             return Ok(false);
         }
         let out = sqlx::query_scalar(
@@ -135,7 +135,7 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
              from farandole.outbox where seq >= $3 and seq < $4",
         );
         let out = out.bind(published).bind(a.0.clone()).bind(start).bind(start + ROWS).fetch_one(&mut *conn);
-        if !within(doing, async { out.await.map_err(Error::database(doing)) }).await? {
+        if !with_timeout(doing, async { out.await.map_err(Error::database(doing)) }).await? {
             return Ok(false);
         }
     }
@@ -148,7 +148,7 @@ async fn retire_one(conn: &mut PgConnection, a: &Snapshot, start: i64, published
     }
     let dropped = sqlx::query_scalar("select farandole.drop_outbox_partition($1, $2, $3::pg_snapshot)");
     let dropped = dropped.bind(start).bind(published).bind(a.0.clone()).fetch_one(&mut *conn);
-    if !within(doing, async { dropped.await.map_err(Error::database(doing)) }).await? {
+    if !with_timeout(doing, async { dropped.await.map_err(Error::database(doing)) }).await? {
         tracing::error!(
             table,
             published,

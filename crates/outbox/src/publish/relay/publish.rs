@@ -15,7 +15,7 @@ use crate::publish::relay::headers::Writer;
 use crate::publish::relay::log::Log;
 use crate::publish::relay::numbers::Numbers;
 use crate::publish::relay::produce::Producer;
-use crate::publish::relay::read::Row;
+use crate::publish::relay::read::RowRef;
 use crate::publish::relay::state::State;
 
 /// Brokers forget an idle producer after `producer.id.expiration.ms`, a day by default and rarely less than an hour.
@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(600);
 
 /// How far a fresh producer is with a partition.
 #[derive(Clone, Copy)]
-enum Warmth {
+enum ProducerWarmup {
     /// Nothing was sent, or not for long.
     Cold,
     /// The first record went out as this one of the producer's; nothing may follow before its acknowledgement.
@@ -32,7 +32,7 @@ enum Warmth {
 }
 
 struct Lane {
-    warmth: Warmth,
+    warmth: ProducerWarmup,
     used: Instant,
 }
 
@@ -69,18 +69,18 @@ impl Publisher {
     }
 
     /// Publishes one row. Returns as soon as it is with the producer.
-    pub async fn publish(&mut self, row: &Row<'_>) -> Result<(), Error> {
+    pub async fn publish(&mut self, row: &RowRef<'_>) -> Result<(), Error> {
         let wanted = self.producer.wanted();
         if wanted > 0 {
             self.wait_for(wanted).await?;
         }
         let missing = || Error::NoTopic { topic: row.topic.to_owned() };
         let given = self.numbers.peek(row.topic, row.aggregate.as_bytes(), row.id).ok_or_else(missing)?;
-        if let Warmth::First(at) = self.lanes[given.topic][given.lane()].warmth {
+        if let ProducerWarmup::First(at) = self.lanes[given.topic][given.lane()].warmth {
             if !self.producer.is_settled(at) {
                 self.wait_for(self.producer.sent()).await?;
             }
-            self.lanes[given.topic][given.lane()].warmth = Warmth::Warm;
+            self.lanes[given.topic][given.lane()].warmth = ProducerWarmup::Warm;
         }
         let headers = self.headers.write(row, given.head.into(), given.previous.map(Into::into));
         self.producer.send(row.topic, given.partition, row.aggregate, row.payload, headers).await.map_err(|e| match e {
@@ -88,8 +88,8 @@ impl Publisher {
             e => e,
         })?;
         let lane = &mut self.lanes[given.topic][given.lane()];
-        if matches!(lane.warmth, Warmth::Cold) || self.now.duration_since(lane.used) > QUIET {
-            lane.warmth = Warmth::First(self.producer.sent());
+        if matches!(lane.warmth, ProducerWarmup::Cold) || self.now.duration_since(lane.used) > QUIET {
+            lane.warmth = ProducerWarmup::First(self.producer.sent());
         }
         lane.used = self.now;
         self.numbers.give(&given, row.seq);
@@ -137,5 +137,5 @@ impl Publisher {
 
 fn cold(count: i32) -> Vec<Lane> {
     let used = Instant::now();
-    (0..count).map(|_| Lane { warmth: Warmth::Cold, used }).collect()
+    (0..count).map(|_| Lane { warmth: ProducerWarmup::Cold, used }).collect()
 }

@@ -104,7 +104,7 @@ pub fn page<'c>(
     batch: &InFlight,
     rows: i64,
 ) -> futures_util::stream::BoxStream<'c, sqlx::Result<PgRow>> {
-    sqlx::query(PAGE).bind(batch.after).bind(a.0.clone()).bind(batch.b.0.clone()).bind(rows).fetch(conn)
+    sqlx::query(PAGE).bind(batch.after).bind(a.0.clone()).bind(batch.upto.0.clone()).bind(rows).fetch(conn)
 }
 
 /// The current snapshot.
@@ -127,7 +127,7 @@ pub async fn among(conn: &mut PgConnection, a: &Snapshot, b: &Snapshot, ids: &[U
 
 /// One row of the outbox, borrowed from what the server sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
+pub struct RowRef<'a> {
     pub seq: i64,
     pub topic: &'a str,
     pub id: Uuid,
@@ -144,7 +144,7 @@ pub struct Row<'a> {
     pub headers: Option<&'a str>,
 }
 
-impl<'a> Row<'a> {
+impl<'a> RowRef<'a> {
     /// Reads the columns in the order in which the queries above name them.
     ///
     /// By hand, because this runs for every row: the types are those of the kit's own table and needn't be looked up again.

@@ -22,7 +22,8 @@ pub struct State {
     /// The lineage of the numbers below.
     pub lineage: i64,
     /// Rows visible in this snapshot have been acknowledged.
-    pub a: Snapshot,
+    #[serde(rename = "a")]
+    pub acked: Snapshot,
     /// The batch that is being published, if one is.
     pub in_flight: Option<InFlight>,
     /// The number of the next record.
@@ -57,11 +58,12 @@ fn is_zero(count: &i64) -> bool {
     *count == 0
 }
 
-/// The batch (a, b): rows visible in `b` and not in `a`, in seq order.
+/// The batch: rows visible in `upto` and not in the state's `acked`, in seq order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InFlight {
     /// The batch's upper bound.
-    pub b: Snapshot,
+    #[serde(rename = "b")]
+    pub upto: Snapshot,
     /// Rows of the batch up to this seq have been acknowledged; numbers and heads count from the next.
     pub after: i64,
 }
@@ -69,14 +71,16 @@ pub struct InFlight {
 /// The last record of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    pub l: i64,
-    pub n: i64,
+    #[serde(rename = "l")]
+    pub lineage: i64,
+    #[serde(rename = "n")]
+    pub number: i64,
     pub id: Uuid,
 }
 
 impl From<Head> for Place {
     fn from(head: Head) -> Self {
-        Self { lineage: head.l, number: head.n }
+        Self { lineage: head.lineage, number: head.number }
     }
 }
 
@@ -85,7 +89,7 @@ impl State {
     pub fn first(system: String) -> Self {
         Self {
             lineage: 1,
-            a: Snapshot(BEFORE_ALL.to_owned()),
+            acked: Snapshot(BEFORE_ALL.to_owned()),
             in_flight: None,
             next: 1,
             heads: BTreeMap::new(),
@@ -109,7 +113,7 @@ impl State {
     /// The batch in flight is out, whole.
     pub fn finish(&mut self) {
         if let Some(batch) = self.in_flight.take() {
-            self.a = batch.b;
+            self.acked = batch.upto;
         }
     }
 }

@@ -24,12 +24,12 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use crate::publish::relay::continuity::{self, Beyond};
+use crate::publish::relay::continuity::{self, AllowedRows};
 use crate::publish::relay::error::Error;
-use crate::publish::relay::log::{self, Log, PATIENCE, within};
+use crate::publish::relay::log::{self, Log, TIMEOUT, with_timeout};
 use crate::publish::relay::produce::{Producer, client_config};
 use crate::publish::relay::publish::Publisher;
-use crate::publish::relay::read::{self, Row, Unsent};
+use crate::publish::relay::read::{self, RowRef, Unsent};
 use crate::publish::relay::state::{InFlight, Snapshot, State};
 use crate::publish::relay::{Config, Status, owner};
 
@@ -76,7 +76,7 @@ impl Term {
             Ok(counts) => state.partitions.extend(counts),
             Err(e) => return give_up(log, state, Some(producer), e).await,
         }
-        if let Err(e) = within("checking the database's owner", owner::record(&mut reader, &config.service)).await {
+        if let Err(e) = with_timeout("checking the database's owner", owner::record(&mut reader, &config.service)).await {
             return give_up(log, state, Some(producer), e).await;
         }
         let out = Publisher::new(&config.service, log, producer, state);
@@ -97,7 +97,7 @@ impl Term {
             return Ok(Round::Busy);
         }
         let (rows, bytes) = (self.config.head_rows, self.config.head_bytes);
-        match within("reading what is unsent", read::unsent(&mut self.reader, &self.out.state.a, rows, bytes)).await? {
+        match with_timeout("reading what is unsent", read::unsent(&mut self.reader, &self.out.state.acked, rows, bytes)).await? {
             Unsent::Nothing => {
                 if self.unnoted {
                     self.out.note(&mut self.reader).await?;
@@ -113,7 +113,7 @@ impl Term {
             }
             Unsent::Many(b) => {
                 let nothing_out = self.out.state.published.is_empty();
-                let after = if nothing_out { 0 } else { read::before_first(&mut self.reader, &self.out.state.a, &b).await? };
+                let after = if nothing_out { 0 } else { read::before_first(&mut self.reader, &self.out.state.acked, &b).await? };
                 self.take(b, after).await?;
                 self.publish_pages(shutdown).await?;
                 Ok(Round::Busy)
@@ -123,14 +123,14 @@ impl Term {
 
     /// Takes the step (A, B).
     async fn take(&mut self, b: Snapshot, after: i64) -> Result<(), Error> {
-        self.out.state.in_flight = Some(InFlight { b, after });
+        self.out.state.in_flight = Some(InFlight { upto: b, after });
         self.out.step().await?;
         self.unnoted = false;
         Ok(())
     }
 
     async fn publish_whole(&mut self, b: Snapshot, rows: &[PgRow]) -> Result<(), Error> {
-        let rows = rows.iter().map(Row::of).collect::<Result<Vec<_>, _>>()?;
+        let rows = rows.iter().map(RowRef::of).collect::<Result<Vec<_>, _>>()?;
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         for row in &rows {
             if !self.out.knows(row.topic) {
@@ -178,17 +178,18 @@ impl Term {
     async fn publish_page(&mut self, batch: &mut InFlight, before: &mut Option<(u64, i64, State)>) -> Result<i64, Error> {
         let mut rows = 0;
         self.out.tick();
-        let mut page = read::page(&mut self.reader, &self.out.state.a, batch, self.config.page_rows);
+        let mut page = read::page(&mut self.reader, &self.out.state.acked, batch, self.config.page_rows);
         loop {
             // A row that is there already is taken without the cost of a timer.
             let row = match page.try_next().now_or_never() {
                 Some(row) => row.map_err(Error::database("reading a page"))?,
                 None => {
-                    within("reading a page", async { page.try_next().await.map_err(Error::database("reading a page")) }).await?
+                    with_timeout("reading a page", async { page.try_next().await.map_err(Error::database("reading a page")) })
+                        .await?
                 }
             };
             let Some(row) = row else { return Ok(rows) };
-            let row = Row::of(&row)?;
+            let row = RowRef::of(&row)?;
             if !self.out.knows(row.topic) {
                 self.out.wait_for(self.out.producer.sent()).await?;
                 self.out.state = self.out.state_at(batch.after);
@@ -251,7 +252,7 @@ async fn compare(
         let topics = continuity::topics(config, &looked);
         let counts = continuity::counts(client, topics.clone()).await?;
         continuity::compare_counts(&looked, &counts)?;
-        continuity::check(reader, kafka, &config.service, &looked, topics, Beyond::InFlight).await?;
+        continuity::check(reader, kafka, &config.service, &looked, topics, AllowedRows::InFlight).await?;
         Ok(counts)
     };
     tokio::pin!(compared);
@@ -280,6 +281,6 @@ async fn give_up<T>(log: Log, mut state: State, producer: Option<Producer>, erro
         producer.close().await;
     }
     // The error that counts is the first one.
-    let _ = tokio::time::timeout(PATIENCE, log.release(&mut state)).await;
+    let _ = tokio::time::timeout(TIMEOUT, log.release(&mut state)).await;
     Err(error)
 }

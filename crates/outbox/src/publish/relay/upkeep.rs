@@ -11,7 +11,7 @@ use crate::database::step;
 use crate::ground::told::Told;
 use crate::publish::metrics;
 use crate::publish::relay::error::Error;
-use crate::publish::relay::log::{alone, within};
+use crate::publish::relay::log::{alone, with_timeout};
 use crate::publish::relay::partitions;
 use crate::publish::relay::state::{SCOPE, State};
 use crate::publish::relay::status::{Role, Status};
@@ -55,12 +55,12 @@ pub async fn run(pool: PgPool, status: Arc<Status>) -> std::convert::Infallible 
                 None => kept.insert(alone(&pool, SETTINGS).await?),
             };
             // What follows doesn't rest on it, and without the right to make any it never succeeds.
-            let made = within("creating outbox partitions", partitions::make(conn)).await;
+            let made = with_timeout("creating outbox partitions", partitions::make(conn)).await;
             if due || made.is_err() {
-                status.sample_room(within("checking the room in the outbox", partitions::room(conn)).await?);
+                status.sample_room(with_timeout("checking the room in the outbox", partitions::room(conn)).await?);
             }
             if status.role() == Role::Active {
-                first_step = within("removing old steps", step::trim(conn, SCOPE, first_step, KEEP)).await?;
+                first_step = with_timeout("removing old steps", step::trim(conn, SCOPE, first_step, KEEP)).await?;
             }
             if due {
                 sample(conn, &status).await?;
@@ -99,9 +99,9 @@ async fn retire(
     if status.role() != Role::Active {
         return Ok(());
     }
-    let latest = within("reading the relay's state", step::latest::<State>(conn, SCOPE)).await?;
+    let latest = with_timeout("reading the relay's state", step::latest::<State>(conn, SCOPE)).await?;
     if let Some((_, state)) = latest
-        && partitions::retire(pool, &state.a, &state.published, last, seen).await? > 0
+        && partitions::retire(pool, &state.acked, &state.published, last, seen).await? > 0
     {
         seen.clear();
     }
@@ -110,9 +110,9 @@ async fn retire(
 
 async fn sample(conn: &mut PgConnection, status: &Status) -> Result<(), Error> {
     let doing = "sampling the outbox";
-    let Some((_, state)) = within(doing, step::latest::<State>(conn, SCOPE)).await? else { return Ok(()) };
-    let row = within(doing, async {
-        let query = sqlx::query(UNSENT).bind(state.a.xmax()).bind(state.a.xip()).bind(COUNT_TO);
+    let Some((_, state)) = with_timeout(doing, step::latest::<State>(conn, SCOPE)).await? else { return Ok(()) };
+    let row = with_timeout(doing, async {
+        let query = sqlx::query(UNSENT).bind(state.acked.xmax()).bind(state.acked.xip()).bind(COUNT_TO);
         query.fetch_one(&mut *conn).await.map_err(Error::database(doing))
     })
     .await?;
@@ -120,7 +120,8 @@ async fn sample(conn: &mut PgConnection, status: &Status) -> Result<(), Error> {
     let (unsent, oldest) = read().map_err(Error::database(doing))?;
     status.sample(unsent, oldest);
     let holder =
-        within(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) }).await?;
+        with_timeout(doing, async { sqlx::query(HOLDER).fetch_optional(&mut *conn).await.map_err(Error::database(doing)) })
+            .await?;
     let age: i32 = holder.as_ref().and_then(|row| row.try_get(1).ok()).unwrap_or(0);
     metrics::XMIN_AGE_TRANSACTIONS.set(f64::from(age), []);
     Ok(())

@@ -20,18 +20,18 @@ use crate::wire::record::Record;
 
 /// What a record is.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Is {
+pub enum RecordClass {
     /// Somebody else's.
     Foreign,
     /// Up to the head, or a repetition, with its id.
     Before(Uuid),
     /// The next after all before it.
-    Beyond(Beyond),
+    Beyond(NewRecord),
 }
 
 /// A record after the head.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Beyond {
+pub struct NewRecord {
     pub id: Uuid,
     pub link: Link,
 }
@@ -91,15 +91,15 @@ impl Walk {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn next(&mut self, record: &Record) -> Result<Is, Wrong> {
-        let Some((id, link)) = self.own.link(record) else { return Ok(Is::Foreign) };
+    pub fn next(&mut self, record: &Record) -> Result<RecordClass, Wrong> {
+        let Some((id, link)) = self.own.link(record) else { return Ok(RecordClass::Foreign) };
         let verdict = judge(self.seen, link.place, link.previous);
         let first = self.seen.is_none();
         if let (false, Some(head)) = (self.past, self.head) {
             if head.id == id {
                 self.past = true;
                 self.go(id, &link);
-                return Ok(Is::Before(id));
+                return Ok(RecordClass::Before(id));
             }
             // The head itself has expired, and this is the record after it.
             if !(first && self.from_middle && link.previous == Some(head.into())) {
@@ -107,7 +107,7 @@ impl Walk {
                 if verdict != Verdict::Drop && link.place.leaves_room() {
                     self.go(id, &link);
                 }
-                return Ok(Is::Before(id));
+                return Ok(RecordClass::Before(id));
             }
             self.past = true;
         }
@@ -125,22 +125,22 @@ impl Walk {
         }
         let at = if self.named.is_empty() { None } else { Some(record.at()).filter(|at| self.named.contains(at)) };
         match (found, at) {
-            (Ok(false), _) => Ok(Is::Before(id)),
+            (Ok(false), _) => Ok(RecordClass::Before(id)),
             (Ok(true), None) => {
                 self.aside = None;
                 self.go(id, &link);
-                Ok(Is::Beyond(Beyond { id, link }))
+                Ok(RecordClass::Beyond(NewRecord { id, link }))
             }
             (Ok(true), Some(at)) => {
                 self.passed.insert(at.clone());
                 self.aside = Some((at, self.seen, self.last));
                 self.go(id, &link);
-                Ok(Is::Foreign)
+                Ok(RecordClass::Foreign)
             }
             (Err(_), Some(at)) => {
                 self.passed.insert(at.clone());
                 self.strays.insert(at);
-                Ok(Is::Foreign)
+                Ok(RecordClass::Foreign)
             }
             (Err(wrong), None) => Err(wrong),
         }
@@ -168,7 +168,7 @@ impl Walk {
 
     fn go(&mut self, id: Uuid, link: &Link) {
         self.seen = Some(chain::Head { place: link.place, previous: link.previous });
-        self.last = Some(Head { l: link.place.lineage, n: link.place.number, id });
+        self.last = Some(Head { lineage: link.place.lineage, number: link.place.number, id });
         self.records += 1;
     }
 }
@@ -204,11 +204,11 @@ mod tests {
     }
 
     fn walked(head: Option<i64>, from_middle: bool, records: &[(i64, Option<i64>)]) -> Result<Vec<i64>, String> {
-        let head = head.map(|n| Head { l: 1, n, id: Uuid::from_u128(n.unsigned_abs().into()) });
+        let head = head.map(|n| Head { lineage: 1, number: n, id: Uuid::from_u128(n.unsigned_abs().into()) });
         let mut walk = Walk::new(own(), head, from_middle);
         let mut beyond = Vec::new();
         for (number, previous) in records {
-            if let Is::Beyond(b) = walk.next(&record(SOURCE, *number, *previous)).map_err(|wrong| wrong.to_string())? {
+            if let RecordClass::Beyond(b) = walk.next(&record(SOURCE, *number, *previous)).map_err(|wrong| wrong.to_string())? {
                 beyond.push(b.link.place.number);
             }
         }
@@ -257,9 +257,9 @@ mod tests {
             record.headers[2].value = format!("{link};c=x/0/0;k={};i=1/1", Uuid::nil());
             record
         };
-        let mut walk = Walk::new(own(), Some(Head { l: 1, n: 5, id: Uuid::from_u128(5) }), false);
+        let mut walk = Walk::new(own(), Some(Head { lineage: 1, number: 5, id: Uuid::from_u128(5) }), false);
         for (number, link) in [(1, "l=1;n=1;p=-"), (2, "l=2;n=2;p=1:1"), (5, "l=1;n=5;p=1:1")] {
-            assert!(matches!(walk.next(&of(number, link)), Ok(Is::Before(_))));
+            assert!(matches!(walk.next(&of(number, link)), Ok(RecordClass::Before(_))));
         }
         let wrong = walk.next(&of(3, "l=2;n=3;p=2:2")).unwrap_err().to_string();
         assert!(walk.has_met_head() && wrong.contains("a copy of this one was healed"), "{wrong}");
@@ -277,16 +277,16 @@ mod tests {
     /// What lies beyond the head, numbered 2, and the chain's end, when the records at these offsets are passed over; and which are strays.
     fn passing(records: &[(i64, Option<i64>)], named: &[i64]) -> Result<(Vec<i64>, i64, Vec<String>), String> {
         let named = named.iter().map(|offset| format!("orders/0@{offset}")).collect();
-        let head = Head { l: 1, n: 2, id: Uuid::from_u128(2) };
+        let head = Head { lineage: 1, number: 2, id: Uuid::from_u128(2) };
         let mut walk = Walk::new(own(), Some(head), false).passing(named);
         let mut beyond = Vec::new();
         for (offset, (number, previous)) in (0..).zip([(1, None), (2, Some(1))].iter().chain(records)) {
             let record = Record { offset, ..record(SOURCE, *number, *previous) };
-            if let Is::Beyond(b) = walk.next(&record).map_err(|wrong| wrong.to_string())? {
+            if let RecordClass::Beyond(b) = walk.next(&record).map_err(|wrong| wrong.to_string())? {
                 beyond.push(b.link.place.number);
             }
         }
-        Ok((beyond, walk.last.map_or(0, |last| last.n), walk.strays.into_iter().collect()))
+        Ok((beyond, walk.last.map_or(0, |last| last.number), walk.strays.into_iter().collect()))
     }
 
     #[test]
@@ -314,21 +314,21 @@ mod tests {
         let mut state = State::first("7".to_owned());
         state.strays.insert("orders/0@0".to_owned());
         let mut walk = Walk::new(Own::of("orders", &state), None, false);
-        assert_eq!(walk.next(&record(SOURCE, 1, None)), Ok(Is::Foreign));
+        assert_eq!(walk.next(&record(SOURCE, 1, None)), Ok(RecordClass::Foreign));
     }
 
     #[test]
     fn others_records_are_passed_over() {
         let mut walk = Walk::new(own(), None, false);
-        assert_eq!(walk.next(&record("/farandole/carts", 3, Some(2))), Ok(Is::Foreign));
+        assert_eq!(walk.next(&record("/farandole/carts", 3, Some(2))), Ok(RecordClass::Foreign));
         let mut foreign = record(SOURCE, 1, None);
         foreign.headers.clear();
-        assert_eq!(walk.next(&foreign), Ok(Is::Foreign));
+        assert_eq!(walk.next(&foreign), Ok(RecordClass::Foreign));
         // Forged under our name, and badly: no relay of ours writes such headers.
         for (damaged, value) in [("farandole", "l=1"), ("ce_id", "7")] {
             let mut forged = record(SOURCE, 1, None);
             forged.headers.iter_mut().filter(|h| h.name == damaged).for_each(|h| h.value = value.to_owned());
-            assert_eq!(walk.next(&forged), Ok(Is::Foreign), "{damaged}");
+            assert_eq!(walk.next(&forged), Ok(RecordClass::Foreign), "{damaged}");
         }
         assert_eq!(walk.records, 0);
     }

@@ -11,7 +11,7 @@ use crate::wire::codec::frame::{Datum, split};
 use crate::wire::codec::framing::Frame;
 use crate::wire::codec::guard::guarded;
 use crate::wire::codec::schema::Parsed;
-use crate::wire::codec::state::{Slot, State, Way, whole};
+use crate::wire::codec::state::{Resolution, Slot, State, whole};
 use crate::wire::codec::{Error, Format};
 
 /// Avro in Confluent's wire format, with the schemas known so far. Clones share them.
@@ -81,19 +81,19 @@ impl Format for Avro {
     fn decode<T: DeserializeOwned>(&self, name: &str, bytes: &[u8]) -> Result<T, Error> {
         let (id, mut datum) = split(bytes)?;
         let slot = whole(self.0.read()).slot(id);
-        let (writer, way) = match slot {
+        let (writer, resolution) = match slot {
             None => return Err(Error::UnknownSchema { id }),
             Some(Slot::Unusable(reason)) => return Err(Error::UnusableSchema { id, reason: reason.as_ref().into() }),
             Some(Slot::Withheld(reason)) => return Err(Error::Withheld { id, reason: reason.as_ref().into() }),
-            Some(Slot::Schema { writer, way }) => (writer, way),
+            Some(Slot::Schema { writer, resolution }) => (writer, resolution),
         };
         if writer.name != name {
             return Err(Error::OtherRecord { id, expected: name.into(), found: writer.name.clone() });
         }
-        let read = match way {
-            Way::None => return Err(Error::UnknownType { name: name.into() }),
-            Way::Direct => direct(writer, &mut datum),
-            Way::Resolve(reader) => by_value(&reader, &mut datum),
+        let read = match resolution {
+            Resolution::None => return Err(Error::UnknownType { name: name.into() }),
+            Resolution::Direct => direct(writer, &mut datum),
+            Resolution::Resolve(reader) => by_value(&reader, &mut datum),
         };
         match read {
             None => Err(Error::Panicked { name: name.into(), id }),

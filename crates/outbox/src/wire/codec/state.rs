@@ -29,7 +29,7 @@ pub(super) struct Known {
 pub(super) enum Slot {
     Schema {
         writer: &'static Parsed,
-        way: Way,
+        resolution: Resolution,
     },
     Unusable(Arc<str>),
     /// The registry answers, but not for this id.
@@ -47,7 +47,7 @@ struct Doubt {
 
 /// How a value that was written with some schema becomes one of ours.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum Resolution {
     /// No type of ours has its name.
     None,
     /// Same bytes as ours: straight from them.
@@ -95,10 +95,10 @@ impl State {
         }
         known.id = id.or(known.id);
         for slot in self.ids.values_mut() {
-            if let Slot::Schema { writer, way: Way::None } = slot
+            if let Slot::Schema { writer, resolution: Resolution::None } = slot
                 && writer.name == schema.name
             {
-                *slot = behind(writer, Some(schema));
+                *slot = resolve(writer, Some(schema));
             }
         }
         if let Some(id) = id {
@@ -110,7 +110,7 @@ impl State {
     /// Adds the schema behind an id.
     pub(super) fn add(&mut self, id: i32, writer: &'static Parsed) {
         let ours = self.types.get(writer.name.as_str()).map(|known| known.schema);
-        self.ids.entry(id).or_insert_with(|| behind(writer, ours));
+        self.ids.entry(id).or_insert_with(|| resolve(writer, ours));
         self.doubts.remove(&id);
     }
 
@@ -146,18 +146,18 @@ impl State {
 }
 
 /// How to read what `writer` wrote as `ours`.
-fn behind(writer: &'static Parsed, ours: Option<&'static Parsed>) -> Slot {
-    let way = match ours {
-        None => Way::None,
-        Some(ours) if ours.shape == writer.shape => Way::Direct,
+fn resolve(writer: &'static Parsed, ours: Option<&'static Parsed>) -> Slot {
+    let resolution = match ours {
+        None => Resolution::None,
+        Some(ours) if ours.shape == writer.shape => Resolution::Direct,
         Some(ours) => {
             match GenericDatumReader::builder(writer.plain).reader_schema(ours.plain).human_readable(writer.as_text).build() {
-                Ok(reader) => Way::Resolve(Arc::new(reader)),
+                Ok(reader) => Resolution::Resolve(Arc::new(reader)),
                 Err(reason) => return Slot::Unusable(reason.to_string().into()),
             }
         }
     };
-    Slot::Schema { writer, way }
+    Slot::Schema { writer, resolution }
 }
 
 /// Poisoned or not, the state only ever gains whole entries.

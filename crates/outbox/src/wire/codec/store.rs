@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 
-use crate::database::sessions::{Sessions, asked};
+use crate::database::sessions::{Sessions, with_conn};
 use crate::wire::codec::Error;
 use crate::wire::codec::schema::same;
 
 /// The ids of (subject, fingerprint of the schema) that are known.
 pub(super) async fn subjects(sessions: &Sessions, subjects: &[String]) -> Result<HashMap<(String, Vec<u8>), i32>, Error> {
     let rows = sqlx::query_as("select subject, fingerprint, id from farandole.subjects where subject = any($1)").bind(subjects);
-    let rows: Vec<(String, Vec<u8>, i32)> = asked!(sessions, conn => rows.fetch_all(conn))
+    let rows: Vec<(String, Vec<u8>, i32)> = with_conn!(sessions, conn => rows.fetch_all(conn))
         .map_err(|source| Error::Database { what: "reading farandole.subjects", source })?;
     Ok(rows.into_iter().map(|(subject, fingerprint, id)| ((subject, fingerprint), id)).collect())
 }
@@ -20,14 +20,14 @@ pub(super) async fn subjects(sessions: &Sessions, subjects: &[String]) -> Result
 /// The schemas of those ids that are known.
 pub(super) async fn schemas(sessions: &Sessions, ids: &[i32]) -> Result<Vec<(i32, String)>, Error> {
     let known = sqlx::query_as("select id, schema from farandole.schemas where id = any($1)").bind(ids);
-    asked!(sessions, conn => known.fetch_all(conn))
+    with_conn!(sessions, conn => known.fetch_all(conn))
         .map_err(|source| Error::Database { what: "reading farandole.schemas", source })
 }
 
 /// The schemas of records with these full names, which are few: a version each.
 pub(super) async fn of_records(sessions: &Sessions, names: &[String]) -> Result<Vec<(i32, String)>, Error> {
     let all = sqlx::query_as("select id, schema from farandole.schemas order by id");
-    let all: Vec<(i32, String)> = asked!(sessions, conn => all.fetch_all(conn))
+    let all: Vec<(i32, String)> = with_conn!(sessions, conn => all.fetch_all(conn))
         .map_err(|source| Error::Database { what: "reading farandole.schemas", source })?;
     let ours = |text: &str| super::schema::name(text).is_some_and(|name| names.contains(&name));
     Ok(all.into_iter().filter(|(_, text)| ours(text)).collect())
@@ -55,7 +55,7 @@ pub(super) async fn keep_subject(
     .bind(subject)
     .bind(fingerprint)
     .bind(id);
-    asked!(sessions, conn => keep.execute(conn))
+    with_conn!(sessions, conn => keep.execute(conn))
         .map_err(|source| Error::Database { what: "writing farandole.subjects", source })?;
     Ok(())
 }
@@ -68,7 +68,7 @@ pub(super) async fn keep_schemas(sessions: &Sessions, schemas: &[(i32, String)])
     )
     .bind(ids)
     .bind(texts);
-    asked!(sessions, conn => keep.execute(conn))
+    with_conn!(sessions, conn => keep.execute(conn))
         .map_err(|source| Error::Database { what: "writing farandole.schemas", source })?;
     Ok(())
 }

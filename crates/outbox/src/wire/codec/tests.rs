@@ -182,7 +182,10 @@ fn both_ways_give_the_value_back() {
     // The same through resolution: a schema that differs from ours in an attribute only.
     let odd: &'static str = V1.replace(r#""name": "customer","#, r#""name": "customer", "pii": true,"#).leak();
     let reader = reader(V1, odd);
-    assert!(matches!(reader.read().slot(made_up_id(odd)), Some(Slot::Schema { way: super::state::Way::Resolve(_), .. })));
+    assert!(matches!(
+        reader.read().slot(made_up_id(odd)),
+        Some(Slot::Schema { resolution: super::state::Resolution::Resolve(_), .. })
+    ));
     assert_eq!(evolve::<_, Order1>((odd, &order1()), V1).unwrap(), order1());
 }
 
@@ -191,7 +194,10 @@ fn docs_and_defaults_keep_the_direct_way() {
     let other = V1.replace(r#""name": "customer","#, r#""name": "customer", "doc": "Who.","#).replace(r#", "default": null"#, "");
     let other: &'static str = other.leak();
     let codec = reader(V1, other);
-    assert!(matches!(codec.read().slot(made_up_id(other)), Some(Slot::Schema { way: super::state::Way::Direct, .. })));
+    assert!(matches!(
+        codec.read().slot(made_up_id(other)),
+        Some(Slot::Schema { resolution: super::state::Resolution::Direct, .. })
+    ));
     assert_ne!(made_up_id(other), made_up_id(V1));
 }
 

@@ -101,7 +101,7 @@ where
     let id = Codec::schema_id(&bytes).unwrap();
     resolving.add(id, schema);
     assert!(
-        matches!(resolving.read().slot(id), Some(Slot::Schema { way: super::super::state::Way::Resolve(_), .. })),
+        matches!(resolving.read().slot(id), Some(Slot::Schema { resolution: super::super::state::Resolution::Resolve(_), .. })),
         "{schema}"
     );
     assert_eq!(resolving.decode::<T>(TYPE, &bytes).unwrap(), value, "resolving {schema}");

@@ -10,7 +10,7 @@ use crate::wire::record::Record;
 
 /// What a lane knows of them.
 #[derive(Debug, Default)]
-pub(super) struct Applied {
+pub(super) struct HealedInputs {
     known: Known,
 }
 
@@ -23,7 +23,7 @@ enum Known {
     None(Option<u64>),
 }
 
-impl Applied {
+impl HealedInputs {
     /// Sets `stand` to false for those of `records` that `reader` applied, in the database of this `comparison`.
     pub(super) async fn strike(
         &mut self,
