@@ -110,7 +110,7 @@ pub async fn drop_parked(
     let reader = reader(&mut conn, named).await?;
     let all = if which == Which::All { "--all " } else { "" };
     not_a_services(&mut conn, &reader, &format!("parked drop {aggregate} {all}--reason …")).await?;
-    let dropped = parked::drop(&mut conn, &reader, None, aggregate, which, reason, by).await?;
+    let dropped = parked::drop_inputs(&mut conn, &reader, None, aggregate, which, reason, by).await?;
     if dropped.is_empty() {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
     }

@@ -2,7 +2,7 @@
 //!
 //! **Start**: the HTTP listener first, so that liveness and readiness can be asked; then PostgreSQL, the tables, Kafka and the
 //! topics, the schemas, and the relay's check that the topics continue what the database knows, which a stand-by makes as well. What
-//! is away is waited for as long as it takes; what no waiting mends ([`Error::is_passing`]) is a refusal. Only then agenda, intake and the service's own routes begin:
+//! is away is waited for as long as it takes; what no waiting mends ([`Error::is_transient`]) is a refusal. Only then agenda, intake and the service's own routes begin:
 //! nothing is decided on a history that doesn't fit, nor when the database is set back later; see
 //! [`History`](crate::publish::relay::History).
 //!

@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use farandole::codec::{Codec, Json};
-use farandole::mapping::{From, Mapping};
+use farandole::mapping::{Mapping, Source};
 use farandole::outbox::{self, NewEvent};
 use farandole::relay::{self, Relay};
 use farandole::topics::{Kafka, Topics};
@@ -234,11 +234,11 @@ async fn a_foreign_topic_is_read_as_mapped() {
     // Billing's topic stands for theirs: nothing of ours is written to it here.
     let topic = format!("{}billing", world.prefix);
     let mapping = Mapping::new()
-        .key(From::Value("/customer".into()))
-        .header("ce_type", From::Header("event".into()))
-        .header("ce_source", From::Fixed("/acme".into()))
-        .header("ce_id", From::Value("/invoice".into()))
-        .header("content-type", From::Fixed("application/json".into()));
+        .key(Source::Value("/customer".into()))
+        .header("ce_type", Source::Header("event".into()))
+        .header("ce_source", Source::Fixed("/acme".into()))
+        .header("ce_id", Source::Value("/invoice".into()))
+        .header("content-type", Source::Fixed("application/json".into()));
     let mut config = intake::Config::new(format!("{}list", world.prefix), &world.kafka, vec![topic.clone()]);
     config.mappings.insert(topic.clone(), mapping);
     let codec = Codec::json();

@@ -118,7 +118,7 @@ impl From<sqlx::Error> for Error {
 
 impl From<codec::Error> for Error {
     fn from(error: codec::Error) -> Self {
-        if error.is_passing() { Self::NotYet(chain_of(&error)) } else { Self::Refused(chain_of(&error)) }
+        if error.is_transient() { Self::NotYet(chain_of(&error)) } else { Self::Refused(chain_of(&error)) }
     }
 }
 

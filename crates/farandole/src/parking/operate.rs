@@ -200,7 +200,7 @@ async fn look(conn: &mut PgConnection, reader: &str, name: &str, which: Which) -
 ///
 /// # Errors
 /// The database's, and the journal's; when the [first](Which::First) only waits behind what has another name.
-pub async fn drop(
+pub async fn drop_inputs(
     conn: &mut PgConnection,
     reader: &str,
     journal: Option<&Journal>,

@@ -146,15 +146,15 @@ pub struct Elsewhere {
 
 impl Error {
     /// Whether it ends by itself: worth waiting for.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
             Self::Database { .. } => true,
-            Self::Migrations(e) => e.is_passing(),
-            Self::Surroundings(e) => e.is_passing(),
-            Self::Topics(e) => e.is_passing(),
+            Self::Migrations(e) => e.is_transient(),
+            Self::Surroundings(e) => e.is_transient(),
+            Self::Topics(e) => e.is_transient(),
             Self::Relay(e) => !e.is_fatal(),
-            Self::Schemas(e) => e.is_passing(),
+            Self::Schemas(e) => e.is_transient(),
             _ => false,
         }
     }

@@ -83,7 +83,8 @@ impl Frame {
             let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(self.encoding);
             let journals = topics::journal("", &own);
             codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
-            let dropped = operate::drop(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
+            let dropped =
+                operate::drop_inputs(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
             pools.close().await;
             match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
                 dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),

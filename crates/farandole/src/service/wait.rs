@@ -47,7 +47,7 @@ impl Patience<'_> {
     fn may_pass(&self, what: &'static str, began: Instant, told: &mut Told, error: Error) -> Result<(), Error> {
         let why = chain_of(&error);
         self.checks.failing(what, &why);
-        if !error.is_passing() {
+        if !error.is_transient() {
             return Err(error);
         }
         if let Some(limit) = self.limit.filter(|limit| began.elapsed() >= *limit) {

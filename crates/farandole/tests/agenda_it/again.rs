@@ -61,7 +61,7 @@ async fn what_was_dropped_is_heard_when_it_is_sent_again() {
     // As a try that failed leaves it.
     sqlx::raw_sql("update farandole.parked set attempts = attempts + 1").execute(&world.pool).await.unwrap();
     let mut conn = world.pool.acquire().await.unwrap();
-    let dropped = operate::drop(&mut conn, Chronicle::NAME, None, "k0", Which::All, "a test", "me").await.unwrap();
+    let dropped = operate::drop_inputs(&mut conn, Chronicle::NAME, None, "k0", Which::All, "a test", "me").await.unwrap();
     assert_eq!(dropped.len(), 3);
     topic.send(&[(0, "n1".to_owned()), (0, "n3".to_owned()), (0, "n3".to_owned()), (0, "n4".to_owned())]).await;
     until("what was good to be heard", async || world.story("k0").await == "n1, n3, n4").await;

@@ -28,7 +28,7 @@ async fn an_input_is_dropped_by_either_name_and_none_that_only_waits() {
     let names: Vec<_> = listed.iter().map(|q| (q.aggregate.as_str(), q.also.as_deref(), q.first.as_str())).collect();
     assert_eq!(names, [("k5", Some("order-1"), "t/0/1"), ("k0", Some("order-1"), "t/0/2"), ("k9", Some("order-2"), "t/0/3")]);
 
-    let mut drop = async |name: &str, which| operate::drop(&mut conn, "r", None, name, which, "a test", "me").await;
+    let mut drop = async |name: &str, which| operate::drop_inputs(&mut conn, "r", None, name, which, "a test", "me").await;
     let refused = drop("k0", Which::First).await.unwrap_err();
     assert!(matches!(&refused, Refused::Waits { .. }), "{refused}");
     let words = "the first input parked under k0, t/0/2, only waits behind t/0/1, which is parked under k5";

@@ -318,14 +318,14 @@ async fn what_another_has_parked_under_the_same_name_is_left_alone() {
     assert!(operate::retry(&world.pool, "bob", "k1").await.unwrap());
     assert_eq!(states().await, [hers(true), vec![row("bob", 2, true, false), row("bob", 3, false, true)]].concat());
     let mut conn = world.pool.acquire().await.unwrap();
-    let dropped = operate::drop(&mut conn, "bob", None, "k1", operate::Which::First, "a test", "a test").await.unwrap();
+    let dropped = operate::drop_inputs(&mut conn, "bob", None, "k1", operate::Which::First, "a test", "a test").await.unwrap();
     assert_eq!(dropped.len(), 1);
     // What was behind it is the head now, and tried at once: his, not hers.
     assert_eq!(states().await, [hers(true), vec![row("bob", 3, true, false)]].concat());
     let bob = Reading::start(&world.pool, Scribe { name: "bob", refuses: b"none" }, topic.config(5));
     until("his to be released", async || parked("bob").await == 0).await;
     assert_eq!(got(&world.pool, "bob").await, ["n00", "n01", "n03"], "of hers nothing");
-    let dropped = operate::drop(&mut conn, "bob", None, "k1", operate::Which::All, "a test", "a test").await.unwrap();
+    let dropped = operate::drop_inputs(&mut conn, "bob", None, "k1", operate::Which::All, "a test", "a test").await.unwrap();
     assert!(dropped.is_empty(), "what is left is hers");
     bob.stop().await;
     assert_eq!(states().await, hers(true));

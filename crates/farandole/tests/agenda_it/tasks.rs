@@ -92,7 +92,8 @@ async fn a_parked_outcome_can_be_dropped() {
     feed(&engine, &One::new(engine.codec(), "o", "record", 1)).await;
     let mut conn = world.pool.acquire().await.unwrap();
     let journal = Journal::beside("chronicle", engine.codec().clone());
-    let dropped = operate::drop(&mut conn, Chronicle::NAME, Some(&journal), "o", Which::First, "a test", "me").await.unwrap();
+    let dropped =
+        operate::drop_inputs(&mut conn, Chronicle::NAME, Some(&journal), "o", Which::First, "a test", "me").await.unwrap();
     assert!(dropped[0].place.to_string().starts_with("outcome/pay/o/"), "{dropped:?}");
     assert_eq!(told(&world, "Dropped").await, [dropped[0].place.to_string()]);
     free(&world, "o").await;

@@ -113,7 +113,7 @@ async fn a_registry_that_is_down_stops_nobody_who_started_before() {
     }
     // A schema that never was registered from here has to wait.
     let error = place.down().register("another", &types(V1)).await.unwrap_err();
-    assert!(error.is_passing(), "{error}");
+    assert!(error.is_transient(), "{error}");
     assert!(error.to_string().contains("another-codec.it.Paid"), "{error}");
 }
 
@@ -122,7 +122,7 @@ async fn an_incompatible_schema_is_refused() {
     let place = Place::new().await;
     place.up().register(&place.topic, &types(V1)).await.unwrap();
     let error = place.up().register(&place.topic, &types(BAD)).await.unwrap_err();
-    assert!(!error.is_passing());
+    assert!(!error.is_transient());
     let Error::Incompatible { subject, message } = error else { panic!("{error}") };
     assert_eq!(subject, format!("{}-{NAME}", place.topic));
     assert!(!message.is_empty());
@@ -158,13 +158,13 @@ async fn unknown_ids_are_bad_data_and_an_absent_registry_is_not() {
     codec.prepare([i32::MAX, 0, -1]).await.unwrap();
     let framed = [0, 0x7f, 0xff, 0xff, 0xff, 0];
     let error = codec.decode::<Paid1>(NAME, &framed).unwrap_err();
-    assert!(matches!(error, Error::UnknownSchema { id: i32::MAX }) && !error.is_passing());
+    assert!(matches!(error, Error::UnknownSchema { id: i32::MAX }) && !error.is_transient());
 
     let error = place.down().prepare([i32::MAX]).await.unwrap_err();
-    assert!(matches!(error, Error::Registry { .. }) && error.is_passing());
+    assert!(matches!(error, Error::Registry { .. }) && error.is_transient());
     place.pool.close().await;
     let error = place.up().prepare([i32::MAX]).await.unwrap_err();
-    assert!(matches!(error, Error::Database { .. }) && error.is_passing());
+    assert!(matches!(error, Error::Database { .. }) && error.is_transient());
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn one_id_that_the_registry_withholds_holds_up_no_other() {
     assert_eq!(reader.decode::<Paid1>(NAME, &good).unwrap(), paid1());
     for id in ids {
         let error = reader.decode::<Paid1>(NAME, &framed(id)).unwrap_err();
-        assert!(!error.is_passing(), "{id} {error}");
+        assert!(!error.is_transient(), "{id} {error}");
         assert_eq!(matches!(error, Error::UnusableSchema { .. }), id == 900_008, "{id} {error}");
         assert_eq!(matches!(error, Error::Withheld { .. }), id != 900_008, "{id} {error}");
     }

@@ -64,7 +64,7 @@ async fn a_registry_that_only_answers_is_enough_where_the_schema_is() {
     let lookup = config::Registry { register: Register::Lookup, ..registry.clone() };
     let error = codec(&lookup).register(&place.topic, &types(V1)).await.unwrap_err();
     let subject = format!("{}-{NAME}", place.topic);
-    assert!(error.is_passing() && matches!(&error, Error::NotRegistered { subject: s, .. } if *s == subject), "{error}");
+    assert!(error.is_transient() && matches!(&error, Error::NotRegistered { subject: s, .. } if *s == subject), "{error}");
     // What has to be registered is in the words, as it can be sent.
     let words = error.to_string();
     let (_, schema) = words.split_once("The schema: ").unwrap();
@@ -223,7 +223,7 @@ async fn an_id_that_means_another_schema_is_no_longer_read() {
     assert!(said.contains(&advice), "{said}");
     // A writer there would be given an id that means something else.
     let error = elsewhere.up().register(&place.topic, &types(V2)).await.unwrap_err();
-    assert!(matches!(error, Error::Reused { .. }) && !error.is_passing(), "{error}");
+    assert!(matches!(error, Error::Reused { .. }) && !error.is_transient(), "{error}");
     // The advice is one.
     sqlx::query(AssertSqlSafe(advice)).execute(&elsewhere.pool).await.unwrap();
     let restarted = elsewhere.up();

@@ -135,7 +135,7 @@ async fn a_role_with_rights_on_rows_alone() {
     // Each sentence holds what mends it.
     let mut told = Vec::new();
     while let Err(error) = check(&rows, &[]).await {
-        assert!(error.is_passing(), "{error}");
+        assert!(error.is_transient(), "{error}");
         let sentence = error.to_string();
         let mends = sentence.split('`').nth(1).unwrap_or_else(|| panic!("no advice: {sentence}")).to_owned();
         assert!(!told.contains(&mends), "said twice: {mends}");
@@ -194,7 +194,7 @@ async fn a_role_that_writes_nothing_by_default_is_named() {
     let world = World::new().await;
     set(&world, &[("default_transaction_read_only", "on", "on")]).await;
     let error = check(&world.pool, &[]).await.unwrap_err();
-    assert!(error.is_passing() && error.to_string().contains("`default_transaction_read_only` is on"), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("`default_transaction_read_only` is on"), "{error}");
 }
 
 /// Rows that a policy hides are rows that are never published. Guard: the check.
@@ -284,7 +284,7 @@ async fn a_pooler_by_transaction_is_refused_and_one_by_session_isnt() {
     let by_transaction = Pooler::start(&world, "transaction").await;
     for _ in 0..3 {
         let error = check(&by_transaction.pool, &[]).await.unwrap_err();
-        assert!(error.is_passing() && error.to_string().contains("a pooler in session mode"), "{error}");
+        assert!(error.is_transient() && error.to_string().contains("a pooler in session mode"), "{error}");
     }
     let (relay, _) = farandole::relay::Relay::new(by_transaction.pool.clone(), world.config());
     let (status, stop) = (relay.status(), tokio_util::sync::CancellationToken::new());

@@ -104,7 +104,7 @@ fn a_service_describes_itself() {
 #[test]
 fn a_description_says_what_each_source_guarantees() {
     use farandole::Mapping;
-    use farandole::mapping::From;
+    use farandole::mapping::Source;
 
     let described = |mapping: Option<Mapping>| {
         let service = greeter::service();
@@ -125,9 +125,9 @@ fn a_description_says_what_each_source_guarantees() {
     };
     assert_eq!(json(None), serde_json::json!([kit("orders"), foreign("orders")]));
     assert_eq!(json(Some(Mapping::new().named("eu.orders"))), serde_json::json!([kit("eu.orders"), foreign("eu.orders")]));
-    let theirs = || Mapping::new().named("acme.v1").header("ce_type", From::Header("event".to_owned()));
+    let theirs = || Mapping::new().named("acme.v1").header("ce_type", Source::Header("event".to_owned()));
     assert_eq!(json(Some(theirs())), serde_json::json!([foreign("acme.v1")]));
-    let keyed = Mapping::new().key(From::Value("/order/id".to_owned()));
+    let keyed = Mapping::new().key(Source::Value("/order/id".to_owned()));
     assert_eq!(json(Some(keyed)), serde_json::json!([foreign("orders")]));
 
     let text = described(None).to_string();

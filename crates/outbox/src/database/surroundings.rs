@@ -40,7 +40,7 @@ pub enum Error {
 
 impl Error {
     /// Whether it can be mended while somebody waits.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         !matches!(self, Self::Unfit(_))
     }
 

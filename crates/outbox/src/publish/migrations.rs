@@ -113,12 +113,12 @@ pub enum Error {
 
 impl Error {
     /// Whether it ends by itself: worth waiting for.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             // A database that refuses (wrong password, no such database) may be about to be set up; the reason is told meanwhile.
             Self::Database { .. } => true,
             Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
-            Self::Surroundings(e) => e.is_passing(),
+            Self::Surroundings(e) => e.is_transient(),
             Self::Relay(e) => !e.is_fatal(),
             Self::Migrate { .. } | Self::NotMigrated { .. } | Self::Changed { .. } => false,
         }

@@ -47,7 +47,7 @@ pub fn journal(prefix: &str, service: &str) -> String {
 /// `topics.partitions` partitions, kept for ever.
 ///
 /// # Errors
-/// See [`Error`]; one that [passes](Error::is_passing) is worth another try.
+/// See [`Error`]; a [transient](Error::is_transient) one is worth another try.
 ///
 /// ```no_run
 /// use farandole_outbox::topics::{self, Kafka, Topics};

@@ -14,12 +14,12 @@ const TOOL: &str = "farandole";
 /// ```
 /// use farandole::Mapping;
 /// use farandole::intake::{Config, PerTopic, Start};
-/// use farandole::mapping::From;
+/// use farandole::mapping::Source;
 ///
 /// let mut config = Config::new("mailing-list", "127.0.0.1:9092", vec!["billing".to_owned(), "acme.v1".to_owned()]);
 /// config.lanes = 4; // transactions at once; the pool needs one connection more
 /// config.start = PerTopic::default().with("acme.v1", Start::Latest); // of the others from their beginning
-/// let theirs = Mapping::new().header("ce_type", From::Header("event".to_owned())).key(From::Value("/customer/id".to_owned()));
+/// let theirs = Mapping::new().header("ce_type", Source::Header("event".to_owned())).key(Source::Value("/customer/id".to_owned()));
 /// config.mappings.insert("acme.v1".to_owned(), theirs); // a producer without the kit
 /// assert_eq!(config.reader, "mailing-list");
 /// ```

@@ -72,7 +72,7 @@ impl Trouble {
     }
 
     /// Whether it ends without anybody's doing anything.
-    pub fn passes(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Self::Collision | Self::Session | Self::Dependency)
     }
 }

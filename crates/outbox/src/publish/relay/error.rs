@@ -200,7 +200,7 @@ impl Error {
     /// Whether waiting can't help: somebody must act first.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Surroundings(e) => !e.is_passing(),
+            Self::Surroundings(e) => !e.is_transient(),
             Self::Property { .. }
             | Self::OtherSource { .. }
             | Self::Source { .. }

@@ -62,7 +62,7 @@ impl Codec {
     /// What is kept from before serves when the registry can't be reached or refuses; see [`Codec::troubles`].
     ///
     /// # Errors
-    /// Passing ([`Error::is_passing`]) when the registry or the database can't be reached and something isn't known
+    /// Passing ([`Error::is_transient`]) when the registry or the database can't be reached and something isn't known
     /// yet: try again later. [`Error::Incompatible`], [`Error::Refused`], [`Error::Reused`] and [`Error::Schema`] don't end by waiting.
     pub async fn register(&self, topic: &str, types: &[RecordType]) -> Result<(), Error> {
         let subjects = self.remote.as_ref().map_or(Subjects::TopicRecord, |remote| remote.subjects);

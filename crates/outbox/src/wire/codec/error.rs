@@ -10,7 +10,7 @@ use crate::ground::trouble::{self, Trouble, Troubled};
 
 /// Trouble with a value, a schema, the registry or the database.
 ///
-/// [`Error::is_passing`] says which: trouble that ends is waited for, bad data parks, a refused schema stops the start.
+/// [`Error::is_transient`] says which: trouble that ends is waited for, bad data parks, a refused schema stops the start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::add_reader_schema).
@@ -225,8 +225,8 @@ pub enum Error {
 
 impl Error {
     /// Whether the same call may succeed later, unchanged: the registry's or the database's trouble, not the data's.
-    pub fn is_passing(&self) -> bool {
-        self.trouble().passes()
+    pub fn is_transient(&self) -> bool {
+        self.trouble().is_transient()
     }
 }
 

@@ -101,8 +101,8 @@ pub enum Error {
 
 impl Error {
     /// Whether it ends by itself: worth waiting for.
-    pub fn is_passing(&self) -> bool {
-        self.trouble().passes()
+    pub fn is_transient(&self) -> bool {
+        self.trouble().is_transient()
     }
 }
 
