@@ -118,6 +118,9 @@ enum Verb {
         /// once a row names them
         #[arg(long = "topic")]
         topics: Vec<String>,
+        /// Create those that are missing, as the kit needs them: 6 partitions, nothing expires
+        #[arg(long, requires = "topics")]
+        create_topics: bool,
     },
     /// Reconcile outbox and topics after a restored backup or a lossy failover, when a relay refuses to publish. Prints how they
     /// differ and what would be done; --execute does it. Stop the program with the relay first.
@@ -235,8 +238,12 @@ fn main() -> ExitCode {
             Ok(())
         }),
         Verb::Migrate { database } => on_runtime(async { operate::migrate(&Database::at(database.database_url)).await }),
-        Verb::Relay { database, kafka, service, source, topics } => on_runtime(async {
-            operate::relay(&Database::at(database.database_url), &kafka.into(), &service, source, topics).await
+        Verb::Relay { database, kafka, service, source, topics, create_topics } => on_runtime(async {
+            let kafka = kafka.into();
+            if create_topics {
+                operate::create(&kafka, &topics).await?;
+            }
+            operate::relay(&Database::at(database.database_url), &kafka, &service, source, topics).await
         }),
         Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
             let mode = if execute { Mode::Execute } else { Mode::DryRun };

@@ -13,6 +13,7 @@ use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
 use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
 use farandole::relay::{self, Relay};
+use farandole::topics;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
 
@@ -192,6 +193,16 @@ pub async fn migrate(database: &Database) -> anyhow::Result<()> {
 
 /// Between two looks at how the relay is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Creates the topics that are missing.
+pub async fn create(kafka: &Kafka, topics: &[String]) -> anyhow::Result<()> {
+    for topic in topics {
+        topics::ensure(kafka, &topics::Topics::default(), topic, true)
+            .await
+            .with_context(|| format!("creating topic {topic}"))?;
+    }
+    Ok(())
+}
 
 /// Publishes until told to stop by a signal; says on standard error what is in the way, and when that is over.
 ///

@@ -221,23 +221,24 @@ async fn an_outbox_is_healed_after_a_restored_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbox_needs_no_program_in_rust() {
     let world = World::empty().await;
+    let topic = format!("{}.made", world.topic);
     for _ in 0..2 {
         assert!(world.tool(&["migrate"]).status.success());
     }
     let append = format!(
         "select farandole.append('{}', 'k', 'billing.Paid', jsonb_build_object('n', n)) from generate_series(1, 50) n",
-        world.topic
+        topic
     );
     assert!(Command::new("psql").args(["-qAtX", &world.url, "-c", &append]).output().unwrap().status.success());
     let mut relay = Command::new(env!("CARGO_BIN_EXE_farandole"))
-        .args(["relay", "--service", "billing", "--source", "/acme/billing", "--topic", &world.topic])
+        .args(["relay", "--service", "billing", "--source", "/acme/billing", "--topic", &topic, "--create-topics"])
         .env("FARANDOLE_DATABASE_URL", &world.url)
         .env("FARANDOLE_KAFKA_BOOTSTRAP", &world.kafka)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let walk = async || {
-        let (kafka, topic) = (world.kafka.clone(), world.topic.clone());
+        let (kafka, topic) = (world.kafka.clone(), topic.clone());
         tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &topic, false)).await.unwrap().unwrap()
     };
     eventually("all to be published", async || walk().await.records == 50).await;

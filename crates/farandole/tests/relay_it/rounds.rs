@@ -175,7 +175,8 @@ async fn what_came_before_a_missing_topic_is_published_once() {
         World::append(&mut conn, &topic, "k", version).await;
     }
     World::append(&mut conn, &world.topic("nowhere"), "k", 1).await;
-    let tries = async || sqlx::query_scalar::<_, i64>("select max(step) from farandole.steps").fetch_one(&world.pool).await.unwrap();
+    let tries =
+        async || sqlx::query_scalar::<_, i64>("select max(step) from farandole.steps").fetch_one(&world.pool).await.unwrap();
     let says = |relay: &crate::world::Running| format!("{:?}", relay.status.role());
     eventually("the topic to be named", Duration::from_secs(20), async || says(&relay).contains("nowhere doesn't exist")).await;
     let began = tries().await;

@@ -282,13 +282,17 @@ async fn a_role_with_nothing_but_the_function_publishes() {
 
     // Guard: the look at what is declared. Without, whoever may call the function holds everything up by a topic that isn't there.
     let relay = world.relay(farandole::RelayConfig { topics: vec![topic.clone()], ..world.config() }).await;
-    let declared = async || sqlx::query_scalar::<_, i64>("select count(*) from farandole.topics").fetch_one(&world.pool).await.unwrap();
+    let declared =
+        async || sqlx::query_scalar::<_, i64>("select count(*) from farandole.topics").fetch_one(&world.pool).await.unwrap();
     eventually("the topic to be declared", Duration::from_secs(20), async || declared().await == 1).await;
     relay.stop().await.unwrap();
     let nowhere = "select farandole.append('nowhere', 'k', 'a.B', '{}'::jsonb)";
     let refused = said(&psql(&url, nowhere));
     assert!(refused.contains("22023") && refused.contains(&format!("declares {topic}, and role {role}")), "{refused}");
-    assert!(psql(&url, &call).status.success() && psql(&world.url, nowhere).status.success(), "declared; and of who may write the table");
+    assert!(
+        psql(&url, &call).status.success() && psql(&world.url, nowhere).status.success(),
+        "declared; and of who may write the table"
+    );
 }
 
 /// Guard: the key's lock, held until the commit. Without, places in the outbox don't follow commits, and consumers see a key's events in

@@ -42,7 +42,8 @@ pub async fn declare(conn: &mut PgConnection, topics: &[String]) -> Result<(), E
     if topics.is_empty() {
         return Ok(());
     }
-    let declared = "insert into farandole.topics select * from unnest($1::text[]) except table farandole.topics on conflict do nothing";
+    let declared =
+        "insert into farandole.topics select * from unnest($1::text[]) except table farandole.topics on conflict do nothing";
     sqlx::query(declared).bind(topics).execute(conn).await.map(drop).map_err(Error::database("noting the topics"))
 }
 
