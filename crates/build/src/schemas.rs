@@ -207,7 +207,11 @@ impl Schemas {
         let (files, released) = (self.read()?, self.read_released()?);
         let mut problems = released.problems(&files);
         if self.released.is_some() {
-            problems.extend(released.pending(&files).into_iter().map(|pending| match pending.version {
+            // What can't be released isn't to be noted either.
+            let refused = problems.clone();
+            let pending =
+                released.pending(&files).into_iter().filter(|new| !refused.iter().any(|why| why.starts_with(&*new.file)));
+            problems.extend(pending.map(|pending| match pending.version {
                 1 => format!("{} isn't released yet; note it with `farandole schemas release`", pending.file),
                 version => format!(
                     "{} has changed since version {}; note it with `farandole schemas release` before somebody gets to see an event",
