@@ -103,6 +103,6 @@ async fn one_instance_twice_ends_with_words() {
     stop.cancel();
     let ended = [first.await.unwrap(), second.await.unwrap()];
     let fatal = ended.iter().find_map(|ended| if let Err(Error::Fatal { why }) = ended { Some(why) } else { None });
-    assert!(fatal.is_some_and(|why| why.contains("`intake.instance` = \"one\"")), "{ended:?}");
+    assert!(fatal.is_some_and(|why| why.contains("`IntakeConfig::instance` = \"one\"")), "{ended:?}");
     assert!(ended.iter().any(Result::is_ok), "{ended:?}");
 }

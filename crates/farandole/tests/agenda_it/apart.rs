@@ -78,7 +78,7 @@ async fn one_event_that_opens_a_task_twice_is_refused_alone() {
     let mut works = [heard("o", "pay-twice"), heard("p", "pay")];
     let verdicts = engine.run(&mut works, &mut NoSource).await.unwrap();
     let [Verdict::Parked(fault), Verdict::Done(None)] = &verdicts[..] else { panic!("{verdicts:?}") };
-    assert!(fault.reason.contains("opens two tasks `pay` of \"o\""), "{fault:?}");
+    assert!(fault.reason.contains("opens two tasks `pay` for \"o\""), "{fault:?}");
     assert_eq!((world.story("o").await.as_str(), world.story("p").await.as_str()), ("", "pay"));
 }
 

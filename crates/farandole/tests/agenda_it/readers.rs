@@ -181,7 +181,7 @@ async fn a_reader_under_a_new_name_is_told_where_it_begins() {
     let second = Reading::start(&world.pool, Scribe { name: "named-second", refuses: b"" }, config);
     let warned = || logs::lines(&["named-second", "new reader in a database"]);
     until("the second to be warned", async || !warned().is_empty()).await;
-    assert!(warned()[0].contains("it starts where `intake.start` says"), "{:?}", warned());
+    assert!(warned()[0].contains("it starts where `intake.start` (`IntakeConfig::start`) says"), "{:?}", warned());
     second.stop().await;
 }
 
