@@ -6,6 +6,28 @@
 -- is `MOST` there, and the first one keeps a heal out, see gate.rs.
 create table farandole.topics (topic text primary key); -- what a relay of this database declares, written when it starts
 
+-- As before, but that it looks into the catalogue: `to_regclass` may still answer from before the lock was had, and of several that migrate
+-- a new database at once all but one would fail.
+create or replace function farandole.make_outbox_partitions() returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '5s' as $$
+declare
+    last  bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('farandole.outbox', 'seq')::regclass), 0);
+    first bigint;
+    part  text;
+begin
+    for k in 0..2 loop
+        first := (last / 1000000 + k) * 1000000 + 1;
+        part := 'farandole.outbox_' || first;
+        continue when exists (select from pg_class where relnamespace = 'farandole'::regnamespace and relname = 'outbox_' || first);
+        perform pg_advisory_xact_lock(hashtextextended('farandole.outbox', 0));
+        continue when exists (select from pg_class where relnamespace = 'farandole'::regnamespace and relname = 'outbox_' || first);
+        execute format('create table %s (like farandole.outbox including defaults including constraints including storage)
+                        with (autovacuum_enabled = false, toast.autovacuum_enabled = false)', part);
+        execute format('alter table farandole.outbox attach partition %s for values from (%s) to (%s)', part, first, first + 1000000);
+    end loop;
+    return last;
+end $$;
+
 create function farandole.append(
     topic text, key text, type text, payload anyelement, headers jsonb default null, cause text default null,
     correlation uuid default null, traceparent text default null, id uuid default null, key_is_locked boolean default false
@@ -31,6 +53,11 @@ begin
        and not exists (select from farandole.topics d where d.topic = append.topic) then
         raise exception '% can''t be published to `%`: the relay of this database declares %, and role % may publish to these only', what,
             append.topic, (select string_agg(d.topic, ', ' order by d.topic) from farandole.topics d), session_user using errcode = '22023';
+    end if;
+    -- A service's topic is the log of its state, and the journal tells of it: what is in them follows from decisions.
+    if exists (select from farandole.owner o where append.topic in (o.topic, o.topic || '.journal')) then
+        raise exception '% can''t be published to `%`: that is the service''s own, which only the service writes; publish to a topic of yours',
+            what, append.topic using errcode = '22023';
     end if;
     if append.type is null or append.type = '' or octet_length(append.type) > 512 then
         raise exception '% can''t be published: `type` has to be 1 to 512 bytes: the full name of the event''s type', what

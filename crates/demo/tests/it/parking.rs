@@ -149,7 +149,7 @@ async fn failures_a_minute_have_a_limit() {
     kit::eventually("orders to say that too much fails", async || {
         let (_, ready) = own.get("orders", "/readyz").await;
         let text = ready.to_string();
-        (text.contains("4 inputs failed within a minute") && text.contains("SomethingNewer is newer")).then_some(())
+        (text.contains("4 inputs failed within a minute") && text.contains("SomethingNewer is unknown")).then_some(())
     })
     .await;
     assert_eq!(parked(&own, "orders").await.len(), 4);

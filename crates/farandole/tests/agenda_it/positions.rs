@@ -155,8 +155,7 @@ async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
     let troubles = intake.troubles();
     let (task, stop) = read(intake);
     let advice = format!("farandole position set --reader chronicle --topic {} --partition 0 --to earliest", topic.name);
-    let said =
-        |t: &String| t.contains("beginning has expired") && t.contains("is `earliest`") && t.contains(&advice);
+    let said = |t: &String| t.contains("beginning has expired") && t.contains("is `earliest`") && t.contains(&advice);
     until("it to be said", async || troubles.list().iter().any(said)).await;
     let moved = set(&world, &topic, Some(0), "earliest").await.unwrap();
     assert_eq!((moved.len(), moved[0].from, moved[0].to), (1, None, 2));

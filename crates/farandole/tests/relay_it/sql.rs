@@ -416,3 +416,43 @@ with connection, connection.cursor() as cursor:
     let id = String::from_utf8(python.stdout).unwrap();
     assert_eq!(records[0].header("ce_id"), id.lines().next());
 }
+
+/// Guard: a service's topic is the log of its state. Without, a row by hand in the service's name parks its consumers' keys, and a heal of an
+/// older backup finds an event that it doesn't know.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_appended_to_a_services_own_topics() {
+    let world = World::new().await;
+    world.pool.execute("insert into farandole.owner (service, topic) values ('orders', 'orders')").await.unwrap();
+    for (topic, taken) in [("orders", false), ("orders.journal", false), ("orders.notes", true)] {
+        let output = psql(&world.url, &format!("select farandole.append('{topic}', 'k', 'a.B', '{{}}'::jsonb)"));
+        assert_eq!(output.status.success(), taken, "{topic}: {}", said(&output));
+        assert!(taken || said(&output).contains("is the service's own"), "{topic}: {}", said(&output));
+    }
+}
+
+/// Guard: who makes the outbox's partitions looks once more with the lock held, and at the catalogue. Without, of several that migrate a new
+/// database at once all but one fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_migrate_a_new_database_at_once() {
+    let sandbox = Stage::shared().sandbox().await.unwrap();
+    let database = sandbox.database("fresh").await.unwrap();
+    let pool = pool(&database.url, 8).await;
+    let migrations: Vec<_> =
+        (0..6).map(|_| pool.clone()).map(|pool| tokio::spawn(async move { farandole::migrate(&pool).await })).collect();
+    for migrated in migrations {
+        migrated.await.unwrap().unwrap();
+    }
+}
+
+/// A name that stays for life is looked at before it is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relays_name_is_one() {
+    let world = World::new().await;
+    for name in ["", "a b", "x/y", ":", "nl\nx", "ünï"] {
+        let relay = world.relay(farandole::RelayConfig::new(name, &world.kafka)).await;
+        let error =
+            tokio::time::timeout(Duration::from_secs(20), relay.task).await.expect("it refuses at once").unwrap().unwrap_err();
+        assert!(error.to_string().contains("`RelayConfig::service`"), "{name:?}: {error}");
+    }
+    assert_eq!(sqlx::query_scalar::<_, i64>("select count(*) from farandole.owner").fetch_one(&world.pool).await.unwrap(), 0);
+}

@@ -160,7 +160,8 @@ impl Relay {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let property = produce::refused(&self.config.kafka).into_iter().next().map(|why| Error::Property { why });
         let source = || config::refused_source(self.config.source.as_ref()?).map(|want| Error::Source { want });
-        if let Some(error) = property.or_else(source) {
+        let name = || config::refused_service(&self.config.service).map(|want| Error::Name { want });
+        if let Some(error) = property.or_else(source).or_else(name) {
             self.refuse(&error);
             return Err(error);
         }

@@ -63,6 +63,12 @@ pub fn refused_source(source: &str) -> Option<String> {
     })
 }
 
+/// What is wrong with a service's name, if anything is: it goes into the source and, of a service, into topics, and stays for life.
+pub(super) fn refused_service(service: &str) -> Option<&'static str> {
+    let right = (1..=100).contains(&service.len()) && service.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    (!right).then_some("1 to 100 ASCII letters, digits, `.`, `_` and `-`")
+}
+
 impl Config {
     /// The defaults, for `service` and the Kafka cluster at `bootstrap`.
     pub fn new(service: impl Into<String>, bootstrap: impl Into<String>) -> Self {

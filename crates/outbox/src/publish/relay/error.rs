@@ -95,6 +95,12 @@ pub enum Error {
         /// By the configuration.
         configured: String,
     },
+    /// What is configured can't be a service's name.
+    #[error("`RelayConfig::service` (`--service`) must be {want}: events are published under it, and it stays")]
+    Name {
+        /// What would be right.
+        want: &'static str,
+    },
     /// What is configured can't be a source.
     #[error("`RelayConfig::source` (a service: `relay.source`) must be {want}")]
     Source {
@@ -204,6 +210,7 @@ impl Error {
             Self::Property { .. }
             | Self::OtherSource { .. }
             | Self::Source { .. }
+            | Self::Name { .. }
             | Self::PartitionCount { .. }
             | Self::Continuity { .. }
             | Self::SystemIdentifier { .. }
