@@ -27,7 +27,7 @@ pub mod duration {
     /// use farandole::config::units::duration;
     ///
     /// assert_eq!(duration::parse("1m 30s"), Ok(Duration::from_secs(90)));
-    /// assert!(duration::parse("90").unwrap_err().contains("its unit"));
+    /// assert!(duration::parse("90").unwrap_err().contains("a unit"));
     /// ```
     pub fn parse(text: &str) -> Result<Duration, String> {
         let wrong = || {
@@ -86,7 +86,7 @@ pub mod size {
     /// use farandole::config::units::size;
     ///
     /// assert_eq!(size::parse("64KiB"), Ok(65_536));
-    /// assert!(size::parse("64").unwrap_err().contains("its unit"));
+    /// assert!(size::parse("64").unwrap_err().contains("a unit"));
     /// ```
     pub fn parse(text: &str) -> Result<usize, String> {
         let wrong = || format!("`{text}` is not a size; write a number and a unit: \"512B\", \"64KiB\", \"1MiB\", \"1GiB\"");

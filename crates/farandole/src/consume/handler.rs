@@ -168,6 +168,7 @@ impl From<codec::Error> for Error {
 ///     name: "billing.InvoiceIssued",
 ///     schema: r#"{"type": "record", "name": "InvoiceIssued", "namespace": "billing",
 ///                 "fields": [{"name": "customer", "type": "string"}, {"name": "cents", "type": "long"}]}"#,
+///     topic: "billing",
 /// };
 ///
 /// # async fn run(pool: sqlx::PgPool, config: IntakeConfig) -> Result<(), Box<dyn std::error::Error>> {

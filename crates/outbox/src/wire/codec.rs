@@ -109,6 +109,7 @@ pub use crate::wire::settings::{Compatibility, Register, Registry, Subjects};
 /// const PAID: RecordType = RecordType {
 ///     name: "billing.Paid",
 ///     schema: r#"{"type": "record", "name": "Paid", "namespace": "billing", "fields": [{"name": "invoice", "type": "long"}]}"#,
+///     topic: "billing",
 /// };
 ///
 /// # async fn make(pool: sqlx::PgPool) -> Result<(), farandole_outbox::codec::Error> {

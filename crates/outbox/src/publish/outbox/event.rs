@@ -92,6 +92,7 @@ impl NewEvent {
     /// #     impl InvoiceIssued {
     /// #         pub const NAME: &'static str = "billing.InvoiceIssued";
     /// #         pub const SCHEMA: &'static str = "";
+    /// #         pub const TOPIC: &'static str = "billing";
     /// #     }
     /// # }
     /// farandole_outbox::messages! {
