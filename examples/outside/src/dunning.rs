@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use farandole::{Api, Body, Decision, Input, Never, Participant, Problem, Refusal, Service, Task, Tasks, Timestamp, http};
+use farandole::http;
+use farandole::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
