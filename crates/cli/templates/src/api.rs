@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use farandole::http::{self, Caller, JsonBody};
-use farandole::{Answer, Api, Problem};
+use farandole::http;
+use farandole::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;

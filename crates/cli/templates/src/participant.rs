@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use farandole::{
-    Answer, Body, Decision, FieldError, Input, Never, Participant, Problem, Refusal, Task, Tasks,
-    Timestamp,
-};
+use farandole::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
