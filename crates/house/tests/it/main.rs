@@ -1,6 +1,7 @@
 //! The workspace holds to what ARCHITECTURE.md says of its structure.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod excerpts;
 mod floors;
 mod layers;
 mod links;
