@@ -239,10 +239,10 @@ async fn an_outbox_needs_no_program_in_rust() {
         .unwrap();
     let walk = async || {
         let (kafka, topic) = (world.kafka.clone(), topic.clone());
-        tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &topic, false)).await.unwrap().unwrap()
+        tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &topic, false)).await.unwrap()
     };
-    eventually("all to be published", async || walk().await.records == 50).await;
-    let report = walk().await;
+    eventually("all to be published", async || walk().await.is_ok_and(|report| report.records == 50)).await;
+    let report = walk().await.unwrap();
     assert_eq!((report.violations, report.chains[0].source.as_str()), (0, "/acme/billing"));
     assert!(Command::new("kill").args(["-TERM", &relay.id().to_string()]).status().unwrap().success());
     eventually("the relay to end", async || relay.try_wait().unwrap().is_some()).await;
