@@ -208,10 +208,9 @@ impl Schemas {
         let mut problems = released.problems(&files);
         if self.released.is_some() {
             // What can't be released isn't to be noted either.
-            let refused = problems.clone();
-            let pending =
-                released.pending(&files).into_iter().filter(|new| !refused.iter().any(|why| why.starts_with(&*new.file)));
-            problems.extend(pending.map(|pending| match pending.version {
+            let mut pending = released.pending(&files);
+            pending.retain(|new| !problems.iter().any(|why| why.starts_with(&*new.file)));
+            problems.extend(pending.into_iter().map(|pending| match pending.version {
                 1 => format!("{} isn't released yet; note it with `farandole schemas release`", pending.file),
                 version => format!(
                     "{} has changed since version {}; note it with `farandole schemas release` before somebody gets to see an event",

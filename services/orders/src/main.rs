@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     /// How long stock and card may take before an order is cancelled.
-    #[serde(with = "farandole::config::units::duration")]
     confirm_within: Duration,
 }
 

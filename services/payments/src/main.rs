@@ -15,7 +15,6 @@ struct Settings {
     /// Where the card acquirer listens.
     acquirer_url: String,
     /// How long the acquirer surely remembers an idempotency key. Ours promises 24 hours; the rest is for clocks that differ.
-    #[serde(with = "farandole::config::units::duration")]
     key_retention: Duration,
 }
 

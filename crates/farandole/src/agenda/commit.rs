@@ -65,11 +65,11 @@ impl<P: Participant> Committer<'_, P> {
                 Err(error) if !alone && (error.trouble().halves() || matches!(error, Error::Fenced(_))) => {
                     batches.extend(batch.halves());
                 }
-                Err(error @ Error::Full(_)) => self.put_off(&batch.held, &error, "full").await,
+                Err(error @ Error::Full(_)) => self.put_off(batch.held.iter().map(|held| (held, &error)), "full").await,
                 Err(error) if error.trouble() == Trouble::Input || error.trouble().halves() && tries >= ALONE => {
                     tries = 0;
                     if batch.doomed.is_some() {
-                        self.put_off(&batch.held, &error, "failed").await;
+                        self.put_off(batch.held.iter().map(|held| (held, &error)), "failed").await;
                     } else {
                         let fault = Fault { reason: chain_of(&error), transient: false };
                         batches.push(Batch { doomed: Some(fault), ..batch });
@@ -95,22 +95,21 @@ impl<P: Participant> Committer<'_, P> {
 
     async fn run(&self, batch: &mut Batch<P>, place: &ParkingTarget) -> Result<Vec<Verdict>, Error> {
         let Batch { works, held, doomed } = batch;
-        let aggregates: Vec<String> = works.iter().map(|work| work.id.to_string()).collect();
-        match (doomed, &works[..], &held[..], &aggregates[..]) {
-            (Some(fault), [work], [held], [aggregate]) => {
-                self.engine.run(&mut [], &mut Doomed { held, aggregate, work, fault, place }).await
-            }
-            _ => self.engine.run(works, &mut Claims { held, aggregates: &aggregates, place }).await,
+        match (doomed, &works[..], &held[..]) {
+            (Some(fault), [work], [held]) => self.engine.run(&mut [], &mut Doomed { held, work, fault, place }).await,
+            _ => self.engine.run(works, &mut Claims { held, place }).await,
         }
     }
 
-    /// Makes a task wait that can neither be decided nor parked.
-    pub(super) async fn put_off(&self, held: &[Held], error: &Error, why: &'static str) {
-        let later: Vec<_> = held.iter().map(|h| (&h.id, h.later(&self.backoff))).collect();
-        for (id, next) in &later {
+    /// Makes tasks wait that can neither be decided nor parked, each with its error.
+    pub(super) async fn put_off<'h>(&self, held: impl IntoIterator<Item = (&'h Held, &'h Error)>, why: &'static str) {
+        let mut later = Vec::new();
+        for (held, error) in held {
+            let (id, next) = (&held.id, held.later(&self.backoff));
             tracing::error!(name = id.name, key = id.key, error = chain_of(error), wait = ?next.until,
                 "a task can be neither decided nor parked; retrying later");
             metrics::DEFERRED.add(1, [id.name.clone().into(), why.into()]);
+            later.push((id, next));
         }
         let noted = with_conn!(self.engine.sessions(), conn => claims::defer(conn, self.worker, &later));
         if let Err(error) = noted {

@@ -34,16 +34,20 @@ pub(super) async fn run<P: Participant>(
                 trouble = 0;
                 let began = Instant::now();
                 let late: Vec<Duration> = page.tasks.iter().map(|t| t.late).collect();
-                let (mut works, mut held) = (Vec::with_capacity(page.tasks.len()), Vec::with_capacity(page.tasks.len()));
+                let (mut works, mut held, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
                 for task in page.tasks {
-                    match input::<P>(task) {
-                        Ok((work, of)) => {
+                    let (of, work) = input::<P>(task);
+                    match work {
+                        Ok(work) => {
                             works.push(work);
                             held.push(of);
                         }
-                        // It needs a build that knows it. The others go on.
-                        Err((of, reason)) => committer.put_off(&[of], &Error::Refused(reason), "unknown").await,
+                        Err(reason) => unknown.push((of, Error::Refused(reason))),
                     }
+                }
+                if !unknown.is_empty() {
+                    // They need a build that knows them. The others go on.
+                    committer.put_off(unknown.iter().map(|(held, error)| (held, error)), "unknown").await;
                 }
                 if !works.is_empty() {
                     committer.commit(works, held).await;
@@ -69,15 +73,12 @@ pub(super) async fn run<P: Participant>(
     }
 }
 
-fn input<P: Participant>(task: Task) -> Result<(Work<P>, Held), (Held, String)> {
-    let about = read::deadline::<P>(&task.id.name).and_then(|deadline| Ok((deadline, read::id::<P>(&task.id.key)?)));
+/// What is decided under, and the deadline as this build knows it.
+fn input<P: Participant>(task: Task) -> (Held, Result<Work<P>, String>) {
     // Counted here, since no claim is written unless it has to wait.
     let claim = Claim { attempt: task.claim.attempt.saturating_add(1), ..task.claim };
-    match about {
-        Ok((deadline, about)) => {
-            let work = read::input(&task.id, about, task.correlation, task.traceparent, Body::Deadline(deadline));
-            Ok((work, Held { id: task.id, claim }))
-        }
-        Err(reason) => Err((Held { id: task.id, claim }, reason)),
-    }
+    let known = read::deadline::<P>(&task.id.name).and_then(|deadline| Ok((deadline, read::id::<P>(&task.id.key)?)));
+    let work =
+        known.map(|(deadline, about)| read::input(&task.id, about, task.correlation, task.traceparent, Body::Deadline(deadline)));
+    (Held { id: task.id, claim }, work)
 }

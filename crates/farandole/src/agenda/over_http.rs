@@ -7,13 +7,13 @@
 
 mod retry_after;
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, header, redirect};
 use serde::de::DeserializeOwned;
 
 use crate::agenda::{Call, EffectError};
+use crate::ground::error::chain_of;
 
 pub use retry_after::retry_after;
 
@@ -33,7 +33,7 @@ pub struct HttpClient {
 
 /// What came back, read to its end.
 #[derive(Debug, Clone)]
-pub struct Reply {
+struct Reply {
     status: u16,
     content_type: String,
     retry_after: Option<Duration>,
@@ -41,7 +41,7 @@ pub struct Reply {
     problems_only: bool,
 }
 
-/// A [`Reply`] while it is sorted: the first rule that recognises it decides.
+/// An answer while it is sorted: the first rule that recognises it decides.
 #[derive(Debug)]
 pub struct Sorting<T> {
     reply: Reply,
@@ -75,55 +75,43 @@ impl HttpClient {
         self.client.get(url)
     }
 
-    /// Sends `request` with the call's `Idempotency-Key` and `traceparent`.
+    /// Sends `request` with the call's `Idempotency-Key` and `traceparent`; what came back is to be sorted.
     ///
     /// # Errors
     /// [`EffectError::Retry`] when it was never sent, [`EffectError::Unknown`] when it may have been received.
-    pub async fn fetch(&self, call: &Call, mut request: RequestBuilder) -> Result<Reply, EffectError> {
+    pub async fn send<T>(&self, call: &Call, mut request: RequestBuilder) -> Result<Sorting<T>, EffectError> {
         request = request.header("Idempotency-Key", call.idempotency_key.to_string());
         if let Some(traceparent) = &call.traceparent {
             request = request.header("traceparent", traceparent);
         }
         let mut response = request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
-            true => EffectError::Retry { reason: chain(&error), after: None },
-            false => unknown(chain(&error)),
+            true => EffectError::Retry { reason: chain_of(&error), after: None },
+            false => unknown(chain_of(&error)),
         })?;
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let content_type = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| unknown(format!("reading the answer: {}", chain(&e))))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| unknown(format!("reading the answer: {}", chain_of(&e))))? {
             if body.len() + chunk.len() > LARGEST_REPLY {
                 return Err(unknown(format!("the answer is longer than {LARGEST_REPLY} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Reply { status, content_type, retry_after, body, problems_only: self.problems_only })
-    }
-
-    /// [`HttpClient::fetch`], and what came back is to be sorted.
-    ///
-    /// # Errors
-    /// As [`HttpClient::fetch`].
-    pub async fn send<T>(&self, call: &Call, request: RequestBuilder) -> Result<Sorting<T>, EffectError> {
-        Ok(self.fetch(call, request).await?.sort())
+        let reply = Reply { status, content_type, retry_after, body, problems_only: self.problems_only };
+        Ok(Sorting { reply, sorted: None, seen: None })
     }
 }
 
 impl Reply {
     /// The document that came with this status: JSON, of the type `application/json`, or `application/problem+json` from 400 on.
-    pub fn document<D: DeserializeOwned>(&self, status: u16) -> Option<D> {
+    fn document<D: DeserializeOwned>(&self, status: u16) -> Option<D> {
         let kind = match self.content_type.as_str() {
             "application/json" => status < 400 || !self.problems_only,
             "application/problem+json" => status >= 400,
             _ => false,
         };
         (self.status == status && kind).then(|| serde_json::from_slice(&self.body).ok()).flatten()
-    }
-
-    /// To be sorted.
-    pub fn sort<T>(self) -> Sorting<T> {
-        Sorting { reply: self, sorted: None, seen: None }
     }
 }
 
@@ -170,15 +158,4 @@ impl<T> Sorting<T> {
 
 fn unknown(reason: String) -> EffectError {
     EffectError::Unknown { reason }
-}
-
-/// An error and its causes: reqwest's own words leave them out.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

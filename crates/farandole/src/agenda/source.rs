@@ -49,7 +49,7 @@ struct Brought<'a> {
 }
 
 impl<'a> Brought<'a> {
-    fn new<P: Participant>(aggregate: &str, id: &Id, work: &Work<P>, why: Why<'a>) -> Result<Self, Error> {
+    fn new<P: Participant>(id: &Id, work: &Work<P>, why: Why<'a>) -> Result<Self, Error> {
         let answered = match &work.input.body {
             Body::Outcome { effect, outcome } => {
                 let json = effect.to_json().and_then(|effect| Ok((effect, serde_json::to_value(outcome)?)));
@@ -63,7 +63,7 @@ impl<'a> Brought<'a> {
         let Id { name, key, cause, .. } = id.clone();
         let correlation = work.origin.correlation.unwrap_or(work.input.id);
         let task = Task { name, key, cause, correlation, traceparent: work.origin.traceparent.clone(), answered };
-        Ok(Self { aggregate: aggregate.to_owned(), task, why })
+        Ok(Self { aggregate: work.id.to_string(), task, why })
     }
 }
 
@@ -87,8 +87,6 @@ impl ParkingTarget {
 #[derive(Debug)]
 pub(super) struct Claims<'a> {
     pub held: &'a [Held],
-    /// The aggregate of each.
-    pub aggregates: &'a [String],
     pub place: &'a ParkingTarget,
 }
 
@@ -109,11 +107,11 @@ impl<P: Participant> Source<Work<P>> for Claims<'_> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let (mut done, mut brought) = (Vec::new(), Vec::new());
-            for (((held, aggregate), work), verdict) in self.held.iter().zip(self.aggregates).zip(works).zip(verdicts) {
+            for ((held, work), verdict) in self.held.iter().zip(works).zip(verdicts) {
                 match verdict {
                     Verdict::Done(_) => {}
-                    Verdict::Parked(fault) => brought.push(Brought::new(aggregate, &held.id, work, Why::Fault(fault))?),
-                    Verdict::Held { behind } => brought.push(Brought::new(aggregate, &held.id, work, Why::Behind(behind))?),
+                    Verdict::Parked(fault) => brought.push(Brought::new(&held.id, work, Why::Fault(fault))?),
+                    Verdict::Held { behind } => brought.push(Brought::new(&held.id, work, Why::Behind(behind))?),
                     // Only a command is refused.
                     Verdict::Refused(_) | Verdict::Lost => continue,
                 }
@@ -128,7 +126,6 @@ impl<P: Participant> Source<Work<P>> for Claims<'_> {
 /// The source of a batch of nothing, that parks what one task brought without deciding it: doing that failed.
 pub(super) struct Doomed<'a, P: Participant> {
     pub held: &'a Held,
-    pub aggregate: &'a str,
     pub work: &'a Work<P>,
     pub fault: &'a Fault,
     pub place: &'a ParkingTarget,
@@ -152,7 +149,7 @@ impl<P: Participant> Source<Work<P>> for Doomed<'_, P> {
                 return Ok(());
             }
             claims::finish(conn, &[id]).await.map_err(Error::database("removing a task that parks", 1))?;
-            self.place.park(conn, &[Brought::new(self.aggregate, id, self.work, Why::Fault(self.fault))?]).await
+            self.place.park(conn, &[Brought::new(id, self.work, Why::Fault(self.fault))?]).await
         })
     }
 }

@@ -14,9 +14,8 @@ use crate::config::Config;
 use crate::config::units;
 use crate::consume::intake;
 use crate::publish::relay::{produce, refused_source};
+use crate::wire::topics::{LONGEST_NAME, is_of_names};
 
-/// The longest name of a topic that Kafka takes.
-pub(crate) const LONGEST_NAME: usize = 249;
 /// More connections than any server of PostgreSQL's has; a pool takes memory for each that it may have.
 const CONNECTIONS: u32 = 10_000;
 /// More than a process can have under way; far more, and a semaphore of this size panics.
@@ -224,11 +223,6 @@ fn relay_and_agenda(config: &Config, found: &mut Found) {
     );
     found.lasts("agenda", "idle", agenda.idle, INSTANT, "");
     found.number("agenda", "bulkhead", agenda.bulkhead, 1..=AT_ONCE, ": with none no effect ever starts");
-}
-
-/// Whether Kafka takes this in names.
-pub(crate) fn is_of_names(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
 fn is_name(text: &str) -> bool {

@@ -80,8 +80,10 @@ pub struct Story<P: Participant> {
     participant: P,
     known: Vec<Known<P::Tables>>,
     about: P::Id,
-    /// What is open, and effects that were closed: one that may have started is answered all the same.
-    open: Vec<(P::Id, Opened<P>)>,
+    /// Deadlines that are open, each with what it is about.
+    deadlines: Vec<(P::Id, P::Deadline)>,
+    /// Effects that aren't answered yet. Closing takes none away: one that may have started is answered all the same.
+    effects: Vec<(P::Id, P::Effect)>,
     /// The types that were heard.
     heard: BTreeSet<usize>,
     /// The rows as they are stored now.
@@ -90,11 +92,6 @@ pub struct Story<P: Participant> {
     pub id: Uuid,
     /// The next input's time, at first 1970-01-01T00:00:00Z; set it to test what depends on it.
     pub at: Timestamp,
-}
-
-enum Opened<P: Participant> {
-    Deadline(P::Deadline),
-    Effect(P::Effect),
 }
 
 /// What an input led to, to be compared with what was expected.
@@ -112,7 +109,7 @@ impl<P: Participant> Story<P> {
         let mut tables = P::Tables::default();
         known.iter().for_each(|row| (row.admit)(&mut tables));
         let (id, at) = (Uuid::from_u128(1), Timestamp::from_micros(0));
-        Self { participant, known, about, open: Vec::new(), heard: BTreeSet::new(), tables, id, at }
+        Self { participant, known, about, deadlines: Vec::new(), effects: Vec::new(), heard: BTreeSet::new(), tables, id, at }
     }
 
     /// What comes next is about this aggregate.
@@ -150,9 +147,9 @@ impl<P: Participant> Story<P> {
     /// When none of that name is open.
     #[track_caller]
     pub fn due(&mut self, deadline: P::Deadline) -> Told<P> {
-        let at = self.open.iter().position(|(_, open)| matches!(open, Opened::Deadline(d) if *d == deadline));
+        let at = self.deadlines.iter().position(|(_, open)| *open == deadline);
         let Some(at) = at else { panic!("no deadline {deadline:?} is open") };
-        let (about, _) = self.open.remove(at);
+        let (about, deadline) = self.deadlines.remove(at);
         self.decide(about, Body::Deadline(deadline))
     }
 
@@ -163,12 +160,10 @@ impl<P: Participant> Story<P> {
     /// When there is none.
     #[track_caller]
     pub fn answered<K: EffectKind<P::Effect>>(&mut self, outcome: OutcomeOf<P>) -> Told<P> {
-        let at = self.open.iter().position(|(_, open)| matches!(open, Opened::Effect(e) if e.name() == K::NAME));
+        let at = self.effects.iter().position(|(_, effect)| effect.name() == K::NAME);
         let Some(at) = at else { panic!("no effect `{}` is open", K::NAME) };
-        match self.open.remove(at) {
-            (about, Opened::Effect(effect)) => self.decide(about, Body::Outcome { effect, outcome }),
-            (about, Opened::Deadline(deadline)) => self.decide(about, Body::Deadline(deadline)),
-        }
+        let (about, effect) = self.effects.remove(at);
+        self.decide(about, Body::Outcome { effect, outcome })
     }
 
     /// An input of any kind arrives; [`hears`](Self::hears), [`asked`](Self::asked), [`due`](Self::due) and [`answered`](Self::answered) are
@@ -209,12 +204,12 @@ impl<P: Participant> Story<P> {
             let of = task.of.as_deref().map_or_else(|| Some(about.clone()), |of| of.parse().ok());
             let Some(of) = of else { panic!("{:?} is no id", task.of) };
             match task.what {
-                What::Deadline(deadline, _) => self.open.push((of, Opened::Deadline(deadline))),
-                What::Effect(effect) => self.open.push((of, Opened::Effect(effect))),
-                What::Close(name) => self.open.retain(|(about, open)| match open {
-                    Opened::Deadline(deadline) => deadline.name() != name || about.to_string() != of.to_string(),
-                    Opened::Effect(_) => true,
-                }),
+                What::Deadline(deadline, _) => self.deadlines.push((of, deadline)),
+                What::Effect(effect) => self.effects.push((of, effect)),
+                What::Close(name) => {
+                    let of = of.to_string();
+                    self.deadlines.retain(|(about, deadline)| deadline.name() != name || about.to_string() != of);
+                }
             }
         }
     }

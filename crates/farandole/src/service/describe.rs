@@ -99,7 +99,6 @@ pub enum Producer {
 
 impl Guarantee {
     fn of(prefix: &str, mappings: &Mappings, topic: &str) -> Vec<Self> {
-        let only_renamed = |mapping: &Mapping| *mapping == mapping.name().map_or_else(Mapping::new, |n| Mapping::new().named(n));
         let topic_name = || heard(prefix, mappings, topic);
         let chained = Self {
             topic: topic_name(),
@@ -115,7 +114,7 @@ impl Guarantee {
             loss_detected: false,
             duplicates_dropped: units::duration::text(tidy::STRANGERS),
         };
-        if mappings.get(topic).is_none_or(only_renamed) { vec![chained, foreign] } else { vec![foreign] }
+        if mappings.get(topic).is_none_or(Mapping::only_renames) { vec![chained, foreign] } else { vec![foreign] }
     }
 }
 

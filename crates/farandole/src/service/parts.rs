@@ -8,7 +8,6 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
 use crate::agenda::{self, Agenda, EffectHandler};
-use crate::config::check::LONGEST_NAME;
 use crate::config::{self, Config, Database};
 use crate::consume::intake::{self, Intake};
 use crate::database::session::{self, Purpose};
@@ -190,9 +189,10 @@ pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} subscribes to {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();
     let journal = topics::journal(&config.topics.prefix, contract.name);
-    if journal.len() > LONGEST_NAME {
+    if journal.len() > topics::LONGEST_NAME {
         wrong.push(format!(
-            "`topics.prefix` is too long: Kafka's names have {LONGEST_NAME} letters at most, and {journal} has {}",
+            "`topics.prefix` is too long: Kafka's names have {} letters at most, and {journal} has {}",
+            topics::LONGEST_NAME,
             journal.len()
         ));
     }

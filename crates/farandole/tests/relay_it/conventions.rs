@@ -120,3 +120,16 @@ async fn topics_that_others_make_are_looked_at() {
     let words = error.to_string();
     assert!(!error.is_transient() && words.contains("cleanup.policy=compact") && words.contains("kafka-configs"), "{words}");
 }
+
+/// A name that stays for life is looked at before it is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relays_name_is_one() {
+    let world = World::new().await;
+    for name in ["", "a b", "x/y", ":", "nl\nx", "ünï"] {
+        let relay = world.relay(farandole::RelayConfig::new(name, &world.kafka)).await;
+        let error =
+            tokio::time::timeout(Duration::from_secs(20), relay.task).await.expect("it refuses at once").unwrap().unwrap_err();
+        assert!(error.to_string().contains("`RelayConfig::service`"), "{name:?}: {error}");
+    }
+    assert_eq!(sqlx::query_scalar::<_, i64>("select count(*) from farandole.owner").fetch_one(&world.pool).await.unwrap(), 0);
+}

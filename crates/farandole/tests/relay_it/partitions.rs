@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::world::{World, consume, eventually};
+use stage::Stage;
+
+use crate::world::{World, consume, eventually, pool};
 
 async fn tables(world: &World) -> Vec<String> {
     sqlx::query_scalar(
@@ -108,4 +110,18 @@ async fn rows_that_are_out_may_be_emptied() {
     let empty: i64 =
         sqlx::query_scalar("select count(*) from farandole.outbox where payload = ''").fetch_one(&world.pool).await.unwrap();
     assert_eq!(empty, 20);
+}
+
+/// Guard: who makes the outbox's partitions looks once more with the lock held, and at the catalogue. Without, of several that migrate a new
+/// database at once all but one fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_migrate_a_new_database_at_once() {
+    let sandbox = Stage::shared().sandbox().await.unwrap();
+    let database = sandbox.database("fresh").await.unwrap();
+    let pool = pool(&database.url, 8).await;
+    let migrations: Vec<_> =
+        (0..6).map(|_| pool.clone()).map(|pool| tokio::spawn(async move { farandole::migrate(&pool).await })).collect();
+    for migrated in migrations {
+        migrated.await.unwrap().unwrap();
+    }
 }

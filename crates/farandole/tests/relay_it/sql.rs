@@ -429,30 +429,3 @@ async fn nothing_is_appended_to_a_services_own_topics() {
         assert!(taken || said(&output).contains("is the service's own"), "{topic}: {}", said(&output));
     }
 }
-
-/// Guard: who makes the outbox's partitions looks once more with the lock held, and at the catalogue. Without, of several that migrate a new
-/// database at once all but one fail.
-#[tokio::test(flavor = "multi_thread")]
-async fn many_may_migrate_a_new_database_at_once() {
-    let sandbox = Stage::shared().sandbox().await.unwrap();
-    let database = sandbox.database("fresh").await.unwrap();
-    let pool = pool(&database.url, 8).await;
-    let migrations: Vec<_> =
-        (0..6).map(|_| pool.clone()).map(|pool| tokio::spawn(async move { farandole::migrate(&pool).await })).collect();
-    for migrated in migrations {
-        migrated.await.unwrap().unwrap();
-    }
-}
-
-/// A name that stays for life is looked at before it is taken.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relays_name_is_one() {
-    let world = World::new().await;
-    for name in ["", "a b", "x/y", ":", "nl\nx", "ünï"] {
-        let relay = world.relay(farandole::RelayConfig::new(name, &world.kafka)).await;
-        let error =
-            tokio::time::timeout(Duration::from_secs(20), relay.task).await.expect("it refuses at once").unwrap().unwrap_err();
-        assert!(error.to_string().contains("`RelayConfig::service`"), "{name:?}: {error}");
-    }
-    assert_eq!(sqlx::query_scalar::<_, i64>("select count(*) from farandole.owner").fetch_one(&world.pool).await.unwrap(), 0);
-}

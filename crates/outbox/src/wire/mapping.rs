@@ -79,6 +79,12 @@ impl Mapping {
         self.name.as_deref()
     }
 
+    /// Whether it says no more than a name: records are read as they are.
+    #[doc(hidden)]
+    pub fn only_renames(&self) -> bool {
+        self.key.is_none() && self.headers.is_empty()
+    }
+
     /// `record` as this says. A header that is no text PostgreSQL takes is written as [`Record::copy`] writes one.
     pub fn apply(&self, mut record: Record) -> Record {
         let value =

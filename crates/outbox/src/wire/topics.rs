@@ -43,6 +43,16 @@ pub fn journal(prefix: &str, service: &str) -> String {
     format!("{prefix}{service}.journal")
 }
 
+/// Characters of a topic's name, which Kafka bounds, and of other names that are part of one.
+#[doc(hidden)]
+pub const LONGEST_NAME: usize = 249;
+
+/// Whether Kafka takes this in names.
+#[doc(hidden)]
+pub fn is_of_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
 /// Checks the topic of `name` ([`own`]), to which an outbox is published; makes it if it isn't there and `make` says so: with
 /// `topics.partitions` partitions, kept for ever.
 ///

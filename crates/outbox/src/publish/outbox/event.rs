@@ -9,9 +9,8 @@ use crate::publish::outbox::error::Error;
 use crate::publish::outbox::rows::{FRAME, MAX_CAUSE, MAX_HEADERS, MAX_RECORD};
 use crate::wire::codec::{self, Avro, Codec};
 use crate::wire::message::Message;
+use crate::wire::topics::{LONGEST_NAME, is_of_names};
 
-/// Characters of a topic's name: what Kafka takes.
-const TOPIC: usize = 249;
 const CONTENT_TYPE: &str = "content-type";
 /// Of a header beside its name and value.
 const HEADER: usize = 6;
@@ -172,10 +171,9 @@ impl NewEvent {
     pub(super) fn check(&self) -> Result<(), Error> {
         let kind = || if self.kind.is_empty() { "event of no type".to_owned() } else { self.kind.to_string() };
         let wrong = |field, reason: &str| Err(Error::Field { kind: kind(), field, reason: reason.to_owned() });
-        let of_topics = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.topic.is_empty()
-            || self.topic.len() > TOPIC
-            || !self.topic.chars().all(of_topics)
+            || self.topic.len() > LONGEST_NAME
+            || !self.topic.chars().all(is_of_names)
             || matches!(&*self.topic, "." | "..")
         {
             return wrong("topic", "is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`");

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::wire::topics::is_of_names;
+
 /// How the relay works. [`Config::new`] has the defaults.
 ///
 /// ```
@@ -65,7 +67,7 @@ pub fn refused_source(source: &str) -> Option<String> {
 
 /// What is wrong with a service's name, if anything is: it goes into the source and, of a service, into topics, and stays for life.
 pub(super) fn refused_service(service: &str) -> Option<&'static str> {
-    let right = (1..=100).contains(&service.len()) && service.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let right = (1..=100).contains(&service.len()) && service.chars().all(is_of_names);
     (!right).then_some("1 to 100 ASCII letters, digits, `.`, `_` and `-`")
 }
 
