@@ -41,7 +41,12 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
         Ok(heard) => heard,
         Err(error) => return fault(chain_of(&error)),
     };
-    let id = match participant.aggregate(&heard).map_or_else(|| self::id::<P>(&String::from_utf8_lossy(key)), Ok) {
+    // Letters in the place of bytes that are none would make one id of two keys.
+    let from_key = || match std::str::from_utf8(key) {
+        Ok(key) => self::id::<P>(key),
+        Err(_) => Err(format!("the key {} is no id of {}: it isn't UTF-8", brief(&record.aggregate()), P::NAME)),
+    };
+    let id = match participant.aggregate(&heard).map_or_else(from_key, Ok) {
         Ok(id) => id,
         Err(reason) => return fault(reason),
     };

@@ -219,6 +219,9 @@ mod ids {
             let reason = said(key, "test.Counted", Unknown::Declared);
             assert!(reason.contains("is no id of numbers"), "{reason}");
         }
+        // Guard: bytes that are no text aren't replaced. Without, two keys would be one id where ids are texts.
+        let reason = said(b"\xff", "test.Counted", Unknown::Declared);
+        assert!(reason.ends_with("it isn't UTF-8"), "{reason}");
     }
 
     /// What nobody lists is ignored, unless the topic's setting says otherwise.
