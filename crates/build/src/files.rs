@@ -46,12 +46,20 @@ pub(crate) fn read(folder: &Path, but: Option<&Path>) -> Result<Vec<File>, Error
     for (path, parts) in found {
         let shown = shown(&path);
         let read = fs::read_to_string(&path).map_err(|e| format!("can't be read: {e}"));
-        match read.and_then(|text| parse(&text).map(|schema| (text, schema))) {
+        match read.and_then(|text| parsed(&text).map(|schema| (text, schema))) {
             Ok((text, schema)) => files.push(File { shown, parts, text, schema }),
             Err(why) => problems.push(format!("{shown}: {why}")),
         }
     }
     Error::unless_empty(problems).map(|()| files)
+}
+
+fn parsed(text: &str) -> Result<Schema, String> {
+    match text.strip_prefix('\u{feff}') {
+        // Whoever else reads the file would stop there, as JSON says.
+        Some(_) => Err("begins with a byte-order mark; save it as UTF-8 without one".to_owned()),
+        None => parse(text),
+    }
 }
 
 /// A path as messages name it: with slashes, without `./`.

@@ -57,7 +57,7 @@ pub(crate) fn generate(sources: &[Source<'_>]) -> Result<Generated, Vec<String>>
         );
         events.push((format!("{path}{rust}"), file.stem()));
     }
-    problems.extend(namesakes(sources));
+    problems.extend(namesakes(sources.iter().map(|source| source.file)));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -105,10 +105,10 @@ fn define(file: &File, module: &mut Module, used: &mut Used) -> Vec<String> {
 }
 
 /// Files that give one event's name to different records, or twice to the same one in a folder.
-fn namesakes(sources: &[Source<'_>]) -> Vec<String> {
+pub(crate) fn namesakes<'a>(files: impl IntoIterator<Item = &'a File>) -> Vec<String> {
     let mut known = BTreeMap::<String, (String, &File)>::new();
     let mut problems = Vec::new();
-    for Source { file, .. } in sources {
+    for file in files {
         let Some((record, _)) = file.schema.record() else { continue };
         let whole: String = file.schema.named.iter().map(|(name, definition)| format!("{name} {}", shape(definition))).collect();
         let full = record.name.full();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::files::{File, read, same, shown};
-use crate::generate::{Source, generate, tests};
+use crate::generate::{Source, generate, namesakes, tests};
 use crate::released::Released;
 use crate::rules::Rules;
 use crate::topics::Topics;
@@ -206,6 +206,7 @@ impl Schemas {
     pub fn check(&self) -> Result<Checked, Error> {
         let (files, released) = (self.read()?, self.read_released()?);
         let mut problems = released.problems(&files);
+        problems.extend(namesakes(&files));
         if self.released.is_some() {
             // What can't be released isn't to be noted either.
             let mut pending = released.pending(&files);
@@ -233,7 +234,9 @@ impl Schemas {
             return Err(Error::one("no folder for released versions is named; say .released(\"schemas/released\")"));
         }
         let (files, released) = (self.read()?, self.read_released()?);
-        Error::unless_empty(released.problems(&files))?;
+        let mut problems = released.problems(&files);
+        problems.extend(namesakes(&files));
+        Error::unless_empty(problems)?;
         let mut noted = Vec::new();
         for pending in released.pending(&files) {
             pending.note()?;

@@ -2,7 +2,6 @@
 //! told, since no program here knows it by itself.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farandole::Signals;
@@ -191,9 +190,6 @@ pub async fn migrate(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Between two looks at how the relay is.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Creates the topics that are missing.
 pub async fn create(kafka: &Kafka, topics: &[String]) -> anyhow::Result<()> {
     for topic in topics {
@@ -220,22 +216,11 @@ pub async fn relay(
     let properties = kafka.properties.clone();
     let config = relay::Config { topics, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
     let (relay, _) = Relay::new(pool, config);
-    let mut relay = relay.start();
-    let (health, mut told) = (relay.health(), vec![String::new()]);
-    loop {
-        tokio::select! {
-            ended = relay.ended() => ended.context("nothing is published any more")?, // by an error: nobody told it to stop
-            _ = signals.next() => break,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+    let relay = relay.start().until(signals.next(), |troubles| {
+        troubles.iter().for_each(|trouble| eprintln!("farandole: {trouble}"));
+        if troubles.is_empty() {
+            eprintln!("farandole: publishing, or standing by");
         }
-        let troubles = health.troubles();
-        if troubles != told {
-            troubles.iter().for_each(|trouble| eprintln!("farandole: {trouble}"));
-            if troubles.is_empty() {
-                eprintln!("farandole: publishing, or standing by");
-            }
-            told = troubles;
-        }
-    }
-    Ok(relay.stop().await?)
+    });
+    relay.await.context("nothing is published any more")
 }

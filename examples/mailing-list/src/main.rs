@@ -1,7 +1,5 @@
 //! The mailing list: listens to billing until SIGINT, SIGTERM or SIGHUP.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use farandole::{Codec, Reader, Signals, intake, topics};
 use mailing_list::MailingList;
@@ -18,24 +16,12 @@ async fn main() -> anyhow::Result<()> {
     let codec = Codec::json(); // or `Codec::new(registry, …)`, which reads Avro as well
     let group = format!("{prefix}mailing-list");
     let config = intake::Config::new(group, env("FARANDOLE_KAFKA_BOOTSTRAP")?, vec![topics::own(&prefix, "billing")]);
-    let mut reader = Reader::new(MailingList::new(codec.clone()), codec, pool, config).start();
+    let reader = Reader::new(MailingList::new(codec.clone()), codec, pool, config).start();
     let mut signals = Signals::catch()?;
-    let (health, mut told) = (reader.health(), Vec::new());
-    loop {
-        tokio::select! {
-            ended = reader.ended() => ended.context("reading has stopped")?, // by an error: nobody told it to stop
-            _ = signals.next() => break,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-        // What a program with HTTP would answer to its probes: why nothing comes, while nothing does.
-        let troubles = health.troubles();
-        if troubles != told {
-            troubles.iter().for_each(|trouble| eprintln!("{trouble}"));
-            if troubles.is_empty() {
-                eprintln!("reading");
-            }
-            told = troubles;
-        }
-    }
-    Ok(reader.stop().await?)
+    // What a program with HTTP would answer to its probes: why nothing comes, while nothing does.
+    let reading = reader.until(signals.next(), |troubles| match troubles {
+        [] => eprintln!("reading"),
+        troubles => troubles.iter().for_each(|trouble| eprintln!("{trouble}")),
+    });
+    reading.await.context("reading has stopped")
 }

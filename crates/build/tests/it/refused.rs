@@ -94,6 +94,11 @@ fn apache_avro_agrees_about_defaults() {
 }
 
 #[test]
+fn a_byte_order_mark_is_named() {
+    assert!(refused(&format!("\u{feff}{}", event("\"int\"", ""))).starts_with("begins with a byte-order mark"));
+}
+
+#[test]
 fn all_problems_of_all_files_are_told() {
     let folder = Folder::new(&[("t/E.avsc", &event("\"X\"", "")), ("t/F.avsc", "{"), ("t/G.avsc", &event("\"int\"", ""))]);
     assert_eq!(folder.wrong(folder.schemas().code()).len(), 2);
@@ -119,6 +124,10 @@ fn two_definitions_of_one_name_differ_in_words_only() {
         folder.wrong(folder.schemas().code()),
         ["t/B.avsc: describes t.A, as t/A.avsc does; delete one, or rename its record"]
     );
+    // Nor is either noted as released: a build would refuse what is.
+    assert_eq!(folder.wrong(folder.schemas().check()), folder.wrong(folder.schemas().code()));
+    let releasing = folder.released();
+    assert_eq!(folder.wrong(releasing.release()), folder.wrong(folder.schemas().code()));
     let folder = Folder::new(&[("t/A.avsc", &of("A", line("sku", ""))), ("u/A.avsc", &of("A", line("ean", "")))]);
     assert_eq!(
         folder.wrong(folder.schemas().code()),

@@ -213,7 +213,8 @@ fn refused(refusal: Refusal, is_command: bool) -> Verdict {
 /// The header of events whose effects have [keys of their own](idempotency_key), and how those are made: a heal makes the same ones
 /// from it.
 pub(crate) const KEYED: &str = "farandole-effects";
-/// As [`Participant::idempotency`] says. Builds before wrote `keyed`, for keys made from the event, or no header.
+/// As [`Participant::idempotency`] says: which of its choices isn't in the header, since a heal asks the participant again. A service whose
+/// `idempotency` was changed asks again under other keys for what a heal brings back. Builds before wrote `keyed`, for keys made from the event, or no header.
 const BY_CHOICE: &str = "chosen";
 /// From the input: what builds wrote that didn't wait for the event to be published before they asked.
 const BY_INPUT: &str = "input";

@@ -20,7 +20,7 @@ pub struct Contract {
     /// Types of the events that it reacts to.
     pub heard: &'static [RecordType],
     pub tables: &'static [&'static str],
-    /// The types of its commands and effects.
+    /// The names of the types of its commands and effects; `Never` where it has none.
     pub commands: &'static str,
     pub effects: &'static str,
 }
@@ -34,8 +34,26 @@ impl Contract {
             events: P::Event::TYPES,
             heard: P::Heard::TYPES,
             tables: P::Tables::names(),
-            commands: std::any::type_name::<P::Command>(),
-            effects: std::any::type_name::<P::Effect>(),
+            commands: name_of::<P::Command>(),
+            effects: name_of::<P::Effect>(),
         }
+    }
+}
+
+/// A type's name without its path; whole if it is generic.
+fn name_of<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    if name.contains('<') { name } else { name.rsplit("::").next().unwrap_or(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_called_as_they_are_declared() {
+        assert_eq!(name_of::<crate::Never>(), "Never");
+        assert_eq!(name_of::<u8>(), "u8");
+        assert_eq!(name_of::<Option<crate::Never>>(), std::any::type_name::<Option<crate::Never>>());
     }
 }

@@ -32,9 +32,9 @@ pub struct Description {
     pub unknown: BTreeMap<String, String>,
     /// What is guaranteed about the records of those topics.
     pub guarantees: Vec<Guarantee>,
-    /// The Rust type of its commands.
+    /// The name of its commands' type; `Never` if it takes none.
     pub commands: &'static str,
-    /// The Rust type of its effects.
+    /// The name of its effects' type; `Never` if it has none.
     pub effects: &'static str,
     /// The migrations of its tables, by number and name.
     pub migrations: Vec<String>,
@@ -148,8 +148,9 @@ impl std::fmt::Display for Description {
         writeln!(f, "other types   {}", owned(&unknown))?;
         let guarantees: Vec<String> = self.guarantees.iter().map(ToString::to_string).collect();
         writeln!(f, "guarantees    {}", owned(&guarantees))?;
-        writeln!(f, "commands      {}", self.commands)?;
-        writeln!(f, "effects       {}", self.effects)?;
+        let or_none = |name: &'static str| if name == "Never" { "-" } else { name };
+        writeln!(f, "commands      {}", or_none(self.commands))?;
+        writeln!(f, "effects       {}", or_none(self.effects))?;
         writeln!(f, "migrations    {}", owned(&self.migrations))
     }
 }

@@ -7,7 +7,9 @@
 //! one that has nothing to do.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,19 +18,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ground::error::chain_of;
 
+/// Between two looks at a component's health.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// A component that runs until it is stopped: the relay of an outbox, a reader. Dropping the handle stops it without waiting.
 ///
 /// ```no_run
 /// use farandole_outbox::{Running, Signals, relay};
 ///
-/// async fn until_told(mut relay: Running<relay::Error>) -> Result<(), Box<dyn std::error::Error>> {
+/// async fn until_told(relay: Running<relay::Error>) -> Result<(), Box<dyn std::error::Error>> {
 ///     let health = relay.health(); // for a health check of your own; valid beyond the end
+///     # let _ = health;
 ///     let mut signals = Signals::catch()?;
-///     tokio::select! {
-///         ended = relay.ended() => ended?, // by itself only with an error
-///         name = signals.next() => println!("{name}: stopping; {:?}", health.troubles()),
-///     }
-///     relay.stop().await?; // finishes what is under way
+///     // Ends by itself only with an error; otherwise finishes what is under way.
+///     relay.until(signals.next(), |problems| eprintln!("{problems:?}")).await?;
 ///     Ok(())
 /// }
 /// ```
@@ -111,6 +114,31 @@ impl<E: std::error::Error + Send + 'static> Running<E> {
         let joined = task.await;
         self.task = None;
         unwound(joined)
+    }
+
+    /// Runs it until `stop` completes, then stops it as [`Running::stop`] does. Each time its health changes, within a second,
+    /// `changed` is called with its current [problems](Health::troubles): with none once they are over, and at first if there are none.
+    ///
+    /// # Errors
+    /// Why it ended before `stop` did, or how stopping failed.
+    ///
+    /// # Panics
+    /// With its panic.
+    pub async fn until(mut self, stop: impl Future, mut changed: impl FnMut(&[String])) -> Result<(), E> {
+        let mut told = None;
+        let mut stop = pin!(stop);
+        loop {
+            let problems = self.health.troubles();
+            if told.as_ref() != Some(&problems) {
+                changed(&problems);
+                told = Some(problems);
+            }
+            tokio::select! {
+                ended = self.ended() => return ended,
+                _ = &mut stop => return self.stop().await,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
     }
 
     /// Tells it to stop and waits until it has finished what is under way.
@@ -214,6 +242,32 @@ mod tests {
         let mut works = running(false);
         assert!(works.ended().now_or_never().is_none(), "it runs");
         assert!(works.stop().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_runs_until_told_and_tells_each_change_once() {
+        let (health, mut told) = (Arc::new(std::sync::Mutex::new(vec!["no broker".to_owned()])), Vec::new());
+        let (shared, (stop, stopped)) = (health.clone(), tokio::sync::oneshot::channel::<()>());
+        let mut stop = Some(stop);
+        let running =
+            Running::<NoMore>::start("a test", Health::new(move || shared.lock().unwrap().clone()), async move |stop| {
+                stop.cancelled().await;
+                Ok(())
+            });
+        let until = running.until(stopped, |problems| {
+            told.push(problems.to_vec());
+            match problems {
+                [] => drop(stop.take()),
+                _ => health.lock().unwrap().clear(),
+            }
+        });
+        assert!(until.await.is_ok());
+        assert_eq!(told, [vec!["no broker".to_owned()], vec![]]);
+        assert!(running_until_it_fails().await.is_err(), "it ended before it was told to");
+    }
+
+    async fn running_until_it_fails() -> Result<(), NoMore> {
+        running(true).until(std::future::pending::<()>(), |_| {}).await
     }
 
     #[tokio::test]

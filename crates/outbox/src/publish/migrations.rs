@@ -25,7 +25,11 @@ use crate::publish::relay::partitions;
 macro_rules! migrations {
     ($($file:literal),+ $(,)?) => {
         $crate::migrations::embedded(vec![$((
-            const { $crate::migrations::version($file) },
+            {
+                // An item, which `cargo check` evaluates as well.
+                const VERSION: i64 = $crate::migrations::version($file);
+                VERSION
+            },
             $file,
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $file)),
         )),+])

@@ -119,15 +119,17 @@ async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make
     let news: Vec<NewTopic<'_>> = missing.iter().map(|topic| new(topic, topics.partitions, replication, min_insync)).collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
     let ask = |source| Error::Ask { bootstrap: kafka.bootstrap.clone(), source };
+    let mut theirs = Vec::new();
     for result in admin.create_topics(&news, &options).await.map_err(ask)? {
         match result {
             Ok(topic) => tracing::info!(topic, partitions = topics.partitions, replication, "topic created"),
-            // Another replica of the service migrates at the same time.
-            Err((_, Code::TopicAlreadyExists)) => {}
+            // Another replica of the service migrates at the same time; or somebody else has just made it.
+            Err((topic, Code::TopicAlreadyExists)) => theirs.push(topic),
             Err((topic, code)) => return Err(Error::Make { topic, partitions: topics.partitions, replication, code }),
         }
     }
-    led(&admin, kafka, topics, wanted).await
+    led(&admin, kafka, topics, wanted).await?;
+    kept::check(&admin, theirs.iter()).await
 }
 
 fn new<'a>(topic: &'a str, partitions: i32, replication: i32, min_insync: &'a str) -> NewTopic<'a> {

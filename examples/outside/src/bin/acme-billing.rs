@@ -57,12 +57,9 @@ async fn publish(pool: &PgPool) -> anyhow::Result<()> {
         ..relay::Config::new(NAME, &kafka.bootstrap)
     };
     let (relay, _) = Relay::new(pool.clone(), config);
-    let (mut relay, mut signals) = (relay.start(), Signals::catch()?);
-    tokio::select! {
-        ended = relay.ended() => return ended.context("nothing is published any more"),
-        _ = signals.next() => {}
-    }
-    Ok(relay.stop().await?)
+    let mut signals = Signals::catch()?;
+    let publishing = relay.start().until(signals.next(), |problems| eprintln!("{problems:?}"));
+    publishing.await.context("nothing is published any more")
 }
 
 fn env(name: &str) -> anyhow::Result<String> {

@@ -13,13 +13,10 @@ async fn main() -> anyhow::Result<()> {
     let codec = Codec::new(&env("FARANDOLE_REGISTRY_URL")?, &pool);
     codec.add_reader_schema(Statements::TYPES)?;
     let config = intake::Config::new("statements", env("FARANDOLE_KAFKA_BOOTSTRAP")?, vec![billing::NAME.to_owned()]);
-    let mut reader = Reader::new(Statements::new(codec.clone()), codec, pool, config).start();
+    let reader = Reader::new(Statements::new(codec.clone()), codec, pool, config).start();
     let mut signals = Signals::catch()?;
-    tokio::select! {
-        ended = reader.ended() => return ended.context("nothing is read any more"),
-        _ = signals.next() => {}
-    }
-    Ok(reader.stop().await?)
+    let reading = reader.until(signals.next(), |problems| eprintln!("{problems:?}"));
+    reading.await.context("nothing is read any more")
 }
 
 fn env(name: &str) -> anyhow::Result<String> {

@@ -1,12 +1,18 @@
 //! Whether topics that somebody else has made keep their records.
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ConfigResourceResult, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::wire::topics::error::Error;
 
 /// How long one request to the brokers may take.
-const REQUEST: std::time::Duration = std::time::Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(10);
+/// How often, and after which waits, a broker is asked that has just been told of a topic and doesn't know it yet.
+const TRIES: u32 = 50;
+const WAIT: Duration = Duration::from_millis(100);
 
 /// Refuses topics that are compacted, and warns of those that forget. Who may not ask isn't told.
 pub(super) async fn check(admin: &AdminClient<DefaultClientContext>, topics: impl Iterator<Item = &String>) -> Result<(), Error> {
@@ -14,12 +20,22 @@ pub(super) async fn check(admin: &AdminClient<DefaultClientContext>, topics: imp
     if asked.is_empty() {
         return Ok(());
     }
-    let answers = match admin.describe_configs(&asked, &AdminOptions::new().request_timeout(Some(REQUEST))).await {
-        Ok(answers) => answers,
-        Err(error) => {
-            tracing::debug!(%error, "how topics are configured couldn't be asked");
-            return Ok(());
+    let options = AdminOptions::new().request_timeout(Some(REQUEST));
+    let mut tries = 0;
+    let answers = loop {
+        let answers = match admin.describe_configs(&asked, &options).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::debug!(%error, "how topics are configured couldn't be asked");
+                return Ok(());
+            }
+        };
+        let unknown = |answer: &ConfigResourceResult| matches!(answer, Err(Code::UnknownTopicOrPartition));
+        tries += 1;
+        if tries == TRIES || !answers.iter().any(unknown) {
+            break answers;
         }
+        tokio::time::sleep(WAIT).await;
     };
     for (asked, answer) in std::iter::zip(asked, answers) {
         let ResourceSpecifier::Topic(topic) = asked else { continue };
