@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farandole::partitioner::partition;
-use farandole::{Codec, Message as _};
+use farandole::{Codec, Message};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
@@ -35,7 +35,24 @@ pub fn order(id: Uuid, customer: String) -> OrderPlaced {
 
 /// Publishes `count` orders of `customers` customers to `topic`.
 pub async fn publish(kafka: &str, codec: &Codec, topic: &str, customers: u32, count: u32) -> anyhow::Result<()> {
-    codec.register(topic, Event::TYPES).await.context("registering the schema")?;
+    let customers = u64::from(customers);
+    let placed = |n: u64| {
+        let id = Uuid::now_v7();
+        (id.to_string(), Event::from(order(id, format!("c{}", (n + 1) % customers))))
+    };
+    publish_all(kafka, codec, topic, "/farandole/orders", u64::from(count), placed).await
+}
+
+/// Publishes events as their relay would have: `nth` gives the key and the event of a number from 0.
+pub async fn publish_all<E: Message>(
+    kafka: &str,
+    codec: &Codec,
+    topic: &str,
+    source: &str,
+    count: u64,
+    nth: impl Fn(u64) -> (String, E),
+) -> anyhow::Result<()> {
+    codec.register(topic, E::TYPES).await.context("registering the schemas")?;
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("enable.idempotence", "true")
@@ -44,20 +61,20 @@ pub async fn publish(kafka: &str, codec: &Codec, topic: &str, customers: u32, co
         .create()
         .context("making a producer")?;
     let mut last = [None; PARTITIONS as usize];
-    for n in 1..=u64::from(count) {
-        let id = Uuid::now_v7();
-        let key = id.to_string();
+    for n in 1..=count {
+        let (key, event) = nth(n - 1);
         let at = partition(key.as_bytes(), PARTITIONS);
         let previous = last.get_mut(usize::try_from(at)?).context("a partition out of range")?;
         let before = previous.replace(n).map_or_else(|| "-".to_owned(), |p: u64| format!("1:{p}"));
+        let id = Uuid::now_v7().to_string();
         let link = format!("l=1;n={n};p={before};c=command/{id};k={id};i=1/1");
-        let payload = Event::from(order(id, format!("c{}", n % u64::from(customers)))).encode(codec)?;
+        let payload = event.encode(codec)?;
         let mut headers = OwnedHeaders::new_with_capacity(9);
         for (key, value) in [
             ("ce_specversion", "1.0"),
-            ("ce_id", key.as_str()),
-            ("ce_source", "/farandole/orders"),
-            ("ce_type", "farandole.orders.OrderPlaced"),
+            ("ce_id", id.as_str()),
+            ("ce_source", source),
+            ("ce_type", event.name()),
             ("ce_subject", key.as_str()),
             ("ce_time", "2026-11-21T12:00:00.123456Z"),
             ("content-type", "application/avro"),
@@ -75,5 +92,5 @@ pub async fn publish(kafka: &str, codec: &Codec, topic: &str, customers: u32, co
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
-    producer.flush(Duration::from_secs(60)).context("publishing the last records")
+    producer.flush(Duration::from_secs(120)).context("publishing the last records")
 }

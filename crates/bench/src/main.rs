@@ -17,6 +17,7 @@ mod place;
 mod plain;
 mod points;
 mod publisher;
+mod rebuild;
 mod relay;
 mod relay_process;
 mod report;
@@ -52,6 +53,8 @@ enum What {
     Hot,
     /// Encoding and decoding an order of three lines
     Codec,
+    /// A service's tables from its topic, beside a bare COPY of the same rows
+    Rebuild,
     /// CPU and memory of a service with nothing to do
     Idle,
     /// All of these
@@ -116,8 +119,8 @@ struct Args {
     /// How often each side runs
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     runs: u16,
-    /// Events a run [default: relay and backlog 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    /// Events a run [default: relay and backlog 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000, rebuild 2,000,000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
     events: Option<u32>,
     /// held-xmin: seconds that the foreign transaction has been open, under load, before anything is measured
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
@@ -201,6 +204,9 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     }
     if args.wants(What::Latency) {
         show(&latency::measure(stage, peer, args.events(30_000), args.runs).await?)?;
+    }
+    if args.wants(What::Rebuild) {
+        show(&rebuild::measure(stage, args.events(2_000_000), args.runs).await?)?;
     }
     if args.wants(What::HeldXmin) {
         show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?)?;

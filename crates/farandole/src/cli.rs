@@ -6,6 +6,7 @@
 mod pipe;
 mod verbs;
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use crate::ground::running::Signals;
 use crate::heal::{self, At};
 use crate::parking::operate::Which;
 use crate::participant::Participant;
+use crate::rebuild;
 use crate::service::contract::Contract;
 use crate::service::{self, Bound, Error, Missing, Service, telemetry};
 
@@ -42,6 +44,9 @@ Examples:
     FARANDOLE_DATABASE_URL=postgres://me:secret@127.0.0.1:5432/NAME NAME serve --migrate
   Print all settings with the origin of each, and check them; exit code 0 means that they are valid:
     NAME --print-config
+  Rebuild the tables from the service's topic and compare them with the live ones; then swap them:
+    NAME rebuild --verify
+    NAME rebuild --verify --execute
   List what is parked, and drop an input that can never succeed:
     NAME parked
     NAME parked drop order-17 --reason \"sent by a test\"
@@ -87,6 +92,37 @@ enum Verb {
         /// Apply the changes. Without it, nothing is changed.
         #[arg(long)]
         execute: bool,
+        /// Output format.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Rebuild the service's tables from its own topic, in a schema beside the live ones; the service may be running. Without
+    /// --execute the live tables stay as they are. A rebuild that was interrupted continues where it was.
+    Rebuild {
+        /// Rebuild the tables as they were when the event of this number had been applied, in schema farandole_until_NUMBER.
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["verify", "execute"])]
+        until: Option<i64>,
+        /// Compare the rebuilt tables with the live ones, row by row; exit code 1 if they differ.
+        #[arg(long)]
+        verify: bool,
+        /// Put the rebuilt tables in place of the live ones, in one transaction; the previous ones stay in schema farandole_replaced.
+        #[arg(long)]
+        execute: bool,
+        /// With --verify --execute: also if they differ.
+        #[arg(long, requires_all = ["verify", "execute"])]
+        accept_differences: bool,
+        /// How many sets of replaced tables to keep.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        keep: usize,
+        /// Put the tables back that the last swap replaced. Refused if something was decided since.
+        #[arg(long, conflicts_with_all = ["until", "verify"])]
+        rollback: bool,
+        /// With --rollback: also if something was decided since; the tables then lack it, and only another rebuild brings it back.
+        #[arg(long, requires = "rollback")]
+        lose: bool,
+        /// List what rebuilds have left beside the live tables, replaced ones included; with --execute, drop it.
+        #[arg(long, conflicts_with_all = ["until", "verify", "rollback"])]
+        clean: bool,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -172,8 +208,7 @@ where
         return build(&loaded.config, loaded.own).err().map(|error| usage(&*error)).or(wrong).unwrap_or(ExitCode::SUCCESS);
     }
     let verb = cli.verb.unwrap_or(Verb::Serve { migrate: false });
-    let works =
-        matches!(verb, Verb::Serve { .. } | Verb::Migrate | Verb::Parked { .. } | Verb::Position { .. } | Verb::Heal { .. });
+    let works = !matches!(verb, Verb::Describe { .. } | Verb::Openapi);
     if works && let Err(error) = loaded.config.check() {
         return usage(&error);
     }
@@ -185,7 +220,7 @@ where
         Ok(service) => service,
         Err(error) => return usage(&*error),
     };
-    let config = loaded.config;
+    let (config, differs) = (loaded.config, Cell::new(false));
     let work: Work<'_> = match verb {
         Verb::Serve { migrate } => {
             let missing = if migrate { Missing::Make } else { Missing::Refuse };
@@ -199,6 +234,22 @@ where
             let (service, config) = (&service, &config);
             Box::pin(async move {
                 print(&service.heal_passing(config, mode, &pass_over.into_iter().collect()).await?, output);
+                Ok(())
+            })
+        }
+        Verb::Rebuild { until, verify, execute, accept_differences, keep, rollback, lose, clean, output } => {
+            let options = rebuild::Options { until, verify, execute, accept_differences, keep };
+            let (service, config, differs) = (&service, &config, &differs);
+            Box::pin(async move {
+                if rollback {
+                    print(&service.roll_back(config, execute, lose).await?, output);
+                } else if clean {
+                    print(&service.clean_rebuilds(config, execute).await?, output);
+                } else {
+                    let report = service.rebuild(config, options).await?;
+                    print(&report, output);
+                    differs.set(report.differences() > 0 && report.replaced.is_none());
+                }
                 Ok(())
             })
         }
@@ -221,6 +272,7 @@ where
     };
     let result = on_runtime(config.process.worker_threads, work);
     let code = match result {
+        Ok(()) if differs.get() => ExitCode::from(FAILED),
         Ok(()) => {
             tracing::info!("done");
             ExitCode::SUCCESS
@@ -345,7 +397,7 @@ mod tests {
         }
         let command = Cli::command();
         let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
-        assert_eq!(verbs, ["serve", "migrate", "heal", "describe", "openapi", "parked", "position"]);
+        assert_eq!(verbs, ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "parked", "position"]);
         let mut seen = 0;
         for text in &found {
             // Of a service's own program: `{service} heal`, or the verb alone.

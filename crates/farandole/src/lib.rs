@@ -82,6 +82,7 @@ pub mod config;
 mod consume;
 #[doc(hidden)]
 pub mod engine;
+mod fold;
 #[doc(hidden)]
 pub mod heal;
 #[doc(hidden)]
@@ -90,6 +91,8 @@ pub mod parking;
 pub mod participant;
 #[doc(hidden)]
 pub mod plans;
+#[doc(hidden)]
+pub mod rebuild;
 #[cfg(feature = "http")]
 pub mod service;
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::database::step;
+use crate::fold;
 use crate::publish::relay;
 use crate::wire::chain::{Link, Place};
 use crate::wire::record::Record;
@@ -207,6 +208,16 @@ pub enum Error {
 impl Error {
     pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
+    }
+
+    pub(super) fn of_fold(service: &'static str, error: fold::Error) -> Self {
+        match error {
+            fold::Error::Database { doing, source } => Self::Database { doing, source },
+            fold::Error::Schemas(source) => Self::Schemas(source),
+            fold::Error::UnknownType { place, kind } => Self::UnknownType { place, kind, service },
+            fold::Error::Unreadable { place, reason } => Self::Unreadable { service: service.to_owned(), place, reason },
+            fold::Error::Evolve(why) => Self::Evolve(why),
+        }
     }
 }
 

@@ -9,16 +9,16 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::engine::{KEYED, guarded, op};
+use crate::fold::{Events, Folder};
 use crate::ground::time::Timestamp;
 use crate::heal::tasks::{self, Change};
 use crate::heal::{Error, MissingRecord};
 use crate::participant::Participant;
-use crate::participant::table::{Keys, Tables as _};
+use crate::participant::table::{Stored, Tables as _};
 use crate::publish::outbox;
 use crate::wire::chain::unescape;
 use crate::wire::codec::Codec;
 use crate::wire::message::Message as _;
-use crate::wire::record::Record;
 
 /// Puts records that a database lacks into it. [`NoFold`] where there is none, as beside the outbox alone.
 pub trait Fold: Send + Sync {
@@ -80,7 +80,7 @@ impl Fold for Skip {
 #[derive(Debug)]
 pub struct Folding<P> {
     participant: Arc<P>,
-    codec: Codec,
+    events: Events<P>,
     topic: String,
     heard: Vec<String>,
 }
@@ -88,43 +88,15 @@ pub struct Folding<P> {
 impl<P: Participant> Folding<P> {
     /// A fold of `topic` (with its prefix). `heard` are the topics that the participant hears, with theirs.
     pub fn new(participant: Arc<P>, codec: Codec, topic: String, heard: Vec<String>) -> Self {
-        Self { participant, codec, topic, heard }
+        Self { participant, events: Events::new(codec), topic, heard }
     }
 
     async fn read(&self, records: &[MissingRecord]) -> Result<Vec<P::Event>, Error> {
-        let ids = records.iter().filter_map(|m| m.record.schema_id());
-        self.codec.prepare(ids).await.map_err(Error::Schemas)?;
-        records.iter().map(|m| self.event(&m.record)).collect()
-    }
-
-    fn event(&self, record: &Record) -> Result<P::Event, Error> {
-        let unreadable = |reason: String| Error::Unreadable { service: P::NAME.to_owned(), place: record.at(), reason };
-        let kind = record.header("ce_type").ok_or_else(|| unreadable("header `ce_type` is missing".to_owned()))?;
-        let index = P::Event::find(kind).ok_or_else(|| Error::UnknownType {
-            place: record.at(),
-            kind: kind.to_owned(),
-            service: P::NAME,
-        })?;
-        let value = record.value.as_deref().ok_or_else(|| unreadable(format!("{kind} has no value")))?;
-        P::Event::decode(index, &record.codec(&self.codec), value).map_err(|e| unreadable(crate::ground::error::chain_of(&e)))
-    }
-
-    /// Loads the rows that these events change, which only `evolve` knows: it is tried on what is loaded, and what it misses
-    /// is loaded for the next try. Each try loads more of what the events touch, so this ends; mostly at the second.
-    async fn evolved(&self, conn: &mut PgConnection, events: &[P::Event]) -> Result<P::Tables, Error> {
-        let mut keys = Keys::default();
-        loop {
-            let mut tables = P::Tables::default();
-            tables.load(conn, &keys).await.map_err(Error::database("loading rows"))?;
-            // A participant may panic at a row that isn't loaded yet.
-            let evolved = guarded(|| events.iter().for_each(|e| self.participant.evolve(&mut tables, e)));
-            let missed = tables.missed();
-            if missed.is_empty() {
-                evolved.map_err(|e| Error::Evolve(e.to_string()))?;
-                return Ok(tables);
-            }
-            keys.merge(missed);
-        }
+        let read = async {
+            self.events.prepare(records.iter().filter_map(|m| m.record.schema_id())).await?;
+            records.iter().map(|m| self.events.read(&m.record)).collect::<Result<Vec<_>, _>>()
+        };
+        read.await.map_err(|error| Error::of_fold(P::NAME, error))
     }
 }
 
@@ -142,8 +114,9 @@ impl<P: Participant> Fold for Folding<P> {
             return Ok(0);
         }
         let events = self.read(records).await?;
-        let mut tables = self.evolved(conn, &events).await?;
-        tables.store(conn).await.map_err(Error::database("storing rows"))?;
+        let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Shared);
+        folder.fold(conn, &events).await.map_err(|error| Error::of_fold(P::NAME, error))?;
+        folder.tables.store(conn).await.map_err(Error::database("storing rows"))?;
         let mut changes = Vec::new();
         guarded(|| records.iter().zip(&events).try_for_each(|(missing, event)| self.follow(missing, event, &mut changes)))
             .map_err(|e| Error::Evolve(e.to_string()))?

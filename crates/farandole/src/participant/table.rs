@@ -9,6 +9,7 @@
 //! Reading a row that the batch didn't load would look like its absence, so a [`Table`] remembers such a read and the
 //! engine refuses the decision.
 
+mod bulk;
 mod declare;
 mod key;
 
@@ -24,7 +25,11 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use crate::database::locks;
 
+#[doc(hidden)]
+pub use bulk::{CopyRows, Stored};
 pub use key::{Key, Part};
+
+use bulk::Folding;
 
 /// A table's row. Implemented by [`tables!`](crate::tables!).
 ///
@@ -47,6 +52,12 @@ pub trait Row: Clone + PartialEq + Send + 'static {
     /// # Errors
     /// When a column is missing or has another type.
     fn from_row(row: &PgRow) -> sqlx::Result<Self>;
+    /// Adds the columns to a `COPY`.
+    ///
+    /// # Errors
+    /// When a value can't be written.
+    #[doc(hidden)]
+    fn copy(&self, rows: &mut CopyRows) -> sqlx::Result<()>;
     /// Binds one array for each column.
     fn bind<'q>(rows: &[&Self], query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments>;
 }
@@ -121,17 +132,30 @@ impl Keys {
 pub struct Table<R: Row> {
     rows: BTreeMap<String, Slot<R>>,
     missed: RefCell<BTreeSet<String>>,
+    /// Only while events are folded.
+    folding: Option<Box<Folding<R>>>,
 }
 
 #[derive(Debug)]
 struct Slot<R> {
     stored: Option<R>,
     now: Option<R>,
+    /// The try of a fold that changed it last.
+    changed: u64,
+}
+
+impl<R> Slot<R> {
+    fn loaded(row: Option<R>) -> Self
+    where
+        R: Clone,
+    {
+        Self { stored: row.clone(), now: row, changed: 0 }
+    }
 }
 
 impl<R: Row> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), missed: RefCell::default() }
+        Self { rows: BTreeMap::new(), missed: RefCell::default(), folding: None }
     }
 }
 
@@ -142,6 +166,22 @@ impl<R: Row> Table<R> {
         match self.rows.get(&key) {
             Some(slot) => slot.now.as_ref(),
             None => {
+                if !self.folding.as_ref().is_some_and(|folding| folding.is_absent(&key)) {
+                    self.missed.borrow_mut().insert(key);
+                }
+                None
+            }
+        }
+    }
+
+    /// The place of a row to change; none, and noted, if it isn't loaded.
+    fn slot(&mut self, key: String) -> Option<&mut Slot<R>> {
+        if let Some(folding) = &mut self.folding {
+            folding.change(&mut self.rows, &key);
+        }
+        match self.rows.get_mut(&key) {
+            Some(slot) => Some(slot),
+            None => {
                 self.missed.borrow_mut().insert(key);
                 None
             }
@@ -150,41 +190,26 @@ impl<R: Row> Table<R> {
 
     /// The row of this key to change, if there is one.
     pub fn get_mut(&mut self, key: &R::Key) -> Option<&mut R> {
-        let key = key.text();
-        match self.rows.get_mut(&key) {
-            Some(slot) => slot.now.as_mut(),
-            None => {
-                self.missed.borrow_mut().insert(key);
-                None
-            }
-        }
+        self.slot(key.text())?.now.as_mut()
     }
 
     /// Inserts the row, or replaces the one of the same key.
     pub fn put(&mut self, row: R) {
-        let key = row.key();
-        match self.rows.get_mut(&key) {
-            Some(slot) => slot.now = Some(row),
-            None => {
-                self.missed.borrow_mut().insert(key);
-            }
+        if let Some(slot) = self.slot(row.key()) {
+            slot.now = Some(row);
         }
     }
 
     /// Deletes the row of this key, if there is one.
     pub fn delete(&mut self, key: &R::Key) {
-        let key = key.text();
-        match self.rows.get_mut(&key) {
-            Some(slot) => slot.now = None,
-            None => {
-                self.missed.borrow_mut().insert(key);
-            }
+        if let Some(slot) = self.slot(key.text()) {
+            slot.now = None;
         }
     }
 
     /// Puts a row in place as if it had been loaded, or its absence; for tests without a database.
     pub fn given(&mut self, key: &R::Key, row: Option<R>) {
-        self.rows.insert(key.text(), Slot { stored: row.clone(), now: row });
+        self.rows.insert(key.text(), Slot::loaded(row));
     }
 
     /// A row that was read or changed without having been loaded: a fault of `touches`.
@@ -214,18 +239,20 @@ impl<R: Row> Table<R> {
         if absent.is_empty() {
             return Ok(());
         }
-        locks::lock_all(conn, R::TABLE, &absent).await?;
-        let absent: Vec<&str> = absent.iter().map(String::as_str).collect();
-        for key in self.look(conn, &absent).await? {
-            self.rows.insert(key, Slot { stored: None, now: None });
-        }
+        let absent = if self.is_alone() {
+            absent
+        } else {
+            locks::lock_all(conn, R::TABLE, &absent).await?;
+            self.look(conn, &absent.iter().map(String::as_str).collect::<Vec<_>>()).await?
+        };
+        self.rows.extend(absent.into_iter().map(|key| (key, Slot::loaded(None))));
         Ok(())
     }
 
     /// Loads what is there of `keys`, locked; gives the others.
     async fn look(&mut self, conn: &mut PgConnection, keys: &[&str]) -> sqlx::Result<Vec<String>> {
         let sql = format!(
-            "select {} from {} where {} order by {} for no key update",
+            "select {} from {} where {} order by {}{}",
             R::COLUMNS.join(", "),
             R::TABLE,
             Self::among(),
@@ -235,11 +262,12 @@ impl<R: Row> Table<R> {
                 .map(|(sql, column)| if *sql == "text" { format!("{column} collate \"C\"") } else { (*column).to_owned() })
                 .collect::<Vec<_>>()
                 .join(", "),
+            if self.is_alone() { "" } else { " for no key update" },
         );
         let found = bound::<R::Key>(&sql, keys)?.fetch_all(&mut *conn).await?;
         for row in &found {
             let row = R::from_row(row)?;
-            self.rows.insert(row.key(), Slot { stored: Some(row.clone()), now: Some(row) });
+            self.rows.insert(row.key(), Slot::loaded(Some(row)));
         }
         Ok(keys.iter().filter(|k| !self.rows.contains_key(**k)).map(|k| (*k).to_owned()).collect())
     }
@@ -266,11 +294,16 @@ impl<R: Row> Table<R> {
         if let Some(change) = self.change() {
             change.execute(&mut *conn).await?;
         }
+        self.delete_gone(conn).await
+    }
+
+    /// Deletes the rows that were stored and are no more.
+    async fn delete_gone(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
         let gone = self.rows.iter().filter(|(_, slot)| slot.now.is_none() && slot.stored.is_some());
         let gone: Vec<&str> = gone.map(|(key, _)| key.as_str()).collect();
         if !gone.is_empty() {
             let sql = format!("delete from {} where {}", R::TABLE, Self::among());
-            bound::<R::Key>(&sql, &gone)?.execute(&mut *conn).await?;
+            bound::<R::Key>(&sql, &gone)?.execute(conn).await?;
         }
         Ok(())
     }
@@ -278,8 +311,13 @@ impl<R: Row> Table<R> {
     /// The statement that stores those that are there, if any changed.
     #[doc(hidden)]
     pub fn change(&self) -> Option<Query<'static, Postgres, PgArguments>> {
-        let changed: Vec<&R> = self.rows.values().filter(|s| s.now != s.stored).filter_map(|s| s.now.as_ref()).collect();
-        if changed.is_empty() {
+        let changed = self.rows.values().filter(|s| s.now != s.stored).filter_map(|s| s.now.as_ref());
+        Self::upsert(&changed.collect::<Vec<_>>())
+    }
+
+    /// The statement that inserts these, or changes those that are there.
+    fn upsert(rows: &[&R]) -> Option<Query<'static, Postgres, PgArguments>> {
+        if rows.is_empty() {
             return None;
         }
         let sql = format!(
@@ -290,7 +328,7 @@ impl<R: Row> Table<R> {
             key = Self::key_columns(),
             sets = R::COLUMNS.iter().map(|c| format!("{c} = excluded.{c}")).collect::<Vec<_>>().join(", "),
         );
-        Some(R::bind(&changed, sqlx::query(AssertSqlSafe(sql))))
+        Some(R::bind(rows, sqlx::query(AssertSqlSafe(sql))))
     }
 }
 
@@ -322,6 +360,27 @@ pub trait Tables: Default + Send + 'static {
     fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// Stores what changed.
     fn store(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// From here on events are folded; see [`Table::fold`].
+    #[doc(hidden)]
+    fn fold(&mut self, stored: Stored);
+    /// Begins a try; see [`Table::mark`].
+    #[doc(hidden)]
+    fn mark(&mut self);
+    /// Takes a try back; see [`Table::back`].
+    #[doc(hidden)]
+    fn back(&mut self);
+    /// Rows that are held.
+    #[doc(hidden)]
+    fn held(&self) -> usize;
+    /// Writes what changed, in bulk; see [`Table::write_out`].
+    #[doc(hidden)]
+    fn write_out(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<u64>> + Send;
+    /// Tells a fold which rows are stored already; see [`Table::recall`].
+    #[doc(hidden)]
+    fn recall(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// The tables' names and columns, those of the key first, and how many those are.
+    #[doc(hidden)]
+    fn columns() -> Vec<(&'static str, &'static [&'static str], usize)>;
     /// The tables' names.
     fn names() -> &'static [&'static str] {
         &[]

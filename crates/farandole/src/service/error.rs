@@ -8,7 +8,7 @@ use crate::consume::intake;
 use crate::database::surroundings;
 use crate::publish::{migrations, relay};
 use crate::wire::{codec, topics};
-use crate::{config, heal, parking};
+use crate::{config, heal, parking, rebuild};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub enum Error {
     /// Database and topics can't be brought together.
     #[error("heal")]
     Heal(#[source] heal::Error),
+    /// The tables can't be rebuilt.
+    #[error("rebuild")]
+    Rebuild(#[source] rebuild::Error),
     /// The intake can't read.
     #[error("intake")]
     Intake(#[source] intake::Error),

@@ -9,6 +9,7 @@ use crate::agenda::EffectHandler;
 use crate::config::Config;
 use crate::heal;
 use crate::participant::Participant;
+use crate::rebuild;
 use crate::service::api::Missing;
 use crate::service::builder::Service;
 use crate::service::error::Error;
@@ -47,10 +48,49 @@ impl<P: Participant, E> Service<P, E> {
         pools.close().await;
         healed.map_err(Error::Heal)
     }
+
+    /// Rebuilds the service's tables from its own topic, beside the live ones, and compares or swaps them if `options` say so; see
+    /// [`rebuild`](crate::rebuild).
+    ///
+    /// # Errors
+    /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached. The live tables are as they were then.
+    pub async fn rebuild(&self, config: &Config, options: rebuild::Options) -> Result<rebuild::Report, Error> {
+        self.rebuilding(config, async |rebuild| rebuild.run(options).await).await
+    }
+
+    /// Drops what rebuilds have left beside the live tables, replaced ones included; or lists it.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn clean_rebuilds(&self, config: &Config, execute: bool) -> Result<rebuild::Cleaned, Error> {
+        self.rebuilding(config, async |rebuild| rebuild.clean(execute).await).await
+    }
+
+    /// Puts the tables back that the last swap replaced; with `lose` also if something was decided since.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn roll_back(&self, config: &Config, execute: bool, lose: bool) -> Result<rebuild::RolledBack, Error> {
+        self.rebuilding(config, async |rebuild| rebuild.rollback(execute, lose).await).await
+    }
+
+    async fn rebuilding<T>(
+        &self,
+        config: &Config,
+        work: impl AsyncFnOnce(rebuild::Rebuild<'_, P>) -> Result<T, rebuild::Error>,
+    ) -> Result<T, Error> {
+        let (pools, codec) = self.frame.ground(config).await?;
+        let topic = topics::own(&config.topics.prefix, P::NAME);
+        let (relay, participant) = (&parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
+        let (held, at_once) = (rebuild::HELD, rebuild::AT_ONCE);
+        let done = work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once }).await;
+        pools.close().await;
+        done.map_err(Error::Rebuild)
+    }
 }
 
 impl Frame {
-    /// What a heal works with, once the tables are there.
+    /// What a heal or a rebuild works with, once the tables are there.
     fn ground<'a>(&'a self, config: &'a Config) -> Doing<'a, (parts::Pools, Codec)> {
         Box::pin(async move {
             parts::check(&self.contract, config)?;

@@ -6,6 +6,7 @@ mod history;
 mod markers;
 mod owner;
 mod partitions;
+mod rebuild;
 mod surroundings;
 mod tombstone;
 

@@ -9,12 +9,13 @@ use crate::workspace;
 
 /// The kit's floors, from the top; those from `publish` down are `farandole-outbox`. A folder uses only those in rows below its own;
 /// `ARCHITECTURE.md` draws them.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["cli", "plans"],
     &["service"],
     &["config"],
-    &["heal"],
+    &["heal", "rebuild"],
     &["consume", "agenda"],
+    &["fold"],
     &["engine"],
     &["parking"],
     &["participant"],

@@ -43,6 +43,31 @@ macro_rules! tables {
                 $(self.$field.store(&mut *conn).await?;)*
                 Ok(())
             }
+            #[allow(unused_variables)]
+            fn fold(&mut self, stored: $crate::table::Stored) {
+                $(self.$field.fold(stored);)*
+            }
+            fn mark(&mut self) {
+                $(self.$field.mark();)*
+            }
+            fn back(&mut self) {
+                $(self.$field.back();)*
+            }
+            fn held(&self) -> usize {
+                0 $(+ self.$field.held())*
+            }
+            #[allow(unused_variables)]
+            async fn write_out(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<u64> {
+                Ok(0 $(+ self.$field.write_out(&mut *conn).await?)*)
+            }
+            #[allow(unused_variables)]
+            async fn recall(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<()> {
+                $(self.$field.recall(&mut *conn).await?;)*
+                Ok(())
+            }
+            fn columns() -> Vec<(&'static str, &'static [&'static str], usize)> {
+                vec![$($crate::Table::<$row>::columns()),*]
+            }
             fn names() -> &'static [&'static str] {
                 &[$($table),*]
             }
@@ -85,6 +110,11 @@ macro_rules! tables {
                 $(let $key = $crate::table::column(row, i)?; i += 1;)+
                 $(let $col = $crate::table::column(row, i)?; i += 1;)*
                 Ok(Self { $($key,)+ $($col),* })
+            }
+            fn copy(&self, rows: &mut $crate::table::CopyRows) -> $crate::sqlx::Result<()> {
+                $(rows.column(&self.$key)?;)+
+                $(rows.column(&self.$col)?;)*
+                Ok(())
             }
             fn bind<'q>(
                 rows: &[&Self],

@@ -1,0 +1,53 @@
+//! Events of the service's own topic, as rows: what `heal` and `rebuild` have in common.
+//!
+//! **Nothing is published, nobody is called and nothing is sent while events are folded**: what is here holds a participant, a codec and
+//! rows. It has neither producer nor effect handler, and nothing below it starts one.
+//!
+//! **How it would fail without one fold**: a database that was healed and one that was rebuilt from the same topic would differ, and both
+//! from what the service itself has written.
+
+mod error;
+mod events;
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use crate::engine::guarded;
+use crate::participant::Participant;
+use crate::participant::table::{Stored, Tables as _};
+
+pub(crate) use error::Error;
+pub(crate) use events::Events;
+
+/// Folds events into rows, which it holds until they are written.
+#[derive(Debug)]
+pub(crate) struct Folder<P: Participant> {
+    participant: Arc<P>,
+    pub tables: P::Tables,
+}
+
+impl<P: Participant> Folder<P> {
+    /// One that holds no rows yet.
+    pub fn new(participant: Arc<P>, stored: Stored) -> Self {
+        let mut tables = P::Tables::default();
+        tables.fold(stored);
+        Self { participant, tables }
+    }
+
+    /// Folds these, in order. Which rows they change only `evolve` knows: it is tried on what is held, and what it misses is loaded for the
+    /// next try. Each try loads more of what the events touch, so this ends; mostly at the first or second.
+    pub async fn fold(&mut self, conn: &mut PgConnection, events: &[P::Event]) -> Result<(), Error> {
+        loop {
+            self.tables.mark();
+            // A participant may panic at a row that isn't loaded yet.
+            let evolved = guarded(|| events.iter().for_each(|event| self.participant.evolve(&mut self.tables, event)));
+            let missed = self.tables.missed();
+            if missed.is_empty() {
+                return evolved.map_err(|why| Error::Evolve(why.to_string()));
+            }
+            self.tables.back();
+            self.tables.load(conn, &missed).await.map_err(Error::database("loading rows"))?;
+        }
+    }
+}

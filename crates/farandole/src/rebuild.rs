@@ -1,0 +1,264 @@
+//! Rebuilds a service's tables from its own topic, in a schema of their own, beside the live ones.
+//!
+//! The topic holds every event that the service has decided, and its tables are nothing but the fold of them. So they can be had back
+//! from it: whole, or as they were at some event's number. The live tables aren't touched before the swap, which is one transaction.
+//!
+//! - **The fold** goes through the topic once, all partitions side by side, in memory, and writes rows in bulk ([`fold`](crate::fold)).
+//!   Rows and how far each partition was folded are one transaction; a rebuild that was broken off goes on from there.
+//! - **Memory** is bounded by the rows that are held between two writes, by what is read ahead, and by a filter of the keys that are
+//!   stored (some ten bits each).
+//! - **Beside a service that runs** the end is moving: the fold follows it, and for the last stretch everybody who decides waits
+//!   ([`gate`](crate::database::gate)), the relay publishes what is left, and the fold is compared with the relay's own account of
+//!   the topic: the last record of each partition must be the same.
+//! - **Constraints and further indexes** are made when all rows are there: on the way, rows of several aggregates (stock) are sums of what was
+//!   folded so far, and may break a check that holds in the end.
+//!
+//! **How it would fail without**: without the relay's account, a topic that lost its end would give tables that look whole; without the
+//! wait, rows that were decided during the comparison would look like differences, or be lost with the swap.
+
+mod compare;
+mod error;
+mod kept;
+mod progress;
+mod read;
+mod report;
+mod shadow;
+mod swap;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::sync::mpsc;
+
+use crate::database::session;
+use crate::fold::{Events, Folder};
+use crate::participant::Participant;
+use crate::participant::table::{Stored, Tables as _};
+use crate::publish::relay::own::Own;
+use crate::publish::relay::produce::client_config;
+use crate::publish::relay::{self, log};
+use crate::rebuild::progress::Progress;
+use crate::rebuild::read::{Chunk, Mark, Reader};
+use crate::rebuild::shadow::Shadow;
+use crate::wire::codec::Codec;
+use crate::wire::extent::Extent;
+
+pub use error::Error;
+pub use kept::{Cleaned, Kept, RolledBack};
+pub use report::{Difference, Report, TableReport};
+
+/// Rows that are held before they are written, and bytes of events folded: together with what is read ahead all the memory used, however
+/// long the topic is.
+pub const HELD: usize = 60_000;
+const FOLDED: usize = 48 << 20;
+/// Events that are folded at once.
+pub const AT_ONCE: usize = 2_000;
+/// Chunks that are read ahead.
+const AHEAD: usize = 3;
+/// Rounds of following a topic's end before those who decide have to wait for the last one.
+const ROUNDS: u32 = 20;
+/// A round as short as this is followed by the last one.
+const SHORT: i64 = 2_000;
+
+/// What to rebuild, and what to do with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// As the tables were when the event of this number had been folded; in a schema of their own, never swapped.
+    pub until: Option<i64>,
+    /// Compare the rebuilt tables with the live ones.
+    pub verify: bool,
+    /// Put them in the live tables' place.
+    pub execute: bool,
+    /// Also if they differ.
+    pub accept_differences: bool,
+    /// Sets of replaced tables that are kept, the one that this replaces included.
+    pub keep: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1 }
+    }
+}
+
+/// A service's tables, to be rebuilt.
+#[derive(Debug)]
+pub struct Rebuild<'a, P> {
+    /// Whose.
+    pub participant: Arc<P>,
+    /// Reads events.
+    pub codec: Codec,
+    /// Its own topic, with the prefix.
+    pub topic: String,
+    /// The relay's configuration.
+    pub relay: &'a relay::Config,
+    /// Where the tables are.
+    pub pool: &'a PgPool,
+    /// Rows that are held before they are written ([`HELD`]), and events that are folded at once ([`AT_ONCE`]).
+    pub held: usize,
+    /// See `held`.
+    pub at_once: usize,
+}
+
+impl<P: Participant> Rebuild<'_, P> {
+    /// Rebuilds, and does what it is told with the result.
+    ///
+    /// # Errors
+    /// See [`Error`]. The live tables are untouched then.
+    pub async fn run(&self, options: Options) -> Result<Report, Error> {
+        let began = Instant::now();
+        let mut conn = self.connect().await?;
+        let look = log::look(&mut conn).await?;
+        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        if look.state.healing {
+            return Err(Error::Healing { service: P::NAME });
+        }
+        let tables = P::Tables::columns();
+        let mut shadow = Shadow::open(&mut conn, P::NAME, &self.topic, &tables, options.until).await?;
+        let mut reader = self.reader(Own::of(P::NAME, &look.state), options, &shadow.marks);
+        let extents = read::extents(self.kafka(), &self.topic).await?;
+        let left: i64 =
+            extents.iter().map(|extent| extent.high - shadow.marks.get(&extent.partition).map_or(extent.low, |m| m.offset)).sum();
+        let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected: usize::try_from(left).unwrap_or(0) });
+        if shadow.resumed {
+            folder.tables.recall(&mut conn).await.map_err(Error::database("reading which rows are stored"))?;
+        }
+        let mut progress = Progress::new(&self.topic, left);
+        let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
+        reader = self.round(&mut conn, reader, extents, &mut folder, &mut shadow, &mut progress).await?;
+        if options.until.is_none() {
+            reader = self.follow(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+        }
+        shadow.finish(&mut conn, &tables).await?;
+        report.folded(progress.events, began.elapsed(), &reader.ends());
+        if options.until.is_some() || !(options.verify || options.execute) {
+            report.rows = shadow.rows(&mut conn).await?;
+            return Ok(report);
+        }
+        let kept = swap::Alone::take(&mut conn, P::NAME).await?;
+        swap::drained(&mut conn, P::NAME).await?;
+        let extents = read::extents(self.kafka(), &self.topic).await?;
+        reader = self.round(&mut conn, reader, extents, &mut folder, &mut shadow, &mut progress).await?;
+        swap::complete(&mut conn, &self.topic, &reader.ends()).await?;
+        if options.verify {
+            // A snapshot of its own, taken while nobody writes; those who wait go on, unless a swap follows.
+            let mut beside = self.connect().await?;
+            compare::snapshot(&mut beside).await?;
+            let kept = if options.execute {
+                Some(kept)
+            } else {
+                kept.give(&mut conn, &mut report).await?;
+                None
+            };
+            report.tables = compare::tables(&mut beside, &shadow, &tables).await?;
+            let _ = beside.close().await; // it only read
+            let Some(kept) = kept else { return Ok(report) };
+            if report.differences() > 0 && !options.accept_differences {
+                kept.give(&mut conn, &mut report).await?;
+                return Ok(report);
+            }
+            report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
+            kept.give(&mut conn, &mut report).await?;
+        } else {
+            report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
+            kept.give(&mut conn, &mut report).await?;
+        }
+        Ok(report)
+    }
+
+    /// Drops all sets of tables beside the live ones, or lists them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn clean(&self, execute: bool) -> Result<Cleaned, Error> {
+        let mut conn = self.connect().await?;
+        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
+        kept::clean(&mut conn, execute).await
+    }
+
+    /// Puts the tables that were replaced last back; with `lose` also if something was decided since.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollback(&self, execute: bool, lose: bool) -> Result<RolledBack, Error> {
+        let mut conn = self.connect().await?;
+        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
+        let live = shadow::live(&mut conn).await?;
+        let _kept = swap::Alone::take(&mut conn, P::NAME).await?; // it goes with the session
+        kept::rollback(&mut conn, P::NAME, &live, P::Tables::names(), execute, lose).await
+    }
+
+    async fn connect(&self) -> Result<PgConnection, Error> {
+        Ok(log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?)
+    }
+
+    fn kafka(&self) -> rdkafka::ClientConfig {
+        client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout)
+    }
+
+    fn reader(&self, own: Own, options: Options, marks: &BTreeMap<i32, Mark>) -> Reader<P> {
+        Reader::new(self.kafka(), Events::new(self.codec.clone()), own, options.until, marks, self.at_once)
+    }
+
+    /// Follows the end of a topic that is being published to, until what is left is short.
+    async fn follow(
+        &self,
+        conn: &mut PgConnection,
+        mut reader: Reader<P>,
+        folder: &mut Folder<P>,
+        shadow: &mut Shadow,
+        progress: &mut Progress,
+    ) -> Result<Reader<P>, Error> {
+        for _ in 0..ROUNDS {
+            let extents = read::extents(self.kafka(), &self.topic).await?;
+            let left = reader.left(&extents);
+            reader = self.round(conn, reader, extents, folder, shadow, progress).await?;
+            if left < SHORT {
+                break;
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Folds up to the ends of `extents`.
+    async fn round(
+        &self,
+        conn: &mut PgConnection,
+        reader: Reader<P>,
+        extents: Vec<Extent>,
+        folder: &mut Folder<P>,
+        shadow: &mut Shadow,
+        progress: &mut Progress,
+    ) -> Result<Reader<P>, Error> {
+        let (sender, mut chunks) = mpsc::channel::<Chunk<P::Event>>(AHEAD);
+        let reading = reader.start(extents, sender);
+        let mut folded = 0;
+        while let Some(chunk) = chunks.recv().await {
+            folder.fold(conn, &chunk.events).await.map_err(|error| Error::of_fold(P::NAME, error))?;
+            shadow.marks.extend(chunk.marks);
+            folded += chunk.bytes;
+            progress.folded(chunk.events.len(), chunk.records);
+            if folder.tables.held() >= self.held || folded >= FOLDED {
+                write_out(conn, folder, shadow).await?;
+                folded = 0;
+            }
+        }
+        let reader = reading.await.map_err(|_| Error::Thread)??;
+        shadow.marks.extend(reader.marks());
+        write_out(conn, folder, shadow).await?;
+        Ok(reader)
+    }
+}
+
+/// Rows, and how far each partition was folded, in one transaction.
+async fn write_out<P: Participant>(conn: &mut PgConnection, folder: &mut Folder<P>, shadow: &mut Shadow) -> Result<(), Error> {
+    let doing = Error::database("writing rows");
+    let mut tx = session::begin(conn).await.map_err(&doing)?;
+    folder.tables.write_out(&mut tx).await.map_err(&doing)?;
+    shadow.note(&mut tx).await?;
+    tx.commit().await.map_err(doing)
+}

@@ -1,0 +1,76 @@
+//! Compares rebuilt tables with the live ones, row by row, in the database.
+
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
+
+use crate::rebuild::shadow::{Declared, Shadow, quoted};
+use crate::rebuild::{Difference, Error, TableReport};
+
+/// Rows that are printed.
+const EXAMPLES: usize = 20;
+
+/// Begins a transaction that sees the tables as they are now, for as long as the comparison takes.
+pub(super) async fn snapshot(conn: &mut PgConnection) -> Result<(), Error> {
+    let sql = "begin isolation level repeatable read read only; select 1";
+    conn.execute(sql).await.map(drop).map_err(Error::database("taking a snapshot"))
+}
+
+/// What differs, table by table.
+pub(super) async fn tables(conn: &mut PgConnection, shadow: &Shadow, tables: &[Declared]) -> Result<Vec<TableReport>, Error> {
+    let mut reports = Vec::new();
+    let mut left = EXAMPLES;
+    for (table, columns, key) in tables {
+        let mut report = compared(conn, shadow, (table, columns, *key)).await?;
+        report.examples.truncate(left);
+        left -= report.examples.len();
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+async fn compared(
+    conn: &mut PgConnection,
+    shadow: &Shadow,
+    (table, columns, key): (&str, &[&str], usize),
+) -> Result<TableReport, Error> {
+    let doing = Error::database("comparing tables");
+    let (name, live, schema) = (quoted(table), quoted(&shadow.live), &shadow.schema);
+    let listed = |columns: &[&str]| columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+    let (all, keys) = (listed(columns), listed(&columns[..key]));
+    // As text: some types have no equality. A side that lacks the row is null.
+    let differing = format!(
+        "(select {all} from {live}.{name}) l full join (select {all} from {schema}.{name}) r using ({keys})
+         where l::text is distinct from r::text"
+    );
+    let sql = format!(
+        "select (select count(*) from {live}.{name}), (select count(*) from {schema}.{name}), (select count(*) from {differing})"
+    );
+    let (live_rows, rebuilt, different): (i64, i64, i64) =
+        sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(&doing)?;
+    let mut examples = Vec::new();
+    if different > 0 {
+        let texts = columns[..key].iter().map(|column| format!("{}::text", quoted(column))).collect::<Vec<_>>().join(", ");
+        let side = |side: &str| format!("case when {side} is not null then to_jsonb({side}) end");
+        let sql = format!(
+            "select concat_ws('/', {texts}), {}, {} from {differing} order by {keys} limit {EXAMPLES}",
+            side("l"),
+            side("r")
+        );
+        for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *conn).await.map_err(&doing)? {
+            let difference = || -> sqlx::Result<Difference> {
+                Ok(Difference { key: row.try_get(0)?, live: row.try_get(1)?, rebuilt: row.try_get(2)? })
+            };
+            examples.push(difference().map_err(&doing)?);
+        }
+    }
+    let left_out: Vec<String> = sqlx::query_scalar(
+        "select attname::text from pg_attribute where attrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and attnum > 0 and not attisdropped
+           and attgenerated = '' and not attname = any($3::text[]) order by attnum",
+    )
+    .bind(&shadow.live)
+    .bind(table)
+    .bind(columns)
+    .fetch_all(conn)
+    .await
+    .map_err(doing)?;
+    Ok(TableReport { table: table.to_owned(), live: live_rows, rebuilt, different, examples, left_out })
+}

@@ -1,0 +1,191 @@
+//! Why a rebuild can't continue.
+
+use crate::database::step;
+use crate::fold;
+use crate::publish::relay;
+use crate::wire::{codec, extent};
+
+/// Why it doesn't go on. The live tables are as they were; what was folded stays, and the next run goes on from there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Brokers or database.
+    #[error(transparent)]
+    Relay(#[from] relay::Error),
+    /// The database was in the way.
+    #[error("{doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// There is no such topic.
+    #[error(
+        "there is no topic {topic}, and the tables can only be rebuilt from it: restore it, or check `kafka.bootstrap` and `topics.prefix`"
+    )]
+    NoTopic {
+        /// Which.
+        topic: String,
+    },
+    /// A heal has begun and didn't end.
+    #[error("a heal of {service} was broken off or is running: finish it with `{service} heal --execute` first")]
+    Healing {
+        /// Which service.
+        service: &'static str,
+    },
+    /// Schemas can't be had.
+    #[error("reading schemas")]
+    Schemas(#[source] codec::Error),
+    /// The topic holds a type that this build doesn't know.
+    #[error("{place} is a {kind}, which this build of {service} doesn't know: use the build that wrote it, or a newer one")]
+    UnknownType {
+        /// topic/partition@offset.
+        place: String,
+        /// Its `ce_type`.
+        kind: String,
+        /// Which service.
+        service: &'static str,
+    },
+    /// A record can't be read.
+    #[error("{place} is in the name of {service} and can't be read: {reason}")]
+    Unreadable {
+        /// Which service.
+        service: &'static str,
+        /// topic/partition@offset.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The chain is broken.
+    #[error("{place} doesn't follow the record before it: {reason}. `farandole verify {topic}` shows the chains")]
+    Broken {
+        /// Which service.
+        service: &'static str,
+        /// Which topic.
+        topic: String,
+        /// topic/partition@offset.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The participant failed at an event that it had made itself.
+    #[error("folding: {0}")]
+    Evolve(String),
+    /// A reading thread panicked.
+    #[error("the thread that reads the topic ended without a word")]
+    Thread,
+    /// The topic doesn't hold what the relay published.
+    #[error(
+        "{topic}/{partition} ends with number {found}, but the relay of this database published up to {published} there: the \
+         topic has lost records. `farandole verify {topic}` and `{service} heal` tell more"
+    )]
+    Incomplete {
+        /// Which service.
+        service: String,
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// The last number in the topic; 0 if there is none.
+        found: i64,
+        /// And in the relay's state.
+        published: i64,
+    },
+    /// Events wait in the outbox and nobody publishes them.
+    #[error(
+        "{rows} event(s) in the outbox aren't published, and nobody publishes them: start {service}, whose relay does, and \
+         run this again beside it"
+    )]
+    Unpublished {
+        /// Which service.
+        service: &'static str,
+        /// How many.
+        rows: i64,
+    },
+    /// A deciding transaction doesn't end.
+    #[error(
+        "a deciding transaction of {service} has been open for longer than {seconds} s: wait for it or end it, then try again"
+    )]
+    Busy {
+        /// Which service.
+        service: &'static str,
+        /// For how long it was waited.
+        seconds: u64,
+    },
+    /// Another rebuild is at it.
+    #[error("another rebuild of {service} is running{}: wait for it, or end it", who.as_ref().map(|who| format!(" ({who})")).unwrap_or_default())]
+    Running {
+        /// Which service.
+        service: &'static str,
+        /// Its session.
+        who: Option<String>,
+    },
+    /// No set of tables was replaced.
+    #[error("{service} has no replaced tables to go back to: a swap keeps them, `{service} rebuild --clean` drops them")]
+    NothingReplaced {
+        /// Which service.
+        service: &'static str,
+    },
+    /// The replaced set lacks a table that the participant has.
+    #[error("schema {schema} has no table {table}: it was replaced by another build")]
+    NotKept {
+        /// Where the set is.
+        schema: String,
+        /// Which table.
+        table: String,
+    },
+    /// Something was decided since the swap.
+    #[error(
+        "{service} has decided {written} event(s) since these tables were replaced, and their rows would be lost from the tables (not from          the topic): rebuild instead, or repeat with --lose"
+    )]
+    WrittenSince {
+        /// Which service.
+        service: &'static str,
+        /// How many.
+        written: i64,
+    },
+    /// The participant has no tables.
+    #[error("{service} has no tables to rebuild")]
+    NoTables {
+        /// Which service.
+        service: &'static str,
+    },
+    /// A table isn't there, or is named in a way that can't be rebuilt beside.
+    #[error("table {table}: {why}")]
+    Table {
+        /// Which.
+        table: &'static str,
+        /// What about it.
+        why: String,
+    },
+}
+
+impl Error {
+    pub(super) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    pub(super) fn of_fold(service: &'static str, error: fold::Error) -> Self {
+        match error {
+            fold::Error::Database { doing, source } => Self::Database { doing, source },
+            fold::Error::Schemas(source) => Self::Schemas(source),
+            fold::Error::UnknownType { place, kind } => Self::UnknownType { place, kind, service },
+            fold::Error::Unreadable { place, reason } => Self::Unreadable { service, place, reason },
+            fold::Error::Evolve(why) => Self::Evolve(why),
+        }
+    }
+}
+
+impl From<extent::Error> for Error {
+    fn from(source: extent::Error) -> Self {
+        Self::Relay(source.into())
+    }
+}
+
+impl From<step::Error> for Error {
+    fn from(source: step::Error) -> Self {
+        Self::Relay(source.into())
+    }
+}

@@ -1,0 +1,163 @@
+//! Sets of tables beside the live ones: those that were replaced, and what rebuilds have left.
+
+use std::fmt;
+
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use crate::database::session;
+use crate::rebuild::Error;
+use crate::rebuild::shadow::{SHADOW, UNTIL, quoted};
+
+/// What the schemas of tables that were replaced begin with; then the time.
+const REPLACED: &str = "farandole_replaced_";
+
+/// A schema beside the live tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its name.
+    pub schema: String,
+    /// Its tables.
+    pub tables: Vec<String>,
+    /// Bytes on disk.
+    pub bytes: i64,
+}
+
+impl Kept {
+    /// Whether it is a set that was replaced, and can be had back.
+    pub fn is_replaced(&self) -> bool {
+        self.schema.starts_with(REPLACED)
+    }
+}
+
+/// Schemas beside the live tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cleaned {
+    /// Which, the oldest first.
+    pub schemas: Vec<Kept>,
+    /// Whether they were dropped.
+    pub dropped: bool,
+}
+
+impl fmt::Display for Cleaned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Kept { schema, tables, bytes } in &self.schemas {
+            writeln!(f, "{schema}: {} table(s), {:.1} MB", tables.len(), *bytes as f64 / 1e6)?;
+        }
+        match (self.schemas.is_empty(), self.dropped) {
+            (true, _) => writeln!(f, "nothing to drop"),
+            (false, true) => writeln!(f, "dropped"),
+            (false, false) => writeln!(f, "nothing was dropped: repeat with --execute"),
+        }
+    }
+}
+
+/// Makes the schema for a set that is replaced now, with what it takes to know later whether something was written since.
+pub(super) async fn new(conn: &mut PgConnection) -> Result<String, Error> {
+    let doing = Error::database("creating the schema of the replaced tables");
+    let sql = format!("select '{REPLACED}' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD_HH24MISS_US')");
+    let schema: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(&doing)?;
+    let sql = format!("create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended");
+    conn.execute(AssertSqlSafe(sql)).await.map_err(doing)?;
+    Ok(schema)
+}
+
+/// How many rows the outbox ever had: who decides something appends.
+const APPENDED: &str = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('farandole.outbox', 'seq')::regclass), 0)";
+
+/// Drops the oldest sets until `keep` are left.
+pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<(), Error> {
+    let mut kept: Vec<Kept> = all(conn).await?.into_iter().filter(Kept::is_replaced).collect();
+    kept.truncate(kept.len().saturating_sub(keep));
+    drop_all(conn, &kept).await
+}
+
+async fn drop_all(conn: &mut PgConnection, schemas: &[Kept]) -> Result<(), Error> {
+    for Kept { schema, .. } in schemas {
+        let sql = format!("drop schema {} cascade", quoted(schema));
+        conn.execute(AssertSqlSafe(sql)).await.map_err(Error::database("dropping tables"))?;
+    }
+    Ok(())
+}
+
+/// All schemas beside the live tables, the oldest first.
+pub(super) async fn all(conn: &mut PgConnection) -> Result<Vec<Kept>, Error> {
+    let sql = "select n.nspname::text, coalesce(array_agg(c.relname::text order by c.relname) filter (where c.relname not like 'farandole%'), '{}'),
+                      coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+               from pg_namespace n left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'p')
+               where n.nspname = $1 or starts_with(n.nspname, $2) or starts_with(n.nspname, $3)
+               group by n.nspname order by n.nspname";
+    let found: Vec<(String, Vec<String>, i64)> = sqlx::query_as(sql)
+        .bind(SHADOW)
+        .bind(UNTIL)
+        .bind(REPLACED)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("looking for tables beside the live ones"))?;
+    Ok(found.into_iter().map(|(schema, tables, bytes)| Kept { schema, tables, bytes }).collect())
+}
+
+/// Drops everything beside the live tables.
+pub(super) async fn clean(conn: &mut PgConnection, execute: bool) -> Result<Cleaned, Error> {
+    let doing = Error::database("dropping tables");
+    let mut tx = session::begin(conn).await.map_err(&doing)?;
+    let schemas = all(&mut tx).await?;
+    if execute {
+        drop_all(&mut tx, &schemas).await?;
+    }
+    tx.commit().await.map_err(doing)?;
+    Ok(Cleaned { schemas, dropped: execute })
+}
+
+/// What a rollback did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RolledBack {
+    /// The set that is live again, or would be.
+    pub schema: String,
+    /// Events that were decided since it was replaced: its rows know nothing of them.
+    pub written: i64,
+    /// Whether it was done.
+    pub done: bool,
+}
+
+impl fmt::Display for RolledBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, written, done } = self;
+        writeln!(f, "{schema}: {written} event(s) were decided since it was replaced")?;
+        if *done { writeln!(f, "it is live again") } else { writeln!(f, "nothing was changed: repeat with --execute") }
+    }
+}
+
+/// Puts the set that was replaced last back. Nobody decides meanwhile.
+pub(super) async fn rollback(
+    conn: &mut PgConnection,
+    service: &'static str,
+    live: &str,
+    tables: &[&str],
+    execute: bool,
+    lose: bool,
+) -> Result<RolledBack, Error> {
+    let doing = Error::database("putting the replaced tables back");
+    let mut tx = session::begin(conn).await.map_err(&doing)?;
+    let last = all(&mut tx).await?.into_iter().rfind(Kept::is_replaced);
+    let Some(Kept { schema, tables: kept, .. }) = last else { return Err(Error::NothingReplaced { service }) };
+    let sql = format!("select {APPENDED} - appended from {schema}.farandole_swapped");
+    let written: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(&doing)?;
+    if let Some(table) = tables.iter().find(|table| !kept.iter().any(|kept| kept == *table)) {
+        return Err(Error::NotKept { schema, table: (*table).to_owned() });
+    }
+    if execute {
+        if written > 0 && !lose {
+            return Err(Error::WrittenSince { service, written });
+        }
+        let mut sql = String::new();
+        for table in tables {
+            let (table, live) = (quoted(table), quoted(live));
+            sql += &format!("drop table {live}.{table} cascade; alter table {schema}.{table} set schema {live};");
+        }
+        sql += &format!("drop schema {schema} cascade");
+        tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
+    }
+    tx.commit().await.map_err(doing)?;
+    Ok(RolledBack { schema, written, done: execute })
+}

@@ -1,0 +1,172 @@
+//! Reading a topic from its beginning, all partitions side by side, on a thread of its own: the chain rule, and decoding.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rdkafka::ClientConfig;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::fold::Events;
+use crate::participant::Participant;
+use crate::publish::relay::ends::blocking;
+use crate::publish::relay::own::Own;
+use crate::publish::relay::state::Head;
+use crate::publish::relay::walk::{RecordClass, Walk, Wrong};
+use crate::rebuild::Error;
+use crate::wire::extent::{Client, Extent, View};
+use crate::wire::record::Record;
+
+/// Bytes of events that are folded at once.
+const BYTES: usize = 1 << 20;
+
+/// How far a partition was folded: the record that was last, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    pub offset: i64,
+    pub head: Head,
+}
+
+/// Events of several partitions, each partition's in order.
+#[derive(Debug)]
+pub(super) struct Chunk<E> {
+    pub events: Vec<E>,
+    /// How far each of the partitions is when these are folded.
+    pub marks: BTreeMap<i32, Mark>,
+    /// Bytes of the events; records read, others' included.
+    pub bytes: usize,
+    pub records: u64,
+}
+
+impl<E> Default for Chunk<E> {
+    fn default() -> Self {
+        Self { events: Vec::new(), marks: BTreeMap::new(), bytes: 0, records: 0 }
+    }
+}
+
+/// A partition, as far as it was read.
+struct Partition {
+    walk: Walk,
+    /// The offset to go on from.
+    next: i64,
+}
+
+/// Reads the events of a service.
+pub(super) struct Reader<P> {
+    kafka: ClientConfig,
+    events: Events<P>,
+    own: Own,
+    until: Option<i64>,
+    partitions: BTreeMap<i32, Partition>,
+    marks: BTreeMap<i32, Mark>,
+    /// Events that are folded at once.
+    at_once: usize,
+    /// Ids of schemas that are known.
+    schemas: BTreeSet<i32>,
+}
+
+/// What each partition of `topic` holds as of now.
+pub(super) async fn extents(kafka: ClientConfig, topic: &str) -> Result<Vec<Extent>, Error> {
+    let topic = topic.to_owned();
+    let extents = blocking("asking what the topic holds", move || {
+        Ok::<_, Error>(Client::new(&kafka, View::Everything)?.extents(&topic).map(|extents| (topic, extents))?)
+    });
+    let (topic, extents) = extents.await?;
+    if extents.is_empty() { Err(Error::NoTopic { topic }) } else { Ok(extents) }
+}
+
+impl<P: Participant> Reader<P> {
+    /// From the beginning, or from where `marks` says that an earlier one was.
+    pub fn new(
+        kafka: ClientConfig,
+        events: Events<P>,
+        own: Own,
+        until: Option<i64>,
+        marks: &BTreeMap<i32, Mark>,
+        at_once: usize,
+    ) -> Self {
+        let resumed = |(partition, mark): (&i32, &Mark)| {
+            // From the record itself: a walk looks for it by its id.
+            (*partition, Partition { walk: Walk::new(own.clone(), Some(mark.head), true), next: mark.offset })
+        };
+        let partitions = marks.iter().map(resumed).collect();
+        Self { kafka, events, own, until, partitions, marks: marks.clone(), at_once, schemas: BTreeSet::new() }
+    }
+
+    /// Reads up to the ends of `extents`; gives itself back.
+    pub fn start(mut self, extents: Vec<Extent>, chunks: mpsc::Sender<Chunk<P::Event>>) -> JoinHandle<Result<Self, Error>> {
+        let handle = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let mut chunk = Chunk::default();
+            let stretches: Vec<Extent> = extents.iter().map(|extent| self.stretch(extent)).collect();
+            let client = Client::new(&self.kafka, View::Everything)?;
+            client.each(&stretches, |record| {
+                self.take(&handle, &record, &mut chunk)?;
+                if chunk.events.len() < self.at_once && chunk.bytes < BYTES {
+                    return Ok(true);
+                }
+                // Who folds has gone: nobody waits for the rest.
+                Ok::<_, Error>(chunks.blocking_send(std::mem::take(&mut chunk)).is_ok())
+            })?;
+            for extent in &extents {
+                if let Some(partition) = self.partitions.get_mut(&extent.partition) {
+                    partition.next = partition.next.max(extent.high);
+                }
+            }
+            let _ = chunks.blocking_send(chunk); // as above
+            Ok(self)
+        })
+    }
+
+    fn stretch(&mut self, extent: &Extent) -> Extent {
+        let own = &self.own;
+        let new = || Partition { walk: Walk::new(own.clone(), None, false), next: extent.low };
+        let partition = self.partitions.entry(extent.partition).or_insert_with(new);
+        Extent { low: partition.next.max(extent.low), ..extent.clone() }
+    }
+
+    fn take(&mut self, handle: &Handle, record: &Record, chunk: &mut Chunk<P::Event>) -> Result<(), Error> {
+        chunk.records += 1;
+        let Some(partition) = self.partitions.get_mut(&record.partition) else { return Ok(()) };
+        partition.next = record.offset + 1;
+        let found = partition.walk.next(record).map_err(|wrong| broken(P::NAME, record, &wrong))?;
+        let RecordClass::Beyond(new) = found else { return Ok(()) };
+        let number = new.link.place.number;
+        let head = Head { lineage: new.link.place.lineage, number, id: new.id };
+        let mark = Mark { offset: record.offset, head };
+        self.marks.insert(record.partition, mark);
+        chunk.marks.insert(record.partition, mark);
+        if self.until.is_some_and(|until| number > until) {
+            return Ok(());
+        }
+        if let Some(id) = record.schema_id().filter(|id| !self.schemas.contains(id)) {
+            handle.block_on(self.events.prepare([id])).map_err(|error| Error::of_fold(P::NAME, error))?;
+            self.schemas.insert(id);
+        }
+        chunk.bytes += record.size();
+        chunk.events.push(self.events.read(record).map_err(|error| Error::of_fold(P::NAME, error))?);
+        Ok(())
+    }
+
+    /// How far each partition was read.
+    pub fn marks(&self) -> BTreeMap<i32, Mark> {
+        self.marks.clone()
+    }
+
+    /// The last record of each partition.
+    pub fn ends(&self) -> BTreeMap<i32, Head> {
+        self.marks.iter().map(|(partition, mark)| (*partition, mark.head)).collect()
+    }
+
+    /// Records up to the ends of `extents` that weren't read yet.
+    pub fn left(&self, extents: &[Extent]) -> i64 {
+        let next = |extent: &Extent| self.partitions.get(&extent.partition).map_or(extent.low, |partition| partition.next);
+        extents.iter().map(|extent| (extent.high - next(extent)).max(0)).sum()
+    }
+}
+
+fn broken(service: &'static str, record: &Record, wrong: &Wrong) -> Error {
+    let (topic, place) = (record.topic.clone(), record.at());
+    Error::Broken { service, topic, place, reason: wrong.to_string() }
+}

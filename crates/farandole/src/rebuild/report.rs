@@ -1,0 +1,138 @@
+//! What a rebuild made of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::publish::relay::state::Head;
+use crate::rebuild::shadow::Shadow;
+
+/// What was folded, compared and swapped.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Whose tables.
+    pub service: String,
+    /// The topic that they are folded from.
+    pub topic: String,
+    /// The schema that the rebuilt tables are in, or were in before the swap.
+    pub schema: String,
+    /// The number up to which was folded, where it was told.
+    pub until: Option<i64>,
+    /// It went on from an earlier run that was broken off.
+    pub resumed: bool,
+    /// Events that this run has folded.
+    pub events: u64,
+    /// Seconds that this took.
+    pub seconds: f64,
+    /// The number of the last event in the topic.
+    pub last: i64,
+    /// Rows of each rebuilt table, where they weren't compared.
+    pub rows: BTreeMap<String, i64>,
+    /// What the comparison found; empty without one.
+    pub tables: Vec<TableReport>,
+    /// How long those who decide had to wait, in milliseconds.
+    pub pause: Option<f64>,
+    /// The schema of the tables that were live before; none if they still are.
+    pub replaced: Option<String>,
+}
+
+/// A table, rebuilt and live.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TableReport {
+    /// Its name.
+    pub table: String,
+    /// Rows of the live table.
+    pub live: i64,
+    /// Rows of the rebuilt one.
+    pub rebuilt: i64,
+    /// How many rows differ, or are in one of them only.
+    pub different: i64,
+    /// The first of these.
+    pub examples: Vec<Difference>,
+    /// Columns that no event fills: they aren't compared.
+    pub left_out: Vec<String>,
+}
+
+/// A row that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Its key.
+    pub key: String,
+    /// The live row; none if there is none.
+    pub live: Option<serde_json::Value>,
+    /// The rebuilt row.
+    pub rebuilt: Option<serde_json::Value>,
+}
+
+impl Report {
+    pub(super) fn new(service: &str, topic: &str, shadow: &Shadow, until: Option<i64>) -> Self {
+        Self {
+            service: service.to_owned(),
+            topic: topic.to_owned(),
+            schema: shadow.schema.clone(),
+            until,
+            resumed: shadow.resumed,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn folded(&mut self, events: u64, took: Duration, ends: &BTreeMap<i32, Head>) {
+        self.events = events;
+        self.seconds = took.as_secs_f64();
+        self.last = ends.values().map(|head| head.number).max().unwrap_or(0);
+    }
+
+    /// How many rows differ.
+    pub fn differences(&self) -> i64 {
+        self.tables.iter().map(|table| table.different).sum()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rate = self.events as f64 / self.seconds.max(0.001);
+        let how = if self.resumed { ", going on from an earlier run" } else { "" };
+        writeln!(
+            f,
+            "{}: {} events of {} folded in {:.1} s ({rate:.0}/s){how}",
+            self.service, self.events, self.topic, self.seconds
+        )?;
+        if let Some(until) = self.until {
+            writeln!(f, "as of number {until}; the topic goes up to {}", self.last)?;
+        }
+        for (table, rows) in &self.rows {
+            writeln!(f, "  {table}: {rows} rows")?;
+        }
+        for table in &self.tables {
+            let TableReport { table, live, rebuilt, different, .. } = table;
+            if *different == 0 {
+                writeln!(f, "  {table}: {live} rows, equal")?;
+            } else {
+                writeln!(f, "  {table}: {live} rows, {rebuilt} rebuilt, {different} differ")?;
+            }
+        }
+        for table in &self.tables {
+            for Difference { key, live, rebuilt } in &table.examples {
+                let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+                writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
+            }
+            let more = table.different - i64::try_from(table.examples.len()).unwrap_or(0);
+            if more > 0 {
+                writeln!(f, "{}: {more} more", table.table)?;
+            }
+            if !table.left_out.is_empty() {
+                writeln!(f, "{}: not compared, since no event fills it: {}", table.table, table.left_out.join(", "))?;
+            }
+        }
+        if let Some(pause) = self.pause {
+            writeln!(f, "{} decided nothing for {pause:.0} ms", self.service)?;
+        }
+        match (&self.replaced, self.until) {
+            (Some(replaced), _) => writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}"),
+            (None, Some(_)) => writeln!(f, "the tables are in schema {}", self.schema),
+            (None, None) => writeln!(f, "the live tables are as they were; the rebuilt ones are in schema {}", self.schema),
+        }
+    }
+}

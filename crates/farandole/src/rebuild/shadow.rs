@@ -1,0 +1,273 @@
+//! The schema in which tables are rebuilt: made like the live ones, filled, and finished.
+//!
+//! Which indexes and constraints there are is asked of PostgreSQL, which says how to make each. Only what makes keys unique is there while
+//! rows are written.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
+
+use crate::database::session;
+use crate::rebuild::Error;
+use crate::rebuild::read::Mark;
+
+/// The schema of tables that are to be swapped in.
+pub(super) const SHADOW: &str = "farandole_rebuild";
+/// And what those begin with that show the past.
+pub(super) const UNTIL: &str = "farandole_until_";
+
+/// Name, columns, and how many of these are the key.
+pub(super) type Declared = (&'static str, &'static [&'static str], usize);
+
+/// The schema.
+#[derive(Debug)]
+pub(super) struct Shadow {
+    pub schema: String,
+    /// Where the live tables are.
+    pub live: String,
+    pub tables: Vec<&'static str>,
+    /// Somebody had begun.
+    pub resumed: bool,
+    /// How far each partition was folded.
+    pub marks: BTreeMap<i32, Mark>,
+    is_finished: bool,
+}
+
+/// What a schema is for: another topic's, or another build's with other columns, is made anew.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct About {
+    service: String,
+    topic: String,
+    until: Option<i64>,
+    columns: Vec<String>,
+}
+
+impl Shadow {
+    /// Opens the schema, or makes it; from here on this session finds tables there. One rebuild at a time works on it.
+    pub async fn open(
+        conn: &mut PgConnection,
+        service: &'static str,
+        topic: &str,
+        tables: &[Declared],
+        until: Option<i64>,
+    ) -> Result<Self, Error> {
+        if tables.is_empty() {
+            return Err(Error::NoTables { service });
+        }
+        let doing = Error::database("looking at the tables");
+        let live = live(conn).await?;
+        for (table, ..) in tables {
+            let sql = "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)";
+            let found: Option<String> = sqlx::query_scalar(sql).bind(table).fetch_optional(&mut *conn).await.map_err(&doing)?;
+            let why = match found {
+                _ if table.contains('.') => {
+                    "is declared with a schema in `tables!`; leave the schema to `search_path`".to_owned()
+                }
+                None => format!("isn't there: run `{service} migrate`"),
+                Some(found) if found != live => {
+                    format!("is in schema {found}, and new tables come into {live}: set `search_path` to {found}")
+                }
+                Some(_) => continue,
+            };
+            return Err(Error::Table { table, why });
+        }
+        let schema = until.map_or_else(|| SHADOW.to_owned(), |until| format!("{UNTIL}{until}"));
+        alone(conn, service, &schema).await?;
+        let names: Vec<&'static str> = tables.iter().map(|(table, ..)| *table).collect();
+        let columns = tables.iter().map(|(table, columns, key)| format!("{table}({}) {key}", columns.join(","))).collect();
+        let about = About { service: service.to_owned(), topic: topic.to_owned(), until, columns };
+        let mut shadow = Self { schema, live, tables: names, resumed: false, marks: BTreeMap::new(), is_finished: false };
+        if !shadow.resume(conn, &about).await? {
+            shadow.make(conn, &about, tables).await?;
+        }
+        let path = format!("set search_path = {}, {}", shadow.schema, quoted(&shadow.live));
+        conn.execute(AssertSqlSafe(path)).await.map_err(Error::database("setting the search path"))?;
+        Ok(shadow)
+    }
+
+    /// Whether an earlier run's schema is there, and is of the same.
+    async fn resume(&mut self, conn: &mut PgConnection, about: &About) -> Result<bool, Error> {
+        let doing = Error::database("looking for an earlier rebuild");
+        let progress = format!("{}.farandole_progress", self.schema);
+        let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+            .bind(&progress)
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(&doing)?;
+        if !there {
+            return Ok(false);
+        }
+        let sql = format!("select about, marks, finished from {progress}");
+        let Some(row) = sqlx::query(AssertSqlSafe(sql)).fetch_optional(conn).await.map_err(&doing)? else { return Ok(false) };
+        let decode = || -> sqlx::Result<(About, BTreeMap<i32, Mark>, bool)> {
+            let json = |i: usize| row.try_get::<serde_json::Value, _>(i);
+            let about = serde_json::from_value(json(0)?).map_err(sqlx::Error::decode)?;
+            Ok((about, serde_json::from_value(json(1)?).map_err(sqlx::Error::decode)?, row.try_get(2)?))
+        };
+        let (found, marks, finished) = decode().map_err(doing)?;
+        if found != *about {
+            return Ok(false);
+        }
+        (self.resumed, self.marks, self.is_finished) = (true, marks, finished);
+        Ok(true)
+    }
+
+    async fn make(&self, conn: &mut PgConnection, about: &About, tables: &[Declared]) -> Result<(), Error> {
+        let doing = Error::database("creating the tables to rebuild");
+        let mut tx = session::begin(conn).await.map_err(&doing)?;
+        let (schema, live) = (&self.schema, quoted(&self.live));
+        let mut sql = format!(
+            "drop schema if exists {schema} cascade; create schema {schema};
+             create table {schema}.farandole_progress (about jsonb not null, marks jsonb not null, finished bool not null);"
+        );
+        for table in &self.tables {
+            let table = quoted(table);
+            sql += &format!(
+                "create table {schema}.{table} (like {live}.{table} including defaults including generated including identity
+                     including storage including compression including comments);"
+            );
+        }
+        tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
+        for (table, columns, key) in tables {
+            let keys: Vec<&str> = columns[..*key].to_vec();
+            let mut makes = self.statements(&mut tx, table, &keys, true).await?;
+            if makes.is_empty() {
+                return Err(Error::Table {
+                    table,
+                    why: format!("has no primary key or unique index on ({}), its key in `tables!`", keys.join(", ")),
+                });
+            }
+            makes.truncate(1);
+            for make in makes {
+                tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
+            }
+        }
+        let sql = format!("insert into {schema}.farandole_progress values ($1, '{{}}', false)");
+        sqlx::query(AssertSqlSafe(sql)).bind(serde_json::json!(about)).execute(&mut *tx).await.map_err(&doing)?;
+        tx.commit().await.map_err(doing)
+    }
+
+    /// How to make what the live table has beside its columns: what makes `key` unique, or all else.
+    async fn statements(&self, conn: &mut PgConnection, table: &str, key: &[&str], unique: bool) -> Result<Vec<String>, Error> {
+        sqlx::query_scalar(
+            "with t as (select to_regclass(format('%I.%I', $1::text, $3::text)) as live),
+             made as (
+               select 1 as place, c.conname::text as name, format('alter table %I.%I add constraint %I %s', $2::text, $3::text, c.conname,
+                        replace(pg_get_constraintdef(c.oid), format('REFERENCES %I.', $1::text), format('REFERENCES %I.', $2::text))) as statement,
+                      c.contype in ('p', 'u') and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a
+                        where a.attrelid = c.conrelid and a.attnum = any(c.conkey)) = $4::text[] as is_key
+               from pg_constraint c, t where c.conrelid = t.live and c.contype in ('p', 'u', 'c', 'x', 'f')
+               union all
+               select 2, i.indexrelid::regclass::text, replace(pg_get_indexdef(i.indexrelid), format(' ON %I.%I ', $1::text, $3::text), format(' ON %I.%I ', $2::text, $3::text)),
+                      i.indisunique and i.indpred is null and i.indexprs is null and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a
+                        where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) = $4::text[]
+               from pg_index i, t where i.indrelid = t.live and not exists (select from pg_constraint c where c.conindid = i.indexrelid and c.conrelid = i.indrelid)
+               union all
+               select 3, g.tgname::text, replace(pg_get_triggerdef(g.oid), format(' ON %I.%I ', $1::text, $3::text), format(' ON %I.%I ', $2::text, $3::text)), false
+               from pg_trigger g, t where g.tgrelid = t.live and not g.tgisinternal
+               union all
+               select 4, p.privilege_type, format('grant %s on %I.%I to %s%s', p.privilege_type, $2::text, $3::text,
+                        case when p.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(p.grantee)) end, case when p.is_grantable then ' with grant option' else '' end), false
+               from pg_class c, t, aclexplode(c.relacl) p where c.oid = t.live and p.grantee <> c.relowner
+             )
+             select statement from made where is_key = $5 order by place, name",
+        )
+        .bind(&self.live)
+        .bind(&self.schema)
+        .bind(table)
+        .bind({
+            let mut key = key.to_vec();
+            key.sort_unstable();
+            key
+        })
+        .bind(unique)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("asking for constraints and indexes"))
+    }
+
+    /// Notes how far each partition was folded.
+    pub async fn note(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let sql = format!("update {}.farandole_progress set marks = $1", self.schema);
+        let done = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::json!(self.marks)).execute(conn).await;
+        done.map(drop).map_err(Error::database("noting progress"))
+    }
+
+    /// Makes the further indexes and constraints, now that the rows are there.
+    pub async fn finish(&mut self, conn: &mut PgConnection, tables: &[Declared]) -> Result<(), Error> {
+        if self.is_finished {
+            return Ok(());
+        }
+        let doing = Error::database("creating indexes and constraints of the rebuilt tables");
+        let mut tx = session::begin(conn).await.map_err(&doing)?;
+        for (table, columns, key) in tables {
+            // The first of those that make the key unique is there.
+            let more = self.statements(&mut tx, table, &columns[..*key], true).await?.into_iter().skip(1);
+            for make in more.chain(self.statements(&mut tx, table, &columns[..*key], false).await?) {
+                tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
+            }
+            tx.execute(AssertSqlSafe(format!("analyze {}.{}", self.schema, quoted(table)))).await.map_err(&doing)?;
+        }
+        tx.execute(AssertSqlSafe(format!("update {}.farandole_progress set finished = true", self.schema)))
+            .await
+            .map_err(&doing)?;
+        tx.commit().await.map_err(doing)?;
+        self.is_finished = true;
+        Ok(())
+    }
+
+    /// Rows of each rebuilt table.
+    pub async fn rows(&self, conn: &mut PgConnection) -> Result<BTreeMap<String, i64>, Error> {
+        let mut rows = BTreeMap::new();
+        for table in &self.tables {
+            let sql = format!("select count(*) from {}.{}", self.schema, quoted(table));
+            let count =
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(Error::database("counting rows"))?;
+            rows.insert((*table).to_owned(), count);
+        }
+        Ok(rows)
+    }
+}
+
+/// The schema of the live tables.
+pub(super) async fn live(conn: &mut PgConnection) -> Result<String, Error> {
+    let live = sqlx::query_scalar("select current_schema()::text").fetch_one(conn).await;
+    live.map_err(Error::database("looking for the tables' schema"))
+}
+
+/// Refuses where another session works on the schema; holds it until this one ends.
+pub(super) async fn alone(conn: &mut PgConnection, service: &'static str, schema: &str) -> Result<(), Error> {
+    let doing = Error::database("looking for another rebuild");
+    let sql = "select pg_try_advisory_lock(hashtextextended($1, 0))";
+    if sqlx::query_scalar(sql).bind(schema).fetch_one(&mut *conn).await.map_err(&doing)? {
+        return Ok(());
+    }
+    let who: Option<String> = sqlx::query_scalar(
+        "select format('%s, pid %s, since %s', a.usename, a.pid, to_char(a.backend_start, 'HH24:MI:SS')) from pg_locks l
+         join pg_stat_activity a using (pid)
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.database = (select oid from pg_database where datname = current_database())
+           and (l.classid::bigint << 32) + l.objid::bigint = hashtextextended($1, 0)",
+    )
+    .bind(schema)
+    .fetch_optional(conn)
+    .await
+    .map_err(doing)?;
+    Err(Error::Running { service, who })
+}
+
+/// An identifier of SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(quoted("orders"), "\"orders\"");
+        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
+    }
+}

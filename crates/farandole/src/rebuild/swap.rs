@@ -1,0 +1,108 @@
+//! The moment in which nobody decides: the topic is whole then, and tables change places.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use crate::database::{gate, session};
+use crate::publish::relay::log;
+use crate::publish::relay::state::Head;
+use crate::rebuild::shadow::{Shadow, quoted};
+use crate::rebuild::{Error, Report, kept};
+
+/// How long deciding transactions are waited for. Those that come later wait behind this.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long the relay may take to publish what is left: a round takes milliseconds.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The lock that every deciding transaction shares, held alone.
+pub(super) struct Alone {
+    since: Instant,
+}
+
+impl Alone {
+    /// Waits for those who decide, and has the others wait.
+    pub async fn take(conn: &mut PgConnection, service: &'static str) -> Result<Self, Error> {
+        let doing = Error::database("waiting for deciding transactions to finish");
+        let since = Instant::now();
+        conn.execute(AssertSqlSafe(format!("set lock_timeout = '{}s'", WAIT.as_secs()))).await.map_err(&doing)?;
+        let locked = sqlx::query(concat!("select pg_advisory_lock(", gate::key!(), ")")).execute(&mut *conn).await;
+        conn.execute("set lock_timeout = '10s'").await.map_err(&doing)?;
+        match locked {
+            Ok(_) => Ok(Self { since }),
+            Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("55P03")) => {
+                Err(Error::Busy { service, seconds: WAIT.as_secs() })
+            }
+            Err(error) => Err(doing(error)),
+        }
+    }
+
+    /// Lets them go on.
+    pub async fn give(self, conn: &mut PgConnection, report: &mut Report) -> Result<(), Error> {
+        let sql = concat!("select pg_advisory_unlock(", gate::key!(), ")");
+        sqlx::query(sql).execute(conn).await.map_err(Error::database("letting the service go on"))?;
+        report.pause = Some(self.since.elapsed().as_secs_f64() * 1e3);
+        Ok(())
+    }
+}
+
+/// Waits until the relay has published all that the outbox holds.
+pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let look = log::look(conn).await?;
+        let sql = "select count(*) from farandole.outbox o where not pg_visible_in_snapshot(o.xid, $1::pg_snapshot)";
+        let rows: i64 = sqlx::query_scalar(sql)
+            .bind(&look.state.acked.0)
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(Error::database("counting events that aren't published"))?;
+        if rows == 0 && look.state.in_flight.is_none() {
+            return Ok(());
+        }
+        if began.elapsed() > DRAIN {
+            return Err(Error::Unpublished { service, rows });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether what was folded ends where the relay says that it has published to.
+pub(super) async fn complete(conn: &mut PgConnection, topic: &str, ends: &BTreeMap<i32, Head>) -> Result<(), Error> {
+    let state = log::look(conn).await?.state;
+    for (partition, head) in state.heads.get(topic).into_iter().flatten() {
+        let end = ends.get(partition);
+        if end.is_none_or(|end| end.id != head.id) {
+            return Err(Error::Incomplete {
+                service: topic.to_owned(),
+                topic: topic.to_owned(),
+                partition: *partition,
+                found: end.map_or(0, |end| end.number),
+                published: head.number,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Puts the rebuilt tables in the live ones' place, in one transaction. Those before are kept, and of sets that were kept before as many as
+/// `keep` leaves. Gives the schema that they are in.
+pub(super) async fn swap(conn: &mut PgConnection, shadow: &Shadow, keep: usize) -> Result<String, Error> {
+    let doing = Error::database("putting the rebuilt tables in the live ones' place");
+    let mut tx = session::begin(conn).await.map_err(&doing)?;
+    let replaced = kept::new(&mut tx).await?;
+    let (schema, live) = (&shadow.schema, quoted(&shadow.live));
+    let mut sql = String::new();
+    for table in &shadow.tables {
+        let table = quoted(table);
+        sql += &format!("alter table {live}.{table} set schema {replaced}; alter table {schema}.{table} set schema {live};");
+    }
+    sql += &format!("drop schema {schema} cascade");
+    tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
+    kept::trim(&mut tx, keep).await?;
+    tx.commit().await.map_err(doing)?;
+    Ok(replaced)
+}

@@ -1,0 +1,156 @@
+//! Rebuilding a whole service's tables from its topic, beside it and under its writers.
+
+use farandole::heal::Mode;
+use farandole::rebuild::{Options, Rebuild, Report};
+use farandole::service;
+
+use super::*;
+use crate::till::{Tills, service};
+
+const VERIFY: Options = Options { until: None, verify: true, execute: false, accept_differences: false, keep: 1 };
+const EXECUTE: Options = Options { execute: true, ..VERIFY };
+
+impl Shop {
+    async fn rebuild(&self, options: Options) -> Result<Report, service::Error> {
+        service(self.insurer.clone()).rebuild(&self.config, options).await
+    }
+
+    /// Some sales over the topic and over HTTP, of articles that several tills sell.
+    async fn busy(&mut self, till: &Running, round: i64) {
+        for i in 0..40 {
+            self.sell(&format!("k{}", i % 7), if i % 2 == 0 { "tea" } else { "cups" }, 20 + i).await;
+        }
+        assert_eq!(self.ask(till, &format!("asked-{round}"), ("k1", "cups", 7), false).await.0, 201);
+    }
+}
+
+/// D13. Rebuilt beside a service that runs, the tables are as the live ones; a row that isn't what the events made of it is named, and not
+/// swapped in unless told to; what is swapped in is served at once, and the service goes on in it.
+///
+/// Guards: nobody decides between the fold's end and the comparison, or the swap. Without, what is sold meanwhile differs or is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_rebuilt_beside_their_service() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    let pool = shop.pool().await;
+    pool.execute("create index articles_by_sold on articles (sold); alter table articles add check (sold >= 0)").await.unwrap();
+    shop.busy(&till, 0).await;
+
+    // Under its writers: what is sold while it is compared isn't taken for a difference.
+    let (stop, url) = (CancellationToken::new(), till.url.clone());
+    let selling = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let (client, mut sold) = (reqwest::Client::new(), 0);
+            while !stop.is_cancelled() {
+                let answer = client.post(format!("{url}/sell/hot/tea/1")).header("Idempotency-Key", format!("hot-{sold}")).send();
+                assert_eq!(answer.await.unwrap().status(), 201);
+                sold += 1;
+            }
+            sold
+        }
+    });
+    let first = shop.rebuild(VERIFY).await.unwrap();
+    let swapped = shop.rebuild(EXECUTE).await.unwrap();
+    stop.cancel();
+    let sold = selling.await.unwrap();
+    assert!(sold > 0);
+    *shop.tills.entry("hot".to_owned()).or_default() += 2 * sold;
+    for article in ["tea", "all"] {
+        *shop.articles.entry(article.to_owned()).or_default() += sold;
+    }
+    assert_eq!((first.differences(), first.replaced.is_some(), first.tables.len()), (0, false, 2), "{first}");
+    assert!(first.tables.iter().all(|table| table.live == table.rebuilt && table.live > 1), "{first}");
+    assert_eq!((swapped.differences(), swapped.replaced.is_some()), (0, true), "{swapped}");
+    assert!(swapped.resumed, "it goes on from what was compared");
+    shop.busy(&till, 1).await;
+    shop.all_counted().await;
+
+    // Indexes, constraints and rights came along.
+    let made: i64 = sqlx::query_scalar("select count(*) from pg_indexes where tablename = 'articles' and schemaname = 'public'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(made, 2);
+    let refused = pool.execute("update articles set sold = -1").await.unwrap_err();
+    assert!(refused.to_string().contains("check"), "{refused}");
+
+    // Somebody has changed rows by hand.
+    let sql = "update tills set total = total + 1 where key = 'k3'; delete from articles where article = 'cups';
+               insert into tills values ('nobody', 1, 0)";
+    pool.execute(sql).await.unwrap();
+    let found = shop.rebuild(EXECUTE).await.unwrap();
+    let keys: Vec<&str> = found.tables.iter().flat_map(|table| table.examples.iter().map(|e| e.key.as_str())).collect();
+    assert_eq!((found.differences(), found.replaced.is_some(), &keys[..]), (3, false, &["k3", "nobody", "cups"][..]), "{found}");
+    let said = found.to_string();
+    assert!(said.contains("tills nobody\n  live    {") && said.contains("rebuilt none"), "{said}");
+    let accepted = shop.rebuild(Options { accept_differences: true, ..EXECUTE }).await.unwrap();
+    // Back, while nothing was decided since; and forth again.
+    let till_service = || service(shop.insurer.clone());
+    let back = till_service().roll_back(&shop.config, true, false).await.unwrap();
+    assert_eq!((Some(&back.schema), back.written, back.done), (accepted.replaced.as_ref(), 0, true));
+    assert_eq!(state(&pool).await.0.get("nobody"), Some(&(1, 0)));
+    shop.rebuild(Options { accept_differences: true, ..EXECUTE }).await.unwrap();
+    assert_eq!(state(&pool).await.0.get("nobody"), None);
+    shop.busy(&till, 2).await;
+    let till_service = || service(shop.insurer.clone());
+    let refused = till_service().roll_back(&shop.config, true, false).await.unwrap_err();
+    assert!(farandole::engine::chain_of(&refused).contains("--lose"), "{refused:?}");
+    shop.all_counted().await;
+    assert_eq!(shop.rebuild(VERIFY).await.unwrap().differences(), 0);
+    assert!(shop.heal(Mode::DryRun).await.unwrap().is_whole());
+    let till_service = || service(shop.insurer.clone());
+    let cleaned = till_service().clean_rebuilds(&shop.config, true).await.unwrap();
+    assert_eq!((cleaned.schemas.len(), cleaned.dropped), (2, true), "one that was replaced, one that was compared: {cleaned}");
+    assert!(till_service().clean_rebuilds(&shop.config, false).await.unwrap().schemas.is_empty());
+    till.stop().await;
+    pool.close().await;
+}
+
+/// As the tables were at some number, in a schema of their own; and whatever is held between two writes, the rows are the same.
+/// Guards: what a try changed is taken back when a row is missing, and what isn't held is looked for. Without, sums are too high or begin
+/// anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_rebuilt_and_memory_changes_nothing() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    let pool = shop.pool().await;
+    let (past, number) = (state(&pool).await, last(&shop).await);
+    shop.busy(&till, 1).await;
+    shop.all_counted().await;
+    let now = state(&pool).await;
+
+    let report = shop.rebuild(Options { until: Some(number), ..Options::default() }).await.unwrap();
+    assert_eq!((report.until, report.schema.as_str()), (Some(number), format!("farandole_until_{number}").as_str()));
+    assert_eq!(in_schema(&shop, &report.schema).await, past);
+    assert_eq!(state(&pool).await, now, "the live ones are untouched");
+
+    let own = format!("{}till", shop.config.topics.prefix);
+    let mut relay = relay::Config::new("till", &shop.config.kafka.bootstrap);
+    relay.topics = vec![own.clone(), format!("{own}.journal")];
+    // A row is let go of as soon as may be, and read back when it is needed again.
+    let codec = Codec::new(&shop.config.registry.url, pool.clone());
+    codec.add_reader_schema(Event::TYPES).unwrap();
+    let rebuild = Rebuild { participant: Arc::new(Tills), codec, topic: own, relay: &relay, pool: &pool, held: 1, at_once: 3 };
+    let report = rebuild.run(VERIFY).await.unwrap();
+    assert_eq!(report.differences(), 0, "{report}");
+    assert_eq!(in_schema(&shop, &report.schema).await, now);
+    till.stop().await;
+    pool.close().await;
+}
+
+async fn in_schema(shop: &Shop, schema: &str) -> (super::Tills, BTreeMap<String, i64>) {
+    let mut url = reqwest::Url::parse(&shop.database.url).unwrap();
+    url.query_pairs_mut().append_pair("options", &format!("-c search_path={schema}"));
+    let pool = crate::world::pool(url.as_str(), 1).await;
+    let found = state(&pool).await;
+    pool.close().await;
+    found
+}
+
+/// The number of the last event.
+async fn last(shop: &Shop) -> i64 {
+    shop.own().await.iter().map(|record| record.link.place.number).max().unwrap()
+}
