@@ -137,35 +137,42 @@ impl<P: Participant> Rebuild<'_, P> {
             report.rows = shadow.rows(&mut conn).await?;
             return Ok(report);
         }
-        let kept = swap::Alone::take(&mut conn, P::NAME).await?;
-        swap::drained(&mut conn, P::NAME).await?;
-        let extents = read::extents(self.kafka(), &self.topic).await?;
-        reader = self.round(&mut conn, reader, extents, &mut folder, &mut shadow, &mut progress).await?;
-        swap::complete(&mut conn, &self.topic, &reader.ends()).await?;
         if options.verify {
-            // A snapshot of its own, taken while nobody writes; those who wait go on, unless a swap follows.
+            let alone;
+            (reader, alone) = self.whole(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+            // A snapshot, taken while nobody writes; it is compared while everybody does.
             let mut beside = self.connect().await?;
             compare::snapshot(&mut beside).await?;
-            let kept = if options.execute {
-                Some(kept)
-            } else {
-                kept.give(&mut conn, &mut report).await?;
-                None
-            };
+            alone.give(&mut conn, &mut report).await?;
             report.tables = compare::tables(&mut beside, &shadow, &tables).await?;
             let _ = beside.close().await; // it only read
-            let Some(kept) = kept else { return Ok(report) };
-            if report.differences() > 0 && !options.accept_differences {
-                kept.give(&mut conn, &mut report).await?;
+            if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
             }
-            report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
-            kept.give(&mut conn, &mut report).await?;
-        } else {
-            report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
-            kept.give(&mut conn, &mut report).await?;
+            reader = self.follow(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
         }
+        let (_, alone) = self.whole(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+        report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
+        alone.give(&mut conn, &mut report).await?;
+        shadow.validate(&mut conn).await?;
         Ok(report)
+    }
+
+    /// Has those who decide wait, and folds to the end of the topic: what the relay says that it has published.
+    async fn whole(
+        &self,
+        conn: &mut PgConnection,
+        reader: Reader<P>,
+        folder: &mut Folder<P>,
+        shadow: &mut Shadow,
+        progress: &mut Progress,
+    ) -> Result<(Reader<P>, swap::Alone), Error> {
+        let alone = swap::Alone::take(conn, P::NAME).await?;
+        swap::drained(conn, P::NAME).await?;
+        let extents = read::extents(self.kafka(), &self.topic).await?;
+        let reader = self.round(conn, reader, extents, folder, shadow, progress).await?;
+        swap::complete(conn, P::NAME, &self.topic, &reader.ends()).await?;
+        Ok((reader, alone))
     }
 
     /// Drops all sets of tables beside the live ones, or lists them.

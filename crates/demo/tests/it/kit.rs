@@ -76,6 +76,14 @@ impl Own {
         (out.status.success(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     }
 
+    /// What a service's binary says, and its exit code.
+    pub async fn ask(&self, service: &str, args: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = tokio::process::Command::new(self.shop.bin(service));
+        command.args(args).envs(self.shop.env(service, 0).unwrap()).kill_on_drop(true);
+        let out = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        (out.status.code(), String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    }
+
     /// The same with nobody who reads what it prints, or no room for it: exit code and what is said.
     pub async fn tell_nobody(&self, args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
         let mut child = self.orders(args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();

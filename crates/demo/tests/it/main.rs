@@ -12,6 +12,7 @@ mod loyalty;
 mod observe;
 mod parking;
 mod readme;
+mod rebuild;
 mod records;
 mod rows;
 mod trouble;

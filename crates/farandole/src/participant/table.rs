@@ -12,6 +12,8 @@
 mod bulk;
 mod declare;
 mod key;
+mod row;
+mod write;
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -26,41 +28,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::database::locks;
 
 #[doc(hidden)]
-pub use bulk::{CopyRows, Stored};
+pub use bulk::Stored;
 pub use key::{Key, Part};
+#[doc(hidden)]
+pub use row::CopyRows;
+pub use row::Row;
 
-use bulk::Folding;
-
-/// A table's row. Implemented by [`tables!`](crate::tables!).
-///
-/// Routes that read the tables themselves get a row from a query by [`from_row`](Row::from_row), which reads the columns in the order of
-/// their declaration.
-#[diagnostic::on_unimplemented(message = "`{Self}` is no row of a table", note = "rows are declared by `farandole::tables!`")]
-pub trait Row: Clone + PartialEq + Send + 'static {
-    /// The key: the type of the key column, or a tuple of those of several.
-    type Key: Key;
-    /// The table's name.
-    const TABLE: &'static str;
-    /// The key columns first.
-    const COLUMNS: &'static [&'static str];
-    /// SQL types of arrays of each column, in the same order.
-    fn array_types() -> Vec<String>;
-    /// This row's key as text.
-    fn key(&self) -> String;
-    /// The row from a query's result, whose columns are those of [`Row::COLUMNS`] in that order.
-    ///
-    /// # Errors
-    /// When a column is missing or has another type.
-    fn from_row(row: &PgRow) -> sqlx::Result<Self>;
-    /// Adds the columns to a `COPY`.
-    ///
-    /// # Errors
-    /// When a value can't be written.
-    #[doc(hidden)]
-    fn copy(&self, rows: &mut CopyRows) -> sqlx::Result<()>;
-    /// Binds one array for each column.
-    fn bind<'q>(rows: &[&Self], query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments>;
-}
+use bulk::{Folding, Slot};
 
 /// The rows that an input touches, as tables and keys: what [`touches`](crate::Participant::touches) gives.
 ///
@@ -134,23 +108,6 @@ pub struct Table<R: Row> {
     missed: RefCell<BTreeSet<String>>,
     /// Only while events are folded.
     folding: Option<Box<Folding<R>>>,
-}
-
-#[derive(Debug)]
-struct Slot<R> {
-    stored: Option<R>,
-    now: Option<R>,
-    /// The try of a fold that changed it last.
-    changed: u64,
-}
-
-impl<R> Slot<R> {
-    fn loaded(row: Option<R>) -> Self
-    where
-        R: Clone,
-    {
-        Self { stored: row.clone(), now: row, changed: 0 }
-    }
 }
 
 impl<R: Row> Default for Table<R> {

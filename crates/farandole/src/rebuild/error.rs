@@ -76,6 +76,19 @@ pub enum Error {
     /// A reading thread panicked.
     #[error("the thread that reads the topic ended without a word")]
     Thread,
+    /// The database is older than its topic.
+    #[error(
+        "{topic}/{partition} holds events that this database doesn't know: it was restored from a backup, or a copy of it goes on \
+         elsewhere. `{service} heal` tells more; tables that were rebuilt now would have these events twice after it"
+    )]
+    Behind {
+        /// Which service.
+        service: &'static str,
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+    },
     /// The topic doesn't hold what the relay published.
     #[error(
         "{topic}/{partition} ends with number {found}, but the relay of this database published up to {published} there: the \
@@ -83,7 +96,7 @@ pub enum Error {
     )]
     Incomplete {
         /// Which service.
-        service: String,
+        service: &'static str,
         /// Which topic.
         topic: String,
         /// Which partition.

@@ -32,7 +32,7 @@ pub struct Report {
     pub rows: BTreeMap<String, i64>,
     /// What the comparison found; empty without one.
     pub tables: Vec<TableReport>,
-    /// How long those who decide had to wait, in milliseconds.
+    /// How long those who decide had to wait, at most at once, in milliseconds.
     pub pause: Option<f64>,
     /// The schema of the tables that were live before; none if they still are.
     pub replaced: Option<String>,
@@ -127,7 +127,7 @@ impl fmt::Display for Report {
             }
         }
         if let Some(pause) = self.pause {
-            writeln!(f, "{} decided nothing for {pause:.0} ms", self.service)?;
+            writeln!(f, "{} decided nothing for {pause:.0} ms at most", self.service)?;
         }
         match (&self.replaced, self.until) {
             (Some(replaced), _) => writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}"),

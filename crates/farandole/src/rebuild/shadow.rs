@@ -20,6 +20,17 @@ pub(super) const UNTIL: &str = "farandole_until_";
 /// Name, columns, and how many of these are the key.
 pub(super) type Declared = (&'static str, &'static [&'static str], usize);
 
+/// What is made of a table, and when.
+#[derive(Debug, Clone, Copy)]
+enum Makes {
+    /// What makes its key unique: before any row.
+    Key,
+    /// Further indexes, and rights: when the rows are there.
+    Indexes,
+    /// Constraints on values, and triggers: with the swap. Until then rows may be sums of a part of the events.
+    Checks,
+}
+
 /// The schema.
 #[derive(Debug)]
 pub(super) struct Shadow {
@@ -131,7 +142,7 @@ impl Shadow {
         tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
         for (table, columns, key) in tables {
             let keys: Vec<&str> = columns[..*key].to_vec();
-            let mut makes = self.statements(&mut tx, table, &keys, true).await?;
+            let mut makes = self.statements(&mut tx, table, &keys, Makes::Key).await?;
             if makes.is_empty() {
                 return Err(Error::Table {
                     table,
@@ -148,12 +159,37 @@ impl Shadow {
         tx.commit().await.map_err(doing)
     }
 
-    /// How to make what the live table has beside its columns: what makes `key` unique, or all else.
-    async fn statements(&self, conn: &mut PgConnection, table: &str, key: &[&str], unique: bool) -> Result<Vec<String>, Error> {
+    /// Adds what isn't made before the swap: constraints on values, not looked at yet, and triggers.
+    pub async fn arm(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        for table in &self.tables {
+            for make in self.statements(conn, table, &[], Makes::Checks).await? {
+                conn.execute(AssertSqlSafe(make)).await.map_err(Error::database("creating constraints and triggers"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has PostgreSQL look at the rows of constraints that were added after them. The tables are live, and everybody works meanwhile.
+    pub async fn validate(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let doing = Error::database("validating constraints of the rebuilt tables");
+        for table in &self.tables {
+            let sql = "select format('alter table %I.%I validate constraint %I', $1::text, $2::text, conname) from pg_constraint
+                       where conrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and not convalidated";
+            let makes: Vec<String> =
+                sqlx::query_scalar(sql).bind(&self.live).bind(table).fetch_all(&mut *conn).await.map_err(&doing)?;
+            for make in makes {
+                conn.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How to make some of what the live table has beside its columns; `key` are those of the key.
+    async fn statements(&self, conn: &mut PgConnection, table: &str, key: &[&str], which: Makes) -> Result<Vec<String>, Error> {
         sqlx::query_scalar(
             "with t as (select to_regclass(format('%I.%I', $1::text, $3::text)) as live),
              made as (
-               select 1 as place, c.conname::text as name, format('alter table %I.%I add constraint %I %s', $2::text, $3::text, c.conname,
+               select case when c.contype in ('c', 'f') then 5 else 1 end as place, c.conname::text as name, format('alter table %I.%I add constraint %I %s', $2::text, $3::text, c.conname,
                         replace(pg_get_constraintdef(c.oid), format('REFERENCES %I.', $1::text), format('REFERENCES %I.', $2::text))) as statement,
                       c.contype in ('p', 'u') and (select array_agg(a.attname::text order by a.attname::text) from pg_attribute a
                         where a.attrelid = c.conrelid and a.attnum = any(c.conkey)) = $4::text[] as is_key
@@ -171,7 +207,8 @@ impl Shadow {
                         case when p.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(p.grantee)) end, case when p.is_grantable then ' with grant option' else '' end), false
                from pg_class c, t, aclexplode(c.relacl) p where c.oid = t.live and p.grantee <> c.relowner
              )
-             select statement from made where is_key = $5 order by place, name",
+             select case place when 5 then regexp_replace(statement, '( NOT VALID)?$', ' not valid') else statement end from made
+             where case when is_key then 'Key' when place in (3, 5) then 'Checks' else 'Indexes' end = $5 order by place, name",
         )
         .bind(&self.live)
         .bind(&self.schema)
@@ -181,7 +218,7 @@ impl Shadow {
             key.sort_unstable();
             key
         })
-        .bind(unique)
+        .bind(format!("{which:?}"))
         .fetch_all(conn)
         .await
         .map_err(Error::database("asking for constraints and indexes"))
@@ -194,17 +231,17 @@ impl Shadow {
         done.map(drop).map_err(Error::database("noting progress"))
     }
 
-    /// Makes the further indexes and constraints, now that the rows are there.
+    /// Makes the further indexes, now that the rows are there.
     pub async fn finish(&mut self, conn: &mut PgConnection, tables: &[Declared]) -> Result<(), Error> {
         if self.is_finished {
             return Ok(());
         }
-        let doing = Error::database("creating indexes and constraints of the rebuilt tables");
+        let doing = Error::database("creating indexes of the rebuilt tables");
         let mut tx = session::begin(conn).await.map_err(&doing)?;
         for (table, columns, key) in tables {
             // The first of those that make the key unique is there.
-            let more = self.statements(&mut tx, table, &columns[..*key], true).await?.into_iter().skip(1);
-            for make in more.chain(self.statements(&mut tx, table, &columns[..*key], false).await?) {
+            let more = self.statements(&mut tx, table, &columns[..*key], Makes::Key).await?.into_iter().skip(1);
+            for make in more.chain(self.statements(&mut tx, table, &columns[..*key], Makes::Indexes).await?) {
                 tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
             }
             tx.execute(AssertSqlSafe(format!("analyze {}.{}", self.schema, quoted(table)))).await.map_err(&doing)?;

@@ -44,7 +44,8 @@ impl Alone {
     pub async fn give(self, conn: &mut PgConnection, report: &mut Report) -> Result<(), Error> {
         let sql = concat!("select pg_advisory_unlock(", gate::key!(), ")");
         sqlx::query(sql).execute(conn).await.map_err(Error::database("letting the service go on"))?;
-        report.pause = Some(self.since.elapsed().as_secs_f64() * 1e3);
+        let pause = self.since.elapsed().as_secs_f64() * 1e3;
+        report.pause = Some(report.pause.map_or(pause, |longest| longest.max(pause)));
         Ok(())
     }
 }
@@ -71,13 +72,21 @@ pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> R
 }
 
 /// Whether what was folded ends where the relay says that it has published to.
-pub(super) async fn complete(conn: &mut PgConnection, topic: &str, ends: &BTreeMap<i32, Head>) -> Result<(), Error> {
+pub(super) async fn complete(
+    conn: &mut PgConnection,
+    service: &'static str,
+    topic: &str,
+    ends: &BTreeMap<i32, Head>,
+) -> Result<(), Error> {
     let state = log::look(conn).await?.state;
     for (partition, head) in state.heads.get(topic).into_iter().flatten() {
         let end = ends.get(partition);
         if end.is_none_or(|end| end.id != head.id) {
+            if end.is_some_and(|end| end.number > head.number) {
+                return Err(Error::Behind { service, topic: topic.to_owned(), partition: *partition });
+            }
             return Err(Error::Incomplete {
-                service: topic.to_owned(),
+                service,
                 topic: topic.to_owned(),
                 partition: *partition,
                 found: end.map_or(0, |end| end.number),
@@ -94,6 +103,7 @@ pub(super) async fn swap(conn: &mut PgConnection, shadow: &Shadow, keep: usize) 
     let doing = Error::database("putting the rebuilt tables in the live ones' place");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     let replaced = kept::new(&mut tx).await?;
+    shadow.arm(&mut tx).await?;
     let (schema, live) = (&shadow.schema, quoted(&shadow.live));
     let mut sql = String::new();
     for table in &shadow.tables {
