@@ -68,23 +68,33 @@ pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
 }
 
+/// Folders in folders that are looked into: links of several may still lead round.
+const DEEPEST: usize = 32;
+
 type Found = Vec<(PathBuf, Vec<String>)>;
 
 fn find(folder: &Path, but: Option<&Path>, parts: &mut Vec<String>, found: &mut Found) -> Result<(), Error> {
     for name in names(folder)? {
         let path = folder.join(&name);
         if path.is_dir() {
-            if name.starts_with('.') || name == "target" || but.is_some_and(|but| same(but, &path)) {
+            // A link may lead to a folder above, and round and round.
+            let is_above = parts.len() >= DEEPEST || path.is_symlink() && is_above(&path, folder);
+            if name.starts_with('.') || name == "target" || is_above || but.is_some_and(|but| same(but, &path)) {
                 continue;
             }
             parts.push(name);
             find(&path, but, parts, found)?;
             parts.pop();
-        } else if let Some(stem) = name.strip_suffix(".avsc") {
+        } else if let Some(stem) = name.strip_suffix(".avsc").filter(|_| path.is_file() || !path.exists()) {
             found.push((path.clone(), parts.iter().cloned().chain([stem.to_owned()]).collect()));
         }
     }
     Ok(())
+}
+
+/// Whether a link leads to `folder` or to one above it.
+fn is_above(link: &Path, folder: &Path) -> bool {
+    matches!((link.canonicalize(), folder.canonicalize()), (Ok(to), Ok(folder)) if folder.starts_with(&to))
 }
 
 /// Whether both paths are one folder.

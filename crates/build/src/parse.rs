@@ -262,33 +262,57 @@ fn decimal(at: &str, json: &Value) -> Result<String, String> {
     }
 }
 
-/// Every default is a value of its field's type.
+/// Every default is a value of its field's type, and one that readers read as it is meant.
 fn check_defaults(schema: &Schema) -> Result<(), String> {
     for definition in schema.named.values() {
         let Body::Record(fields) = &definition.body else { continue };
         for field in fields {
-            if let Some(default) = field.default.as_ref().filter(|default| !fits(schema, &field.ty, default)) {
-                let (at, is) = (&definition.name.simple, words(&field.ty));
-                return Err(format!("{at}.{}: the default {default} is no {is}; correct it", field.name));
-            }
+            let Some(default) = field.default.as_ref().filter(|default| !fits(schema, &field.ty, default)) else { continue };
+            let at = format!("{}.{}", definition.name.simple, field.name);
+            return Err(match &field.ty {
+                Type::Union(branches) if branches.iter().skip(1).any(|branch| fits(schema, branch, default)) => {
+                    format!(
+                        "{at}: the default {default} is none of the union's first type, as which readers take it; put its type first"
+                    )
+                }
+                ty => format!("{at}: the default {default} is no {}{}; correct it", words(ty), but(default)),
+            });
         }
     }
     Ok(())
 }
 
-/// Whether `json` is a value of the type, as defaults are written. Of a union, any of its types will do.
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
+/// What readers don't agree about.
+fn but(default: &Value) -> &'static str {
+    if default.as_str().is_some_and(|text| !text.is_ascii()) {
+        " (of bytes, only those below 0x80 are read alike by all)"
+    } else {
+        ""
+    }
+}
+
+/// Whether `json` is a value of the type, as defaults are written. Of a union, it is one of its first type: readers resolve it so. Bytes are
+/// letters up to U+00FF; above U+007F they are read as UTF-8 by some.
 fn fits(schema: &Schema, ty: &Type, json: &Value) -> bool {
     match ty {
-        Type::Union(branches) => branches.iter().any(|branch| fits(schema, branch, json)),
+        Type::Union(branches) => branches.first().is_some_and(|branch| fits(schema, branch, json)),
         Type::Array(items) => json.as_array().is_some_and(|list| list.iter().all(|item| fits(schema, items, item))),
         Type::Map(values) => json.as_object().is_some_and(|map| map.values().all(|value| fits(schema, values, value))),
-        Type::Primitive(primitive, _) => match primitive {
+        Type::Primitive(primitive, logical) => match primitive {
             Primitive::Null => json.is_null(),
             Primitive::Boolean => json.is_boolean(),
             Primitive::Int => json.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
             Primitive::Long => json.is_i64(),
-            Primitive::Float | Primitive::Double => json.is_number(),
-            Primitive::Bytes | Primitive::String => json.is_string(),
+            Primitive::Float => json.as_f64().is_some_and(|n| (n as f32).is_finite()),
+            Primitive::Double => json.is_number(),
+            Primitive::Bytes => json.as_str().is_some_and(str::is_ascii),
+            Primitive::String if logical.as_deref() == Some("uuid") => json.as_str().is_some_and(is_uuid),
+            Primitive::String => json.is_string(),
         },
         Type::Named(name) => match schema.named.get(name).map(|definition| &definition.body) {
             Some(Body::Record(fields)) => json.as_object().is_some_and(|map| {
@@ -298,7 +322,7 @@ fn fits(schema: &Schema, ty: &Type, json: &Value) -> bool {
                 })
             }),
             Some(Body::Enum { symbols, .. }) => json.as_str().is_some_and(|symbol| symbols.iter().any(|known| known == symbol)),
-            Some(Body::Fixed { size, .. }) => json.as_str().is_some_and(|text| text.chars().count() == *size),
+            Some(Body::Fixed { size, .. }) => json.as_str().is_some_and(|text| text.is_ascii() && text.len() == *size),
             None => false,
         },
     }

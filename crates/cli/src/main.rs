@@ -240,9 +240,7 @@ fn main() -> ExitCode {
         Verb::Migrate { database } => on_runtime(async { operate::migrate(&Database::at(database.database_url)).await }),
         Verb::Relay { database, kafka, service, source, topics, create_topics } => on_runtime(async {
             let kafka = kafka.into();
-            if create_topics {
-                operate::create(&kafka, &topics).await?;
-            }
+            operate::ready(&kafka, &topics, create_topics).await?;
             operate::relay(&Database::at(database.database_url), &kafka, &service, source, topics).await
         }),
         Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {

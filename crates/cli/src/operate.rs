@@ -2,6 +2,7 @@
 //! told, since no program here knows it by itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farandole::Signals;
@@ -190,12 +191,30 @@ pub async fn migrate(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates the topics that are missing.
-pub async fn create(kafka: &Kafka, topics: &[String]) -> anyhow::Result<()> {
+/// Between two looks at a topic that isn't there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks at the topics that are to be published to, and creates those that are missing if told to.
+///
+/// # Errors
+/// When one can't keep what is published, or can't be a topic. One that isn't there is waited for, and so are the brokers.
+pub async fn ready(kafka: &Kafka, topics: &[String], create: bool) -> anyhow::Result<()> {
     for topic in topics {
-        topics::ensure(kafka, &topics::Topics::default(), topic, true)
-            .await
-            .with_context(|| format!("creating topic {topic}"))?;
+        let mut told = false;
+        loop {
+            match topics::ensure_whole(kafka, topic, create).await {
+                Ok(()) => break,
+                // Somebody creates it, or starts the brokers: as with everything that a relay waits for.
+                Err(error) if error.is_transient() || matches!(error, topics::Error::Missing { .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        let how = if create { "" } else { "; or pass --create-topics" };
+                        eprintln!("farandole: waiting: {}{how}", farandole::engine::chain_of(&error));
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
     Ok(())
 }

@@ -27,6 +27,10 @@ pub(crate) struct Known {
     pub written: Option<(String, String)>,
 }
 
+/// Names of Rust's own types, which a type in scope hides.
+const PRIMITIVES: [&str; 17] =
+    ["bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "isize", "str", "u8", "u16", "u32", "u64", "u128", "usize"];
+
 impl Module {
     /// The module of a folder, made if it isn't there yet, and its path: `orders::`.
     pub(crate) fn of(&mut self, folder: &[String]) -> (&mut Self, String) {
@@ -50,8 +54,9 @@ impl Module {
             return known.rust.clone();
         }
         let last = name.namespace.rsplit('.').next().unwrap_or_default();
-        let wanted =
-            if self.scope.has(&name.simple) && !last.is_empty() { camel(last) + &name.simple } else { name.simple.clone() };
+        // A type called `i64` would stand in the place of Rust's.
+        let simple = if PRIMITIVES.contains(&&*name.simple) { camel(&name.simple) } else { name.simple.clone() };
+        let wanted = if self.scope.has(&simple) && !last.is_empty() { camel(last) + &simple } else { simple };
         let rust = self.scope.add(&wanted);
         self.types.insert(full, Known { rust: rust.clone(), written: None });
         rust

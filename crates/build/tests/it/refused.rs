@@ -69,6 +69,11 @@ fn defaults_are_values_of_their_types() {
         (r#""int""#, "1", "2147483648"),
         (r#""long""#, "2147483648", "\"1\""),
         (r#""double""#, "1", "null"),
+        (r#""float""#, "1.5", "1e39"),
+        (r#""bytes""#, r#""\u007f""#, r#""\u00ff""#),
+        (r#"{"type": "string", "logicalType": "uuid"}"#, r#""00000000-0000-0000-0000-000000000000""#, r#""nonsense""#),
+        (r#"["string", "null"]"#, "\"x\"", "null"),
+        (r#"{"type": "fixed", "name": "G", "size": 2}"#, "\"ab\"", r#""\u00ff\u0001""#),
         (r#""string""#, "\"\"", "0"),
         (r#""boolean""#, "true", "0"),
         (r#"["null", "int"]"#, "null", "\"x\""),
@@ -88,9 +93,16 @@ fn defaults_are_values_of_their_types() {
 /// What this takes, the codecs must take.
 #[test]
 fn apache_avro_agrees_about_defaults() {
-    for (ty, default) in [("\"int\"", "1"), (r#"["string", "null"]"#, "null"), (r#"["null", "string"]"#, "\"x\"")] {
+    for (ty, default) in [("\"int\"", "1"), (r#"["string", "null"]"#, "\"x\""), (r#"["null", "string"]"#, "null")] {
         apache_avro::Schema::parse_str(&event(ty, &format!(r#", "default": {default}"#))).unwrap();
     }
+}
+
+#[test]
+fn a_default_is_of_a_unions_first_type() {
+    // Readers resolve it as that: any other is silently another value, or an error.
+    let said = refused(&event(r#"["null", "string"]"#, r#", "default": "x""#));
+    assert!(said.contains("none of the union's first type") && said.contains("put its type first"), "{said}");
 }
 
 #[test]

@@ -24,7 +24,9 @@ pub fn topic(bootstrap: &str, properties: &[(String, String)], topic: &str, prog
         config.set(name, value);
     }
     config.set("bootstrap.servers", bootstrap);
-    let parts = Client::new(&config, View::Committed)?.extents(topic).with_context(|| format!("asking for topic {topic}"))?;
+    let parts = Client::new(&config, View::Committed)?
+        .extents(topic)
+        .with_context(|| format!("asking {bootstrap} (-b, FARANDOLE_KAFKA_BOOTSTRAP) for topic {topic}"))?;
     if parts.is_empty() {
         bail!("there is no topic {topic:?}; is its prefix part of the name?");
     }

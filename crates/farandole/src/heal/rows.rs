@@ -45,7 +45,7 @@ pub(super) async fn gather(conn: &mut PgConnection, state: &State, scope: Scope)
     let doing = "looking through the outbox";
     let at = Error::database(doing);
     conn.execute(
-        "create temp table if not exists heal_rows (seq bigint primary key, id uuid not null, topic text not null,
+        "create temp table if not exists heal_rows (seq bigint primary key, id uuid not null, at bigint not null, topic text not null,
              acknowledged bool not null, in_flight bool not null, met bool not null default false);
          truncate heal_rows",
     )
@@ -53,8 +53,8 @@ pub(super) async fn gather(conn: &mut PgConnection, state: &State, scope: Scope)
     .map_err(&at)?;
     let (a, b, after) = bounds(state);
     let sql = format!(
-        "insert into heal_rows (seq, id, topic, acknowledged, in_flight)
-         select o.seq, o.id, o.topic, {ACKNOWLEDGED}, pg_visible_in_snapshot(o.xid, $2::pg_snapshot)
+        "insert into heal_rows (seq, id, at, topic, acknowledged, in_flight)
+         select o.seq, o.id, (extract(epoch from o.time) * 1000000)::bigint, o.topic, {ACKNOWLEDGED}, pg_visible_in_snapshot(o.xid, $2::pg_snapshot)
          from farandole.outbox o where $4 or not {ACKNOWLEDGED}"
     );
     let all = scope == Scope::All;
@@ -64,15 +64,22 @@ pub(super) async fn gather(conn: &mut PgConnection, state: &State, scope: Scope)
     sqlx::query_scalar("select distinct topic from heal_rows").fetch_all(conn).await.map_err(at)
 }
 
-/// Marks the rows with these ids as met, and gives them.
-pub(super) async fn meet(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashMap<Uuid, Met>, Error> {
-    let rows: Vec<(Uuid, i64, bool)> =
-        sqlx::query_as("update heal_rows set met = true where id = any($1) returning id, seq, in_flight")
-            .bind(ids)
-            .fetch_all(conn)
-            .await
-            .map_err(Error::database("comparing the outbox with a topic"))?;
-    Ok(rows.into_iter().map(|(id, seq, in_flight)| (id, Met { seq, in_flight })).collect())
+/// What tells a row's record apart: its id, and when it happened, in microseconds, since an id may be appended twice.
+pub(super) type RowId = (Uuid, Option<i64>);
+
+/// Marks the rows that these records are of as met, and gives them. A record that doesn't say when it happened is known by its id.
+pub(super) async fn meet(conn: &mut PgConnection, records: &[RowId]) -> Result<HashMap<RowId, Met>, Error> {
+    let (ids, at): (Vec<Uuid>, Vec<Option<i64>>) = records.iter().copied().unzip();
+    let rows: Vec<(Uuid, Option<i64>, i64, bool)> = sqlx::query_as(
+        "update heal_rows r set met = true from unnest($1::uuid[], $2::bigint[]) a(id, at)
+         where r.id = a.id and r.at = coalesce(a.at, r.at) returning a.id, a.at, r.seq, r.in_flight",
+    )
+    .bind(ids)
+    .bind(at)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("comparing the outbox with a topic"))?;
+    Ok(rows.into_iter().map(|(id, at, seq, in_flight)| ((id, at), Met { seq, in_flight })).collect())
 }
 
 /// Notes durably that these rows are out: the heads move past them, and nobody meets them again.

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use tokio::sync::mpsc;
 
 use crate::consume::intake;
+use crate::ground::time::Timestamp;
 use crate::heal::any::AnyFold;
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
@@ -201,13 +202,15 @@ impl Walking {
         let mut offset = 0;
         for record in batch? {
             offset = record.offset;
+            let at = |record: &Record| record.header("ce_time").and_then(Timestamp::parse).map(Timestamp::micros);
             match self.walk.next(&record).map_err(|wrong| refused(&self.service, &record, wrong))? {
                 RecordClass::Foreign => {}
                 // Beside a state that can be trusted, what is up to the heads is out.
-                RecordClass::Before(id) => ids.extend((scope == Scope::All).then_some(id)),
+                RecordClass::Before(id) => ids.extend((scope == Scope::All).then(|| (id, at(&record)))),
                 RecordClass::Beyond(NewRecord { id, link }) => {
-                    ids.push(id);
-                    beyond.push(MissingRecord { record, id, link });
+                    let row = (id, at(&record));
+                    ids.push(row);
+                    beyond.push((row, MissingRecord { record, id, link }));
                 }
             }
         }
@@ -220,9 +223,10 @@ impl Walking {
             return Ok(Some(Vec::new()));
         }
         let met = rows::meet(conn, &ids).await?;
-        self.end_known =
-            self.walk.last.is_some_and(|last| met.contains_key(&last.id) || self.end_known && !ids.contains(&last.id));
-        Ok(Some(beyond.into_iter().map(|missing| Found { row: met.get(&missing.id).copied(), missing }).collect()))
+        self.end_known = self.walk.last.is_some_and(|last| {
+            met.keys().any(|(id, _)| *id == last.id) || self.end_known && ids.iter().all(|(id, _)| *id != last.id)
+        });
+        Ok(Some(beyond.into_iter().map(|(row, missing)| Found { row: met.get(&row).copied(), missing }).collect()))
     }
 }
 

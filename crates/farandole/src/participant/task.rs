@@ -38,6 +38,8 @@ pub trait Deadline: Debug + Copy + PartialEq + Send + Sync + 'static {
 pub trait Effect: Debug + Clone + PartialEq + Send + Sync + 'static {
     /// What the outside world answers.
     type Outcome: Serialize + DeserializeOwned + Debug + Send + Sync + 'static;
+    /// The names of all kinds.
+    const NAMES: &'static [&'static str];
     /// As its kind is stored and shown.
     fn name(&self) -> &'static str;
     /// As it is stored.
@@ -190,6 +192,7 @@ impl Deadline for Never {
 
 impl Effect for Never {
     type Outcome = Never;
+    const NAMES: &'static [&'static str] = &[];
     fn name(&self) -> &'static str {
         match *self {}
     }
@@ -326,6 +329,7 @@ macro_rules! effects {
 
         impl $crate::task::Effect for $name {
             type Outcome = $outcome;
+            const NAMES: &'static [&'static str] = &[$($crate::snake_case!($variant)),+];
             fn name(&self) -> &'static str {
                 match self { $(Self::$variant(_) => <$variant as $crate::task::EffectKind<Self>>::NAME),+ }
             }

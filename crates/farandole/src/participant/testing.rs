@@ -193,7 +193,12 @@ impl<P: Participant> Story<P> {
             self.participant.evolve(&mut self.tables, event);
             tasks.extend(self.participant.follow_up(event));
         }
-        assert_eq!(loaded.take_missed(), None, "a row that touches() doesn't name, on {input:?}");
+        if let Some(row) = loaded.take_missed() {
+            match self.tables.take_missed() {
+                Some(row) => panic!("the story's `rows!` doesn't name {row}, which touches() does, on {input:?}"),
+                None => panic!("touches() doesn't name {row}, which is read or changed, on {input:?}"),
+            }
+        }
         assert!(self.tables.take_missed().is_none(), "a row that the story doesn't name, on {input:?}");
         self.follow(&about, tasks.clone());
         Told { decided, tasks }

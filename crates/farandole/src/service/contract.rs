@@ -5,6 +5,7 @@
 
 use crate::participant::Participant;
 use crate::participant::table::Tables as _;
+use crate::participant::task::{Deadline as _, Effect as _};
 use crate::wire::message::{Message as _, RecordType};
 
 /// A participant as those see it who don't decide.
@@ -20,9 +21,12 @@ pub struct Contract {
     /// Types of the events that it reacts to.
     pub heard: &'static [RecordType],
     pub tables: &'static [&'static str],
-    /// The names of the types of its commands and effects; `Never` where it has none.
+    /// The tables' columns.
+    pub columns: Vec<(&'static str, &'static [&'static str], usize)>,
+    /// The name of its commands' type; `Never` where it has none.
     pub commands: &'static str,
-    pub effects: &'static str,
+    pub deadlines: Vec<&'static str>,
+    pub effects: &'static [&'static str],
 }
 
 impl Contract {
@@ -34,8 +38,10 @@ impl Contract {
             events: P::Event::TYPES,
             heard: P::Heard::TYPES,
             tables: P::Tables::names(),
+            columns: P::Tables::columns(),
             commands: name_of::<P::Command>(),
-            effects: name_of::<P::Effect>(),
+            deadlines: P::Deadline::ALL.iter().map(|deadline| deadline.name()).collect(),
+            effects: P::Effect::NAMES,
         }
     }
 }

@@ -34,8 +34,10 @@ pub struct Description {
     pub guarantees: Vec<Guarantee>,
     /// The name of its commands' type; `Never` if it takes none.
     pub commands: &'static str,
-    /// The name of its effects' type; `Never` if it has none.
-    pub effects: &'static str,
+    /// The deadlines that it sets.
+    pub deadlines: Vec<&'static str>,
+    /// What it asks of the outside world.
+    pub effects: Vec<&'static str>,
     /// The migrations of its tables, by number and name.
     pub migrations: Vec<String>,
 }
@@ -61,7 +63,8 @@ impl Description {
                 .collect(),
             guarantees: contract.hears.iter().flat_map(|t| Guarantee::of(prefix, mappings, t)).collect(),
             commands: contract.commands,
-            effects: contract.effects,
+            deadlines: contract.deadlines.clone(),
+            effects: contract.effects.to_vec(),
             migrations: migrations.iter().map(|m| format!("{} ({})", m.version, m.description)).collect(),
         }
     }
@@ -148,9 +151,9 @@ impl std::fmt::Display for Description {
         writeln!(f, "other types   {}", owned(&unknown))?;
         let guarantees: Vec<String> = self.guarantees.iter().map(ToString::to_string).collect();
         writeln!(f, "guarantees    {}", owned(&guarantees))?;
-        let or_none = |name: &'static str| if name == "Never" { "-" } else { name };
-        writeln!(f, "commands      {}", or_none(self.commands))?;
-        writeln!(f, "effects       {}", or_none(self.effects))?;
+        writeln!(f, "commands      {}", if self.commands == "Never" { "-" } else { self.commands })?;
+        writeln!(f, "deadlines     {}", list(&self.deadlines))?;
+        writeln!(f, "effects       {}", list(&self.effects))?;
         writeln!(f, "migrations    {}", owned(&self.migrations))
     }
 }

@@ -67,6 +67,9 @@ pub enum Error {
     /// Database and topics can't be brought together.
     #[error("heal")]
     Heal(#[source] heal::Error),
+    /// Tables lack columns that `tables!` declares.
+    #[error("{}: add a migration that creates it, or correct its name in `tables!`", .0.join("; "))]
+    Columns(Vec<String>),
     /// The tables can't be rebuilt.
     #[error("rebuild")]
     Rebuild(#[source] rebuild::Error),

@@ -54,7 +54,28 @@ pub(super) async fn tables(patience: &Patience<'_>, frame: &Frame, config: &Conf
         })
         .await?;
     let tables = frame.contract.tables;
-    patience.until("rights", || async move { surroundings::rights(options, tables).await.map_err(Error::Surroundings) }).await
+    patience.until("rights", || async move { surroundings::rights(options, tables).await.map_err(Error::Surroundings) }).await?;
+    let declared = &frame.contract.columns;
+    patience.until("rights", || async move { columns(options, declared).await }).await
+}
+
+/// That each table has the columns that rows are read from: a name that is misspelt would fail every decision.
+async fn columns(options: &PgConnectOptions, declared: &[(&'static str, &'static [&'static str], usize)]) -> Result<(), Error> {
+    let mut conn = parts::open(options, session::Purpose::Any).await?;
+    let mut missing = Vec::new();
+    for (table, columns, _) in declared {
+        let found: Vec<String> = sqlx::query_scalar(
+            "select attname::text from pg_attribute where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
+        )
+        .bind(table)
+        .fetch_all(&mut conn)
+        .await
+        .map_err(|source| Error::Database { doing: "looking at the tables' columns", source })?;
+        let lacks = columns.iter().filter(|column| !found.iter().any(|found| found == *column));
+        missing.extend(lacks.map(|column| format!("table {table} has no column {column}")));
+    }
+    let _ = conn.close().await; // it only read
+    if missing.is_empty() { Ok(()) } else { Err(Error::Columns(missing)) }
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {

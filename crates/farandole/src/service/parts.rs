@@ -188,6 +188,16 @@ pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
     let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} subscribes to {heard}", contract.name));
     let mut wrong: Vec<String> = wrong.collect();
+    let others = contract.events.iter().filter(|event| event.topic != contract.name);
+    wrong.extend(others.map(|event| {
+        format!(
+            "{name} publishes to topic `{name}`, but the topic of its event {} is `{}`, where its consumers would look for it: call \
+             `Participant::NAME` and the schema's topic (its folder, or `.topic(…)` in `build.rs`) alike",
+            event.name,
+            event.topic,
+            name = contract.name
+        )
+    }));
     let journal = topics::journal(&config.topics.prefix, contract.name);
     if journal.len() > topics::LONGEST_NAME {
         wrong.push(format!(

@@ -82,6 +82,29 @@ async fn a_stranger_in_the_group_shows() {
     task.await.unwrap();
 }
 
+/// G23. Guard: a member's name in its group holds its database. Without, readers of two databases in one group (a staging copy on the same
+/// brokers) have half of the records each, and all seems well to both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_another_database_in_the_group_shows() {
+    let (here, there, topic) = (World::new().await, World::new().await, Topic::new(2).await);
+    let start = |world: &World| {
+        let intake = Intake::new(world.engine(&Poke::default()), topic.config(500));
+        let troubles = intake.troubles();
+        (troubles, read(intake))
+    };
+    let readers = [start(&here), start(&there)];
+    topic.send(&[(0, "n0".to_owned()), (1, "n1".to_owned())]).await;
+    let shows = async || {
+        topic.send(&[(0, "n0".to_owned()), (1, "n1".to_owned())]).await;
+        readers.iter().any(|(troubles, _)| troubles.list().iter().any(|trouble| trouble.contains("is not a replica of")))
+    };
+    until("one to tell of the other", shows).await;
+    for (_, (task, stop)) in readers {
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
 /// Guard: an error from which the client doesn't recover ends the reader, with words. Without, each of the two sits idle for a
 /// minute until the watchdog makes it a new client, which throws the other out.
 #[tokio::test(flavor = "multi_thread")]

@@ -191,6 +191,26 @@ async fn rows_go_out_after_a_dump_was_restored_elsewhere() {
     assert_eq!(published, 13);
 }
 
+/// G21. Guard: a record is known by its id and its time. Without, a row that was appended under the id of one that is out counts as out, and
+/// never goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_goes_out_whose_id_was_published_before() {
+    let (world, topic) = world(1, 3).await;
+    let elsewhere = r#"update farandole.steps set state = state || '{"system": "7", "a": "5000000:5000000:"}'"#;
+    world.pool.execute(elsewhere).await.unwrap();
+    let again: uuid::Uuid =
+        sqlx::query_scalar("select id from farandole.outbox where seq = 2").fetch_one(&world.pool).await.unwrap();
+    let mut conn = world.pool.acquire().await.unwrap();
+    World::append_payload(&mut conn, &topic, "one key", again, b"again").await;
+    let last = World::append(&mut conn, &topic, "one key", 5).await;
+    drop(conn);
+    assert_eq!(healed(&world, &NoFold, Mode::DryRun).await.unwrap().unpublished, 2);
+    assert!(healed(&world, &NoFold, Mode::Execute).await.unwrap().done);
+    publish(&world, 2).await;
+    let applied = whole(&world, &topic).await;
+    assert_eq!(applied[3..].iter().map(|r| r.id).collect::<Vec<_>>(), [again, last]);
+}
+
 /// A long topic isn't read from its beginning, and nothing beyond the head is passed over.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_head_is_found_in_a_long_topic() {

@@ -4,6 +4,7 @@ mod asleep;
 mod elsewhere;
 mod history;
 mod markers;
+mod odd;
 mod owner;
 mod partitions;
 mod rebuild;

@@ -57,6 +57,31 @@ async fn a_rewound_database_is_refused() {
     assert_eq!(consume(&world.read(&topic).await).len(), 20, "nothing more was published");
 }
 
+/// G21. An id may be appended twice, and is that of two records then. Guard: a topic's end is compared by id and number. Without, a database
+/// that was rewound to the first looks as if it were at the second, and what it publishes is dropped by every consumer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewound_database_is_refused_behind_an_id_that_came_twice() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let twice = uuid::Uuid::now_v7();
+    let mut conn = world.pool.acquire().await.unwrap();
+    let relay = world.relay(world.config()).await;
+    World::append(&mut conn, &topic, "k", 1).await;
+    World::append_payload(&mut conn, &topic, "k", twice, b"first").await;
+    relay.published(2).await;
+    relay.stop().await.unwrap();
+    conn.execute("create table backup as select * from farandole.steps").await.unwrap();
+    let relay = world.relay(world.config()).await;
+    World::append(&mut conn, &topic, "k", 2).await;
+    World::append_payload(&mut conn, &topic, "k", twice, b"second").await;
+    relay.published(2).await;
+    relay.stop().await.unwrap();
+    let restore = "delete from farandole.steps; insert into farandole.steps select * from backup; delete from farandole.outbox where seq > 2";
+    conn.execute(restore).await.unwrap();
+    let error = refusal(world.relay(world.config()).await).await;
+    assert!(matches!(&error, Error::Continuity { .. }), "{error}");
+}
+
 /// The database is lost and made anew, the topic is still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_database_beside_an_old_topic_is_refused() {
@@ -105,6 +130,40 @@ async fn a_record_that_is_too_large_is_named() {
     relay.stop().await.unwrap();
     let applied = consume(&world.read(&topic).await);
     assert_eq!(applied.iter().map(|r| r.link.place.number).collect::<Vec<_>>(), [1]);
+}
+
+/// G22. Guard: once a record was refused, each row before it is noted before the next goes. Without, all that is before it in the batch goes out
+/// again with each try.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_before_a_refused_record_goes_out_once_or_twice() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let mut tx = world.pool.begin().await.unwrap();
+    for n in 0..40 {
+        World::append(&mut tx, &topic, "k", n).await;
+    }
+    World::append_payload(&mut tx, &topic, "k", uuid::Uuid::now_v7(), &vec![0; 3 << 20]).await;
+    World::append(&mut tx, &topic, "k", 41).await;
+    tx.commit().await.unwrap();
+    let relay = world.relay(world.config()).await;
+    let tries = async || matches!(relay.status.role(), Role::Waiting(reason) if reason.contains("outbox row 41"));
+    eventually("the row to be named", Duration::from_secs(20), tries).await;
+    eventually("all before it to be out", Duration::from_secs(20), async || consume(&world.read(&topic).await).len() == 40).await;
+    let noted = async || {
+        let sql = "select coalesce((state->'in_flight'->>'after')::bigint, 0) from farandole.steps where scope = 'relay' order by step desc limit 1";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&world.pool).await.unwrap() == 40
+    };
+    eventually("all before it to be noted", Duration::from_secs(20), noted).await;
+    let out = world.read(&topic).await.len();
+    let before = relay.status.published();
+    let steps = async || {
+        let sql = "select max(step) from farandole.steps where scope = 'relay'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&world.pool).await.unwrap()
+    };
+    let then = steps().await;
+    eventually("some further tries", Duration::from_secs(30), async || steps().await > then + 8).await;
+    assert_eq!((world.read(&topic).await.len(), relay.status.published()), (out, before), "nothing goes out again");
+    relay.stop().await.unwrap();
 }
 
 /// E30, E31. Guard: a relay looks at the properties of its client before anything else, also where no configuration file was checked. Without,

@@ -11,6 +11,9 @@ pub const NAME: usize = 512;
 /// What bytes that are no text begin with.
 const BINARY: &str = ":hex:";
 
+/// The name of nothing at all: a column and a record's key may not be empty.
+pub const EMPTY: &str = ":hex:";
+
 /// Bytes that are written in full when they are no text.
 const HEX: usize = 250;
 
@@ -18,13 +21,14 @@ const HEX: usize = 250;
 const REASON: usize = 1_000;
 
 /// The name of an aggregate, a key, a source or an id: what rows and operators call it. Different bytes have different names, and
-/// any bytes have one that a column and an index take: text as it is; what is none, or begins with `:`, as `:hex:` and its bytes;
+/// any bytes have one that a column and an index take: text as it is; what is none, is empty, or begins with `:`, as `:hex:` and its bytes;
 /// what is too long as `:sha256:` and its digest. A record without a key parks as `:at:topic/partition/offset`.
 ///
 /// With names that say less (a replacement character for what is no text), two keys would hold each other up, and two foreign
 /// records would pass for one.
 pub fn name(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
+        Ok("") => Cow::Borrowed(EMPTY),
         Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
         _ if bytes.len() <= HEX => Cow::Owned(hex(BINARY, bytes)),
         _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),

@@ -65,6 +65,7 @@ use uuid::Uuid;
 use crate::database::surroundings;
 use crate::ground::backoff::Backoff;
 use crate::ground::running::{Health, Running};
+use crate::ground::trouble;
 use crate::publish::metrics;
 use continuity::AllowedRows;
 use log::{Lease, Look, Purpose};
@@ -224,12 +225,12 @@ impl Relay {
                 }
             }
         };
-        let mut term = Term::begin(&self.pool, self.config.clone(), self.status.clone(), log, state).await?;
+        let mut term = Term::begin(&self.pool, self.config.clone(), self.status.clone(), log, state, trouble.refused).await?;
         // After trouble only once a round has gone well: that trouble is what keeps rows from going out.
         if trouble.tries == 0 {
             self.status.set_role(Role::Active);
+            tracing::info!(owner = %self.me, "relay is active");
         }
-        tracing::info!(owner = %self.me, "relay is active");
         match self.rounds(&mut term, shutdown, trouble).await {
             Ok(()) => term.release().await,
             Err(e) => {
@@ -299,6 +300,8 @@ impl Relay {
 struct Trouble {
     reason: String,
     tries: u32,
+    /// The brokers have refused a record, and will again.
+    refused: bool,
 }
 
 impl Trouble {
@@ -312,6 +315,7 @@ impl Trouble {
             }
             self.reason = reason;
         }
+        self.refused = matches!(error, Error::Produce { about: trouble::Trouble::Person, .. });
         self.tries = self.tries.saturating_add(1);
         Backoff::SERVER.wait(self.tries)
     }

@@ -70,7 +70,20 @@ pub fn is_of_names(c: char) -> bool {
 /// # }
 /// ```
 pub async fn ensure(kafka: &Kafka, topics: &Topics, name: &str, make: bool) -> Result<(), Error> {
-    all(kafka, topics, name, &[own(&topics.prefix, name)], make).await
+    all(kafka, topics, name, &[own(&topics.prefix, name)], make, true).await
+}
+
+/// The same for a topic by its whole name, whatever number of partitions it has; made with the default one.
+///
+/// # Errors
+/// As [`ensure`].
+#[doc(hidden)]
+pub async fn ensure_whole(kafka: &Kafka, topic: &str, make: bool) -> Result<(), Error> {
+    let is_name = (1..=LONGEST_NAME).contains(&topic.len()) && topic.chars().all(is_of_names) && !matches!(topic, "." | "..");
+    if !is_name {
+        return Err(Error::Name { topic: topic.to_owned() });
+    }
+    all(kafka, &Topics::default(), "farandole", &[topic.to_owned()], make, false).await
 }
 
 /// [`ensure`] for a service, which has a journal beside its topic.
@@ -79,10 +92,11 @@ pub async fn ensure(kafka: &Kafka, topics: &Topics, name: &str, make: bool) -> R
 /// As [`ensure`].
 #[doc(hidden)]
 pub async fn ensure_with_journal(kafka: &Kafka, topics: &Topics, service: &str, make: bool) -> Result<(), Error> {
-    all(kafka, topics, service, &[own(&topics.prefix, service), journal(&topics.prefix, service)], make).await
+    all(kafka, topics, service, &[own(&topics.prefix, service), journal(&topics.prefix, service)], make, true).await
 }
 
-async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make: bool) -> Result<(), Error> {
+/// `counts`: whether they have to have as many partitions as declared.
+async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make: bool, counts: bool) -> Result<(), Error> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &kafka.bootstrap).set("client.id", name);
     for (key, value) in &kafka.properties {
@@ -105,7 +119,7 @@ async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make
     }
     for topic in wanted {
         let found = cluster.find(topic).map(|t| t.partitions);
-        if let Some(found) = found.filter(|n| usize::try_from(topics.partitions) != Ok(*n)) {
+        if let Some(found) = found.filter(|n| counts && usize::try_from(topics.partitions) != Ok(*n)) {
             return Err(Error::Partitions { topic: topic.clone(), found, declared: topics.partitions });
         }
     }

@@ -20,7 +20,7 @@ use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
-use crate::consume::intake::{Config, Error, Troubles, begun, client, look};
+use crate::consume::intake::{Config, Error, Troubles, begun, client, look, members};
 use crate::consume::metrics;
 use crate::engine::AnyProcessor;
 use crate::wire::per_topic::Start;
@@ -55,6 +55,11 @@ pub(super) fn run(
         return Err(Error::Property(refused));
     }
     let mut client = client::config(config);
+    let client_id = match config.properties.get("client.id") {
+        Some(theirs) => theirs.clone(),
+        None => runtime.block_on(members::client_id(&config.group, engine.sessions())),
+    };
+    client.set("client.id", &client_id);
     let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
     client.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
     let lane = |_| {
@@ -68,6 +73,7 @@ pub(super) fn run(
         engine: engine.clone(),
         config: config.clone(),
         troubles: troubles.clone(),
+        client_id,
         runtime: runtime.clone(),
         shutdown: shutdown.clone(),
         assigned: Mutex::default(),

@@ -51,6 +51,8 @@ pub(super) struct Context {
     pub engine: Arc<dyn AnyProcessor>,
     pub config: Arc<Config>,
     pub troubles: Troubles,
+    /// What this member calls itself in the group: replicas have the same.
+    pub client_id: String,
     pub runtime: Handle,
     pub shutdown: CancellationToken,
     pub assigned: Mutex<HashMap<At, Assigned>>,

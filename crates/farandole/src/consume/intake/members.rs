@@ -12,15 +12,35 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
+use sqlx::PgConnection;
 
 use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::position::positions;
-use crate::database::sessions::with_conn;
+use crate::database::sessions::{Sessions, with_conn};
 use crate::ground::error::chain_of;
 use crate::ground::text::{brief, shown};
 
 /// How long brokers may take to answer. Bounds how late a stop is, too.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
+
+/// What the members of `group` that work on this database call themselves; without its part if the database doesn't say which it is. Two
+/// databases whose readers share a group (a staging copy on the same brokers) would have half of the records each.
+pub(super) async fn client_id(group: &str, sessions: &Sessions) -> String {
+    let which = async |conn: &mut PgConnection| {
+        let sql = "select to_hex(system_identifier) || '-' || d.oid from pg_control_system(), pg_database d where datname = current_database()";
+        sqlx::query_scalar::<_, String>(sql).fetch_one(conn).await
+    };
+    match with_conn!(sessions, conn => which(conn)) {
+        Ok(database) => format!("{group}@{database}"),
+        Err(error) => {
+            tracing::debug!(
+                error = chain_of(&error),
+                "which database this is isn't told; readers on another one in this group won't show"
+            );
+            group.to_owned()
+        }
+    }
+}
 
 /// The members of a group, with their partitions.
 #[derive(Default)]
@@ -37,7 +57,7 @@ impl Members {
         let groups = consumer.fetch_group_list(Some(&config.group), ANSWER)?;
         let found = groups.groups().iter().find(|g| g.name() == config.group && g.state() == "Stable");
         let Some(group) = found else { return Ok(None) };
-        let mine = config.properties.get("client.id").unwrap_or(&config.group);
+        let mine = &consumer.context().client_id;
         let mut members = Self::default();
         for member in group.members() {
             let Some(has) = assignment(member.assignment().unwrap_or_default()) else { return Ok(None) };

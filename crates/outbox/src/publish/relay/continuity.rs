@@ -86,7 +86,8 @@ pub async fn check(
     let head = |topic: &str, partition: i32| state.heads.get(topic).and_then(|h| h.get(&partition)).copied();
     let apart = |(topic, partition, end): &(String, i32, End)| match (end, head(topic, *partition)) {
         (End::Unwritten, None) | (End::Expired, _) => false,
-        (End::Record(found), Some(head)) => *found != head.id,
+        // The whole head: an id that was appended twice is that of two records.
+        (End::Record(found), Some(head)) => *found != head,
         (End::Record(_), None) | (End::Unwritten, Some(_)) => true,
     };
     let apart: Vec<_> = ends.into_iter().filter(apart).collect();
@@ -112,7 +113,7 @@ pub async fn check(
         // A paused relay's records may land after those that followed them. What counts is where the chain ends.
         if let (Some(_), Some(head)) = (found, head)
             && let Some(end) = chain_end(kafka, &own, &topic, partition, head).await?
-            && (end == head.id || !known(&[end]).await?.is_empty())
+            && (end == head || !known(&[end.id]).await?.is_empty())
         {
             continue;
         }
@@ -124,7 +125,7 @@ pub async fn check(
 }
 
 fn id_of(end: End) -> Option<Uuid> {
-    if let End::Record(id) = end { Some(id) } else { None }
+    if let End::Record(head) = end { Some(head.id) } else { None }
 }
 
 /// A topic that this relay never published to must hold none of our records: they would be an earlier life's, whose numbers
@@ -133,7 +134,7 @@ pub async fn check_unused(kafka: &ClientConfig, service: &str, state: &State, to
     for (topic, partition, end) in ends(kafka.clone(), Own::of(service, state), vec![topic.to_owned()]).await? {
         if let End::Record(found) = end {
             let (service, expected) = (service.to_owned(), "none".to_owned());
-            return Err(Error::Continuity { service, topic, partition, found: found.to_string(), expected });
+            return Err(Error::Continuity { service, topic, partition, found: found.id.to_string(), expected });
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ pub enum End {
     Expired,
     /// The record of the greatest place in the last stretch that holds any of its. After it repetitions may come: a paused relay's, or
     /// a client's that sends once more. Where more of them come than a stretch holds, it is one of those; see [`chain_end`].
-    Record(Uuid),
+    Record(Head),
 }
 
 /// Where the own chain ends in each partition of `topics`.
@@ -90,7 +90,7 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
         rest = std::iter::zip(rest, stretches)
             .filter_map(|(extent, looked)| {
                 let end = match found.get(&extent.partition) {
-                    Some((_, id)) => End::Record(*id),
+                    Some((place, id)) => End::Record(Head { lineage: place.lineage, number: place.number, id: *id }),
                     None if looked.low > extent.low => return Some(Extent { high: looked.low, ..extent }),
                     None if extent.low > 0 => End::Expired,
                     None => End::Unwritten,
@@ -109,9 +109,9 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
     Ok(())
 }
 
-/// The id of the last record of the own chain in a partition, repetitions left aside; none when `head` isn't in it or what
+/// The last record of the own chain in a partition, repetitions left aside; none when `head` isn't in it or what
 /// follows that doesn't hang together.
-pub async fn chain_end(kafka: &ClientConfig, own: &Own, topic: &str, partition: i32, head: Head) -> Result<Option<Uuid>, Error> {
+pub async fn chain_end(kafka: &ClientConfig, own: &Own, topic: &str, partition: i32, head: Head) -> Result<Option<Head>, Error> {
     let (kafka, own, topic) = (kafka.clone(), own.clone(), topic.to_owned());
     blocking("reading a chain to its end", move || {
         let client = Client::new(&kafka, View::Everything)?;
@@ -123,7 +123,7 @@ pub async fn chain_end(kafka: &ClientConfig, own: &Own, topic: &str, partition: 
             broken = walk.next(&record).is_err();
             Ok::<_, extent::Error>(!broken)
         })?;
-        Ok(walk.last.filter(|_| walk.has_met_head() && !broken).map(|last| last.id))
+        Ok(walk.last.filter(|_| walk.has_met_head() && !broken))
     })
     .await
 }

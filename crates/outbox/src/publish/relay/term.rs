@@ -42,6 +42,8 @@ pub struct Term {
     unnoted: bool,
     /// When the partition counts were last compared.
     compared: Instant,
+    /// A record was refused: each row is noted before the next goes, so that those before it don't go out again with each try.
+    careful: bool,
 }
 
 /// What a round came to.
@@ -53,13 +55,15 @@ pub enum Round {
 }
 
 impl Term {
-    /// Prepares to publish: a producer, the partition counts, the continuity check. On failure the lease is handed back.
+    /// Prepares to publish: a producer, the partition counts, the continuity check. On failure the lease is handed back. It is `careful` until
+    /// a batch is out.
     pub async fn begin(
         pool: &sqlx::PgPool,
         config: Arc<Config>,
         status: Arc<Status>,
         mut log: Log,
         mut state: State,
+        careful: bool,
     ) -> Result<Self, Error> {
         let prepared = async {
             let reader = log::alone(pool, read::SETTINGS).await?;
@@ -80,7 +84,7 @@ impl Term {
             return give_up(log, state, Some(producer), e).await;
         }
         let out = Publisher::new(&config.service, log, producer, state);
-        let mut term = Self { config, status, reader, out, unnoted: false, compared: Instant::now() };
+        let mut term = Self { config, status, reader, out, unnoted: false, compared: Instant::now(), careful };
         // Declared topics and their counts may be new to the state.
         term.out.step().await?;
         term.out.log.hold(&term.out.state);
@@ -107,11 +111,11 @@ impl Term {
                 }
                 Ok(Round::Idle)
             }
-            Unsent::Whole(b, rows) => {
+            Unsent::Whole(b, rows) if !self.careful => {
                 self.publish_whole(b, &rows).await?;
                 Ok(Round::Busy)
             }
-            Unsent::Many(b) => {
+            Unsent::Whole(b, _) | Unsent::Many(b) => {
                 let nothing_out = self.out.state.published.is_empty();
                 let after = if nothing_out { 0 } else { read::before_first(&mut self.reader, &self.out.state.acked, &b).await? };
                 self.take(b, after).await?;
@@ -156,14 +160,20 @@ impl Term {
         let mut before: Option<(u64, i64, State)> = None;
         loop {
             let rows = self.publish_page(&mut batch, &mut before).await?;
+            if self.careful && rows > 0 {
+                before = Some((self.out.producer.sent(), rows, self.out.state_at(batch.after)));
+            }
             if let Some((sent, rows, state)) = before.take() {
                 self.out.wait_for(sent).await?;
                 self.out.state = state;
                 self.out.step().await?;
                 self.status.count(rows, &self.out.state);
             }
-            if rows < self.config.page_rows {
-                return self.finish(batch.after, rows).await;
+            if rows < self.page_rows() {
+                return self.finish(batch.after, if self.careful { 0 } else { rows }).await;
+            }
+            if self.careful {
+                continue;
             }
             before = Some((self.out.producer.sent(), rows, self.out.state_at(batch.after)));
             if shutdown.is_cancelled() {
@@ -178,7 +188,8 @@ impl Term {
     async fn publish_page(&mut self, batch: &mut InFlight, before: &mut Option<(u64, i64, State)>) -> Result<i64, Error> {
         let mut rows = 0;
         self.out.tick();
-        let mut page = read::page(&mut self.reader, &self.out.state.acked, batch, self.config.page_rows);
+        let rows_of_a_page = self.page_rows();
+        let mut page = read::page(&mut self.reader, &self.out.state.acked, batch, rows_of_a_page);
         loop {
             // A row that is there already is taken without the cost of a timer.
             let row = match page.try_next().now_or_never() {
@@ -205,9 +216,15 @@ impl Term {
         }
     }
 
+    /// Rows that go out before they are noted.
+    fn page_rows(&self) -> i64 {
+        if self.careful { 1 } else { self.config.page_rows }
+    }
+
     async fn finish(&mut self, last: i64, rows: i64) -> Result<(), Error> {
         self.out.wait_for(self.out.producer.sent()).await?;
         self.out.finish(last);
+        self.careful = false;
         self.unnoted = true;
         self.status.count(rows, &self.out.state);
         Ok(())

@@ -1,6 +1,7 @@
 //! Walks a partition record by record: what this database had published, and what lies beyond.
 //!
-//! The head that the relay's state holds is looked for by its id, never by its number: after a rewind numbers repeat. Before it,
+//! The head that the relay's state holds is looked for by its id and number together: after a rewind numbers repeat, and an id that was
+//! appended twice is that of two records. Before it,
 //! a walk that began in the middle may meet repetitions whose first occurrence it hasn't seen, so nothing is refused there.
 //! Beyond it the chain rule holds as it does for every consumer.
 //!
@@ -96,7 +97,7 @@ impl Walk {
         let verdict = judge(self.seen, link.place, link.previous);
         let first = self.seen.is_none();
         if let (false, Some(head)) = (self.past, self.head) {
-            if head.id == id {
+            if head.id == id && Place::from(head) == link.place {
                 self.past = true;
                 self.go(id, &link);
                 return Ok(RecordClass::Before(id));

@@ -32,6 +32,12 @@ pub enum Error {
         /// The broker's word.
         code: Code,
     },
+    /// No topic can be called that.
+    #[error("{topic:?} is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`")]
+    Name {
+        /// What was named.
+        topic: String,
+    },
     /// There is no such topic.
     #[error(
         "topic {topic} doesn't exist; create it with the service's `migrate` or `serve --migrate` (unless `topics.create` is \
@@ -111,7 +117,9 @@ impl Troubled for Error {
         match self {
             Self::Ask { .. } | Self::Leaderless { .. } => Trouble::Dependency,
             Self::Make { code, .. } => trouble::kafka(*code),
-            Self::Client(_) | Self::Missing { .. } | Self::Compacted { .. } | Self::Broken(_) => Trouble::Person,
+            Self::Client(_) | Self::Name { .. } | Self::Missing { .. } | Self::Compacted { .. } | Self::Broken(_) => {
+                Trouble::Person
+            }
             Self::Partitions { .. } | Self::Unlike { .. } => Trouble::Person,
         }
     }
