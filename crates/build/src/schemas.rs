@@ -71,7 +71,7 @@ pub struct Noted {
 }
 
 impl Schemas {
-    /// The schemas in `folder`, which is relative to the package in a build script. Hidden folders and `target` are passed over.
+    /// The schemas in `folder`, which is relative to the package in a build script. Hidden folders and `target` are skipped.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -124,14 +124,27 @@ impl Schemas {
         Self { wire_tests: true, ..self }
     }
 
-    /// What the file with the code is called, in place of `events.rs`; for build scripts with several folders.
+    /// What the file with the code is called, in place of `events.rs`; for build scripts with several folders. Schemas of events that you
+    /// subscribe to, for example, are their owners': they are kept apart, and not compared with your releases.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// use farandole_build::Schemas;
+    ///
+    /// fn main() -> ExitCode {
+    ///     let own = Schemas::in_folder("schemas").released("schemas/released").generate();
+    ///     let heard = Schemas::in_folder("heard").output("heard.rs").generate();
+    ///     if own == ExitCode::SUCCESS { heard } else { own }
+    /// }
+    /// ```
     #[must_use]
     pub fn output(self, name: impl Into<String>) -> Self {
         Self { output: name.into(), ..self }
     }
 
-    /// Writes the code to `$OUT_DIR/events.rs` and tells Cargo when to do so again; for build scripts. What is wrong is told Cargo as
-    /// errors, and the exit code then is a failure.
+    /// Writes the code to `$OUT_DIR/events.rs` and tells Cargo when to do so again; for build scripts. Problems are
+    /// printed as errors of the build, and the exit code then is a failure.
     ///
     /// ```no_run
     /// fn main() -> std::process::ExitCode {
@@ -214,7 +227,7 @@ impl Schemas {
             problems.extend(pending.into_iter().map(|pending| match pending.version {
                 1 => format!("{} isn't released yet; note it with `farandole schemas release`", pending.file),
                 version => format!(
-                    "{} has changed since version {}; note it with `farandole schemas release` before somebody gets to see an event",
+                    "{} has changed since version {}; note it with `farandole schemas release` before an event is published with it",
                     pending.file,
                     version - 1
                 ),

@@ -29,7 +29,8 @@ FARANDOLE_DATABASE_URL (or an address without its password, which then comes fro
   farandole position set --topic billing --partition 3 --to earliest
   farandole heal --service billing                        after a restored backup: print what would be done; --execute does it
   farandole migrate                                       create the kit's tables, or update them to this version
-  farandole relay --service billing --topic billing       publish what programs in any language append with `select farandole.append(…)`
+  farandole relay --service billing --topic billing --create-topics
+                                                          publish what programs in any language append with `select farandole.append(…)`
 
 Of the schemas of your events, beside their sources:
   farandole schemas check                                 compare schemas/ with the versions that others may hold

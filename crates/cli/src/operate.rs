@@ -46,7 +46,7 @@ impl Database {
     }
 }
 
-/// Leaves to a service's own program what changes rows of the service's: that one knows which topics it hears, and tells its journal what
+/// Leaves to a service's own program what changes rows of the service's: that one knows which topics it subscribes to, and tells its journal what
 /// becomes of parked inputs. A reader of another name beside a service has no other program than this.
 async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> anyhow::Result<()> {
     let sql = "select exists (select from farandole.owner where service = $1 and topic is not null)";
@@ -95,7 +95,7 @@ pub async fn retry_parked(database: &Database, named: Option<&str>, aggregate: &
     Ok(())
 }
 
-/// Gives up what is parked under a name, and says which.
+/// Drops what is parked under a name, and says which.
 ///
 /// # Errors
 /// As [`parked::drop`]; when nothing is parked under it.
@@ -155,7 +155,7 @@ pub struct How {
     pub source: Option<String>,
     /// Records that the database lacks are left to their owner.
     pub skip: bool,
-    /// Records that are passed over.
+    /// Records that are skipped.
     pub pass_over: BTreeSet<At>,
 }
 

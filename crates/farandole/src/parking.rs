@@ -162,7 +162,7 @@ pub struct Limits {
     /// Inputs in all.
     pub total: u32,
     /// Failures within a minute, not counting what queues behind them or waits for something: more come of one cause, which parking
-    /// doesn't mend.
+    /// doesn't fix.
     pub a_minute: u32,
 }
 

@@ -7,9 +7,12 @@
 //!
 //! # In this crate
 //!
-//! [`outbox`]: appending, from Rust and in SQL. [`Relay`]: publishing. [`topics`]: topics to publish to. [`Codec`] and [`messages!`]: values in
-//! Avro or JSON, and sets of event types. [`running`]: the handle of what runs beside a program. [`chain`] and [`Record`]: what consumers
-//! read. [`migrate`]: the tables.
+//! - [`outbox`], [`NewEvent`], [`Tx`]: appending, from Rust and in SQL.
+//! - [`Relay`], [`RelayConfig`]: publishing. [`topics`]: topics to publish to.
+//! - [`Codec`], [`messages!`], [`Message`], [`RecordType`]: values in Avro or JSON, and sets of event types.
+//! - [`running`], [`Running`], [`Signals`]: the handle of what runs beside a program, and the signals that stop it.
+//! - [`chain`], [`Record`], [`Timestamp`]: what consumers read.
+//! - [`migrate`]: the tables.
 //!
 //! Items that aren't listed here are public for the kit only and may change in any version.
 

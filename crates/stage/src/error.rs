@@ -33,7 +33,7 @@ pub enum Error {
         tail: String,
     },
     /// Another part failed first; the error of that one is the one to read.
-    #[error("{part} was given up because another part failed")]
+    #[error("{part} was abandoned because another part failed")]
     GivenUp {
         /// The part's name.
         part: String,

@@ -28,7 +28,7 @@ farandole::messages! {
 }
 
 farandole::messages! {
-    /// What inventory hears.
+    /// What inventory subscribes to.
     pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled }
     ignores { OrderConfirmed }
 }

@@ -50,7 +50,7 @@ async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Resul
     caller.named(&basket.customer).create(Command::Place(basket)).await
 }
 
-/// Cancels an order that isn't rejected. Stock and card are freed by those who hear of it.
+/// Cancels an order that isn't rejected. Stock and card are freed by the services that subscribe to the event.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel",
     params(("order_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, description = "Cancelled now", body = CancelledOrder),

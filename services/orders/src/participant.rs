@@ -35,7 +35,7 @@ farandole::messages! {
 }
 
 farandole::messages! {
-    /// What orders hears. It follows its topics whole: what is in neither list parks, until a build is out that knows what it means here.
+    /// What orders subscribes to. It follows its topics whole: what is in neither list parks until a build that knows it is deployed.
     pub enum Heard { StockShort, PaymentAuthorised, PaymentDeclined }
     ignores {
         StockReceived, StockReserved, StockReleased,

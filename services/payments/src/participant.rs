@@ -28,11 +28,11 @@ farandole::messages! {
 }
 
 farandole::messages! {
-    /// What payments hears.
+    /// What payments subscribes to.
     pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled, StockReserved, StockShort }
     ignores {
         OrderConfirmed, StockReceived,
-        StockReleased, // it is released because the order ended, which is heard from orders itself
+        StockReleased, // it is released because the order ended, which orders itself publishes
     }
 }
 
@@ -150,7 +150,7 @@ impl Participant for Payments {
                 let (currency, card_token) = (e.currency.clone(), e.card_token.clone());
                 vec![Task::effect(Authorise { order_id: e.order_id, amount: e.amount, currency, card_token })]
             }
-            // Closing what was never opened is nothing; one that may have started still has its outcome heard.
+            // Closing what was never opened is nothing; one that may have started still has its outcome decided.
             Event::PaymentAbandoned(_) => vec![Task::close_effect::<Authorise>()],
             Event::VoidRequested(e) => vec![Task::effect(Void { authorisation_id: e.authorisation_id.clone() })],
             Event::PaymentExpected(_) | Event::PaymentAuthorised(_) | Event::PaymentDeclined(_) | Event::PaymentVoided(_) => {

@@ -29,7 +29,7 @@ pub enum Parked {
         aggregate: String,
     },
     /// Drop the input that blocks an aggregate or key: it never takes effect, and the inputs behind it are tried next. Refused if
-    /// that input is itself only waiting behind one of another name.
+    /// that input only waits behind an input that is parked under another name: drop that one, or pass --all.
     Drop {
         /// The name it is parked under: aggregate or key.
         aggregate: String,

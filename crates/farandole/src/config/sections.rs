@@ -158,7 +158,7 @@ section! {
         max_parked_per_aggregate: u32 = Limits::DEFAULT.aggregate,
         /// Inputs that may be parked in all.
         max_parked: u32 = Limits::DEFAULT.total,
-        /// Inputs that may fail within a minute and be parked: more are likely to have one cause, which parking doesn't mend, so
+        /// Inputs that may fail within a minute and be parked: more are likely to have one cause, which parking doesn't fix, so
         /// their partitions wait.
         max_failures_a_minute: u32 = Limits::DEFAULT.a_minute,
         /// Records of a partition's batch at most.
@@ -188,7 +188,7 @@ section! {
         /// How long an active relay may show no sign of life before another takes over.
         #[serde(with = "units::duration")]
         lease: Duration = Duration::from_secs(10),
-        /// How long a record may stay unacknowledged before the round is given up and read again.
+        /// How long a record may stay unacknowledged before the round is abandoned and read again.
         #[serde(with = "units::duration")]
         delivery_timeout: Duration = Duration::from_secs(30),
     }

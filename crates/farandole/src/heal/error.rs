@@ -133,7 +133,7 @@ pub enum Error {
         /// Its lineage and number.
         at: Place,
     },
-    /// What was to be passed over isn't there.
+    /// What was to be skipped isn't there.
     #[error(
         "nothing to skip at {place}: there is no record in the name of this service, or the database already has it. Write \
          topic/partition@offset, with the topic's prefix"

@@ -24,7 +24,7 @@ pub struct Report {
     pub gone: i64,
     /// Inputs of which the topic holds some events only; the others are lost.
     pub torn: Vec<String>,
-    /// Records in the service's name that are passed over: nothing of them is folded.
+    /// Records in the service's name that are skipped: nothing of them is folded.
     pub passed: Vec<String>,
     /// The offset from which each partition is heard again.
     pub positions: BTreeMap<String, i64>,

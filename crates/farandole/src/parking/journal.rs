@@ -32,7 +32,7 @@ pub enum JournalEvent {
     Parked(Option<String>),
     /// It was processed.
     Released,
-    /// It was given up.
+    /// It was dropped.
     Dropped {
         /// Why.
         reason: String,

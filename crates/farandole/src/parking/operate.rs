@@ -116,7 +116,7 @@ pub enum Which {
     All,
 }
 
-/// An input that was given up.
+/// An input that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
     /// The input.
@@ -226,7 +226,7 @@ pub async fn drop_inputs(
         still.into_iter().map(|(gone, place, behind)| ((gone, place), behind.map(|(place, _)| place))).unzip();
     let why = JournalEvent::Dropped { reason: reason.to_owned(), by: by.to_owned() };
     let seqs: Vec<i64> = rows.iter().map(|(gone, _)| gone.seq).collect();
-    foreign::forget(&mut tx, reader, &seqs).await.map_err(at("forgetting foreign records that are given up"))?;
+    foreign::forget(&mut tx, reader, &seqs).await.map_err(at("forgetting foreign records that are dropped"))?;
     queue::take(&mut tx, reader, journal, &rows, &why).await?;
     tx.commit().await.map_err(at("commit"))?;
     let one = |((gone, place), behind): ((Gone, InputId), Option<InputId>)| {

@@ -84,7 +84,7 @@ pub struct Story<P: Participant> {
     deadlines: Vec<(P::Id, P::Deadline)>,
     /// Effects that aren't answered yet. Closing takes none away: one that may have started is answered all the same.
     effects: Vec<(P::Id, P::Effect)>,
-    /// The types that were heard.
+    /// The types that have arrived.
     heard: BTreeSet<usize>,
     /// The rows as they are stored now.
     pub tables: P::Tables,

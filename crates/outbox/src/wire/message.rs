@@ -85,7 +85,7 @@ pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {
 /// assert_eq!((event.name(), event.topic()), ("billing.InvoiceIssued", "billing"));
 /// ```
 ///
-/// A variant is named as its type, or names it in parentheses. What a participant hears may also list what it leaves alone; then types
+/// A variant is named as its type, or names it in parentheses. What a participant subscribes to may also list what it ignores; then types
 /// that are in neither list hold up their keys until a build knows them:
 ///
 /// ```
@@ -96,7 +96,7 @@ pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {
 /// use orders::{OrderCancelled, OrderConfirmed, OrderPlaced};
 ///
 /// farandole_outbox::messages! {
-///     /// What inventory hears.
+///     /// What inventory subscribes to.
 ///     pub enum Heard { OrderPlaced, OrderCancelled }
 ///     ignores { OrderConfirmed }
 /// }

@@ -91,12 +91,12 @@ impl<'de, T: FromStr<Err = String> + Default> Deserialize<'de> for PerTopic<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unknown {
     /// As the service declares: parked if it lists types that it ignores, since it then knows all that there should be; ignored if it
-    /// names only what it hears.
+    /// names only what it subscribes to.
     #[default]
     Declared,
-    /// It parks its key, until a build that knows it is out. For topics that this service has to follow whole.
+    /// It parks its key, until a build that knows it is deployed. For topics that this service has to follow whole.
     Park,
-    /// It is passed over, counted and named in the log once. For topics of which it needs some events and not the others.
+    /// It is skipped, counted and named in the log once. For topics of which it needs some events and not the others.
     Ignore,
 }
 

@@ -45,7 +45,7 @@ pub struct Config {
     pub idle_max: Duration,
     /// How long an owner may show no sign of life before a stand-by takes over.
     pub lease: Duration,
-    /// How long a record may stay unacknowledged before the round is given up.
+    /// How long a record may stay unacknowledged before the round is abandoned.
     pub delivery_timeout: Duration,
     /// Time between two looks at the topics' partition counts.
     pub compare_every: Duration,

@@ -160,7 +160,8 @@ pub enum Error {
     /// A topic that the outbox names isn't there.
     #[error(
         "topic {topic} doesn't exist. A service's `migrate` creates its own topics, `topics::ensure` those of your own \
-         program; create others by hand, or correct the outbox rows that name it"
+         program, `farandole relay --topic {topic} --create-topics` those of programs in other languages; create others by hand, or \
+         correct the outbox rows that name it"
     )]
     NoTopic {
         /// Which topic.

@@ -14,7 +14,10 @@ use crate::ground::trouble::{self, Trouble, Troubled};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A type that this codec was never told of, by [`register`](super::Codec::register) or [`know`](super::Codec::add_reader_schema).
-    #[error("type {name} is not registered with this codec")]
+    #[error(
+        "type {name} is not registered with this codec: to read it, call `codec.add_reader_schema(Event::TYPES)`; to publish it, \
+         `codec.register(topic, Event::TYPES)`"
+    )]
     UnknownType {
         /// Its full name.
         name: String,
