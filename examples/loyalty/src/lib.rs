@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 farandole::messages! { /// What loyalty publishes.
 pub enum Event { PointsEarned } }
-farandole::messages! { /// What loyalty hears.
+farandole::messages! { /// What loyalty subscribes to.
 pub enum Heard { OrderPlaced } }
 farandole::tables! { /// What loyalty keeps.
 pub struct Tables { accounts: Account in "accounts" { customer: String, points: i64 } } }

@@ -38,7 +38,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 #[test]
 fn the_code_for_beginners_is_compiled() {
     let mut found = vec![bare(&std::fs::read_to_string(workspace().join(TESTED)).unwrap())];
-    ["crates", "examples"].iter().for_each(|folder| sources(&workspace().join(folder), &mut found));
+    ["crates", "examples", "services"].iter().for_each(|folder| sources(&workspace().join(folder), &mut found));
     let text = std::fs::read_to_string(workspace().join(DOCUMENT)).unwrap();
     let blocks: Vec<&str> = text.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(blocks.len() >= 6, "the blocks weren't found");
