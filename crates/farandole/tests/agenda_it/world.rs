@@ -55,6 +55,7 @@ pub struct Pay {
 
 impl task::Effect for Pay {
     type Outcome = String;
+    const NAMES: &'static [&'static str] = &["pay", "fee", "pay/x"];
     fn name(&self) -> &'static str {
         self.name
     }

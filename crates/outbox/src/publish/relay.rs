@@ -315,7 +315,7 @@ impl Trouble {
             }
             self.reason = reason;
         }
-        self.refused = matches!(error, Error::Produce { about: trouble::Trouble::Person, .. });
+        self.refused = matches!(error, Error::Row { .. } | Error::Produce { about: trouble::Trouble::Person, .. });
         self.tries = self.tries.saturating_add(1);
         Backoff::SERVER.wait(self.tries)
     }
