@@ -63,7 +63,7 @@ fn order_event(n: u64) -> (String, orders::Event) {
         let order_id = id(order - LAG);
         return (order_id.to_string(), OrderConfirmed { order_id, confirmed_at: AT + n as i64 }.into());
     }
-    let order_id = id(if n % 2 == 0 { order } else { order + (1 << 40) });
+    let order_id = id(if n.is_multiple_of(2) { order } else { order + (1 << 40) });
     let line = |k: u64| OrderLine {
         sku: sku(n.wrapping_mul(31) + k * 7),
         quantity: 1 + (n % 12) as i32,
@@ -93,7 +93,7 @@ fn stock_event(n: u64) -> (String, inventory::Event) {
     let lines = |n: u64| {
         (0..1 + n % 4).map(|k| StockLine { sku: sku(n.wrapping_mul(31) + k * 7), quantity: 1 + (n % 12) as i64 }).collect()
     };
-    if n % 11 == 0 && n > SKUS + 11 * LAG {
+    if n.is_multiple_of(11) && n > SKUS + 11 * LAG {
         let of = n - 11 * LAG + 1;
         return (id(of).to_string(), StockReleased { order_id: id(of), lines: lines(of), released_at: AT + n as i64 }.into());
     }

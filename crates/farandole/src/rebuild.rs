@@ -24,6 +24,7 @@ mod read;
 mod report;
 mod shadow;
 mod swap;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,6 @@ use std::time::Instant;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
-use crate::database::session;
 use crate::fold::{Events, Folder};
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
@@ -42,6 +42,7 @@ use crate::publish::relay::{self, log};
 use crate::rebuild::progress::Progress;
 use crate::rebuild::read::{Chunk, Mark, Reader};
 use crate::rebuild::shadow::Shadow;
+use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
 use crate::wire::extent::Extent;
 
@@ -122,9 +123,11 @@ impl<P: Participant> Rebuild<'_, P> {
         let left: i64 =
             extents.iter().map(|extent| extent.high - shadow.marks.get(&extent.partition).map_or(extent.low, |m| m.offset)).sum();
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected: usize::try_from(left).unwrap_or(0) });
-        if shadow.resumed {
-            folder.tables.recall(&mut conn).await.map_err(Error::database("reading which rows are stored"))?;
-        }
+        let prepared = folder.tables.prepare(&mut conn, shadow.resumed).await;
+        prepared.map_err(Error::database("reading which rows are stored"))?;
+        let mut beside = self.connect().await?;
+        shadow.enter(&mut beside).await?;
+        let mut folder = Folding { folder, writer: Writer::new(beside) };
         let mut progress = Progress::new(&self.topic, left);
         let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
         reader = self.round(&mut conn, reader, extents, &mut folder, &mut shadow, &mut progress).await?;
@@ -163,7 +166,7 @@ impl<P: Participant> Rebuild<'_, P> {
         &self,
         conn: &mut PgConnection,
         reader: Reader<P>,
-        folder: &mut Folder<P>,
+        folder: &mut Folding<P>,
         shadow: &mut Shadow,
         progress: &mut Progress,
     ) -> Result<(Reader<P>, swap::Alone), Error> {
@@ -216,7 +219,7 @@ impl<P: Participant> Rebuild<'_, P> {
         &self,
         conn: &mut PgConnection,
         mut reader: Reader<P>,
-        folder: &mut Folder<P>,
+        folder: &mut Folding<P>,
         shadow: &mut Shadow,
         progress: &mut Progress,
     ) -> Result<Reader<P>, Error> {
@@ -237,35 +240,45 @@ impl<P: Participant> Rebuild<'_, P> {
         conn: &mut PgConnection,
         reader: Reader<P>,
         extents: Vec<Extent>,
-        folder: &mut Folder<P>,
+        folder: &mut Folding<P>,
         shadow: &mut Shadow,
         progress: &mut Progress,
     ) -> Result<Reader<P>, Error> {
         let (sender, mut chunks) = mpsc::channel::<Chunk<P::Event>>(AHEAD);
         let reading = reader.start(extents, sender);
+        let Folding { folder, writer } = folder;
+        let failed = |error| Error::of_fold(P::NAME, error);
         let mut folded = 0;
         while let Some(chunk) = chunks.recv().await {
-            folder.fold(conn, &chunk.events).await.map_err(|error| Error::of_fold(P::NAME, error))?;
+            folder.fold(conn, &chunk.events, async || writer.settle().await).await.map_err(failed)?;
             shadow.marks.extend(chunk.marks);
             folded += chunk.bytes;
             progress.folded(chunk.events.len(), chunk.records);
             if folder.tables.held() >= self.held || folded >= FOLDED {
-                write_out(conn, folder, shadow).await?;
+                write_out(folder, writer, shadow).await?;
                 folded = 0;
             }
         }
         let reader = reading.await.map_err(|_| Error::Thread)??;
         shadow.marks.extend(reader.marks());
-        write_out(conn, folder, shadow).await?;
+        write_out(folder, writer, shadow).await?;
+        writer.settle().await.map_err(failed)?;
         Ok(reader)
     }
 }
 
-/// Rows, and how far each partition was folded, in one transaction.
-async fn write_out<P: Participant>(conn: &mut PgConnection, folder: &mut Folder<P>, shadow: &mut Shadow) -> Result<(), Error> {
-    let doing = Error::database("writing rows");
-    let mut tx = session::begin(conn).await.map_err(&doing)?;
-    folder.tables.write_out(&mut tx).await.map_err(&doing)?;
-    shadow.note(&mut tx).await?;
-    tx.commit().await.map_err(doing)
+/// What folds, and what writes what comes of it.
+struct Folding<P: Participant> {
+    folder: Folder<P>,
+    writer: Writer,
+}
+
+/// Has rows written, and how far each partition was folded, in one transaction.
+async fn write_out<P: Participant>(folder: &mut Folder<P>, writer: &mut Writer, shadow: &Shadow) -> Result<(), Error> {
+    let failed = |error| Error::of_fold(P::NAME, error);
+    // Before what it writes is let go of: it may be loaded again.
+    writer.settle().await.map_err(failed)?;
+    let out = folder.tables.take_out().map_err(Error::database("encoding rows"))?;
+    let (note, marks) = shadow.note();
+    writer.start(out, note, marks).await.map_err(failed)
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::tasks::{Kind, Op};
 use crate::engine::{Error, Verdict, Work};
-use crate::ground::text::{EMPTY, name};
+use crate::ground::text::name;
 use crate::parking::Fault;
 use crate::participant::problem::Problem;
 use crate::participant::table::Tables;
@@ -104,7 +104,7 @@ impl<P: Participant> DecisionContext<'_, P> {
             None => {}
         }
         // Without a key there is no order, and no consumer takes its events.
-        if aggregate == EMPTY {
+        if aggregate.is_empty() {
             let detail = "this is about something whose id is empty";
             let refusal =
                 if is_command { Problem::new(422, "empty-id", detail).into() } else { Refusal::Park(detail.to_owned()) };

@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use crate::database::locks;
 
 #[doc(hidden)]
-pub use bulk::Stored;
+pub use bulk::{Out, Stored};
 pub use key::{Key, Part};
 #[doc(hidden)]
 pub use row::CopyRows;
@@ -259,10 +259,14 @@ impl<R: Row> Table<R> {
         let gone = self.rows.iter().filter(|(_, slot)| slot.now.is_none() && slot.stored.is_some());
         let gone: Vec<&str> = gone.map(|(key, _)| key.as_str()).collect();
         if !gone.is_empty() {
-            let sql = format!("delete from {} where {}", R::TABLE, Self::among());
-            bound::<R::Key>(&sql, &gone)?.execute(conn).await?;
+            Self::deletion(&gone)?.execute(conn).await?;
         }
         Ok(())
+    }
+
+    /// The statement that deletes the rows of these keys.
+    fn deletion(keys: &[&str]) -> sqlx::Result<Query<'static, Postgres, PgArguments>> {
+        bound::<R::Key>(&format!("delete from {} where {}", R::TABLE, Self::among()), keys)
     }
 
     /// The statement that stores those that are there, if any changed.
@@ -329,12 +333,15 @@ pub trait Tables: Default + Send + 'static {
     /// Rows that are held.
     #[doc(hidden)]
     fn held(&self) -> usize;
-    /// Writes what changed, in bulk; see [`Table::write_out`].
+    /// Prepares for writing in bulk; see [`Table::prepare`].
     #[doc(hidden)]
-    fn write_out(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<u64>> + Send;
-    /// Tells a fold which rows are stored already; see [`Table::recall`].
+    fn prepare(&mut self, conn: &mut PgConnection, resumed: bool) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Takes out what is to be written; see [`Table::take_out`].
+    ///
+    /// # Errors
+    /// When a row can't be encoded.
     #[doc(hidden)]
-    fn recall(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn take_out(&mut self) -> sqlx::Result<Out>;
     /// The tables' names and columns, those of the key first, and how many those are.
     #[doc(hidden)]
     fn columns() -> Vec<(&'static str, &'static [&'static str], usize)>;

@@ -92,8 +92,7 @@ impl Shadow {
         if !shadow.resume(conn, &about).await? {
             shadow.make(conn, &about, tables).await?;
         }
-        let path = format!("set search_path = {}, {}", shadow.schema, quoted(&shadow.live));
-        conn.execute(AssertSqlSafe(path)).await.map_err(Error::database("setting the search path"))?;
+        shadow.enter(conn).await?;
         Ok(shadow)
     }
 
@@ -224,11 +223,15 @@ impl Shadow {
         .map_err(Error::database("asking for constraints and indexes"))
     }
 
-    /// Notes how far each partition was folded.
-    pub async fn note(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        let sql = format!("update {}.farandole_progress set marks = $1", self.schema);
-        let done = sqlx::query(AssertSqlSafe(sql)).bind(serde_json::json!(self.marks)).execute(conn).await;
-        done.map(drop).map_err(Error::database("noting progress"))
+    /// The statement that notes how far each partition was folded, and what it is given.
+    pub fn note(&self) -> (String, serde_json::Value) {
+        (format!("update {}.farandole_progress set marks = $1", self.schema), serde_json::json!(self.marks))
+    }
+
+    /// From here on this session finds the rebuilt tables.
+    pub async fn enter(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let path = format!("set search_path = {}, {}", self.schema, quoted(&self.live));
+        conn.execute(AssertSqlSafe(path)).await.map(drop).map_err(Error::database("setting the search path"))
     }
 
     /// Makes the further indexes, now that the rows are there.

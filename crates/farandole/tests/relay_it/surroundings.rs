@@ -303,3 +303,27 @@ async fn a_pooler_by_transaction_is_refused_and_one_by_session_isnt() {
     stop.cancel();
     running.await.unwrap().unwrap();
 }
+
+/// G25. Guard: the right to create the schema is asked for first, and only where the schema isn't there. Without, PostgreSQL's refusal names no
+/// right, and a role that owns the schema has to be given one on the whole database.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_create_the_schema_is_told_the_grant() {
+    let stage = tokio::task::spawn_blocking(Stage::shared).await.unwrap();
+    let database = stage.sandbox().await.unwrap().database("bare").await.unwrap();
+    let (role, password) = (format!("{}_guest", database.name), uuid::Uuid::new_v4().simple().to_string());
+    let mut admin = PgConnection::connect(stage.postgres()).await.unwrap();
+    let make = format!(
+        "create role \"{role}\" login password '{password}'; grant connect on database \"{}\" to \"{role}\"",
+        database.name
+    );
+    admin.execute(AssertSqlSafe(make)).await.unwrap();
+    let (_, at) = database.url.split_once('@').unwrap();
+    let guest = crate::world::pool(&format!("postgres://{role}:{password}@{at}"), 2).await;
+    let said = farandole::migrate(&guest).await.unwrap_err().to_string();
+    assert!(said.contains("grant create on database") && said.contains(&role), "{said}");
+    let mut owner = PgConnection::connect(&database.url).await.unwrap();
+    owner.execute(AssertSqlSafe(format!("create schema farandole; grant all on schema farandole to \"{role}\""))).await.unwrap();
+    farandole::migrate(&guest).await.unwrap();
+    owner.close().await.unwrap();
+    guest.close().await;
+}

@@ -110,6 +110,17 @@ pub enum Error {
         /// Version and description.
         migration: String,
     },
+    /// The schema isn't there, and this role can't create it.
+    #[error(
+        "role {role} can't create schema farandole in database {database}. As the database's owner: `grant create on database {database} to \
+         {role}`, or `create schema farandole authorization {role}`"
+    )]
+    NoRight {
+        /// Who migrates.
+        role: String,
+        /// Where.
+        database: String,
+    },
     /// The relay refuses to publish.
     #[error("relay")]
     Relay(#[source] relay::Error),
@@ -124,7 +135,7 @@ impl Error {
             Self::Migrate { source: MigrateError::Execute(e), .. } => !matches!(e, sqlx::Error::Database(_)),
             Self::Surroundings(e) => e.is_transient(),
             Self::Relay(e) => !e.is_fatal(),
-            Self::Migrate { .. } | Self::NotMigrated { .. } | Self::Changed { .. } => false,
+            Self::Migrate { .. } | Self::NotMigrated { .. } | Self::Changed { .. } | Self::NoRight { .. } => false,
         }
     }
 }
@@ -175,7 +186,19 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
 
 /// The kit's tables, and room in the outbox.
 pub async fn make_kits(conn: &mut PgConnection) -> Result<(), Error> {
-    make(conn, "kit's", &kit()).await?;
+    let failed = |source| Error::Database { doing: "looking for schema farandole", source };
+    let sql = "select to_regnamespace('farandole') is not null, has_database_privilege(current_database(), 'create'),
+                      quote_ident(current_user), quote_ident(current_database())";
+    let (there, may, role, database): (bool, bool, String, String) =
+        sqlx::query_as(sql).fetch_one(&mut *conn).await.map_err(failed)?;
+    let mut kit = kit();
+    match (there, may) {
+        // Making it again, if it isn't there, would ask for a right on the database all the same.
+        (true, _) => kit.create_schemas.to_mut().clear(),
+        (false, false) => return Err(Error::NoRight { role, database }),
+        (false, true) => {}
+    }
+    make(conn, "kit's", &kit).await?;
     // Whoever appends may do so before a relay has ever run.
     partitions::make(conn).await.map(drop).map_err(Error::Relay)
 }

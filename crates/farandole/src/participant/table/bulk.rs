@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 
 use fastbloom::BloomFilter;
+use sqlx::PgConnection;
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::query::Query;
 
 use super::row::Row;
 
@@ -50,8 +53,8 @@ pub(super) struct Folding<R> {
     pub before: Vec<(String, Option<Option<R>>)>,
     /// Counts the tries.
     pub tries: u64,
-    /// Whether rows can be written by `COPY`, once it is known.
-    pub copies: Option<bool>,
+    /// Whether rows can be written by `COPY`.
+    pub copies: bool,
 }
 
 impl<R: Row> Folding<R> {
@@ -62,7 +65,7 @@ impl<R: Row> Folding<R> {
                 Some(BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected.clamp(1_000, LARGEST)))
             }
         };
-        Self { stored, before: Vec::new(), tries: 0, copies: None }
+        Self { stored, before: Vec::new(), tries: 0, copies: false }
     }
 
     /// Whether a row that isn't held isn't stored either.
@@ -84,5 +87,46 @@ impl<R: Row> Folding<R> {
             }
             None => {}
         }
+    }
+}
+
+/// What is to be written, in order.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Out(pub(super) Vec<Write>);
+
+pub(super) enum Write {
+    /// A `COPY`, and what it is given.
+    Copy(String, Vec<Vec<u8>>),
+    Query(Box<Query<'static, Postgres, PgArguments>>),
+}
+
+impl std::fmt::Debug for Out {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Out").field(&self.0.len()).finish()
+    }
+}
+
+impl Out {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write(self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        for write in self.0 {
+            match write {
+                Write::Copy(sql, pieces) => {
+                    let mut copy = conn.copy_in_raw(&sql).await?;
+                    for piece in pieces {
+                        copy.send(piece).await?;
+                    }
+                    copy.finish().await?;
+                }
+                Write::Query(query) => {
+                    query.execute(&mut *conn).await?;
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -57,13 +57,15 @@ macro_rules! tables {
                 0 $(+ self.$field.held())*
             }
             #[allow(unused_variables)]
-            async fn write_out(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<u64> {
-                Ok(0 $(+ self.$field.write_out(&mut *conn).await?)*)
-            }
-            #[allow(unused_variables)]
-            async fn recall(&mut self, conn: &mut $crate::sqlx::PgConnection) -> $crate::sqlx::Result<()> {
-                $(self.$field.recall(&mut *conn).await?;)*
+            async fn prepare(&mut self, conn: &mut $crate::sqlx::PgConnection, resumed: bool) -> $crate::sqlx::Result<()> {
+                $(self.$field.prepare(&mut *conn, resumed).await?;)*
                 Ok(())
+            }
+            #[allow(unused_mut)]
+            fn take_out(&mut self) -> $crate::sqlx::Result<$crate::table::Out> {
+                let mut out = $crate::table::Out::default();
+                $(self.$field.take_out(&mut out)?;)*
+                Ok(out)
             }
             fn columns() -> Vec<(&'static str, &'static [&'static str], usize)> {
                 vec![$($crate::Table::<$row>::columns()),*]

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::Table;
-use super::bulk::{Folding, Stored};
+use super::bulk::{Folding, Out, Stored, Write};
 use super::key::Key as _;
 use super::row::{CopyRows, Row};
 
@@ -62,55 +62,54 @@ impl<R: Row> Table<R> {
         self.folding.as_ref().is_some_and(|folding| folding.stored.is_some())
     }
 
-    /// Writes what changed: new rows by `COPY`, if their types allow for it. Then lets go of all rows but those of the last tries. Says how
-    /// many were written.
+    /// Looks how rows can be written, and reads the keys of those that are stored if a fold goes on.
     ///
     /// # Errors
     /// The database's.
     #[doc(hidden)]
-    pub async fn write_out(&mut self, conn: &mut PgConnection) -> sqlx::Result<u64> {
-        let Some(mut folding) = self.folding.take() else { return Ok(0) };
-        let done = self.write(conn, &mut folding).await;
-        self.folding = Some(folding);
-        done
+    pub async fn prepare(&mut self, conn: &mut PgConnection, resumed: bool) -> sqlx::Result<()> {
+        let copies = Self::copies(conn).await?;
+        let Some(folding) = &mut self.folding else { return Ok(()) };
+        folding.copies = copies;
+        if resumed { self.recall(conn).await } else { Ok(()) }
     }
 
-    async fn write(&mut self, conn: &mut PgConnection, folding: &mut Folding<R>) -> sqlx::Result<u64> {
-        let copies = match folding.copies {
-            Some(copies) => copies,
-            None => *folding.copies.insert(Self::copies(conn).await?),
-        };
-        let (mut rows, mut written) = (CopyRows::default(), 0_u64);
-        let mut changed = Vec::new();
+    /// Takes out what changed, to be written: new rows by `COPY`, if their types allow for it. Then lets go of all rows but those of the last
+    /// tries. Nothing may be loaded until it is written.
+    ///
+    /// # Errors
+    /// When a row can't be encoded.
+    #[doc(hidden)]
+    pub fn take_out(&mut self, out: &mut Out) -> sqlx::Result<()> {
+        let Some(folding) = &mut self.folding else { return Ok(()) };
+        let mut rows = CopyRows::default();
+        let (mut changed, mut gone) = (Vec::new(), Vec::new());
         for (key, slot) in self.rows.iter().filter(|(_, slot)| slot.now != slot.stored) {
-            let Some(row) = &slot.now else { continue };
+            let Some(row) = &slot.now else {
+                gone.push(key.as_str());
+                continue;
+            };
             if let (Some(stored), None) = (&mut folding.stored, &slot.stored) {
                 stored.insert(key);
             }
-            if copies && slot.stored.is_none() {
+            if folding.copies && slot.stored.is_none() {
                 rows.add(row)?;
             } else {
                 changed.push(row);
             }
-            written += 1;
         }
-        let change = Self::upsert(&changed);
         if let Some(pieces) = rows.pieces() {
-            let mut copy =
-                conn.copy_in_raw(&format!("copy {} ({}) from stdin (format binary)", R::TABLE, R::COLUMNS.join(", "))).await?;
-            for piece in pieces {
-                copy.send(piece).await?;
-            }
-            copy.finish().await?;
+            let sql = format!("copy {} ({}) from stdin (format binary)", R::TABLE, R::COLUMNS.join(", "));
+            out.0.push(Write::Copy(sql, pieces));
         }
-        if let Some(change) = change {
-            change.execute(&mut *conn).await?;
+        out.0.extend(Self::upsert(&changed).map(|query| Write::Query(Box::new(query))));
+        if !gone.is_empty() {
+            out.0.push(Write::Query(Box::new(Self::deletion(&gone)?)));
         }
-        self.delete_gone(conn).await?;
         let oldest = folding.tries.saturating_sub(KEPT);
         self.rows.retain(|_, slot| slot.changed > oldest);
         self.rows.values_mut().filter(|slot| slot.now != slot.stored).for_each(|slot| slot.stored = slot.now.clone());
-        Ok(written)
+        Ok(())
     }
 
     /// Whether the columns' types are those that rows are written in: a `COPY` casts nothing.
@@ -130,12 +129,8 @@ impl<R: Row> Table<R> {
         }))
     }
 
-    /// Reads the keys of all rows that are stored, for a fold that goes on.
-    ///
-    /// # Errors
-    /// The database's.
-    #[doc(hidden)]
-    pub async fn recall(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
+    /// Reads the keys of all rows that are stored.
+    async fn recall(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
         let Some(stored) = self.folding.as_mut().and_then(|folding| folding.stored.as_mut()) else { return Ok(()) };
         let sql = format!("select {} from {}", R::COLUMNS.join(", "), R::TABLE);
         let query = sqlx::query(AssertSqlSafe(sql));

@@ -5,7 +5,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::*;
-use crate::till::{OldEvent, Tables};
+use crate::till::Tables;
 
 /// Another service than the till.
 #[derive(Debug)]
@@ -14,17 +14,17 @@ struct Booth;
 impl Participant for Booth {
     const NAME: &'static str = "booth";
     type Id = String;
-    type Event = OldEvent;
+    type Event = Never;
     type Heard = Heard;
     type Command = Never;
     type Deadline = Never;
     type Effect = Never;
     type Tables = Tables;
 
-    fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<OldEvent>, Refusal> {
+    fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<Never>, Refusal> {
         Ok(Decision::nothing())
     }
-    fn evolve(&self, _: &mut Tables, _: &OldEvent) {}
+    fn evolve(&self, _: &mut Tables, _: &Never) {}
 }
 
 /// With its own first migration, as every service has one.

@@ -8,7 +8,7 @@ use crate::publish::outbox::rows::{MAX_CAUSE, MAX_HEADERS, MAX_RECORD};
 #[non_exhaustive]
 pub enum Error {
     /// Without a key there is no order.
-    #[error("event of type {kind} without a key: events are ordered by key, so each needs one")]
+    #[error("{kind} without a key: events are ordered by key, so each needs one")]
     NoKey {
         /// The event's type.
         kind: String,

@@ -6,7 +6,7 @@
 //! goes on meanwhile. Otherwise the two have parted: the database was rewound (a backup restored) and would give numbers that are
 //! taken, which every consumer would drop as seen; or the topic lost its end. Nothing is published until somebody has decided.
 //!
-//! Records are compared by id and never by number: after a rewind numbers repeat.
+//! Records are compared by id and number together: after a rewind numbers repeat, and an id that was appended twice is that of two records.
 
 use std::sync::Arc;
 use std::time::Duration;
