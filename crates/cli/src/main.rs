@@ -119,6 +119,9 @@ enum Verb {
         /// once a row names them
         #[arg(long = "topic")]
         topics: Vec<String>,
+        /// A topic that is no longer published to and was deleted: the relay forgets it, instead of waiting for it. Repeatable
+        #[arg(long)]
+        forget_topic: Vec<String>,
         /// Create those that are missing, as the kit needs them: 6 partitions, nothing expires
         #[arg(long, requires = "topics")]
         create_topics: bool,
@@ -239,10 +242,10 @@ fn main() -> ExitCode {
             Ok(())
         }),
         Verb::Migrate { database } => on_runtime(async { operate::migrate(&Database::at(database.database_url)).await }),
-        Verb::Relay { database, kafka, service, source, topics, create_topics } => on_runtime(async {
+        Verb::Relay { database, kafka, service, source, topics, forget_topic, create_topics } => on_runtime(async {
             let kafka = kafka.into();
             operate::ready(&kafka, &topics, create_topics).await?;
-            operate::relay(&Database::at(database.database_url), &kafka, &service, source, topics).await
+            operate::relay(&Database::at(database.database_url), &kafka, &service, source, topics, forget_topic).await
         }),
         Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
             let mode = if execute { Mode::Execute } else { Mode::DryRun };

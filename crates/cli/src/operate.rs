@@ -229,11 +229,12 @@ pub async fn relay(
     service: &str,
     source: Option<String>,
     topics: Vec<String>,
+    forget: Vec<String>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let pool = session::watched(PgPoolOptions::new().max_connections(3)).connect_lazy_with(database.options()?);
     let properties = kafka.properties.clone();
-    let config = relay::Config { topics, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
+    let config = relay::Config { topics, forget, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
     let (relay, _) = Relay::new(pool, config);
     let relay = relay.start().until(signals.next(), |troubles| {
         troubles.iter().for_each(|trouble| eprintln!("farandole: {trouble}"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farandole::extent;
 use farandole::heal::{Mode, NoFold, Skip, heal};
-use farandole::relay::{Config, Error};
+use farandole::relay::{Config, Error, Role};
 use farandole::topics::{self, Kafka, Topics};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use sqlx::Executor as _;
@@ -75,6 +75,43 @@ async fn a_source_of_ones_own_is_kept() {
         let words = refusal(world.relay(config).await).await.to_string();
         assert!(words.contains("`RelayConfig::source`") && words.contains("visible ASCII"), "{words}");
     }
+}
+
+/// Guard: a topic that was given up is forgotten when that is said, and only once it is gone. Without, the relay waits for it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_deleted_is_forgotten() {
+    let world = World::new().await;
+    let (old, new) = (world.make_topic("old", 1).await, world.make_topic("new", 1).await);
+    world.fill(&old, 2).await;
+    let config = |topic: &String, forget: &[&String]| Config {
+        topics: vec![topic.clone()],
+        forget: forget.iter().map(|topic| (*topic).clone()).collect(),
+        ..world.config()
+    };
+    let relay = world.relay(config(&old, &[])).await;
+    relay.published(2).await;
+    relay.stop().await.unwrap();
+    // It is still there: nothing is forgotten.
+    let relay = world.relay(config(&old, &[&old])).await;
+    world.fill(&old, 1).await;
+    relay.published(1).await;
+    relay.stop().await.unwrap();
+    let admin: AdminClient<_> = world.client().create().unwrap();
+    admin.delete_topics(&[old.as_str()], &AdminOptions::new()).await.unwrap().into_iter().for_each(|gone| drop(gone.unwrap()));
+    world.fill(&new, 2).await;
+    let relay = world.relay(config(&new, &[])).await;
+    let waits = async || matches!(relay.status.role(), Role::Waiting(why) if why.contains(&old));
+    crate::world::eventually("the relay to wait for the old one", Duration::from_secs(20), waits).await;
+    relay.stop().await.unwrap();
+    let relay = world.relay(config(&new, &[&old])).await;
+    relay.published(2).await;
+    relay.stop().await.unwrap();
+    let relay = world.relay(config(&new, &[])).await;
+    world.fill(&new, 1).await;
+    relay.published(1).await;
+    relay.stop().await.unwrap();
+    let declared: Vec<String> = sqlx::query_scalar("select topic from farandole.topics").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(declared, [new]);
 }
 
 /// Guard: an outbox's topic is all that it needs. It writes no journal, so none is made, nor asked for. And what others have made is

@@ -304,8 +304,8 @@ async fn a_pooler_by_transaction_is_refused_and_one_by_session_isnt() {
     running.await.unwrap().unwrap();
 }
 
-/// G25. Guard: the right to create the schema is asked for first, and only where the schema isn't there. Without, PostgreSQL's refusal names no
-/// right, and a role that owns the schema has to be given one on the whole database.
+/// G25. Guard: the right to create the schema is asked for first, and only where the tables aren't there. Without, PostgreSQL's refusal names no
+/// right, and the role has to keep it for every later migration.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_create_the_schema_is_told_the_grant() {
     let stage = tokio::task::spawn_blocking(Stage::shared).await.unwrap();
@@ -322,8 +322,11 @@ async fn who_may_not_create_the_schema_is_told_the_grant() {
     let said = farandole::migrate(&guest).await.unwrap_err().to_string();
     assert!(said.contains("grant create on database") && said.contains(&role), "{said}");
     let mut owner = PgConnection::connect(&database.url).await.unwrap();
-    owner.execute(AssertSqlSafe(format!("create schema farandole; grant all on schema farandole to \"{role}\""))).await.unwrap();
-    farandole::migrate(&guest).await.unwrap();
+    for right in ["grant create", "revoke create"] {
+        let way = if right.starts_with("grant") { "to" } else { "from" };
+        owner.execute(AssertSqlSafe(format!("{right} on database \"{}\" {way} \"{role}\"", database.name))).await.unwrap();
+        farandole::migrate(&guest).await.unwrap();
+    }
     owner.close().await.unwrap();
     guest.close().await;
 }

@@ -216,7 +216,7 @@ union all
 select null, format('row security hides rows of %s from this role: `alter table %s disable row level security`', name, name)
 from wanted where whole and privilege = 'select' and row_security_active(oid)
 union all
-select null, format('there is no table %s in the search path %s of %s: run `migrate` as a role with the same path, or `alter role %s set search_path = …`',
+select null, format('there is no table %s in the search path %s of %s: run `migrate` as a role with the same path, or `alter role %s set search_path = …`; or correct its name in `tables!`',
                     t.name, current_setting('search_path'), quote_ident(current_user), quote_ident(current_user))
 from unnest($1::text[]) as t(name) where to_regclass(t.name) is null";
 

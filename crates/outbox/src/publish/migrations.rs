@@ -110,10 +110,10 @@ pub enum Error {
         /// Version and description.
         migration: String,
     },
-    /// The schema isn't there, and this role can't create it.
+    /// The kit's tables aren't there, and this role can't create their schema.
     #[error(
         "role {role} can't create schema farandole in database {database}. As the database's owner: `grant create on database {database} to \
-         {role}`, or `create schema farandole authorization {role}`"
+         {role}`; it can be revoked again afterwards"
     )]
     NoRight {
         /// Who migrates.
@@ -187,16 +187,17 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
 /// The kit's tables, and room in the outbox.
 pub async fn make_kits(conn: &mut PgConnection) -> Result<(), Error> {
     let failed = |source| Error::Database { doing: "looking for schema farandole", source };
-    let sql = "select to_regnamespace('farandole') is not null, has_database_privilege(current_database(), 'create'),
+    let sql = "select to_regclass('farandole.outbox') is not null, has_database_privilege(current_database(), 'create'),
                       quote_ident(current_user), quote_ident(current_database())";
     let (there, may, role, database): (bool, bool, String, String) =
         sqlx::query_as(sql).fetch_one(&mut *conn).await.map_err(failed)?;
+    if !there && !may {
+        return Err(Error::NoRight { role, database });
+    }
     let mut kit = kit();
-    match (there, may) {
-        // Making it again, if it isn't there, would ask for a right on the database all the same.
-        (true, _) => kit.create_schemas.to_mut().clear(),
-        (false, false) => return Err(Error::NoRight { role, database }),
-        (false, true) => {}
+    if there {
+        // Making the schema again, if it isn't there, would ask for a right on the database all the same.
+        kit.create_schemas.to_mut().clear();
     }
     make(conn, "kit's", &kit).await?;
     // Whoever appends may do so before a relay has ever run.

@@ -35,6 +35,9 @@ pub struct Config {
     pub kafka: BTreeMap<String, String>,
     /// Topics that the service declares. They are checked before anything starts; others when a row names them.
     pub topics: Vec<String>,
+    /// Topics that are no longer published to and were deleted: the relay forgets them. One that is still there, or that a row names, is
+    /// published to as before.
+    pub forget: Vec<String>,
     /// A batch of at most so many rows is read at once and held; a longer one is read in pages.
     pub head_rows: i64,
     /// The same in bytes of payload and headers.
@@ -80,6 +83,7 @@ impl Config {
             bootstrap: bootstrap.into(),
             kafka: BTreeMap::new(),
             topics: Vec::new(),
+            forget: Vec::new(),
             head_rows: 2_000,
             head_bytes: 4 * 1024 * 1024,
             page_rows: 20_000,

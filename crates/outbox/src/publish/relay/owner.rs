@@ -47,6 +47,12 @@ pub async fn declare(conn: &mut PgConnection, topics: &[String]) -> Result<(), E
     sqlx::query(declared).bind(topics).execute(conn).await.map(drop).map_err(Error::database("noting the topics"))
 }
 
+/// Forgets declared topics.
+pub async fn undeclare(conn: &mut PgConnection, topics: &[String]) -> Result<(), Error> {
+    let sql = "delete from farandole.topics where topic = any($1)";
+    sqlx::query(sql).bind(topics).execute(conn).await.map(drop).map_err(Error::database("forgetting topics"))
+}
+
 /// The topic that is the log of a service's state, if this is a service's database; beside code of one's own there is none.
 pub async fn own_topic(conn: &mut PgConnection, state: &State) -> Result<Option<String>, Error> {
     Ok(recorded(conn).await?.or(known(&state.partitions)))

@@ -75,6 +75,11 @@ impl Term {
             Ok(parts) => parts,
             Err(e) => return give_up(log, state, None, e).await,
         };
+        if !config.forget.is_empty()
+            && let Err(e) = forget(&mut reader, &config, &producer, &mut state).await
+        {
+            return give_up(log, state, Some(producer), e).await;
+        }
         let compared = compare(&mut reader, &config, &kafka, &producer, &mut log, &mut state).await;
         match compared {
             Ok(counts) => state.partitions.extend(counts),
@@ -279,6 +284,24 @@ async fn compare(
             () = tokio::time::sleep(log.renew_every()) => log.append(state).await?,
         }
     }
+}
+
+/// Forgets those of the named topics that aren't there any more: their heads would be looked for, for ever.
+async fn forget(reader: &mut PgConnection, config: &Config, producer: &Producer, state: &mut State) -> Result<(), Error> {
+    let Some(client) = producer.client() else { return Ok(()) };
+    for topic in &config.forget {
+        match continuity::counts(client.clone(), vec![topic.clone()]).await {
+            Err(Error::NoTopic { .. }) => {}
+            Ok(_) => {
+                tracing::warn!(topic, "not forgotten: the topic is still there");
+                continue;
+            }
+            Err(e) => return Err(e),
+        }
+        state.heads.remove(topic);
+        state.partitions.remove(topic);
+    }
+    with_timeout("forgetting topics", owner::undeclare(reader, &config.forget)).await
 }
 
 /// Meets a topic for the first time: it must be there, and hold no records of an earlier life of this service.

@@ -216,7 +216,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database that keeps the ids seen.
-    #[error("the database failed at {what}")]
+    #[error("the database failed at {what}{}", lacking(source))]
     Database {
         /// The statement's purpose.
         what: &'static str,
@@ -247,4 +247,10 @@ impl Troubled for Error {
             Self::Panicked { .. } | Self::Broke { .. } | Self::Trailing { .. } | Self::OneWay { .. } => Trouble::Input,
         }
     }
+}
+
+/// What to do where the kit's tables aren't there yet (SQLSTATE 42P01, undefined table).
+fn lacking(source: &sqlx::Error) -> &'static str {
+    let lacks = source.as_database_error().is_some_and(|e| e.code().as_deref() == Some("42P01"));
+    if lacks { ": it lacks the kit's tables; call `migrate` before, or run `farandole migrate`" } else { "" }
 }
