@@ -3,7 +3,7 @@
 //! The topic holds every event that the service has decided, and its tables are nothing but the fold of them. So they can be had back
 //! from it: whole, or as they were at some event's number. The live tables aren't touched before the swap, which is one transaction.
 //!
-//! - **The fold** goes through the topic once, all partitions side by side, in memory, and writes rows in bulk ([`fold`](crate::fold)).
+//! - **The fold** goes through the topic once, all partitions side by side, in memory, and writes rows in bulk (`fold`).
 //!   Rows and how far each partition was folded are one transaction; a rebuild that was broken off goes on from there.
 //! - **Memory** is bounded by the rows that are held between two writes, by what is read ahead, and by a filter of the keys that are
 //!   stored (some ten bits each).
