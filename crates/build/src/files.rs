@@ -78,8 +78,8 @@ fn find(folder: &Path, but: Option<&Path>, parts: &mut Vec<String>, found: &mut 
         let path = folder.join(&name);
         if path.is_dir() {
             // A link may lead to a folder above, and round and round.
-            let is_above = parts.len() >= DEEPEST || path.is_symlink() && is_above(&path, folder);
-            if name.starts_with('.') || name == "target" || is_above || but.is_some_and(|but| same(but, &path)) {
+            let goes_round = parts.len() >= DEEPEST || path.is_symlink() && is_above(&path, folder);
+            if name.starts_with('.') || name == "target" || goes_round || but.is_some_and(|but| same(but, &path)) {
                 continue;
             }
             parts.push(name);

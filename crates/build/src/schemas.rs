@@ -218,8 +218,7 @@ impl Schemas {
     /// All that is wrong, what isn't noted included.
     pub fn check(&self) -> Result<Checked, Error> {
         let (files, released) = (self.read()?, self.read_released()?);
-        let mut problems = released.problems(&files);
-        problems.extend(namesakes(&files));
+        let mut problems = problems(&files, &released);
         if self.released.is_some() {
             // What can't be released isn't to be noted either.
             let mut pending = released.pending(&files);
@@ -247,9 +246,7 @@ impl Schemas {
             return Err(Error::one("no folder for released versions is named; say .released(\"schemas/released\")"));
         }
         let (files, released) = (self.read()?, self.read_released()?);
-        let mut problems = released.problems(&files);
-        problems.extend(namesakes(&files));
-        Error::unless_empty(problems)?;
+        Error::unless_empty(problems(&files, &released))?;
         let mut noted = Vec::new();
         for pending in released.pending(&files) {
             pending.note()?;
@@ -285,4 +282,11 @@ impl Schemas {
             println!("cargo::rerun-if-changed={}", folder.display());
         }
     }
+}
+
+/// What keeps `files` from being released.
+fn problems(files: &[File], released: &Released) -> Vec<String> {
+    let mut problems = released.problems(files);
+    problems.extend(namesakes(files));
+    problems
 }

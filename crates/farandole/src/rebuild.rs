@@ -10,8 +10,8 @@
 //! - **Beside a service that runs** the end is moving: the fold follows it, and for the last stretch everybody who decides waits
 //!   ([`gate`](crate::database::gate)), the relay publishes what is left, and the fold is compared with the relay's own account of
 //!   the topic: the last record of each partition must be the same.
-//! - **Constraints and further indexes** are made when all rows are there: on the way, rows of several aggregates (stock) are sums of what was
-//!   folded so far, and may break a check that holds in the end.
+//! - **Further indexes** are made when all rows are there, constraints and triggers with the swap: on the way, rows of several aggregates (stock)
+//!   are sums of what was folded so far, and may break a check that holds in the end.
 //!
 //! **How it would fail without**: without the relay's account, a topic that lost its end would give tables that look whole; without the
 //! wait, rows that were decided during the comparison would look like differences, or be lost with the swap.
@@ -26,7 +26,6 @@ mod shadow;
 mod swap;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,11 +35,13 @@ use tokio::sync::mpsc;
 use crate::fold::{Events, Folder};
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
+use crate::publish::relay::ends::extents;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
+use crate::rebuild::error::database;
 use crate::rebuild::progress::Progress;
-use crate::rebuild::read::{Chunk, Mark, Reader};
+use crate::rebuild::read::{Chunk, Reader};
 use crate::rebuild::shadow::Shadow;
 use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
@@ -110,72 +111,54 @@ impl<P: Participant> Rebuild<'_, P> {
     /// See [`Error`]. The live tables are untouched then.
     pub async fn run(&self, options: Options) -> Result<Report, Error> {
         let began = Instant::now();
-        let mut conn = self.connect().await?;
-        let look = log::look(&mut conn).await?;
-        relay::owner::claim(&mut conn, P::NAME, false).await?;
-        if look.state.healing {
+        let mut conn = self.open().await?;
+        let state = log::look(&mut conn).await?.state;
+        if state.healing {
             return Err(Error::Healing { service: P::NAME });
         }
-        let tables = P::Tables::columns();
-        let mut shadow = Shadow::open(&mut conn, P::NAME, &self.topic, &tables, options.until).await?;
-        let mut reader = self.reader(Own::of(P::NAME, &look.state), options, &shadow.marks);
-        let extents = read::extents(self.kafka(), &self.topic).await?;
-        let left: i64 =
-            extents.iter().map(|extent| extent.high - shadow.marks.get(&extent.partition).map_or(extent.low, |m| m.offset)).sum();
-        let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected: usize::try_from(left).unwrap_or(0) });
-        let prepared = folder.tables.prepare(&mut conn, shadow.resumed).await;
-        prepared.map_err(Error::database("reading which rows are stored"))?;
+        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), options.until).await?;
+        let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
+        let mut reader = Reader::new(self.kafka(), events, own, options.until, &shadow.marks, self.at_once);
+        let extents = self.extents().await?;
+        let left = reader.left(&extents);
+        let expected = usize::try_from(left).unwrap_or(0);
+        let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
+        folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
         let mut beside = self.connect().await?;
         shadow.enter(&mut beside).await?;
-        let mut folder = Folding { folder, writer: Writer::new(beside) };
-        let mut progress = Progress::new(&self.topic, left);
         let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
-        reader = self.round(&mut conn, reader, extents, &mut folder, &mut shadow, &mut progress).await?;
+        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left));
+        let mut fold = Fold { rebuild: self, conn, folder, writer, shadow, progress };
+        reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
-            reader = self.follow(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+            reader = fold.follow(reader).await?;
         }
-        shadow.finish(&mut conn, &tables).await?;
-        report.folded(progress.events, began.elapsed(), &reader.ends());
+        fold.shadow.finish(&mut fold.conn).await?;
+        report.folded(fold.progress.events, began.elapsed(), &fold.shadow.marks);
         if options.until.is_some() || !(options.verify || options.execute) {
-            report.rows = shadow.rows(&mut conn).await?;
+            report.rows = fold.shadow.rows(&mut fold.conn).await?;
             return Ok(report);
         }
         if options.verify {
             let alone;
-            (reader, alone) = self.whole(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+            (reader, alone) = fold.whole(reader).await?;
             // A snapshot, taken while nobody writes; it is compared while everybody does.
             let mut beside = self.connect().await?;
             compare::snapshot(&mut beside).await?;
-            alone.give(&mut conn, &mut report).await?;
-            report.tables = compare::tables(&mut beside, &shadow, &tables).await?;
+            alone.give(&mut fold.conn, &mut report).await?;
+            report.tables = compare::tables(&mut beside, &fold.shadow).await?;
             let _ = beside.close().await; // it only read
             if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
             }
-            reader = self.follow(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+            reader = fold.follow(reader).await?;
         }
-        let (_, alone) = self.whole(&mut conn, reader, &mut folder, &mut shadow, &mut progress).await?;
+        let (_, alone) = fold.whole(reader).await?;
+        let Fold { mut conn, shadow, .. } = fold;
         report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
         alone.give(&mut conn, &mut report).await?;
         shadow.validate(&mut conn).await?;
         Ok(report)
-    }
-
-    /// Has those who decide wait, and folds to the end of the topic: what the relay says that it has published.
-    async fn whole(
-        &self,
-        conn: &mut PgConnection,
-        reader: Reader<P>,
-        folder: &mut Folding<P>,
-        shadow: &mut Shadow,
-        progress: &mut Progress,
-    ) -> Result<(Reader<P>, swap::Alone), Error> {
-        let alone = swap::Alone::take(conn, P::NAME).await?;
-        swap::drained(conn, P::NAME).await?;
-        let extents = read::extents(self.kafka(), &self.topic).await?;
-        let reader = self.round(conn, reader, extents, folder, shadow, progress).await?;
-        swap::complete(conn, P::NAME, &self.topic, &reader.ends()).await?;
-        Ok((reader, alone))
     }
 
     /// Drops all sets of tables beside the live ones, or lists them.
@@ -183,8 +166,7 @@ impl<P: Participant> Rebuild<'_, P> {
     /// # Errors
     /// See [`Error`].
     pub async fn clean(&self, execute: bool) -> Result<Cleaned, Error> {
-        let mut conn = self.connect().await?;
-        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        let mut conn = self.open().await?;
         shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
         kept::clean(&mut conn, execute).await
     }
@@ -194,12 +176,18 @@ impl<P: Participant> Rebuild<'_, P> {
     /// # Errors
     /// See [`Error`].
     pub async fn rollback(&self, execute: bool, lose: bool) -> Result<RolledBack, Error> {
-        let mut conn = self.connect().await?;
-        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        let mut conn = self.open().await?;
         shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
         let live = shadow::live(&mut conn).await?;
-        let _kept = swap::Alone::take(&mut conn, P::NAME).await?; // it goes with the session
+        let _alone = swap::Alone::take(&mut conn, P::NAME).await?; // it goes with the session
         kept::rollback(&mut conn, P::NAME, &live, P::Tables::names(), execute, lose).await
+    }
+
+    /// A session with this service's database, and no other's.
+    async fn open(&self) -> Result<PgConnection, Error> {
+        let mut conn = self.connect().await?;
+        relay::owner::claim(&mut conn, P::NAME, false).await?;
+        Ok(conn)
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {
@@ -210,23 +198,40 @@ impl<P: Participant> Rebuild<'_, P> {
         client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout)
     }
 
-    fn reader(&self, own: Own, options: Options, marks: &BTreeMap<i32, Mark>) -> Reader<P> {
-        Reader::new(self.kafka(), Events::new(self.codec.clone()), own, options.until, marks, self.at_once)
+    /// What the topic holds as of now.
+    async fn extents(&self) -> Result<Vec<Extent>, Error> {
+        let extents = extents(self.kafka(), vec![self.topic.clone()]).await?;
+        if extents.is_empty() { Err(Error::NoTopic { topic: self.topic.clone() }) } else { Ok(extents) }
+    }
+}
+
+/// A fold under way.
+struct Fold<'a, P: Participant> {
+    rebuild: &'a Rebuild<'a, P>,
+    conn: PgConnection,
+    folder: Folder<P>,
+    writer: Writer,
+    shadow: Shadow,
+    progress: Progress,
+}
+
+impl<P: Participant> Fold<'_, P> {
+    /// Has those who decide wait, and folds to the end of the topic: what the relay says that it has published.
+    async fn whole(&mut self, reader: Reader<P>) -> Result<(Reader<P>, swap::Alone), Error> {
+        let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;
+        swap::drained(&mut self.conn, P::NAME).await?;
+        let extents = self.rebuild.extents().await?;
+        let reader = self.round(reader, extents).await?;
+        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks).await?;
+        Ok((reader, alone))
     }
 
     /// Follows the end of a topic that is being published to, until what is left is short.
-    async fn follow(
-        &self,
-        conn: &mut PgConnection,
-        mut reader: Reader<P>,
-        folder: &mut Folding<P>,
-        shadow: &mut Shadow,
-        progress: &mut Progress,
-    ) -> Result<Reader<P>, Error> {
+    async fn follow(&mut self, mut reader: Reader<P>) -> Result<Reader<P>, Error> {
         for _ in 0..ROUNDS {
-            let extents = read::extents(self.kafka(), &self.topic).await?;
+            let extents = self.rebuild.extents().await?;
             let left = reader.left(&extents);
-            reader = self.round(conn, reader, extents, folder, shadow, progress).await?;
+            reader = self.round(reader, extents).await?;
             if left < SHORT {
                 break;
             }
@@ -235,50 +240,31 @@ impl<P: Participant> Rebuild<'_, P> {
     }
 
     /// Folds up to the ends of `extents`.
-    async fn round(
-        &self,
-        conn: &mut PgConnection,
-        reader: Reader<P>,
-        extents: Vec<Extent>,
-        folder: &mut Folding<P>,
-        shadow: &mut Shadow,
-        progress: &mut Progress,
-    ) -> Result<Reader<P>, Error> {
+    async fn round(&mut self, reader: Reader<P>, extents: Vec<Extent>) -> Result<Reader<P>, Error> {
         let (sender, mut chunks) = mpsc::channel::<Chunk<P::Event>>(AHEAD);
         let reading = reader.start(extents, sender);
-        let Folding { folder, writer } = folder;
-        let failed = |error| Error::of_fold(P::NAME, error);
         let mut folded = 0;
         while let Some(chunk) = chunks.recv().await {
-            folder.fold(conn, &chunk.events, async || writer.settle().await).await.map_err(failed)?;
-            shadow.marks.extend(chunk.marks);
+            let Self { conn, folder, writer, .. } = self;
+            folder.fold(conn, &chunk.events, async || writer.settle().await).await?;
+            self.shadow.marks.extend(chunk.marks);
             folded += chunk.bytes;
-            progress.folded(chunk.events.len(), chunk.records);
-            if folder.tables.held() >= self.held || folded >= FOLDED {
-                write_out(folder, writer, shadow).await?;
+            self.progress.folded(chunk.events.len(), chunk.records);
+            if self.folder.tables.held() >= self.rebuild.held || folded >= FOLDED {
+                self.write_out().await?;
                 folded = 0;
             }
         }
         let reader = reading.await.map_err(|_| Error::Thread)??;
-        shadow.marks.extend(reader.marks());
-        write_out(folder, writer, shadow).await?;
-        writer.settle().await.map_err(failed)?;
+        self.write_out().await?;
+        self.writer.settle().await?;
         Ok(reader)
     }
-}
 
-/// What folds, and what writes what comes of it.
-struct Folding<P: Participant> {
-    folder: Folder<P>,
-    writer: Writer,
-}
-
-/// Has rows written, and how far each partition was folded, in one transaction.
-async fn write_out<P: Participant>(folder: &mut Folder<P>, writer: &mut Writer, shadow: &Shadow) -> Result<(), Error> {
-    let failed = |error| Error::of_fold(P::NAME, error);
-    // Before what it writes is let go of: it may be loaded again.
-    writer.settle().await.map_err(failed)?;
-    let out = folder.tables.take_out().map_err(Error::database("encoding rows"))?;
-    let (note, marks) = shadow.note();
-    writer.start(out, note, marks).await.map_err(failed)
+    /// Has rows written, and how far each partition was folded, in one transaction, while the next events are folded.
+    async fn write_out(&mut self) -> Result<(), Error> {
+        let out = self.folder.tables.take_out().map_err(database("encoding rows"))?;
+        let (note, marks) = self.shadow.note();
+        Ok(self.writer.start(out, note, marks).await?)
+    }
 }

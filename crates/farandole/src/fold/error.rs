@@ -4,7 +4,7 @@ use crate::wire::codec;
 
 /// Why events can't be folded.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     #[error("{doing}")]
     Database {
         doing: &'static str,
@@ -14,7 +14,7 @@ pub(crate) enum Error {
     #[error("reading schemas")]
     Schemas(#[source] codec::Error),
     /// A type that this build doesn't know, at topic/partition@offset.
-    #[error("{place} is a {kind}, which this build doesn't know")]
+    #[error("{place} is a {kind}, which this build doesn't know: use the build that wrote it, or a newer one")]
     UnknownType { place: String, kind: String },
     /// A record that can't be read, at topic/partition@offset.
     #[error("{place} can't be read: {reason}")]

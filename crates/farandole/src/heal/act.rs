@@ -17,9 +17,6 @@ const WAITING: usize = 2_000;
 /// A lease that was left without a word is waited for; it lapses a little after it says.
 const MARGIN: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// SQLSTATE of a lock that was waited for in vain.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
-
 /// A heal under way.
 struct Healer<'a> {
     surveyor: &'a Surveyor<'a>,
@@ -62,27 +59,8 @@ pub(super) async fn act(
 /// Takes the lock that every transaction shares which decides or starts something, until this session ends. Those that wait for it
 /// are as bounded as this is (`lock_timeout`).
 async fn alone(conn: &mut PgConnection, service: &str) -> Result<(), Error> {
-    let doing = "waiting for deciding transactions to finish";
-    let locked = sqlx::query(concat!("select pg_advisory_lock(", gate::key!(), ")")).execute(&mut *conn).await;
-    match locked {
-        Ok(_) => Ok(()),
-        Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(LOCK_NOT_AVAILABLE)) => {
-            let holders: Option<String> = sqlx::query_scalar(concat!(
-                "select string_agg(format('%s (pid %s)', nullif(application_name, ''), pid), ', ') from pg_stat_activity
-                 where pid in (select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
-                   and database = (select oid from pg_database where datname = current_database())
-                   and (classid::bigint << 32) + objid::bigint = ",
-                gate::key!(),
-                ")"
-            ))
-            .fetch_one(conn)
-            .await
-            .map_err(Error::database(doing))?;
-            let holders = holders.unwrap_or_else(|| "it has just ended".to_owned());
-            Err(Error::Writing { service: service.to_owned(), holders })
-        }
-        Err(error) => Err(Error::database(doing)(error)),
-    }
+    let locked = gate::alone(conn).await.map_err(Error::database("waiting for deciding transactions to finish"))?;
+    locked.map_err(|holders| Error::Writing { service: service.to_owned(), holders })
 }
 
 /// Refuses while the service decides somewhere. The sessions looked for are those that only a service beyond its start has: one

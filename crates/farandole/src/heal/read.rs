@@ -15,19 +15,6 @@ const BYTES: usize = 1 << 20;
 /// Batches read ahead.
 const WAITING: usize = 2;
 
-/// What the partitions of `topics` hold, topics that aren't there left out.
-pub(super) async fn extents(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Extent>, Error> {
-    ends::blocking("asking what the topics hold", move || {
-        let client = Client::new(&kafka, View::Everything)?;
-        let mut extents = Vec::new();
-        for topic in topics {
-            extents.extend(client.extents(&topic)?);
-        }
-        Ok(extents)
-    })
-    .await
-}
-
 /// An offset at or before the first own record that has a number of `number` or more.
 pub(super) async fn before(kafka: ClientConfig, extent: Extent, own: Own, number: i64) -> Result<i64, Error> {
     ends::blocking("looking for where to begin", move || {

@@ -13,7 +13,7 @@ use crate::heal::any::AnyFold;
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
 use crate::heal::{At, Error, MissingRecord, Partition, Report, read};
-use crate::publish::relay::ends::{REPEATED, TELL};
+use crate::publish::relay::ends::{REPEATED, TELL, extents};
 use crate::publish::relay::log::Look;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::state::{Head, State};
@@ -116,7 +116,7 @@ impl Surveyor<'_> {
         let named = rows::gather(conn, state, scope).await?;
         let needed: BTreeSet<String> = self.config.topics.iter().chain(state.partitions.keys()).cloned().collect();
         let topics: BTreeSet<String> = needed.iter().cloned().chain(named).collect();
-        let extents = read::extents(self.kafka.clone(), topics.into_iter().collect()).await?;
+        let extents = extents(self.kafka.clone(), topics.into_iter().collect()).await?;
         if let Some(topic) = needed.into_iter().find(|topic| !extents.iter().any(|e| e.topic == *topic)) {
             return Err(relay::Error::NoTopic { topic }.into());
         }

@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
+use crate::rebuild::error::database;
 use crate::rebuild::shadow::{Declared, Shadow, quoted};
 use crate::rebuild::{Difference, Error, TableReport};
 
@@ -11,15 +12,15 @@ const EXAMPLES: usize = 20;
 /// Begins a transaction that sees the tables as they are now, for as long as the comparison takes.
 pub(super) async fn snapshot(conn: &mut PgConnection) -> Result<(), Error> {
     let sql = "begin isolation level repeatable read read only; select 1";
-    conn.execute(sql).await.map(drop).map_err(Error::database("taking a snapshot"))
+    conn.execute(sql).await.map(drop).map_err(database("taking a snapshot"))
 }
 
 /// What differs, table by table.
-pub(super) async fn tables(conn: &mut PgConnection, shadow: &Shadow, tables: &[Declared]) -> Result<Vec<TableReport>, Error> {
+pub(super) async fn tables(conn: &mut PgConnection, shadow: &Shadow) -> Result<Vec<TableReport>, Error> {
     let mut reports = Vec::new();
     let mut left = EXAMPLES;
-    for (table, columns, key) in tables {
-        let mut report = compared(conn, shadow, (table, columns, *key)).await?;
+    for table in &shadow.tables {
+        let mut report = compared(conn, shadow, *table).await?;
         report.examples.truncate(left);
         left -= report.examples.len();
         reports.push(report);
@@ -27,12 +28,8 @@ pub(super) async fn tables(conn: &mut PgConnection, shadow: &Shadow, tables: &[D
     Ok(reports)
 }
 
-async fn compared(
-    conn: &mut PgConnection,
-    shadow: &Shadow,
-    (table, columns, key): (&str, &[&str], usize),
-) -> Result<TableReport, Error> {
-    let doing = Error::database("comparing tables");
+async fn compared(conn: &mut PgConnection, shadow: &Shadow, (table, columns, key): Declared) -> Result<TableReport, Error> {
+    let doing = database("comparing tables");
     let (name, live, schema) = (quoted(table), quoted(&shadow.live), &shadow.schema);
     let listed = |columns: &[&str]| columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
     let (all, keys) = (listed(columns), listed(&columns[..key]));

@@ -1,9 +1,8 @@
 //! Why a rebuild can't continue.
 
-use crate::database::step;
 use crate::fold;
 use crate::publish::relay;
-use crate::wire::{codec, extent};
+use crate::wire::extent;
 
 /// Why it doesn't go on. The live tables are as they were; what was folded stays, and the next run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -12,15 +11,9 @@ pub enum Error {
     /// Brokers or database.
     #[error(transparent)]
     Relay(#[from] relay::Error),
-    /// The database was in the way.
-    #[error("{doing}")]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// What it said.
-        #[source]
-        source: sqlx::Error,
-    },
+    /// Database, schemas or an event was in the way.
+    #[error(transparent)]
+    Fold(#[from] fold::Error),
     /// There is no such topic.
     #[error(
         "there is no topic {topic}, and the tables can only be rebuilt from it: restore it, or check `kafka.bootstrap` and `topics.prefix`"
@@ -35,29 +28,6 @@ pub enum Error {
         /// Which service.
         service: &'static str,
     },
-    /// Schemas can't be had.
-    #[error("reading schemas")]
-    Schemas(#[source] codec::Error),
-    /// The topic holds a type that this build doesn't know.
-    #[error("{place} is a {kind}, which this build of {service} doesn't know: use the build that wrote it, or a newer one")]
-    UnknownType {
-        /// topic/partition@offset.
-        place: String,
-        /// Its `ce_type`.
-        kind: String,
-        /// Which service.
-        service: &'static str,
-    },
-    /// A record can't be read.
-    #[error("{place} is in the name of {service} and can't be read: {reason}")]
-    Unreadable {
-        /// Which service.
-        service: &'static str,
-        /// topic/partition@offset.
-        place: String,
-        /// Why.
-        reason: String,
-    },
     /// The chain is broken.
     #[error("{place} doesn't follow the record before it: {reason}. `farandole verify {topic}` shows the chains")]
     Broken {
@@ -70,9 +40,6 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The participant failed at an event that it had made itself.
-    #[error("folding: {0}")]
-    Evolve(String),
     /// A reading thread panicked.
     #[error("the thread that reads the topic ended without a word")]
     Thread,
@@ -119,11 +86,14 @@ pub enum Error {
     },
     /// A deciding transaction doesn't end.
     #[error(
-        "a deciding transaction of {service} has been open for longer than {seconds} s: wait for it or end it, then try again"
+        "a deciding transaction of {service} has been open for longer than {seconds} s: {holders}. Wait for it or end it, then try \
+         again"
     )]
     Busy {
         /// Which service.
         service: &'static str,
+        /// The sessions, by name and pid.
+        holders: String,
         /// For how long it was waited.
         seconds: u64,
     },
@@ -175,30 +145,13 @@ pub enum Error {
     },
 }
 
-impl Error {
-    pub(super) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
-    }
-
-    pub(super) fn of_fold(service: &'static str, error: fold::Error) -> Self {
-        match error {
-            fold::Error::Database { doing, source } => Self::Database { doing, source },
-            fold::Error::Schemas(source) => Self::Schemas(source),
-            fold::Error::UnknownType { place, kind } => Self::UnknownType { place, kind, service },
-            fold::Error::Unreadable { place, reason } => Self::Unreadable { service, place, reason },
-            fold::Error::Evolve(why) => Self::Evolve(why),
-        }
-    }
+/// A database's error, from what was being done.
+pub(super) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |source| fold::Error::Database { doing, source }.into()
 }
 
 impl From<extent::Error> for Error {
     fn from(source: extent::Error) -> Self {
-        Self::Relay(source.into())
-    }
-}
-
-impl From<step::Error> for Error {
-    fn from(source: step::Error) -> Self {
         Self::Relay(source.into())
     }
 }

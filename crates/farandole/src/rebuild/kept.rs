@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use crate::database::session;
 use crate::rebuild::Error;
+use crate::rebuild::error::database;
 use crate::rebuild::shadow::{SHADOW, UNTIL, quoted};
 
 /// What the schemas of tables that were replaced begin with; then the time.
@@ -54,7 +55,7 @@ impl fmt::Display for Cleaned {
 
 /// Makes the schema for a set that is replaced now, with what it takes to know later whether something was written since.
 pub(super) async fn new(conn: &mut PgConnection) -> Result<String, Error> {
-    let doing = Error::database("creating the schema of the replaced tables");
+    let doing = database("creating the schema of the replaced tables");
     let sql = format!("select '{REPLACED}' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD_HH24MISS_US')");
     let schema: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(&doing)?;
     let sql = format!("create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended");
@@ -75,7 +76,7 @@ pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<(), Err
 async fn drop_all(conn: &mut PgConnection, schemas: &[Kept]) -> Result<(), Error> {
     for Kept { schema, .. } in schemas {
         let sql = format!("drop schema {} cascade", quoted(schema));
-        conn.execute(AssertSqlSafe(sql)).await.map_err(Error::database("dropping tables"))?;
+        conn.execute(AssertSqlSafe(sql)).await.map_err(database("dropping tables"))?;
     }
     Ok(())
 }
@@ -93,13 +94,13 @@ pub(super) async fn all(conn: &mut PgConnection) -> Result<Vec<Kept>, Error> {
         .bind(REPLACED)
         .fetch_all(conn)
         .await
-        .map_err(Error::database("looking for tables beside the live ones"))?;
+        .map_err(database("looking for tables beside the live ones"))?;
     Ok(found.into_iter().map(|(schema, tables, bytes)| Kept { schema, tables, bytes }).collect())
 }
 
 /// Drops everything beside the live tables.
 pub(super) async fn clean(conn: &mut PgConnection, execute: bool) -> Result<Cleaned, Error> {
-    let doing = Error::database("dropping tables");
+    let doing = database("dropping tables");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     let schemas = all(&mut tx).await?;
     if execute {
@@ -137,7 +138,7 @@ pub(super) async fn rollback(
     execute: bool,
     lose: bool,
 ) -> Result<RolledBack, Error> {
-    let doing = Error::database("putting the replaced tables back");
+    let doing = database("putting the replaced tables back");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     let last = all(&mut tx).await?.into_iter().rfind(Kept::is_replaced);
     let Some(Kept { schema, tables: kept, .. }) = last else { return Err(Error::NothingReplaced { service }) };

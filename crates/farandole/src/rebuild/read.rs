@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 
 use crate::fold::Events;
 use crate::participant::Participant;
-use crate::publish::relay::ends::blocking;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::state::Head;
 use crate::publish::relay::walk::{RecordClass, Walk, Wrong};
@@ -59,21 +58,10 @@ pub(super) struct Reader<P> {
     own: Own,
     until: Option<i64>,
     partitions: BTreeMap<i32, Partition>,
-    marks: BTreeMap<i32, Mark>,
     /// Events that are folded at once.
     at_once: usize,
     /// Ids of schemas that are known.
     schemas: BTreeSet<i32>,
-}
-
-/// What each partition of `topic` holds as of now.
-pub(super) async fn extents(kafka: ClientConfig, topic: &str) -> Result<Vec<Extent>, Error> {
-    let topic = topic.to_owned();
-    let extents = blocking("asking what the topic holds", move || {
-        Ok::<_, Error>(Client::new(&kafka, View::Everything)?.extents(&topic).map(|extents| (topic, extents))?)
-    });
-    let (topic, extents) = extents.await?;
-    if extents.is_empty() { Err(Error::NoTopic { topic }) } else { Ok(extents) }
 }
 
 impl<P: Participant> Reader<P> {
@@ -91,7 +79,7 @@ impl<P: Participant> Reader<P> {
             (*partition, Partition { walk: Walk::new(own.clone(), Some(mark.head), true), next: mark.offset })
         };
         let partitions = marks.iter().map(resumed).collect();
-        Self { kafka, events, own, until, partitions, marks: marks.clone(), at_once, schemas: BTreeSet::new() }
+        Self { kafka, events, own, until, partitions, at_once, schemas: BTreeSet::new() }
     }
 
     /// Reads up to the ends of `extents`; gives itself back.
@@ -134,29 +122,17 @@ impl<P: Participant> Reader<P> {
         let RecordClass::Beyond(new) = found else { return Ok(()) };
         let number = new.link.place.number;
         let head = Head { lineage: new.link.place.lineage, number, id: new.id };
-        let mark = Mark { offset: record.offset, head };
-        self.marks.insert(record.partition, mark);
-        chunk.marks.insert(record.partition, mark);
+        chunk.marks.insert(record.partition, Mark { offset: record.offset, head });
         if self.until.is_some_and(|until| number > until) {
             return Ok(());
         }
         if let Some(id) = record.schema_id().filter(|id| !self.schemas.contains(id)) {
-            handle.block_on(self.events.prepare([id])).map_err(|error| Error::of_fold(P::NAME, error))?;
+            handle.block_on(self.events.prepare([id]))?;
             self.schemas.insert(id);
         }
         chunk.bytes += record.size();
-        chunk.events.push(self.events.read(record).map_err(|error| Error::of_fold(P::NAME, error))?);
+        chunk.events.push(self.events.read(record)?);
         Ok(())
-    }
-
-    /// How far each partition was read.
-    pub fn marks(&self) -> BTreeMap<i32, Mark> {
-        self.marks.clone()
-    }
-
-    /// The last record of each partition.
-    pub fn ends(&self) -> BTreeMap<i32, Head> {
-        self.marks.iter().map(|(partition, mark)| (*partition, mark.head)).collect()
     }
 
     /// Records up to the ends of `extents` that weren't read yet.

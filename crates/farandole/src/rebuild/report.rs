@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::publish::relay::state::Head;
+use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::Shadow;
 
 /// What was folded, compared and swapped.
@@ -78,10 +78,10 @@ impl Report {
         }
     }
 
-    pub(super) fn folded(&mut self, events: u64, took: Duration, ends: &BTreeMap<i32, Head>) {
+    pub(super) fn folded(&mut self, events: u64, took: Duration, marks: &BTreeMap<i32, Mark>) {
         self.events = events;
         self.seconds = took.as_secs_f64();
-        self.last = ends.values().map(|head| head.number).max().unwrap_or(0);
+        self.last = marks.values().map(|mark| mark.head.number).max().unwrap_or(0);
     }
 
     /// How many rows differ.

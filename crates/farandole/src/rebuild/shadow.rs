@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
-use crate::database::session;
+use crate::database::{locks, session};
 use crate::rebuild::Error;
+use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
 
 /// The schema of tables that are to be swapped in.
@@ -37,7 +38,7 @@ pub(super) struct Shadow {
     pub schema: String,
     /// Where the live tables are.
     pub live: String,
-    pub tables: Vec<&'static str>,
+    pub tables: Vec<Declared>,
     /// Somebody had begun.
     pub resumed: bool,
     /// How far each partition was folded.
@@ -60,15 +61,15 @@ impl Shadow {
         conn: &mut PgConnection,
         service: &'static str,
         topic: &str,
-        tables: &[Declared],
+        tables: Vec<Declared>,
         until: Option<i64>,
     ) -> Result<Self, Error> {
         if tables.is_empty() {
             return Err(Error::NoTables { service });
         }
-        let doing = Error::database("looking at the tables");
+        let doing = database("looking at the tables");
         let live = live(conn).await?;
-        for (table, ..) in tables {
+        for (table, ..) in &tables {
             let sql = "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)";
             let found: Option<String> = sqlx::query_scalar(sql).bind(table).fetch_optional(&mut *conn).await.map_err(&doing)?;
             let why = match found {
@@ -85,12 +86,11 @@ impl Shadow {
         }
         let schema = until.map_or_else(|| SHADOW.to_owned(), |until| format!("{UNTIL}{until}"));
         alone(conn, service, &schema).await?;
-        let names: Vec<&'static str> = tables.iter().map(|(table, ..)| *table).collect();
         let columns = tables.iter().map(|(table, columns, key)| format!("{table}({}) {key}", columns.join(","))).collect();
         let about = About { service: service.to_owned(), topic: topic.to_owned(), until, columns };
-        let mut shadow = Self { schema, live, tables: names, resumed: false, marks: BTreeMap::new(), is_finished: false };
+        let mut shadow = Self { schema, live, tables, resumed: false, marks: BTreeMap::new(), is_finished: false };
         if !shadow.resume(conn, &about).await? {
-            shadow.make(conn, &about, tables).await?;
+            shadow.make(conn, &about).await?;
         }
         shadow.enter(conn).await?;
         Ok(shadow)
@@ -98,7 +98,7 @@ impl Shadow {
 
     /// Whether an earlier run's schema is there, and is of the same.
     async fn resume(&mut self, conn: &mut PgConnection, about: &About) -> Result<bool, Error> {
-        let doing = Error::database("looking for an earlier rebuild");
+        let doing = database("looking for an earlier rebuild");
         let progress = format!("{}.farandole_progress", self.schema);
         let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
             .bind(&progress)
@@ -123,15 +123,15 @@ impl Shadow {
         Ok(true)
     }
 
-    async fn make(&self, conn: &mut PgConnection, about: &About, tables: &[Declared]) -> Result<(), Error> {
-        let doing = Error::database("creating the tables to rebuild");
+    async fn make(&self, conn: &mut PgConnection, about: &About) -> Result<(), Error> {
+        let doing = database("creating the tables to rebuild");
         let mut tx = session::begin(conn).await.map_err(&doing)?;
         let (schema, live) = (&self.schema, quoted(&self.live));
         let mut sql = format!(
             "drop schema if exists {schema} cascade; create schema {schema};
              create table {schema}.farandole_progress (about jsonb not null, marks jsonb not null, finished bool not null);"
         );
-        for table in &self.tables {
+        for (table, ..) in &self.tables {
             let table = quoted(table);
             sql += &format!(
                 "create table {schema}.{table} (like {live}.{table} including defaults including generated including identity
@@ -139,19 +139,13 @@ impl Shadow {
             );
         }
         tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
-        for (table, columns, key) in tables {
-            let keys: Vec<&str> = columns[..*key].to_vec();
-            let mut makes = self.statements(&mut tx, table, &keys, Makes::Key).await?;
-            if makes.is_empty() {
-                return Err(Error::Table {
-                    table,
-                    why: format!("has no primary key or unique index on ({}), its key in `tables!`", keys.join(", ")),
-                });
-            }
-            makes.truncate(1);
-            for make in makes {
-                tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
-            }
+        for (table, columns, key) in &self.tables {
+            let key = &columns[..*key];
+            let Some(make) = self.statements(&mut tx, table, key, Makes::Key).await?.into_iter().next() else {
+                let why = format!("has no primary key or unique index on ({}), its key in `tables!`", key.join(", "));
+                return Err(Error::Table { table, why });
+            };
+            tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
         }
         let sql = format!("insert into {schema}.farandole_progress values ($1, '{{}}', false)");
         sqlx::query(AssertSqlSafe(sql)).bind(serde_json::json!(about)).execute(&mut *tx).await.map_err(&doing)?;
@@ -160,9 +154,9 @@ impl Shadow {
 
     /// Adds what isn't made before the swap: constraints on values, not looked at yet, and triggers.
     pub async fn arm(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        for table in &self.tables {
+        for (table, ..) in &self.tables {
             for make in self.statements(conn, table, &[], Makes::Checks).await? {
-                conn.execute(AssertSqlSafe(make)).await.map_err(Error::database("creating constraints and triggers"))?;
+                conn.execute(AssertSqlSafe(make)).await.map_err(database("creating constraints and triggers"))?;
             }
         }
         Ok(())
@@ -170,8 +164,8 @@ impl Shadow {
 
     /// Has PostgreSQL look at the rows of constraints that were added after them. The tables are live, and everybody works meanwhile.
     pub async fn validate(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        let doing = Error::database("validating constraints of the rebuilt tables");
-        for table in &self.tables {
+        let doing = database("validating constraints of the rebuilt tables");
+        for (table, ..) in &self.tables {
             let sql = "select format('alter table %I.%I validate constraint %I', $1::text, $2::text, conname) from pg_constraint
                        where conrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and not convalidated";
             let makes: Vec<String> =
@@ -220,7 +214,7 @@ impl Shadow {
         .bind(format!("{which:?}"))
         .fetch_all(conn)
         .await
-        .map_err(Error::database("asking for constraints and indexes"))
+        .map_err(database("asking for constraints and indexes"))
     }
 
     /// The statement that notes how far each partition was folded, and what it is given.
@@ -231,20 +225,21 @@ impl Shadow {
     /// From here on this session finds the rebuilt tables.
     pub async fn enter(&self, conn: &mut PgConnection) -> Result<(), Error> {
         let path = format!("set search_path = {}, {}", self.schema, quoted(&self.live));
-        conn.execute(AssertSqlSafe(path)).await.map(drop).map_err(Error::database("setting the search path"))
+        conn.execute(AssertSqlSafe(path)).await.map(drop).map_err(database("setting the search path"))
     }
 
     /// Makes the further indexes, now that the rows are there.
-    pub async fn finish(&mut self, conn: &mut PgConnection, tables: &[Declared]) -> Result<(), Error> {
+    pub async fn finish(&mut self, conn: &mut PgConnection) -> Result<(), Error> {
         if self.is_finished {
             return Ok(());
         }
-        let doing = Error::database("creating indexes of the rebuilt tables");
+        let doing = database("creating indexes of the rebuilt tables");
         let mut tx = session::begin(conn).await.map_err(&doing)?;
-        for (table, columns, key) in tables {
+        for (table, columns, key) in &self.tables {
+            let key = &columns[..*key];
             // The first of those that make the key unique is there.
-            let more = self.statements(&mut tx, table, &columns[..*key], Makes::Key).await?.into_iter().skip(1);
-            for make in more.chain(self.statements(&mut tx, table, &columns[..*key], Makes::Indexes).await?) {
+            let more = self.statements(&mut tx, table, key, Makes::Key).await?.into_iter().skip(1);
+            for make in more.chain(self.statements(&mut tx, table, key, Makes::Indexes).await?) {
                 tx.execute(AssertSqlSafe(make)).await.map_err(&doing)?;
             }
             tx.execute(AssertSqlSafe(format!("analyze {}.{}", self.schema, quoted(table)))).await.map_err(&doing)?;
@@ -260,10 +255,9 @@ impl Shadow {
     /// Rows of each rebuilt table.
     pub async fn rows(&self, conn: &mut PgConnection) -> Result<BTreeMap<String, i64>, Error> {
         let mut rows = BTreeMap::new();
-        for table in &self.tables {
+        for (table, ..) in &self.tables {
             let sql = format!("select count(*) from {}.{}", self.schema, quoted(table));
-            let count =
-                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(Error::database("counting rows"))?;
+            let count = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(database("counting rows"))?;
             rows.insert((*table).to_owned(), count);
         }
         Ok(rows)
@@ -273,27 +267,18 @@ impl Shadow {
 /// The schema of the live tables.
 pub(super) async fn live(conn: &mut PgConnection) -> Result<String, Error> {
     let live = sqlx::query_scalar("select current_schema()::text").fetch_one(conn).await;
-    live.map_err(Error::database("looking for the tables' schema"))
+    live.map_err(database("looking for the tables' schema"))
 }
 
 /// Refuses where another session works on the schema; holds it until this one ends.
 pub(super) async fn alone(conn: &mut PgConnection, service: &'static str, schema: &str) -> Result<(), Error> {
-    let doing = Error::database("looking for another rebuild");
-    let sql = "select pg_try_advisory_lock(hashtextextended($1, 0))";
-    if sqlx::query_scalar(sql).bind(schema).fetch_one(&mut *conn).await.map_err(&doing)? {
+    let doing = database("looking for another rebuild");
+    let sql = "select pg_try_advisory_lock(key), key from hashtextextended($1, 0) key";
+    let (taken, key): (bool, i64) = sqlx::query_as(sql).bind(schema).fetch_one(&mut *conn).await.map_err(&doing)?;
+    if taken {
         return Ok(());
     }
-    let who: Option<String> = sqlx::query_scalar(
-        "select format('%s, pid %s, since %s', a.usename, a.pid, to_char(a.backend_start, 'HH24:MI:SS')) from pg_locks l
-         join pg_stat_activity a using (pid)
-         where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.database = (select oid from pg_database where datname = current_database())
-           and (l.classid::bigint << 32) + l.objid::bigint = hashtextextended($1, 0)",
-    )
-    .bind(schema)
-    .fetch_optional(conn)
-    .await
-    .map_err(doing)?;
-    Err(Error::Running { service, who })
+    Err(Error::Running { service, who: locks::holders(conn, key).await.map_err(doing)? })
 }
 
 /// An identifier of SQL.

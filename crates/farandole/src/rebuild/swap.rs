@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use crate::database::{gate, session};
 use crate::publish::relay::log;
-use crate::publish::relay::state::Head;
+use crate::rebuild::error::database;
+use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::{Shadow, quoted};
 use crate::rebuild::{Error, Report, kept};
 
@@ -26,24 +27,17 @@ pub(super) struct Alone {
 impl Alone {
     /// Waits for those who decide, and has the others wait.
     pub async fn take(conn: &mut PgConnection, service: &'static str) -> Result<Self, Error> {
-        let doing = Error::database("waiting for deciding transactions to finish");
+        let doing = database("waiting for deciding transactions to finish");
         let since = Instant::now();
         conn.execute(AssertSqlSafe(format!("set lock_timeout = '{}s'", WAIT.as_secs()))).await.map_err(&doing)?;
-        let locked = sqlx::query(concat!("select pg_advisory_lock(", gate::key!(), ")")).execute(&mut *conn).await;
+        let locked = gate::alone(conn).await.map_err(&doing)?;
         conn.execute("set lock_timeout = '10s'").await.map_err(&doing)?;
-        match locked {
-            Ok(_) => Ok(Self { since }),
-            Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("55P03")) => {
-                Err(Error::Busy { service, seconds: WAIT.as_secs() })
-            }
-            Err(error) => Err(doing(error)),
-        }
+        locked.map(|()| Self { since }).map_err(|holders| Error::Busy { service, holders, seconds: WAIT.as_secs() })
     }
 
     /// Lets them go on.
     pub async fn give(self, conn: &mut PgConnection, report: &mut Report) -> Result<(), Error> {
-        let sql = concat!("select pg_advisory_unlock(", gate::key!(), ")");
-        sqlx::query(sql).execute(conn).await.map_err(Error::database("letting the service go on"))?;
+        gate::release(conn).await.map_err(database("letting the service go on"))?;
         let pause = self.since.elapsed().as_secs_f64() * 1e3;
         report.pause = Some(report.pause.map_or(pause, |longest| longest.max(pause)));
         Ok(())
@@ -60,7 +54,7 @@ pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> R
             .bind(&look.state.acked.0)
             .fetch_one(&mut *conn)
             .await
-            .map_err(Error::database("counting events that aren't published"))?;
+            .map_err(database("counting events that aren't published"))?;
         if rows == 0 && look.state.in_flight.is_none() {
             return Ok(());
         }
@@ -76,22 +70,18 @@ pub(super) async fn complete(
     conn: &mut PgConnection,
     service: &'static str,
     topic: &str,
-    ends: &BTreeMap<i32, Head>,
+    marks: &BTreeMap<i32, Mark>,
 ) -> Result<(), Error> {
     let state = log::look(conn).await?.state;
-    for (partition, head) in state.heads.get(topic).into_iter().flatten() {
-        let end = ends.get(partition);
-        if end.is_none_or(|end| end.id != head.id) {
-            if end.is_some_and(|end| end.number > head.number) {
-                return Err(Error::Behind { service, topic: topic.to_owned(), partition: *partition });
+    for (&partition, published) in state.heads.get(topic).into_iter().flatten() {
+        let topic = || topic.to_owned();
+        match marks.get(&partition).map(|mark| mark.head) {
+            Some(end) if end.id == published.id => {}
+            Some(end) if end.number > published.number => return Err(Error::Behind { service, topic: topic(), partition }),
+            end => {
+                let (found, published) = (end.map_or(0, |end| end.number), published.number);
+                return Err(Error::Incomplete { service, topic: topic(), partition, found, published });
             }
-            return Err(Error::Incomplete {
-                service,
-                topic: topic.to_owned(),
-                partition: *partition,
-                found: end.map_or(0, |end| end.number),
-                published: head.number,
-            });
         }
     }
     Ok(())
@@ -100,13 +90,13 @@ pub(super) async fn complete(
 /// Puts the rebuilt tables in the live ones' place, in one transaction. Those before are kept, and of sets that were kept before as many as
 /// `keep` leaves. Gives the schema that they are in.
 pub(super) async fn swap(conn: &mut PgConnection, shadow: &Shadow, keep: usize) -> Result<String, Error> {
-    let doing = Error::database("putting the rebuilt tables in the live ones' place");
+    let doing = database("putting the rebuilt tables in the live ones' place");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     let replaced = kept::new(&mut tx).await?;
     shadow.arm(&mut tx).await?;
     let (schema, live) = (&shadow.schema, quoted(&shadow.live));
     let mut sql = String::new();
-    for table in &shadow.tables {
+    for (table, ..) in &shadow.tables {
         let table = quoted(table);
         sql += &format!("alter table {live}.{table} set schema {replaced}; alter table {schema}.{table} set schema {live};");
     }

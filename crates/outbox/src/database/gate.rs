@@ -6,6 +6,8 @@
 
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
+use crate::database::locks;
+
 /// The lock's number, for statements.
 #[doc(hidden)]
 #[macro_export]
@@ -23,4 +25,37 @@ pub const BEGIN: &str = "beginning a transaction";
 /// whatever the server's default.
 pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
     conn.begin_with(concat!("begin isolation level read committed; select pg_advisory_xact_lock_shared(", key!(), ")")).await
+}
+
+/// The same number, for who asks who holds it.
+const KEY: i64 = 7_377_303_427_399_053_164;
+/// SQLSTATE of a lock that was waited for in vain.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// Takes the lock alone, until [`release`] or this session's end. Those that wait for it are as bounded as this is (`lock_timeout`): where it
+/// can't be had, says who holds it.
+pub async fn alone(conn: &mut PgConnection) -> sqlx::Result<Result<(), String>> {
+    match sqlx::query(concat!("select pg_advisory_lock(", key!(), ")")).execute(&mut *conn).await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.as_database_error().is_some_and(|e| e.code().as_deref() == Some(LOCK_NOT_AVAILABLE)) => {
+            let holders = locks::holders(conn, KEY).await?;
+            Ok(Err(holders.unwrap_or_else(|| "it has just ended".to_owned())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives it back.
+pub async fn release(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(concat!("select pg_advisory_unlock(", key!(), ")")).execute(conn).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_one() {
+        assert_eq!(key!(), KEY.to_string());
+    }
 }

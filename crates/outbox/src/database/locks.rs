@@ -38,3 +38,16 @@ pub async fn lock_all(conn: &mut PgConnection, kind: &str, keys: &[String]) -> s
     .await?;
     Ok(())
 }
+
+/// The sessions that hold the lock of this number in this database, by name and pid; none if nobody does, or not any more.
+pub async fn holders(conn: &mut PgConnection, key: i64) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select string_agg(format('%s (pid %s)', nullif(application_name, ''), pid), ', ') from pg_stat_activity
+         where pid in (select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+           and database = (select oid from pg_database where datname = current_database())
+           and (classid::bigint << 32) + objid::bigint = $1)",
+    )
+    .bind(key)
+    .fetch_one(conn)
+    .await
+}

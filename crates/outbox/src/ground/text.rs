@@ -11,9 +11,6 @@ pub const NAME: usize = 512;
 /// What bytes that are no text begin with.
 const BINARY: &str = ":hex:";
 
-/// The name of nothing at all: a column and a record's key may not be empty.
-pub const EMPTY: &str = ":hex:";
-
 /// Bytes that are written in full when they are no text.
 const HEX: usize = 250;
 
@@ -28,8 +25,7 @@ const REASON: usize = 1_000;
 /// records would pass for one.
 pub fn name(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        Ok("") => Cow::Borrowed(EMPTY),
-        Ok(text) if text.len() <= NAME && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
+        Ok(text) if (1..=NAME).contains(&text.len()) && !text.starts_with(':') && !text.contains('\0') => Cow::Borrowed(text),
         _ if bytes.len() <= HEX => Cow::Owned(hex(BINARY, bytes)),
         _ => Cow::Owned(hex(":sha256:", &Sha256::digest(bytes))),
     }
@@ -117,7 +113,7 @@ mod tests {
             assert_eq!(name(plain.as_bytes()), plain);
         }
         for (bytes, expected) in
-            [(&b""[..], EMPTY), (&[0x81][..], ":hex:81"), (b"a\0", ":hex:6100"), (b":hex:81", ":hex:3a6865783a3831")]
+            [(&b""[..], ":hex:"), (&[0x81][..], ":hex:81"), (b"a\0", ":hex:6100"), (b":hex:81", ":hex:3a6865783a3831")]
         {
             assert_eq!(name(bytes), expected);
         }

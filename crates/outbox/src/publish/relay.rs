@@ -65,7 +65,6 @@ use uuid::Uuid;
 use crate::database::surroundings;
 use crate::ground::backoff::Backoff;
 use crate::ground::running::{Health, Running};
-use crate::ground::trouble;
 use crate::publish::metrics;
 use continuity::AllowedRows;
 use log::{Lease, Look, Purpose};
@@ -315,7 +314,7 @@ impl Trouble {
             }
             self.reason = reason;
         }
-        self.refused = matches!(error, Error::Row { .. } | Error::Produce { about: trouble::Trouble::Person, .. });
+        self.refused = matches!(error, Error::Row { .. } | Error::Produce { .. }) && error.needs_somebody();
         self.tries = self.tries.saturating_add(1);
         Backoff::SERVER.wait(self.tries)
     }

@@ -53,6 +53,12 @@ pub fn is_of_names(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
+/// Whether a topic can be called that.
+#[doc(hidden)]
+pub fn is_name(topic: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&topic.len()) && topic.chars().all(is_of_names) && !matches!(topic, "." | "..")
+}
+
 /// Checks the topic of `name` ([`own`]), to which an outbox is published; makes it if it isn't there and `make` says so: with
 /// `topics.partitions` partitions, kept for ever.
 ///
@@ -79,8 +85,7 @@ pub async fn ensure(kafka: &Kafka, topics: &Topics, name: &str, make: bool) -> R
 /// As [`ensure`].
 #[doc(hidden)]
 pub async fn ensure_whole(kafka: &Kafka, topic: &str, make: bool) -> Result<(), Error> {
-    let is_name = (1..=LONGEST_NAME).contains(&topic.len()) && topic.chars().all(is_of_names) && !matches!(topic, "." | "..");
-    if !is_name {
+    if !is_name(topic) {
         return Err(Error::Name { topic: topic.to_owned() });
     }
     all(kafka, &Topics::default(), "farandole", &[topic.to_owned()], make, false).await

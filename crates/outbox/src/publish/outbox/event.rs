@@ -9,7 +9,7 @@ use crate::publish::outbox::error::Error;
 use crate::publish::outbox::rows::{FRAME, MAX_CAUSE, MAX_HEADERS, MAX_RECORD};
 use crate::wire::codec::{self, Avro, Codec};
 use crate::wire::message::Message;
-use crate::wire::topics::{LONGEST_NAME, is_of_names};
+use crate::wire::topics;
 
 const CONTENT_TYPE: &str = "content-type";
 /// Of a header beside its name and value.
@@ -171,11 +171,7 @@ impl NewEvent {
     pub(super) fn check(&self) -> Result<(), Error> {
         let kind = || if self.kind.is_empty() { "event of no type".to_owned() } else { self.kind.to_string() };
         let wrong = |field, reason: &str| Err(Error::Field { kind: kind(), field, reason: reason.to_owned() });
-        if self.topic.is_empty()
-            || self.topic.len() > LONGEST_NAME
-            || !self.topic.chars().all(is_of_names)
-            || matches!(&*self.topic, "." | "..")
-        {
+        if !topics::is_name(&self.topic) {
             return wrong("topic", "is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`");
         }
         if self.kind.is_empty() || self.kind.len() > NAME {

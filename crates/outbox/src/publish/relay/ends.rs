@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use uuid::Uuid;
 
 use crate::publish::relay::error::Error;
 use crate::publish::relay::own::Own;
@@ -58,16 +57,17 @@ pub async fn ends(kafka: ClientConfig, own: Own, topics: Vec<String>) -> Result<
 }
 
 /// By partition, the record of the greatest place so far.
-type Found = BTreeMap<i32, (Place, Uuid)>;
+type Found = BTreeMap<i32, Head>;
 
 /// Takes an own record if none before it was further along its chain. The last in the order of offsets would be a late
 /// repetition's, of a row that the database has: it would hide what was published since, and a database that was set back pass for one
 /// that wasn't.
 fn furthest(found: &mut Found, own: &Own, record: &Record) {
     if let Some((id, link)) = own.link(record)
-        && found.get(&record.partition).is_none_or(|(place, _)| *place < link.place)
+        && found.get(&record.partition).is_none_or(|head| Place::from(*head) < link.place)
     {
-        found.insert(record.partition, (link.place, id));
+        let Place { lineage, number } = link.place;
+        found.insert(record.partition, Head { lineage, number, id });
     }
 }
 
@@ -90,7 +90,7 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
         rest = std::iter::zip(rest, stretches)
             .filter_map(|(extent, looked)| {
                 let end = match found.get(&extent.partition) {
-                    Some((place, id)) => End::Record(Head { lineage: place.lineage, number: place.number, id: *id }),
+                    Some(head) => End::Record(*head),
                     None if looked.low > extent.low => return Some(Extent { high: looked.low, ..extent }),
                     None if extent.low > 0 => End::Expired,
                     None => End::Unwritten,
@@ -147,6 +147,19 @@ pub fn before(client: &Client, extent: &Extent, own: &Own, number: i64) -> Resul
     Ok(low)
 }
 
+/// What the partitions of `topics` hold, topics that aren't there left out.
+pub async fn extents(kafka: ClientConfig, topics: Vec<String>) -> Result<Vec<Extent>, Error> {
+    blocking("asking what the topics hold", move || {
+        let client = Client::new(&kafka, View::Everything)?;
+        let mut extents = Vec::new();
+        for topic in topics {
+            extents.extend(client.extents(&topic)?);
+        }
+        Ok(extents)
+    })
+    .await
+}
+
 /// Runs what blocks on a thread for that.
 pub async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
     doing: &'static str,
@@ -157,6 +170,8 @@ pub async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::super::state::State;
     use super::*;
     use crate::wire::record::Header;
@@ -186,7 +201,7 @@ mod tests {
         for (partition, lineage, number) in [(0, 1, 5), (1, 1, 9), (0, 1, 8), (2, 1, 4), (1, 2, 7), (0, 1, 5), (1, 1, 9)] {
             furthest(&mut found, &own, &record(partition, lineage, number));
         }
-        let ends: Vec<_> = found.into_iter().map(|(partition, (place, _))| (partition, place.lineage, place.number)).collect();
+        let ends: Vec<_> = found.into_iter().map(|(partition, head)| (partition, head.lineage, head.number)).collect();
         assert_eq!(ends, [(0, 1, 8), (1, 2, 7), (2, 1, 4)]);
     }
 }

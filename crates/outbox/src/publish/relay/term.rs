@@ -165,8 +165,9 @@ impl Term {
         let mut before: Option<(u64, i64, State)> = None;
         loop {
             let rows = self.publish_page(&mut batch, &mut before).await?;
+            let mut page = Some((self.out.producer.sent(), rows, self.out.state_at(batch.after)));
             if self.careful && rows > 0 {
-                before = Some((self.out.producer.sent(), rows, self.out.state_at(batch.after)));
+                before = page.take();
             }
             if let Some((sent, rows, state)) = before.take() {
                 self.out.wait_for(sent).await?;
@@ -175,12 +176,9 @@ impl Term {
                 self.status.count(rows, &self.out.state);
             }
             if rows < self.page_rows() {
-                return self.finish(batch.after, if self.careful { 0 } else { rows }).await;
+                return self.finish(batch.after, rows).await;
             }
-            if self.careful {
-                continue;
-            }
-            before = Some((self.out.producer.sent(), rows, self.out.state_at(batch.after)));
+            before = page;
             if shutdown.is_cancelled() {
                 self.out.wait_for(self.out.producer.sent()).await?;
                 self.out.state = self.out.state_at(batch.after);
@@ -193,8 +191,8 @@ impl Term {
     async fn publish_page(&mut self, batch: &mut InFlight, before: &mut Option<(u64, i64, State)>) -> Result<i64, Error> {
         let mut rows = 0;
         self.out.tick();
-        let rows_of_a_page = self.page_rows();
-        let mut page = read::page(&mut self.reader, &self.out.state.acked, batch, rows_of_a_page);
+        let most = self.page_rows();
+        let mut page = read::page(&mut self.reader, &self.out.state.acked, batch, most);
         loop {
             // A row that is there already is taken without the cost of a timer.
             let row = match page.try_next().now_or_never() {
