@@ -8,7 +8,7 @@ use farandole::cli::{
     Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_moved, print_parked, print_positions,
     shown, shown_lines,
 };
-use farandole::heal::{At, Mode};
+use farandole::heal::{At, Choices, Mode};
 use farandole::parking::operate::Which;
 use farandole_cli::new::New;
 use farandole_cli::operate::{self, Database};
@@ -153,6 +153,9 @@ enum Verb {
         /// applied. A refusal names the record. Repeatable
         #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
         pass_over: Vec<At>,
+        /// Give up what a topic lost and the outbox no longer holds, instead of refusing: who reads the topic from now on never sees it
+        #[arg(long)]
+        accept_lost: bool,
         /// Apply the changes. Without it, nothing is changed
         #[arg(long)]
         execute: bool,
@@ -247,13 +250,16 @@ fn main() -> ExitCode {
             operate::ready(&kafka, &topics, create_topics).await?;
             operate::relay(&Database::at(database.database_url), &kafka, &service, source, topics, forget_topic).await
         }),
-        Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, execute, output } => on_runtime(async {
-            let mode = if execute { Mode::Execute } else { Mode::DryRun };
-            let database = Database::at(database.database_url);
-            let how = operate::How { mode, source, skip: skip_missing, pass_over: pass_over.into_iter().collect() };
-            print(&operate::heal(&database, &kafka.into(), &service, topics, &how).await?, output);
-            Ok(())
-        }),
+        Verb::Heal { database, kafka, service, source, topics, skip_missing, pass_over, accept_lost, execute, output } => {
+            on_runtime(async {
+                let mode = if execute { Mode::Execute } else { Mode::DryRun };
+                let database = Database::at(database.database_url);
+                let choices = Choices { pass_over: pass_over.into_iter().collect(), accept_lost };
+                let how = operate::How { mode, source, skip: skip_missing, choices };
+                print(&operate::heal(&database, &kafka.into(), &service, topics, &how).await?, output);
+                Ok(())
+            })
+        }
         Verb::Schemas(verb) => schemas::run(&verb),
     }
 }

@@ -1,14 +1,13 @@
 //! What a service's own program does for its operator, for readers and outboxes beside code of one's own: whose rows they are is
 //! told, since no program here knows it by itself.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use farandole::Signals;
 use farandole::config::Kafka;
 use farandole::engine::session;
-use farandole::heal::{At, Mode, NoFold, Report, Skip, heal_passing};
+use farandole::heal::{Choices, Mode, NoFold, Report, Skip, heal_with};
 use farandole::intake::operate::{Moved, To};
 use farandole::intake::{Position, positions};
 use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
@@ -155,8 +154,8 @@ pub struct How {
     pub source: Option<String>,
     /// Records that the database lacks are left to their owner.
     pub skip: bool,
-    /// Records that are skipped.
-    pub pass_over: BTreeSet<At>,
+    /// What else is decided.
+    pub choices: Choices,
 }
 
 /// Brings an outbox and its topics together again. What the topics have more is nothing that can be folded into tables that the
@@ -168,13 +167,13 @@ pub async fn heal(database: &Database, kafka: &Kafka, service: &str, topics: Vec
     database.connect().await?.close().await?;
     // Each session that is used is opened anew, brought under the kit's settings and never given back.
     let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
-    let How { mode, source, skip, pass_over } = how;
+    let How { mode, source, skip, choices } = how;
     let (properties, source) = (kafka.properties.clone(), source.clone());
     let config = relay::Config { topics, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };
     let report = if *skip {
-        heal_passing(&pool, &config, &Skip, *mode, pass_over).await
+        heal_with(&pool, &config, &Skip, *mode, choices).await
     } else {
-        heal_passing(&pool, &config, &NoFold, *mode, pass_over).await
+        heal_with(&pool, &config, &NoFold, *mode, choices).await
     };
     pool.close().await;
     Ok(report?)

@@ -89,6 +89,10 @@ enum Verb {
         /// applied. A refusal names the record. Repeatable.
         #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
         pass_over: Vec<At>,
+        /// Give up what a topic lost and the outbox no longer holds, instead of refusing. A topic of state that lost records can't be
+        /// rebuilt from.
+        #[arg(long)]
+        accept_lost: bool,
         /// Apply the changes. Without it, nothing is changed.
         #[arg(long)]
         execute: bool,
@@ -123,6 +127,10 @@ enum Verb {
         /// List what rebuilds have left beside the live tables, replaced ones included; with --execute, drop it.
         #[arg(long, conflicts_with_all = ["until", "verify", "rollback"])]
         clean: bool,
+        /// Make the whole database from the topics: tables, state, deadlines, effects, answers, positions and what was parked. For a database
+        /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
+        #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep"])]
+        from_nothing: bool,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -221,6 +229,8 @@ where
         Err(error) => return usage(&*error),
     };
     let (config, differs) = (loaded.config, Cell::new(false));
+    // The others print what they did.
+    let silent = matches!(verb, Verb::Migrate);
     let work: Work<'_> = match verb {
         Verb::Serve { migrate } => {
             let missing = if migrate { Missing::Make } else { Missing::Refuse };
@@ -229,19 +239,22 @@ where
         Verb::Migrate => Box::pin(service.migrate(&config)),
         Verb::Parked { what, output } => Box::pin(parked(&service, &config, what.unwrap_or(Parked::List), output)),
         Verb::Position { what, output } => Box::pin(position(&service, &config, what.unwrap_or(Positions::List), output)),
-        Verb::Heal { pass_over, execute, output } => {
+        Verb::Heal { pass_over, accept_lost, execute, output } => {
             let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
             let (service, config) = (&service, &config);
             Box::pin(async move {
-                print(&service.heal_passing(config, mode, &pass_over.into_iter().collect()).await?, output);
+                let choices = heal::Choices { pass_over: pass_over.into_iter().collect(), accept_lost };
+                print(&service.heal_with(config, mode, &choices).await?, output);
                 Ok(())
             })
         }
-        Verb::Rebuild { until, verify, execute, accept_differences, keep, rollback, lose, clean, output } => {
+        Verb::Rebuild { until, verify, execute, accept_differences, keep, rollback, lose, clean, from_nothing, output } => {
             let options = rebuild::Options { until, verify, execute, accept_differences, keep };
             let (service, config, differs) = (&service, &config, &differs);
             Box::pin(async move {
-                if rollback {
+                if from_nothing {
+                    print(&service.rebuild_from_nothing(config, execute).await?, output);
+                } else if rollback {
                     print(&service.roll_back(config, execute, lose).await?, output);
                 } else if clean {
                     print(&service.clean_rebuilds(config, execute).await?, output);
@@ -274,7 +287,9 @@ where
     let code = match result {
         Ok(()) if differs.get() => ExitCode::from(FAILED),
         Ok(()) => {
-            tracing::info!("done");
+            if silent {
+                tracing::info!("done");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -8,7 +8,7 @@
 //!   decided again.
 //! - **The snapshots mean nothing** (a dump was restored in another cluster): each row of the outbox is looked for in the topics
 //!   by its id; those that aren't there are published, the others never again.
-//! - **The topic has less** (a fail-over of the brokers): rows of the outbox that it lost are published again, under new numbers,
+//! - **The topic has less** (a fail-over of the brokers; it was deleted and created again): rows of the outbox that it lost are published again, under new numbers,
 //!   if all of them are still there.
 //!
 //! In the end the state holds the topics' ends as heads, the present snapshot as A, and a new lineage, whose first record in
@@ -19,7 +19,7 @@
 //! holds alone the lock that every deciding transaction shares: what runs all the same, or appends to the outbox, waits for its end.
 //!
 //! **A record in the service's name that can't be folded or followed** stops it: a tombstone, a forgery. It says which, and goes on
-//! without that one if told to ([`heal_passing`]).
+//! without that one if told to ([`heal_with`]).
 //!
 //! **It may be broken off anywhere** and run again: a batch of records, with the heads moved past it, is one transaction, and
 //! so is the end. What stays is the mark. A second run finds nothing to do. Memory is bounded by batches of some hundred
@@ -45,8 +45,6 @@ mod rows;
 mod survey;
 mod tasks;
 
-use std::collections::BTreeSet;
-
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
 
@@ -57,7 +55,7 @@ use crate::publish::relay::{self, log};
 
 pub use error::{Error, MissingRecord};
 pub use fold::{Fold, Folding, NoFold, Skip};
-pub use pass::At;
+pub use pass::{At, Choices};
 pub use report::{Partition, Report};
 
 /// Whether anything is changed.
@@ -75,35 +73,34 @@ pub enum Mode {
 /// # Errors
 /// See [`Error`].
 pub async fn heal<F: Fold>(pool: &PgPool, config: &relay::Config, fold: &F, mode: Mode) -> Result<Report, Error> {
-    heal_passing(pool, config, fold, mode, &BTreeSet::new()).await
+    heal_with(pool, config, fold, mode, &Choices::default()).await
 }
 
-/// [`heal`], passing over the records at these places: somebody else wrote them in the service's name, or nothing can be made of
-/// them. Nothing of one comes into the database.
+/// [`heal`], with a person's decisions.
 ///
-/// One that is the next of its chain stays in the chain, since consumers have taken it so and stop at a record that doesn't name it as
+/// A record to pass over that is the next of its chain stays in the chain, since consumers have taken it so and stop at a record that doesn't name it as
 /// the one before; a tombstone is such. One that isn't, or that leaves no room for numbers, or behind which the service's own went on
 /// without it, is none of the service's: the relay's state remembers it, so that later starts look past it. Consumers that took it stop
 /// at the next record.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn heal_passing<F: Fold>(
+pub async fn heal_with<F: Fold>(
     pool: &PgPool,
     config: &relay::Config,
     fold: &F,
     mode: Mode,
-    named: &BTreeSet<At>,
+    choices: &Choices,
 ) -> Result<Report, Error> {
-    passing(pool, config, fold, mode, named).await
+    with(pool, config, fold, mode, choices).await
 }
 
-fn passing<'a>(
+fn with<'a>(
     pool: &'a PgPool,
     config: &'a relay::Config,
     fold: &'a dyn AnyFold,
     mode: Mode,
-    named: &'a BTreeSet<At>,
+    choices: &'a Choices,
 ) -> BoxFuture<'a, Result<Report, Error>> {
     Box::pin(async move {
         // It reads as much as there is, and folds into the service's own tables.
@@ -118,7 +115,7 @@ fn passing<'a>(
         }
         let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
         let own = Own::of(&config.service, &look.state);
-        let surveyor = survey::Surveyor { config, kafka, fold, own, named };
+        let surveyor = survey::Surveyor { config, kafka, fold, own, choices };
         let survey = surveyor.survey(&mut conn, &look).await?;
         let report = survey.report(&mut conn, &look, config, fold).await?;
         if mode == Mode::DryRun || report.is_whole() {

@@ -22,6 +22,7 @@ mod describe;
 mod elsewhere;
 mod error;
 mod frame;
+mod from_nothing;
 pub mod http;
 pub(crate) mod metrics;
 mod migrate;
@@ -39,6 +40,7 @@ pub use api::{Api, Missing};
 pub use builder::Service;
 pub use describe::{Description, Guarantee, Producer};
 pub use error::{Elsewhere, Error};
+pub use from_nothing::FromNothing;
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;

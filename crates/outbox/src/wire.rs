@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod codec;
 pub mod extent;
+pub mod identity;
 pub mod mapping;
 pub mod message;
 pub mod partitioner;

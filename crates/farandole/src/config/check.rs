@@ -195,6 +195,7 @@ fn intake(config: &Config, found: &mut Found) {
     let instance = intake.instance.as_deref().is_none_or(is_name);
     found.unless(instance, "intake", "instance", "of letters, digits, `.`, `_` and `-`, which is what Kafka takes in names");
     found.number("intake", "lanes", intake.lanes, 1..=64, "");
+    found.lasts("intake", "checkpoint_every", intake.checkpoint_every, INSTANT, "");
     found.number("intake", "max_records", intake.max_records, 1..=1_000_000, ": with none nothing is ever read");
     let right = (1..=1 << 30).contains(&intake.max_bytes);
     found.unless(right, "intake", "max_bytes", "from \"1B\" to \"1GiB\"");

@@ -161,6 +161,10 @@ section! {
         /// Inputs that may fail within a minute and be parked: more are likely to have one cause, which parking doesn't fix, so
         /// their partitions wait.
         max_failures_a_minute: u32 = Limits::DEFAULT.a_minute,
+        /// Between two checkpoints at least: what is read of which partition, for the journal. A service whose database is lost begins at the
+        /// last; what came after it is read again.
+        #[serde(with = "units::duration")]
+        checkpoint_every: Duration = Duration::from_secs(10),
         /// Records of a partition's batch at most.
         max_records: usize = intake::Config::MAX_RECORDS,
         /// Bytes of a partition's batch at most.

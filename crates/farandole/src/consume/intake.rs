@@ -31,7 +31,6 @@ mod context;
 mod error;
 mod foreign_dedup;
 mod healed_inputs;
-mod identity;
 mod ignored;
 mod judge;
 mod lag;
@@ -64,8 +63,8 @@ pub use config::Config;
 pub use error::Error;
 #[doc(hidden)]
 pub use judge::judge;
-pub(crate) use position::all_of;
 pub use position::{Position, positions};
+pub(crate) use position::{all_of, scope};
 #[cfg(feature = "http")]
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};

@@ -173,7 +173,7 @@ impl Healer<'_> {
         (state.next, state.lineage, state.system) = (survey.next, survey.lineage, look.system.clone());
         state.healing = false;
         state.strays.extend(survey.strays());
-        state.burnt = survey.burnt;
+        (state.burnt, state.begin_at) = (survey.burnt, survey.begin_at);
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;

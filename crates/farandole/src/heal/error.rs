@@ -176,7 +176,9 @@ pub enum Error {
     /// Topics lost records, and so did the outbox.
     #[error(
         "the topics lack {expected} published record(s), and the outbox still holds only {there} of them, so the rest can't be \
-         published again. Restore the topics, or a database backup from before the loss"
+         published again. Restore the topics, or a database backup from before the loss. To give those up for good, so that this \
+         database publishes again, add --accept-lost: who reads the topics from now on never sees them, and a service whose own topic \
+         lost them can't be rebuilt from it"
     )]
     Trimmed {
         /// Lost by the topics.

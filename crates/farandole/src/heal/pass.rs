@@ -1,7 +1,18 @@
-//! Records that a heal is told to skip, by their places.
+//! What a person decides where a heal can't: records that it skips, by their places, and what is given up.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+
+/// What a person decides where a heal can't.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Records to pass over: somebody else wrote them in the service's name, or nothing can be made of them. Nothing of one comes into the
+    /// database.
+    pub pass_over: BTreeSet<At>,
+    /// Gives up what a topic lost and the outbox no longer holds. Without, that is an error.
+    pub accept_lost: bool,
+}
 
 /// The place of a record: `topic/partition@offset`, the topic with its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,7 +20,7 @@ pub struct Report {
     pub unpublished: i64,
     /// Of these, rows that had been acknowledged: the topics lost them.
     pub lost: i64,
-    /// Records that topics lost for good, since the outbox no longer has their rows: of topics that are no state, a journal's.
+    /// Records that topics lost for good, since the outbox no longer has their rows: of a journal, or given up knowingly.
     pub gone: i64,
     /// Inputs of which the topic holds some events only; the others are lost.
     pub torn: Vec<String>,
@@ -53,6 +53,8 @@ pub struct Partition {
     pub known: u64,
     /// The topic lacks the database's last record there.
     pub shorter: bool,
+    /// The topic lacks what came before its first record there.
+    pub lost_beginning: bool,
 }
 
 impl Report {
@@ -83,6 +85,12 @@ impl fmt::Display for Report {
             if p.known > 0 {
                 writeln!(f, "  {at}: {} record(s) that this database considers unpublished", p.known)?;
             }
+            if p.lost_beginning {
+                writeln!(
+                    f,
+                    "  {at}: the topic lacks what came before its first record: it was deleted and created again, or copied in part"
+                )?;
+            }
             if p.shorter {
                 writeln!(f, "  {at}: the topic lacks this database's last record")?;
             }
@@ -91,7 +99,7 @@ impl fmt::Display for Report {
         if self.gone > 0 {
             writeln!(
                 f,
-                "  {} record(s) that a topic lost can't be restored: the outbox no longer holds them. They hold no state",
+                "  {} record(s) that a topic lost can't be restored: the outbox no longer holds them, so they are given up",
                 self.gone
             )?;
         }

@@ -11,12 +11,13 @@ use crate::consume::intake;
 use crate::ground::time::Timestamp;
 use crate::heal::any::AnyFold;
 use crate::heal::open::Open;
+use crate::heal::pass::{At, Choices};
 use crate::heal::rows::{self, Scope};
-use crate::heal::{At, Error, MissingRecord, Partition, Report, read};
-use crate::publish::relay::ends::{REPEATED, TELL, extents};
+use crate::heal::{Error, MissingRecord, Partition, Report, read};
+use crate::publish::relay::ends::{REPEATED, TELL, extents, lost_beginnings};
 use crate::publish::relay::log::Look;
 use crate::publish::relay::own::Own;
-use crate::publish::relay::state::{Head, State};
+use crate::publish::relay::state::{Head, Heads, State};
 use crate::publish::relay::walk::{NewRecord, RecordClass, Walk, Wrong};
 use crate::publish::relay::{self, continuity};
 use crate::wire::extent::Extent;
@@ -37,8 +38,10 @@ pub(super) struct Diff {
     absent: rows::Absent,
     /// Numbers up to `next` that no record has.
     pub burnt: i64,
-    /// Records that are lost for good: of topics that are no state.
+    /// Records that are lost for good: of topics that are no state, or given up knowingly.
     gone: i64,
+    /// The first record of each partition that lost its beginning.
+    pub begin_at: Heads,
 }
 
 /// A partition of a topic that is published to.
@@ -56,6 +59,8 @@ pub(super) struct PartitionDiff {
     /// The relay would refuse.
     apart: bool,
     shorter: bool,
+    /// What the topic held before its first record was lost, and that isn't known yet.
+    lost_beginning: bool,
     /// The last record is a row of the outbox.
     end_known: bool,
     torn: Vec<String>,
@@ -63,6 +68,13 @@ pub(super) struct PartitionDiff {
     /// Records that were passed over, and those of them that aren't the service's (topic/partition@offset).
     pub passed: BTreeSet<String>,
     pub strays: BTreeSet<String>,
+}
+
+impl PartitionDiff {
+    /// Whether the topic lost something there.
+    fn lacks(&self) -> bool {
+        self.shorter || self.lost_beginning
+    }
 }
 
 /// A record of ours, beyond the head.
@@ -78,18 +90,17 @@ pub(super) struct Surveyor<'a> {
     pub kafka: ClientConfig,
     pub fold: &'a dyn AnyFold,
     pub own: Own,
-    /// What is to be passed over.
-    pub named: &'a BTreeSet<At>,
+    pub choices: &'a Choices,
 }
 
 impl Surveyor<'_> {
     pub(super) async fn survey(&self, conn: &mut PgConnection, look: &Look) -> Result<Diff, Error> {
         let moved = look.state.system != look.system;
         let mut scope = if moved { Scope::All } else { Scope::Unsent };
-        let parts = loop {
-            let parts = self.parts(conn, &look.state, scope).await?;
-            if scope == Scope::All || !parts.iter().any(|p| p.shorter) {
-                break parts;
+        let (parts, begin_at) = loop {
+            let found = self.parts(conn, &look.state, scope).await?;
+            if scope == Scope::All || !found.0.iter().any(PartitionDiff::lacks) {
+                break found;
             }
             // What the topics lost may be any row, published or not.
             scope = Scope::All;
@@ -106,13 +117,13 @@ impl Surveyor<'_> {
             // Each record beyond the heads has one of the numbers since.
             Scope::Unsent => look.state.burnt + (next - look.state.next - i64::try_from(beyond).unwrap_or(i64::MAX)).max(0),
         };
-        let mut survey = Diff { scope, parts, next, lineage, absent, burnt, gone: 0 };
-        survey.have_passed(&look.state, self.named)?;
-        survey.gone = survey.judge(conn, &look.state, moved, self.fold.topic()).await?;
+        let mut survey = Diff { scope, parts, next, lineage, absent, burnt, gone: 0, begin_at };
+        survey.have_passed(&look.state, &self.choices.pass_over)?;
+        survey.gone = survey.judge(conn, &look.state, moved, self.fold.topic(), self.choices.accept_lost).await?;
         Ok(survey)
     }
 
-    async fn parts(&self, conn: &mut PgConnection, state: &State, scope: Scope) -> Result<Vec<PartitionDiff>, Error> {
+    async fn parts(&self, conn: &mut PgConnection, state: &State, scope: Scope) -> Result<(Vec<PartitionDiff>, Heads), Error> {
         let named = rows::gather(conn, state, scope).await?;
         let needed: BTreeSet<String> = self.config.topics.iter().chain(state.partitions.keys()).cloned().collect();
         let topics: BTreeSet<String> = needed.iter().cloned().chain(named).collect();
@@ -121,11 +132,19 @@ impl Surveyor<'_> {
             return Err(relay::Error::NoTopic { topic }.into());
         }
         continuity::compare_counts(state, &counts(&extents))?;
+        let topics = counts(&extents).into_iter().map(|(topic, _)| topic).collect();
+        let mut begin_at = Heads::new();
+        for (topic, partition, first) in lost_beginnings(self.kafka.clone(), self.own.clone(), topics).await? {
+            begin_at.entry(topic).or_default().insert(partition, first);
+        }
         let mut parts = Vec::with_capacity(extents.len());
         for extent in extents {
-            parts.push(self.part(conn, state, scope, extent).await?);
+            let first = |heads: &Heads| heads.get(&extent.topic).and_then(|of| of.get(&extent.partition)).copied();
+            let (found, known) = (first(&begin_at), first(&state.begin_at));
+            let lost_beginning = found.is_some() && found != known;
+            parts.push(PartitionDiff { lost_beginning, ..self.part(conn, state, scope, extent).await? });
         }
-        Ok(parts)
+        Ok((parts, begin_at))
     }
 
     async fn part(&self, conn: &mut PgConnection, state: &State, scope: Scope, extent: Extent) -> Result<PartitionDiff, Error> {
@@ -146,6 +165,7 @@ impl Surveyor<'_> {
             known: 0,
             apart: false,
             shorter: false,
+            lost_beginning: false,
             end_known: false,
             torn: Vec::new(),
             records: 0,
@@ -177,7 +197,7 @@ impl Surveyor<'_> {
 
     /// A walk along a partition, from offset `from`.
     pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
-        let named = self.named.iter().map(At::to_string).collect();
+        let named = self.choices.pass_over.iter().map(At::to_string).collect();
         let walk = Walk::new(self.own.clone(), head, from > 0).passing(named);
         let records = read::records(self.kafka.clone(), extent.clone(), from);
         Walking { service: self.config.service.clone(), walk, records, extent, told: Instant::now(), end_known: false }
@@ -268,7 +288,14 @@ impl Diff {
     }
 
     /// Refuses what can't be healed. Gives how many records are lost for good, of topics beside `own`, the log of the state.
-    async fn judge(&self, conn: &mut PgConnection, state: &State, moved: bool, own: Option<&str>) -> Result<i64, Error> {
+    async fn judge(
+        &self,
+        conn: &mut PgConnection,
+        state: &State,
+        moved: bool,
+        own: Option<&str>,
+        accept_lost: bool,
+    ) -> Result<i64, Error> {
         if self.scope == Scope::Unsent {
             return Ok(0);
         }
@@ -277,11 +304,11 @@ impl Diff {
             if *low > 0 && rows::absent_of(conn, topic).await? > 0 {
                 return Err(Error::Expired { topic: topic.clone(), partition: *partition });
             }
-            if part.shorter && (moved || part.end.is_some() && !part.end_known) {
+            if part.lacks() && (moved || part.end.is_some() && !part.end_known) {
                 return Err(Error::BothLost { topic: topic.clone(), partition: *partition });
             }
         }
-        let lost: BTreeSet<&str> = self.parts.iter().filter(|p| p.shorter).map(|p| p.extent.topic.as_str()).collect();
+        let lost: BTreeSet<&str> = self.parts.iter().filter(|p| p.lacks()).map(|p| p.extent.topic.as_str()).collect();
         if lost.is_empty() {
             return Ok(0);
         }
@@ -290,7 +317,7 @@ impl Diff {
         let expected = given - state.burnt - records(&self.parts);
         let gone = (expected - there).max(0);
         // A journal tells what happened to inputs. The state is whole without, and a service that never starts again helps nobody.
-        if gone > 0 && own.is_none_or(|own| lost.contains(own)) {
+        if gone > 0 && !accept_lost && own.is_none_or(|own| lost.contains(own)) {
             return Err(Error::Trimmed { expected, there });
         }
         Ok(gone)
@@ -311,6 +338,7 @@ impl Diff {
             folded: fold.topic() == Some(p.extent.topic.as_str()),
             known: p.known,
             shorter: p.shorter,
+            lost_beginning: p.lost_beginning,
         };
         let positions = intake::positions(conn, &config.service).await.map_err(Error::database("reading positions"))?;
         let moved = look.state.system != look.system;
@@ -318,9 +346,9 @@ impl Diff {
             service: config.service.clone(),
             moved: moved.then(|| (look.state.system.clone(), look.system.clone())),
             broken_off: look.state.healing,
-            partitions: self.parts.iter().filter(|p| p.apart || p.shorter).map(partition).collect(),
+            partitions: self.parts.iter().filter(|p| p.apart || p.lacks()).map(partition).collect(),
             unpublished: self.absent.rows,
-            lost: if self.parts.iter().any(|p| p.shorter) { self.absent.acknowledged } else { 0 },
+            lost: if self.parts.iter().any(PartitionDiff::lacks) { self.absent.acknowledged } else { 0 },
             gone: self.gone,
             torn: self.parts.iter().flat_map(|p| p.torn.iter().cloned()).collect(),
             passed: self.parts.iter().flat_map(|p| p.passed.iter().cloned()).collect(),

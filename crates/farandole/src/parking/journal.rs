@@ -1,8 +1,11 @@
-//! What became of parked inputs, as events of the service's journal: parked, released, dropped.
+//! What no other topic tells, as events of the service's journal: what became of parked inputs (parked, released, dropped), and now and
+//! then where the service reads (checkpoint).
 //!
 //! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
 //! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold. What a task brought is
 //! named by the task.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -22,8 +25,16 @@ pub const TYPES: &[RecordType] = &[
     RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc"), topic: "journal" },
     RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc"), topic: "journal" },
     RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
+    RecordType { name: "farandole.journal.Checkpoint", schema: include_str!("../../journal/Checkpoint.avsc"), topic: "journal" },
 ];
+/// Places in [`TYPES`].
+pub(crate) const PARKED: usize = 0;
+pub(crate) const RELEASED: usize = 1;
+pub(crate) const DROPPED: usize = 2;
+pub(crate) const CHECKPOINT: usize = 3;
 const AGGREGATE_TYPE: &str = "parked";
+/// Partitions in one checkpoint at most: with the heads of a hundred sources each, it is still smaller than a record may be.
+const PARTITIONS: usize = 16;
 
 /// What happened to a parked input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +94,12 @@ struct Dropped<'a> {
     by: &'a str,
 }
 
+#[derive(Serialize)]
+struct Checkpoint<'a> {
+    reader: &'a str,
+    positions: BTreeMap<&'a str, String>,
+}
+
 /// A service's journal.
 #[derive(Debug, Clone)]
 pub struct Journal {
@@ -105,6 +122,47 @@ impl Journal {
         outbox::append_all(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
     }
 
+    /// Appends where `reader` reads: positions by topic/partition, which are written as JSON.
+    ///
+    /// # Errors
+    /// When a position can't be written, and the database's.
+    pub async fn checkpoint<T: Serialize>(
+        &self,
+        conn: &mut PgConnection,
+        at: Timestamp,
+        reader: &str,
+        positions: &BTreeMap<String, T>,
+    ) -> sqlx::Result<()> {
+        let name = TYPES[CHECKPOINT].name;
+        let mut written = positions.iter().map(|(at, position)| Ok((at.as_str(), serde_json::to_string(position)?)));
+        let mut rows = Vec::new();
+        loop {
+            let positions = written.by_ref().take(PARTITIONS).collect::<Result<BTreeMap<_, _>, serde_json::Error>>();
+            let positions = positions.map_err(|e| sqlx::Error::Encode(e.into()))?;
+            if positions.is_empty() {
+                return outbox::append_all(conn, &rows).await;
+            }
+            let payload =
+                self.codec.encode(name, &Checkpoint { reader, positions }).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            let id = Uuid::now_v7();
+            rows.push(outbox::Row {
+                topic: self.topic.clone(),
+                id,
+                aggregate_type: "checkpoint",
+                aggregate: reader.to_owned(),
+                kind: name,
+                payload,
+                time: at,
+                cause: "checkpoint".to_owned(),
+                correlation: id,
+                of: (1, 1),
+                traceparent: None,
+                command: None,
+                headers: self.codec.headers(),
+            });
+        }
+    }
+
     fn row(&self, at: Timestamp, entry: &Entry) -> Result<outbox::Row, Error> {
         let aggregate = entry.aggregate.as_str();
         // A task has no offset: the fields for that say so, since readers of the first version know no other.
@@ -116,15 +174,15 @@ impl Journal {
             JournalEvent::Parked(reason) => {
                 let reason = reason.as_deref();
                 let parked = Parked { aggregate, topic, partition, offset, task, reason };
-                (TYPES[0].name, self.codec.encode(TYPES[0].name, &parked))
+                (TYPES[PARKED].name, self.codec.encode(TYPES[PARKED].name, &parked))
             }
             JournalEvent::Released => {
                 let released = Released { aggregate, topic, partition, offset, task };
-                (TYPES[1].name, self.codec.encode(TYPES[1].name, &released))
+                (TYPES[RELEASED].name, self.codec.encode(TYPES[RELEASED].name, &released))
             }
             JournalEvent::Dropped { reason, by } => {
                 let dropped = Dropped { aggregate, topic, partition, offset, task, reason, by };
-                (TYPES[2].name, self.codec.encode(TYPES[2].name, &dropped))
+                (TYPES[DROPPED].name, self.codec.encode(TYPES[DROPPED].name, &dropped))
             }
         };
         let id = Uuid::now_v7();

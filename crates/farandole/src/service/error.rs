@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::consume::intake;
+use crate::consume::restore;
 use crate::database::surroundings;
 use crate::publish::{migrations, relay};
 use crate::wire::{codec, topics};
@@ -73,6 +74,39 @@ pub enum Error {
     /// The tables can't be rebuilt.
     #[error("rebuild")]
     Rebuild(#[source] rebuild::Error),
+    /// `rebuild --from-nothing` is for a database that holds nothing.
+    #[error(
+        "this database holds {what}, and a rebuild from nothing needs an empty one. To rebuild the tables beside the live ones leave out \
+         --from-nothing; a database that is older than its topic is brought up to it by `heal`"
+    )]
+    NotEmpty {
+        /// What was found.
+        what: String,
+    },
+    /// There is nothing to begin from.
+    #[error(
+        "there is no topic {topic}, and only from it can the state be had back: restore it, or check `kafka.bootstrap` and `topics.prefix`"
+    )]
+    NothingLeft {
+        /// The service's own.
+        topic: String,
+    },
+    /// The topic doesn't hold all that happened.
+    #[error(
+        "{topic}/{partition} begins at offset {low}: what came before was deleted or has expired, so the state can't be had back from it. \
+         Restore a backup of the database, then run `heal`"
+    )]
+    BeginningGone {
+        /// The service's own.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// Its first offset.
+        low: i64,
+    },
+    /// What the journal tells can't be restored.
+    #[error("from nothing")]
+    Restore(#[source] restore::Error),
     /// The intake can't read.
     #[error("intake")]
     Intake(#[source] intake::Error),

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::agenda::EffectHandler;
 use crate::config::{Config, Http};
 use crate::consume::intake::Intake;
-use crate::consume::{release, tidy};
+use crate::consume::{checkpoint, release, tidy};
 use crate::ground::error::chain_of;
+use crate::parking::journal::Journal;
 use crate::participant::Participant;
 use crate::publish::relay::{self, Role};
 use crate::service::frame::{Doing, Frame, Mappings};
@@ -31,7 +32,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const CHECKS: [&str; 9] = ["database", "migrated", "rights", "topics", "schemas", "relay", "history", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
 const STAGES: [&[&str]; 3] =
-    [&["http", "intake", "parking", "tidy", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
+    [&["http", "intake", "parking", "tidy", "checkpoints", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
 
 /// A bound HTTP listener.
 #[derive(Debug)]
@@ -289,6 +290,7 @@ async fn start(
         return Ok(());
     }
     // From here on the relay's trouble delays what is published, and no caller. But on a database that was set back nothing is decided.
+    let publishing = Arc::clone(&status);
     checks.probe("relay", false, move || status.role().trouble());
     let probed = history.clone();
     checks.probe("history", true, move || probed.trouble());
@@ -299,6 +301,12 @@ async fn start(
     let (sessions, answers) = (pools.agenda.clone(), config.http.idempotency_retention);
     tasks.spawn("tidy", async move |stop| {
         tidy::run(&sessions, contract.name, Some(answers), &stop).await;
+        Ok(())
+    });
+    let (sessions, every) = (pools.agenda.clone(), config.intake.checkpoint_every);
+    let journal = Journal::beside(&topics::own(&config.topics.prefix, contract.name), codec.clone());
+    tasks.spawn("checkpoints", async move |stop| {
+        checkpoint::run(&sessions, (contract.name, &journal), every, &publishing, &stop).await;
         Ok(())
     });
     let troubles = intake.troubles();

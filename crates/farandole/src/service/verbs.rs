@@ -1,6 +1,5 @@
 //! A service's commands.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -27,24 +26,19 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached.
     pub async fn heal(&self, config: &Config, mode: heal::Mode) -> Result<heal::Report, Error> {
-        self.heal_passing(config, mode, &BTreeSet::new()).await
+        self.heal_with(config, mode, &heal::Choices::default()).await
     }
 
-    /// The same, passing over records; see [`heal_passing`](heal::heal_passing).
+    /// The same, with a person's decisions.
     ///
     /// # Errors
     /// As [`Service::heal`].
-    pub async fn heal_passing(
-        &self,
-        config: &Config,
-        mode: heal::Mode,
-        named: &BTreeSet<heal::At>,
-    ) -> Result<heal::Report, Error> {
+    pub async fn heal_with(&self, config: &Config, mode: heal::Mode, choices: &heal::Choices) -> Result<heal::Report, Error> {
         let (pools, codec) = self.frame.ground(config).await?;
         let prefix = &config.topics.prefix;
         let hears = P::Heard::topics().into_iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), hears);
-        let healed = heal::heal_passing(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, named).await;
+        let healed = heal::heal_with(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, choices).await;
         pools.close().await;
         healed.map_err(Error::Heal)
     }
@@ -91,7 +85,7 @@ impl<P: Participant, E> Service<P, E> {
 
 impl Frame {
     /// What a heal or a rebuild works with, once the tables are there.
-    fn ground<'a>(&'a self, config: &'a Config) -> Doing<'a, (parts::Pools, Codec)> {
+    pub(super) fn ground<'a>(&'a self, config: &'a Config) -> Doing<'a, (parts::Pools, Codec)> {
         Box::pin(async move {
             parts::check(&self.contract, config)?;
             let checks = http::Checks::default();

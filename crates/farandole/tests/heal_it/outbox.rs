@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use farandole::heal::{Error, Fold, MissingRecord, Mode, NoFold, Report, heal, heal_passing};
+use farandole::heal::{Choices, Error, Fold, MissingRecord, Mode, NoFold, Report, heal, heal_with};
 use farandole::relay::{self, Role};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -289,7 +289,7 @@ impl Fold for Beside<'_> {
     }
 }
 
-async fn append(tx: &mut farandole::Tx<'_>, topic: &str) -> Result<Uuid, farandole::outbox::Error> {
+async fn append(tx: &mut PgConnection, topic: &str) -> Result<Uuid, farandole::outbox::Error> {
     let event = farandole::outbox::NewEvent::new(topic, "k", "test.E", "application/json", b"{}".to_vec());
     farandole::outbox::append(tx, &event).await
 }
@@ -309,6 +309,16 @@ async fn a_heal_and_who_writes_wait_for_each_other() {
     let refused = healed(&world, &fold, Mode::Execute).await.unwrap_err();
     assert!(matches!(&refused, Error::Writing { holders, .. } if holders.contains("a writer")), "{refused}");
     open.rollback().await.unwrap();
+    // A transaction that waits for somebody's second word has no session.
+    let prepared = format!("heal-{}", Uuid::new_v4());
+    let mut conn = world.pool.acquire().await.unwrap();
+    conn.execute("begin").await.unwrap();
+    append(&mut conn, &topic).await.unwrap();
+    conn.execute(sqlx::AssertSqlSafe(format!("prepare transaction '{prepared}'"))).await.unwrap();
+    let refused = healed(&world, &fold, Mode::Execute).await.unwrap_err();
+    assert!(matches!(&refused, Error::Writing { holders, .. } if holders.contains(&prepared)), "{refused}");
+    conn.execute(sqlx::AssertSqlSafe(format!("rollback prepared '{prepared}'"))).await.unwrap();
+    drop(conn);
     assert!(healed(&world, &fold, Mode::Execute).await.unwrap().done);
     let ended = fold.ended.lock().unwrap().clone();
     assert!(!ended.is_empty() && ended.iter().all(|e| e.contains("lock timeout")), "{ended:?}");
@@ -393,8 +403,9 @@ async fn a_forged_number_without_room_behind_it_is_refused() {
         // Told to, it goes on without it, and every later start looks past it, although nothing is published behind it.
         assert!(refused.to_string().contains(&format!("`orders heal --pass-over {at} --execute`")), "{refused}");
         let pass = async |all: &[&String], mode| {
-            let named = all.iter().map(|at| at.parse().unwrap()).collect();
-            heal_passing(&world.pool, &world.config(), &Ids::of(&topic), mode, &named).await
+            let pass_over = all.iter().map(|at| at.parse().unwrap()).collect();
+            let choices = Choices { pass_over, ..Choices::default() };
+            heal_with(&world.pool, &world.config(), &Ids::of(&topic), mode, &choices).await
         };
         let wrong = pass(&[&at, &format!("{topic}/0@9")], Mode::Execute).await.unwrap_err();
         assert!(matches!(wrong, Error::NothingToPass { .. }), "a record that the database has: {wrong}");

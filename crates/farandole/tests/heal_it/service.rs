@@ -2,6 +2,7 @@
 
 mod asleep;
 mod elsewhere;
+mod from_nothing;
 mod history;
 mod markers;
 mod odd;
@@ -65,6 +66,8 @@ impl Shop {
         config.registry.url = stage.registry().to_owned();
         config.topics.prefix = sandbox.prefix.clone();
         config.topics.partitions = 3;
+        // Tests count what is published.
+        config.intake.checkpoint_every = Duration::from_secs(3600);
         config.http.listen = "127.0.0.1:0".parse().unwrap();
         let mut kafka = ClientConfig::new();
         kafka.set("bootstrap.servers", stage.kafka());

@@ -293,6 +293,24 @@ async fn a_role_with_nothing_but_the_function_publishes() {
         psql(&url, &call).status.success() && psql(&world.url, nowhere).status.success(),
         "declared; and of who may write the table"
     );
+    // The role in force counts, not who logged in.
+    let (_, superuser) = Stage::shared().postgres().split_once('@').map(|(login, _)| (login, format!("{login}@{at}"))).unwrap();
+    let refused = said(&psql(&superuser, &format!("set role \"{role}\"; {nowhere}")));
+    assert!(refused.contains(&format!("declares {topic}, and role {role}")), "{refused}");
+}
+
+/// Guard: what a session is set to. Without, a payload of `"jsonb"` is of no type, and a count of locks that is none ends in PostgreSQL's words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessions_settings_are_nothing_to_it() {
+    let world = World::new().await;
+    let topic = world.make_topic("orders", 1).await;
+    let set = "set quote_all_identifiers = on; set farandole.locks = 'many'; set standard_conforming_strings = off; set bytea_output = escape;
+               set datestyle = 'German'; set timezone = 'Asia/Kolkata'";
+    for payload in ["'{}'::jsonb", "'{}'::json", "'\\000\\000\\000\\000\\001'::bytea"] {
+        let appended = psql(&world.url, &format!("{set}; select farandole.append('{topic}', 'k', 'a.B', {payload})"));
+        assert!(appended.status.success(), "{payload}: {}", said(&appended));
+    }
+    assert_eq!(published(&world, &topic, 3).await.len(), 3);
 }
 
 /// Guard: the key's lock, held until the commit. Without, places in the outbox don't follow commits, and consumers see a key's events in
@@ -368,6 +386,12 @@ async fn rust_appends_in_a_transaction_only() {
     conn.execute("commit").await.unwrap();
     let rows: i64 = sqlx::query_scalar("select count(*) from farandole.outbox").fetch_one(&world.pool).await.unwrap();
     assert_eq!(rows, 1);
+    // Ended behind the driver's back.
+    let mut tx = world.pool.begin().await.unwrap();
+    tx.execute("commit").await.unwrap();
+    let error = append(&mut tx, &event).await.unwrap_err();
+    assert!(matches!(&error, Error::NoTransaction { .. }), "{error}");
+    drop(tx);
     // A savepoint of the caller's is in one as well.
     let mut tx = world.pool.begin().await.unwrap();
     append(&mut tx.begin().await.unwrap(), &event).await.unwrap();

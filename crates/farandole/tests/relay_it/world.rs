@@ -195,12 +195,16 @@ pub async fn transact(kafka: &str, topic: &str, partition: i32, headers: OwnedHe
     tokio::task::spawn_blocking(send).await.unwrap();
 }
 
-/// Everything of ours in `topic`, partition by partition, in the order of offsets.
-pub async fn read(kafka: &str, topic: &str) -> Vec<Record> {
+/// All that a topic holds, whosever it is.
+pub async fn records(kafka: &str, topic: &str) -> Vec<farandole::Record> {
     let (kafka, topic) = (ClientConfig::new().set("bootstrap.servers", kafka).clone(), topic.to_owned());
     let read = move || Client::new(&kafka, View::Everything).unwrap().records(&topic).unwrap();
-    let records = tokio::task::spawn_blocking(read).await.unwrap();
-    let ours = records.into_iter().filter_map(|record| {
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+/// Everything of ours in `topic`, partition by partition, in the order of offsets.
+pub async fn read(kafka: &str, topic: &str) -> Vec<Record> {
+    let ours = records(kafka, topic).await.into_iter().filter_map(|record| {
         let (_, link) = record.link().ok().flatten()?;
         Some(Record {
             partition: record.partition,

@@ -39,13 +39,19 @@ pub async fn lock_all(conn: &mut PgConnection, kind: &str, keys: &[String]) -> s
     Ok(())
 }
 
-/// The sessions that hold the lock of this number in this database, by name and pid; none if nobody does, or not any more.
+/// Who holds the lock of this number in this database: sessions by name and pid, prepared transactions by theirs; none if nobody does, or
+/// not any more.
 pub async fn holders(conn: &mut PgConnection, key: i64) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar(
-        "select string_agg(format('%s (pid %s)', nullif(application_name, ''), pid), ', ') from pg_stat_activity
-         where pid in (select pid from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+        "with held as (select pid, virtualtransaction as xact from pg_locks where locktype = 'advisory' and granted and objsubid = 1
            and database = (select oid from pg_database where datname = current_database())
-           and (classid::bigint << 32) + objid::bigint = $1)",
+           and (classid::bigint << 32) + objid::bigint = $1)
+         select string_agg(who, ', ') from (
+           select format('%s (pid %s)', nullif(application_name, ''), pid) from pg_stat_activity where pid in (select pid from held)
+           union all
+           select format('the prepared transaction `%s` (commit prepared or rollback prepared ends it)', gid) from pg_prepared_xacts
+           where transaction in (select t.transactionid from pg_locks t join held h on h.pid is null and t.pid is null
+                                 and t.virtualtransaction = h.xact where t.locktype = 'transactionid')) as h (who)",
     )
     .bind(key)
     .fetch_one(conn)

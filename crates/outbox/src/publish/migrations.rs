@@ -121,8 +121,8 @@ pub enum Error {
         /// Where.
         database: String,
     },
-    /// The relay refuses to publish.
-    #[error("relay")]
+    /// The outbox has no room.
+    #[error("making room in the outbox")]
     Relay(#[source] relay::Error),
 }
 
@@ -150,7 +150,8 @@ pub fn kit() -> Migrator {
         "0004_partitions.sql",
         "0005_parked_inputs.sql",
         "0006_published_first.sql",
-        "0007_append.sql"
+        "0007_append.sql",
+        "0008_append.sql"
     ];
     kit.dangerous_set_table_name(KITS);
     kit.create_schema("farandole");

@@ -54,7 +54,7 @@ mod error;
 mod event;
 mod rows;
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
 pub use error::Error;
@@ -88,19 +88,26 @@ pub use rows::{Row, append_all, insert};
 pub async fn append(conn: &mut PgConnection, event: &NewEvent) -> Result<Uuid, Error> {
     event.check()?;
     let failed = |source| Error::of(&event.kind, source);
-    if !conn.is_in_transaction() {
-        // Of none that sqlx knows of. One may have been begun by hand; PostgreSQL refuses a savepoint outside any.
-        match conn.execute("savepoint farandole_append").await {
-            Err(error) if code(&error).as_deref() == Some(NO_TRANSACTION) => {
-                return Err(Error::NoTransaction { kind: event.kind.to_string() });
-            }
-            asked => asked.map_err(failed)?,
-        };
-        conn.execute("release savepoint farandole_append").await.map_err(failed)?;
+    if let Some(id) = call(conn, event, false).await.map_err(failed)? {
+        return Ok(id);
     }
+    // It may be a transaction of this statement alone, whatever the driver thinks; PostgreSQL refuses a savepoint in such.
+    match conn.execute("savepoint farandole_append; release savepoint farandole_append").await {
+        Err(error) if code(&error).as_deref() == Some(NO_TRANSACTION) => {
+            return Err(Error::NoTransaction { kind: event.kind.to_string() });
+        }
+        asked => asked.map_err(failed)?,
+    };
+    call(conn, event, true).await.map_err(failed)?.ok_or_else(|| failed(sqlx::Error::RowNotFound))
+}
+
+/// Appends if the transaction has written something already, which is none of this statement alone then, or if that is `known`; else does
+/// nothing and gives nothing. To see that costs no round trip.
+async fn call(conn: &mut PgConnection, event: &NewEvent, known: bool) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar(
         "select farandole.append($1, $2, $3, $4::bytea, headers => $5::jsonb, cause => $6, correlation => $7, traceparent => $8,
-                                 id => $9, key_is_locked => $10)",
+                                 id => $9, key_is_locked => $10)
+         where $11 or pg_current_xact_id_if_assigned() is not null",
     )
     .bind(&event.topic)
     .bind(&event.key)
@@ -112,9 +119,9 @@ pub async fn append(conn: &mut PgConnection, event: &NewEvent) -> Result<Uuid, E
     .bind(&event.traceparent)
     .bind(event.id)
     .bind(event.key_is_locked)
-    .fetch_one(conn)
+    .bind(known)
+    .fetch_optional(conn)
     .await
-    .map_err(failed)
 }
 
 /// `no_active_sql_transaction`.
@@ -131,7 +138,7 @@ mod tests {
     /// The function's numbers are those of the sources.
     #[test]
     fn the_function_takes_the_locks_of_the_kit() {
-        let sql = include_str!("../../migrations/0007_append.sql");
+        let sql = include_str!("../../migrations/0008_append.sql");
         assert!(sql.contains(&format!("pg_advisory_xact_lock_shared({})", gate::key!())));
         assert!(sql.contains(&format!("locked > {}", locks::MOST)));
         for limit in [super::MAX_RECORD, super::MAX_CAUSE, super::MAX_HEADERS, crate::ground::text::NAME] {

@@ -24,11 +24,12 @@ use crate::consume::intake::queue::queue;
 use crate::consume::intake::troubles::Of;
 use crate::consume::intake::watch::Seen;
 use crate::consume::intake::worker::Worker;
-use crate::consume::intake::{begin, begun, identity, look};
+use crate::consume::intake::{begin, begun, look};
 use crate::database::sessions::with_conn;
 use crate::database::step;
 use crate::ground::error::chain_of;
 use crate::ground::told::Told;
+use crate::wire::identity;
 use crate::wire::per_topic::Start;
 
 /// How long a broker may take to say what a topic is; it is asked at an assignment, which has the session's time.
@@ -200,7 +201,7 @@ impl Context {
         let broken =
             position.topic_id.as_ref().zip(found.as_ref()).filter(|(known, found)| known != found).map(|(known, found)| {
                 let how = self.config.set_position(self.engine.reader(), &at.0, at.1, "earliest");
-                identity::another(&at.0, at.1, offset, known, found, &how)
+                another(&at.0, at.1, offset, known, found, &how)
             });
         // What the client hasn't told yet is what it was, until it tells.
         let topic_id = found.clone().or_else(|| position.topic_id.clone());
@@ -276,4 +277,12 @@ impl Context {
     pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<At, Assigned>> {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is wrong with going on in a topic with `found` as its id after reading one with `known`.
+fn another(topic: &str, partition: i32, next: i64, known: &str, found: &str, how: &str) -> String {
+    format!(
+        "{topic} was deleted and created again since {topic}/{partition} was read up to offset {next}: its id was {known} and \
+         is now {found}. It may hold other records or the same ones, so nothing is read. To read all of it: {how}"
+    )
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -15,7 +14,6 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::consume::intake::context::{Assigned, At, Context};
-use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
@@ -23,6 +21,7 @@ use crate::consume::intake::worker::End;
 use crate::consume::intake::{Config, Error, Troubles, begun, client, look, members};
 use crate::consume::metrics;
 use crate::engine::AnyProcessor;
+use crate::wire::identity::{self, Ids};
 use crate::wire::per_topic::Start;
 use crate::wire::record::Record;
 
@@ -60,8 +59,7 @@ pub(super) fn run(
         None => runtime.block_on(members::client_id(&config.group, engine.sessions())),
     };
     client.set("client.id", &client_id);
-    let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
-    client.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+    let client = identity::hearing(&client);
     let lane = |_| {
         let (lane, run) = Lane::new(engine.clone(), config.parked);
         (lane, runtime.spawn(run))

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::consume::intake::identity::Ids;
 use crate::consume::intake::lag::LastEventTime;
 use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
@@ -20,6 +19,7 @@ use crate::consume::intake::{Config, Troubles};
 use crate::engine::AnyProcessor;
 use crate::ground::backoff::Backoff;
 use crate::ground::told::Told;
+use crate::wire::identity::Ids;
 use crate::wire::record::Record;
 
 pub(super) type At = (String, i32);

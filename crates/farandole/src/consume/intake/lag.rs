@@ -63,8 +63,8 @@ pub(super) fn report<'a>(
         let behind = (known - next).max(0);
         lag.0 += behind as f64;
         let time = applied.0.load(Ordering::Relaxed);
-        if behind > 0 && time > 0 && !lag.1.is_nan() {
-            lag.1 = lag.1.max((now - time) as f64 / 1e6);
+        if behind > 0 && !lag.1.is_nan() {
+            lag.1 = if time > 0 { lag.1.max((now - time) as f64 / 1e6) } else { f64::NAN };
         }
     }
     for (topic, (records, seconds, partitions)) in lags {
@@ -134,6 +134,9 @@ mod tests {
         assert_eq!((told("lag_records"), told("partitions"), gauge("farandole_intake_lag_records", "lag.b")), (5.0, 2.0, 0.0));
         let seconds = told("lag_seconds");
         assert!((59.0..500.0).contains(&seconds), "{seconds}: a partition with nothing to do doesn't count");
+        // There is more, and nothing of it was applied yet: behind a transaction that hangs, say.
+        report(topics, vec![at(0, 10, applied(1_000)), at(1, 20, LastEventTime::default())], &statistics);
+        assert!(told("lag_records") == 5.0 && told("lag_seconds").is_nan(), "0 would say that all is applied");
         // Of one of them nobody knows where it ends.
         report(topics, vec![at(0, 10, applied(1_000)), at(1, 20, applied(60)), at(2, 7, applied(500))], &statistics);
         assert!(told("lag_records").is_nan() && told("lag_seconds").is_nan(), "0 would say that all is applied");

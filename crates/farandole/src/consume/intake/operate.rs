@@ -6,20 +6,19 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use crate::consume::intake::identity::{self, Ids};
 use crate::consume::intake::position::{Position, positions, scope};
 use crate::consume::intake::resume::Stretch;
 use crate::consume::intake::{begin, begun, foreign_dedup};
 use crate::database::session;
 use crate::database::step::{self, Append};
 use crate::wire::extent::{self, Client, Extent, View};
+use crate::wire::identity::{self, Ear};
 use crate::wire::per_topic::Start;
 use crate::wire::settings::Kafka;
 
@@ -224,24 +223,6 @@ async fn write(
     Ok(steps.into_iter().map(|(.., moved)| moved).collect())
 }
 
-/// Hears the ids of topics.
-#[derive(Default)]
-struct Ear(Ids);
-
-impl ClientContext for Ear {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Debug if facility == identity::FACILITY => self.0.hear(message),
-            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
-                tracing::trace!(facility, message, "Kafka client");
-            }
-            _ => tracing::warn!(facility, message, "Kafka client"),
-        }
-    }
-}
-
-impl ConsumerContext for Ear {}
-
 /// How many partitions there are, and the goal of each that is asked for. `from` are the positions of those whose way is looked at.
 fn goals(
     kafka: &Kafka,
@@ -256,10 +237,7 @@ fn goals(
     for (name, value) in &kafka.properties {
         client.set(name, value);
     }
-    let mut hearing = client.clone();
-    let debug = client.get("debug").map_or_else(|| identity::DEBUG.to_owned(), |theirs| format!("{},{theirs}", identity::DEBUG));
-    hearing.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
-    let consumer: BaseConsumer<Ear> = hearing.create_with_context(Ear::default()).map_err(failed)?;
+    let consumer: BaseConsumer<Ear> = identity::hearing(&client).create_with_context(Ear::default()).map_err(failed)?;
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER).map_err(failed)?;
     let count = metadata.topics().iter().find(|t| t.name() == topic && t.error().is_none()).map_or(0, |t| t.partitions().len());

@@ -65,7 +65,7 @@ impl Position {
     }
 }
 
-pub(super) fn scope(reader: &str, topic: &str, partition: i32) -> String {
+pub(crate) fn scope(reader: &str, topic: &str, partition: i32) -> String {
     format!("{}{topic}/{partition}", all_of(reader))
 }
 

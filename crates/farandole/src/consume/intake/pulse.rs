@@ -3,7 +3,7 @@
 //! A poll takes a moment, whatever brokers do. One that doesn't come back holds a lock of the client's for ever: nothing is read of any
 //! topic, the group loses its member, and all that the client reports (lag, standing, the watchdog's figures) comes out of the same
 //! call and stays as it was. The client's debug log has done so: a line written while its queue is locked waits for that lock
-//! (see `identity`). No thread can be ended from outside, so the intake ends with an error, the process with it, and whoever runs it
+//! (see `wire::identity`). No thread can be ended from outside, so the intake ends with an error, the process with it, and whoever runs it
 //! starts it again.
 
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! Topics that lost what they had.
 
 use super::*;
+use crate::world;
 
 /// The topic lost all it had: what the outbox still holds is published again; nothing is when rows of it are gone.
 #[tokio::test(flavor = "multi_thread")]
@@ -68,4 +69,51 @@ async fn what_a_journal_lost_for_good_is_given_up() {
     lose(&world, "orders", 2).await;
     world.pool.execute("delete from farandole.outbox where seq = 1").await.unwrap();
     assert!(matches!(healed(&world, &Ids::of(&topic), Mode::Execute).await, Err(Error::Trimmed { expected: 20, there: 19 })));
+}
+
+/// Guard: a running relay hears that its topic is another. Without, it goes on, and what the topic lost is noticed by consumers alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_beneath_a_running_relay_is_noticed() {
+    let (world, topic) = world(2, 20).await;
+    let ids: HashSet<Uuid> = world.ids().await.into_iter().collect();
+    // What a relay looks for by itself each half minute.
+    let kafka = [("topic.metadata.refresh.interval.ms".to_owned(), "200".to_owned())].into();
+    let Running { task, .. } = world.relay(relay::Config { kafka, ..world.config() }).await;
+    lose(&world, "orders", 2).await;
+    let error = tokio::time::timeout(Duration::from_secs(30), task).await.expect("it notices").unwrap().unwrap_err();
+    assert!(matches!(error, relay::Error::Continuity { .. } | relay::Error::Beginning { .. }), "{error}");
+    assert!(healed(&world, &NoFold, Mode::Execute).await.unwrap().done);
+    publish(&world, 20).await;
+    assert_eq!(whole(&world, &topic).await.into_iter().map(|r| r.id).collect::<HashSet<_>>(), ids);
+}
+
+/// Guard: where partitions begin is looked at, by relay and heal. Without, a topic that was made anew while it was published to, and so ends
+/// as the database has it, passes for whole: what it lost never reaches anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_lost_its_beginning_gets_it_back() {
+    let (world, topic) = world(1, 20).await;
+    let ids = world.ids().await;
+    let copies = world::records(&world.kafka, &topic).await;
+    lose(&world, "orders", 1).await;
+    crate::copy(&world.kafka, &copies[12..]).await;
+    let said = refusal(&world).await;
+    assert!(said.contains(&ids[12].to_string()) && said.contains("`orders heal`"), "{said}");
+    back_up(&world).await;
+    world.pool.execute("delete from farandole.outbox where seq <= 2").await.unwrap();
+    let refused = healed(&world, &NoFold, Mode::Execute).await.unwrap_err();
+    assert!(matches!(refused, Error::Trimmed { expected: 12, there: 10 }), "{refused}");
+    assert!(refused.to_string().contains("--accept-lost"), "{refused}");
+    // What is gone for good can be given up knowingly, or its owner could never publish again.
+    let choices = Choices { accept_lost: true, ..Choices::default() };
+    let given_up = heal_with(&world.pool, &world.config(), &NoFold, Mode::DryRun, &choices).await.unwrap();
+    assert_eq!((given_up.gone, given_up.lost), (2, 10), "{given_up}");
+    restore(&world).await;
+    let report = healed(&world, &NoFold, Mode::Execute).await.unwrap();
+    assert_eq!((report.done, report.lost, report.gone), (true, 12, 0), "{report}");
+    assert!(report.partitions[0].lost_beginning, "{report}");
+    // The first record still names one before it, and that is known now.
+    publish(&world, 12).await;
+    assert!(healed(&world, &NoFold, Mode::DryRun).await.unwrap().is_whole());
+    let there: HashSet<Uuid> = world.read(&topic).await.iter().map(|r| r.id).collect();
+    assert_eq!(there, ids.into_iter().collect());
 }

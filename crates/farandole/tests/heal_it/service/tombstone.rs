@@ -1,5 +1,7 @@
 //! A record in the service's own name that is intact but for its value.
 
+use farandole::heal::Choices;
+
 use super::*;
 
 /// It stopped each start, and each heal. Passed over, it stays in the chain: consumers take a record by its headers, and would stop at one
@@ -32,8 +34,8 @@ async fn a_tombstone_in_our_name_is_passed_over_when_it_is_named() {
         refused.contains("has no value") && refused.contains(&format!("`till heal --pass-over {at} --execute`")),
         "{refused}"
     );
-    let named = [at.parse().unwrap()].into();
-    let done = service(shop.insurer.clone()).heal_passing(&shop.config, Mode::Execute, &named).await.unwrap();
+    let choices = Choices { pass_over: [at.parse().unwrap()].into(), ..Choices::default() };
+    let done = service(shop.insurer.clone()).heal_with(&shop.config, Mode::Execute, &choices).await.unwrap();
     assert!(done.done && done.passed == [at], "{done}");
 
     let till = shop.start(Missing::Refuse).await.ready().await;

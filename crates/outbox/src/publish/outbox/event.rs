@@ -42,6 +42,8 @@ pub struct NewEvent {
     pub(super) correlation: Option<Uuid>,
     pub(super) traceparent: Option<String>,
     pub(super) key_is_locked: bool,
+    /// The topic of its type, where that is known.
+    declared: Option<&'static str>,
 }
 
 impl NewEvent {
@@ -73,11 +75,13 @@ impl NewEvent {
             correlation: None,
             traceparent: None,
             key_is_locked: false,
+            declared: None,
         }
     }
 
     /// An event whose value `codec` writes, of a type that [`messages!`](crate::messages) has declared; topic and key as in
-    /// [`NewEvent::new`].
+    /// [`NewEvent::new`]. The topic is the type's (`TOPIC`), with your prefix if you have one: whoever reads another one doesn't look for it
+    /// there.
     ///
     /// # Errors
     /// When the value doesn't fit its schema, or its type isn't [registered](Codec::register).
@@ -110,7 +114,8 @@ impl NewEvent {
         key: impl Into<String>,
         event: &M,
     ) -> Result<Self, codec::Error> {
-        Ok(Self::new(topic, key, event.name(), codec.content_type(), event.encode(codec)?))
+        let new = Self::new(topic, key, event.name(), codec.content_type(), event.encode(codec)?);
+        Ok(Self { declared: Some(event.topic()), ..new })
     }
 
     /// Its id, which becomes `ce_id`.
@@ -174,6 +179,18 @@ impl NewEvent {
         if !topics::is_name(&self.topic) {
             return wrong("topic", "is no name of a topic: 1 to 249 letters, digits, `.`, `_` and `-`");
         }
+        if let Some(declared) = self.declared.filter(|declared| !self.topic.ends_with(declared)) {
+            let reason =
+                format!("is `{}`, and this type is of topic `{declared}` (its `TOPIC`), with or without a prefix", self.topic);
+            return wrong("topic", &reason);
+        }
+        let texts = [("key", Some(&*self.key)), ("type", Some(&*self.kind)), ("cause", self.cause.as_deref())];
+        let further =
+            self.headers.iter().flat_map(|(name, value)| [("headers", Some(name.as_str())), ("headers", value.as_str())]);
+        if let Some((field, _)) = texts.into_iter().chain(further).find(|(_, text)| text.is_some_and(|text| text.contains('\0')))
+        {
+            return wrong(field, "holds a zero byte, which PostgreSQL keeps in no text");
+        }
         if self.kind.is_empty() || self.kind.len() > NAME {
             return wrong("type", "has to be 1 to 512 bytes: the full name of the event's type");
         }
@@ -227,5 +244,55 @@ impl NewEvent {
             + (CONTENT_TYPE.len() + self.content_type().len() + HEADER)
             + self.headers.iter().map(headers).sum::<usize>()
             + FRAME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    mod billing {
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        pub struct Issued {
+            pub invoice: i64,
+        }
+        impl Issued {
+            pub const NAME: &'static str = "billing.Issued";
+            pub const SCHEMA: &'static str = "";
+            pub const TOPIC: &'static str = "billing";
+        }
+    }
+
+    crate::messages! {
+        /// What billing publishes.
+        pub enum Event { Issued(billing::Issued) }
+    }
+
+    #[test]
+    fn an_event_goes_where_its_readers_look_for_it() {
+        let to = |topic: &str| NewEvent::of(&Codec::json(), topic, "17", &Event::from(billing::Issued { invoice: 17 })).unwrap();
+        for topic in ["billing", "shop.billing"] {
+            to(topic).check().unwrap();
+        }
+        let said = to("orders").check().unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "billing.Issued can't be published: `topic` is `orders`, and this type is of topic `billing` (its `TOPIC`), with or without \
+             a prefix"
+        );
+    }
+
+    #[test]
+    fn what_postgres_keeps_in_no_text_is_named() {
+        let event = |key: &str, cause: &str, header: &str| {
+            NewEvent::new("t", key, "a.B", "application/json", "{}").cause(cause).header("h", header).check()
+        };
+        event("k", "c", "v").unwrap();
+        for (field, spoilt) in
+            [("key", event("k\0", "c", "v")), ("cause", event("k", "c\0", "v")), ("headers", event("k", "c", "\0"))]
+        {
+            let said = spoilt.unwrap_err().to_string();
+            assert!(said.contains(&format!("`{field}` holds a zero byte")), "{said}");
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! goes on meanwhile. Otherwise the two have parted: the database was rewound (a backup restored) and would give numbers that are
 //! taken, which every consumer would drop as seen; or the topic lost its end. Nothing is published until somebody has decided.
 //!
+//! Each partition has to begin as a chain does, too: a topic that was deleted and created again while it was published to holds what
+//! was published since, ends as the database has it, and lacks all that came before.
+//!
 //! Records are compared by id and number together: after a rewind numbers repeat, and an id that was appended twice is that of two records.
 
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use rdkafka::producer::Producer as _;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::publish::relay::ends::{End, chain_end, ends};
+use crate::publish::relay::ends::{End, chain_end, ends, lost_beginnings};
 use crate::publish::relay::error::Error;
 use crate::publish::relay::log::with_timeout;
 use crate::publish::relay::own::Own;
@@ -82,7 +85,7 @@ pub async fn check(
     beyond: AllowedRows,
 ) -> Result<(), Error> {
     let own = Own::of(service, state);
-    let ends = ends(kafka.clone(), own.clone(), topics).await?;
+    let ends = ends(kafka.clone(), own.clone(), topics.clone()).await?;
     let head = |topic: &str, partition: i32| state.heads.get(topic).and_then(|h| h.get(&partition)).copied();
     let apart = |(topic, partition, end): &(String, i32, End)| match (end, head(topic, *partition)) {
         (End::Unwritten, None) | (End::Expired, _) => false,
@@ -92,7 +95,7 @@ pub async fn check(
     };
     let apart: Vec<_> = ends.into_iter().filter(apart).collect();
     if apart.is_empty() {
-        return Ok(());
+        return check_beginnings(kafka, service, state, own, topics).await;
     }
     let b = match beyond {
         AllowedRows::InFlight => state.in_flight.as_ref().map_or_else(|| state.acked.clone(), |batch| batch.upto.clone()),
@@ -121,7 +124,25 @@ pub async fn check(
         let (found, expected) = (name(found), name(head.map(|head| head.id)));
         return Err(Error::Continuity { service: service.to_owned(), topic, partition, found, expected });
     }
-    Ok(())
+    check_beginnings(kafka, service, state, own, topics).await
+}
+
+/// Refuses what lost its beginning. A topic that was deleted and created again while it was published to ends as the database has it.
+async fn check_beginnings(
+    kafka: &ClientConfig,
+    service: &str,
+    state: &State,
+    own: Own,
+    topics: Vec<String>,
+) -> Result<(), Error> {
+    let known = |topic: &str, partition| state.begin_at.get(topic).and_then(|of| of.get(&partition)).copied();
+    let lost = lost_beginnings(kafka.clone(), own, topics).await?;
+    match lost.into_iter().find(|(topic, partition, first)| known(topic, *partition) != Some(*first)) {
+        Some((topic, partition, first)) => {
+            Err(Error::Beginning { service: service.to_owned(), topic, partition, first: first.id })
+        }
+        None => Ok(()),
+    }
 }
 
 fn id_of(end: End) -> Option<Uuid> {

@@ -109,6 +109,34 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
     Ok(())
 }
 
+/// The first own record of each partition of `topics` that names one before it, although nothing of the partition has expired: what came
+/// before was lost. Looked for in what a partition begins with, [`HALVED`] records at most: behind more of others' than that it isn't found.
+pub async fn lost_beginnings(kafka: ClientConfig, own: Own, topics: Vec<String>) -> Result<Vec<(String, i32, Head)>, Error> {
+    blocking("reading where the topics begin", move || {
+        let client = Client::new(&kafka, View::Everything)?;
+        let mut lost = Vec::new();
+        for topic in topics {
+            let mut rest = client.extents(&topic)?;
+            rest.retain(|extent| extent.low == 0);
+            for length in [STRETCH.0, HALVED] {
+                let stretches: Vec<Extent> = rest.iter().map(|e| Extent { high: e.high.min(length), ..e.clone() }).collect();
+                client.each(&stretches, |record| {
+                    let at = rest.iter().position(|extent| extent.partition == record.partition);
+                    if let (Some(at), Some((id, link))) = (at, own.link(&record)) {
+                        rest.swap_remove(at);
+                        let Place { lineage, number } = link.place;
+                        lost.extend(link.previous.map(|_| (topic.clone(), record.partition, Head { lineage, number, id })));
+                    }
+                    Ok::<_, extent::Error>(!rest.is_empty())
+                })?;
+                rest.retain(|extent| extent.high > length);
+            }
+        }
+        Ok(lost)
+    })
+    .await
+}
+
 /// The last record of the own chain in a partition, repetitions left aside; none when `head` isn't in it or what
 /// follows that doesn't hang together.
 pub async fn chain_end(kafka: &ClientConfig, own: &Own, topic: &str, partition: i32, head: Head) -> Result<Option<Head>, Error> {

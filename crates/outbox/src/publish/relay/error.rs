@@ -45,6 +45,25 @@ pub enum Error {
         /// The id of the last record by the relay's state, `none` when there is none.
         expected: String,
     },
+    /// A partition begins in the middle of the service's chain: what came before was lost.
+    #[error(
+        "the first event of {service} in {topic}/{partition}, {first}, follows one that the topic doesn't hold: the topic was deleted and \
+         created again, or copied without its beginning. Run `{service} heal`, or for an outbox in your own program `farandole heal \
+         --service {service}`: it prints what it would do, which is to publish what the topic lost again"
+    )]
+    Beginning {
+        /// Whose events.
+        service: String,
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// The id of the first event there.
+        first: Uuid,
+    },
+    /// A topic got another id while it was published to.
+    #[error("a topic was deleted and created again: comparing the topics with the database")]
+    Recreated,
     /// The relay's snapshots come from another cluster and mean nothing here.
     #[error(
         "the relay's state was written in cluster {stored}, this is cluster {found} (a restored dump?), so its snapshots are \
@@ -214,6 +233,7 @@ impl Error {
             | Self::Name { .. }
             | Self::PartitionCount { .. }
             | Self::Continuity { .. }
+            | Self::Beginning { .. }
             | Self::SystemIdentifier { .. }
             | Self::Owner { .. }
             | Self::OwnTopic { .. } => true,

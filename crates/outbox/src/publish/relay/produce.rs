@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use crate::ground::text::{brief, name, shown};
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::publish::relay::error::Error;
+use crate::wire::identity::{self, Ids};
 use crate::wire::properties;
 
 /// About a tenth of a second of work; with headers and librdkafka's own bookkeeping some 25 MB.
@@ -93,7 +94,10 @@ impl Acks {
     }
 }
 
-pub struct Context(Arc<Acks>);
+pub struct Context {
+    acks: Arc<Acks>,
+    ids: Ids,
+}
 
 /// The client library's producer.
 pub type Client = BaseProducer<Context>;
@@ -105,6 +109,7 @@ impl ClientContext for Context {
             _ if facility == "CONFWARN" => tracing::debug!(facility, said, "kafka client"),
             RDKafkaLogLevel::Warning => tracing::warn!(facility, said, "kafka client"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, said, "kafka client"),
+            RDKafkaLogLevel::Debug if facility == identity::FACILITY => self.ids.hear(said),
             RDKafkaLogLevel::Debug => tracing::debug!(facility, said, "kafka client"),
             _ => tracing::error!(facility, said, "kafka client"),
         }
@@ -112,7 +117,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
-        *self.0.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        *self.acks.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 }
 
@@ -122,12 +127,12 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
             Ok(_) => {
-                let records = self.0.records.fetch_add(1, SeqCst) + 1;
-                if records == self.0.target.load(SeqCst) {
-                    self.0.reached.notify_one();
+                let records = self.acks.records.fetch_add(1, SeqCst) + 1;
+                if records == self.acks.target.load(SeqCst) {
+                    self.acks.reached.notify_one();
                 }
             }
-            Err((error, message)) => self.0.fail(Failure::of(error, message)),
+            Err((error, message)) => self.acks.fail(Failure::of(error, message)),
         }
     }
 }
@@ -186,7 +191,8 @@ pub fn refused(extra: &BTreeMap<String, String>) -> Vec<String> {
 impl Producer {
     pub fn new(config: &ClientConfig, delivery_timeout: Duration) -> Result<Self, Error> {
         let acks = Arc::new(Acks::default());
-        let client: Client = config.create_with_context(Context(acks.clone())).map_err(Error::kafka("making a producer"))?;
+        let context = Context { acks: acks.clone(), ids: Ids::default() };
+        let client: Client = identity::hearing(config).create_with_context(context).map_err(Error::kafka("making a producer"))?;
         let client = Arc::new(client);
         let polled = Arc::downgrade(&client);
         let polls = thread::Builder::new().name("relay-acks".to_owned()).spawn(move || {
@@ -213,6 +219,11 @@ impl Producer {
     /// The client, for questions about topics.
     pub fn client(&self) -> Option<Arc<Client>> {
         self.client.clone()
+    }
+
+    /// Whether a topic was deleted and created again since the producer first met it.
+    pub fn met_another_topic(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| client.context().ids.is_any_another())
     }
 
     /// How many records were handed over.

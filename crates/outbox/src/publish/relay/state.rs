@@ -29,7 +29,7 @@ pub struct State {
     /// The number of the next record.
     pub next: i64,
     /// The last record of each partition that has one.
-    pub heads: BTreeMap<String, BTreeMap<i32, Head>>,
+    pub heads: Heads,
     /// Partitions of each topic that was ever published to. Fixed: another count would move keys.
     pub partitions: BTreeMap<String, i32>,
     /// Rows published of each partition of the outbox that still stands, by its first seq.
@@ -52,7 +52,14 @@ pub struct State {
     /// Numbers that no record has: a topic lost those, and a heal had their rows published under new ones, or gave them up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub burnt: i64,
+    /// The first record of each partition whose beginning was lost, as a heal has found it: what came before was published again, or
+    /// given up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub begin_at: Heads,
 }
+
+/// A record of each partition, by topic.
+pub type Heads = BTreeMap<String, BTreeMap<i32, Head>>;
 
 fn is_zero(count: &i64) -> bool {
     *count == 0
@@ -102,6 +109,7 @@ impl State {
             strays: BTreeSet::new(),
             source: None,
             burnt: 0,
+            begin_at: BTreeMap::new(),
         }
     }
 

@@ -98,6 +98,9 @@ impl Term {
 
     /// One round, as the module's head tells it.
     pub async fn round(&mut self, shutdown: &CancellationToken) -> Result<Round, Error> {
+        if self.out.producer.met_another_topic() {
+            return Err(Error::Recreated);
+        }
         if self.compared.elapsed() >= self.config.compare_every {
             self.compare_counts().await?;
         }
@@ -298,6 +301,7 @@ async fn forget(reader: &mut PgConnection, config: &Config, producer: &Producer,
         }
         state.heads.remove(topic);
         state.partitions.remove(topic);
+        state.begin_at.remove(topic);
     }
     with_timeout("forgetting topics", owner::undeclare(reader, &config.forget)).await
 }

@@ -39,8 +39,13 @@ impl Codec {
 
     /// Like [`Codec::new`], with registry settings.
     pub fn with(registry: &Registry, sessions: impl Into<Sessions>) -> Self {
-        let remote = Remote::new(registry, sessions.into());
+        let remote = Remote::new(registry, Some(sessions.into()));
         Self { avro: Avro::default(), remote: Some(Arc::new(remote)), encoding: Encoding::Avro }
+    }
+
+    /// One that keeps nothing of what the registry says: for where the kit's tables aren't there yet.
+    pub fn uncached(registry: &Registry) -> Self {
+        Self { avro: Avro::default(), remote: Some(Arc::new(Remote::new(registry, None))), encoding: Encoding::Avro }
     }
 
     /// A codec with made-up ids, without registry and database, for pure tests and benchmarks.
@@ -88,7 +93,7 @@ impl Codec {
             Subjects::Topic => format!("{topic}-value"),
         };
         let subjects: Vec<String> = types.iter().map(subject).collect();
-        let kept = store::subjects(&remote.sessions, &subjects).await?;
+        let kept = store::subjects(remote.sessions.as_ref(), &subjects).await?;
         let mut away = false;
         for (t, subject) in types.iter().zip(subjects) {
             let key = (subject, fingerprint(t.schema).to_vec());
@@ -101,7 +106,7 @@ impl Codec {
             let id = match (asked, kept) {
                 (Ok(id), Some(was)) if id == was => id,
                 (Ok(id), was) => {
-                    store::keep_subject(&remote.sessions, &key.0, &key.1, id, t.schema).await?;
+                    store::keep_subject(remote.sessions.as_ref(), &key.0, &key.1, id, t.schema).await?;
                     tracing::debug!(subject = key.0, id, "schema registered");
                     moved(&key.0, was, id);
                     id
@@ -138,7 +143,7 @@ impl Codec {
             }
         }
         let names = self.read().names();
-        let kept = store::of_records(&remote.sessions, &names).await?;
+        let kept = store::of_records(remote.sessions.as_ref(), &names).await?;
         let lookups = kept.into_iter().map(async |(id, text)| (id, text, remote.registry.schema(id).await));
         let answers: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS).collect().await;
         for (id, kept, answer) in answers {
@@ -206,7 +211,7 @@ impl Codec {
     async fn ask_for(&self, mut missing: BTreeSet<i32>) -> Result<(), Error> {
         let (false, Some(remote)) = (missing.is_empty(), &self.remote) else { return Ok(()) };
         let wanted: Vec<i32> = missing.iter().copied().collect();
-        for (id, text) in store::schemas(&remote.sessions, &wanted).await? {
+        for (id, text) in store::schemas(remote.sessions.as_ref(), &wanted).await? {
             missing.remove(&id);
             self.add(id, &text);
         }
@@ -251,7 +256,7 @@ impl Codec {
         }
         if !found.is_empty() {
             // None of them was there; what somebody else has kept meanwhile is the registry's word as well.
-            store::keep_schemas(&remote.sessions, &found).await?;
+            store::keep_schemas(remote.sessions.as_ref(), &found).await?;
         }
         Ok((failed, why))
     }

@@ -13,6 +13,11 @@ impl Codec {
         Self::json()
     }
 
+    /// A codec of JSON, as [`Codec::with`].
+    pub fn uncached(_registry: &Registry) -> Self {
+        Self::json()
+    }
+
     /// A codec for pure tests and benchmarks.
     pub fn offline(_types: &[RecordType]) -> Self {
         Self::json()

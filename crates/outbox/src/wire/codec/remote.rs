@@ -12,7 +12,7 @@ use crate::wire::settings::{self, Subjects};
 /// The registry, and the database that keeps what it has said.
 pub(super) struct Remote {
     pub(super) registry: Registry,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Option<Sessions>,
     pub(super) subjects: Subjects,
     /// What this process has registered, by topic, to be asked for again.
     pub(super) registered: Mutex<BTreeMap<String, (Vec<RecordType>, Subjects)>>,
@@ -21,7 +21,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(registry: &settings::Registry, sessions: Sessions) -> Self {
+    pub(super) fn new(registry: &settings::Registry, sessions: Option<Sessions>) -> Self {
         let (registered, troubles) = (Mutex::default(), Mutex::default());
         Self { registry: Registry::new(registry), sessions, subjects: registry.subjects, registered, troubles }
     }

@@ -7,8 +7,8 @@
 //!
 //! **Not for topics**, although the line belongs to both: what the client says of those it says also where it takes its last hold of a
 //! partition away, which may be in the queue that is polled, with that queue locked; the line is put into the same queue and waits for
-//! the lock for ever. A consumer whose topic was deleted hung like that. So users can't turn that on either (`config::properties`), and
-//! `pulse` looks whether the client's calls come back.
+//! the lock for ever. A consumer whose topic was deleted hung like that. So users can't turn that on either (`properties`), and
+//! the intake looks whether the client's calls come back (`pulse`).
 //!
 //! **How it fails.** With brokers before 2.8, or a client that words it otherwise, no id is known, and nothing is compared; a test
 //! holds the words up. The chain rule still notices that a chain begins anew.
@@ -17,16 +17,22 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+
 /// The context of the client's debug log that has the ids.
-pub(super) const DEBUG: &str = "metadata";
+pub const DEBUG: &str = "metadata";
 /// And the facility.
-pub(super) const FACILITY: &str = "METADATA";
+pub const FACILITY: &str = "METADATA";
 
 /// The ids of topics, as the client has them.
 #[derive(Debug, Default)]
-pub(super) struct Ids {
+pub struct Ids {
     of: Mutex<HashMap<String, String>>,
     changed: AtomicBool,
+    /// A topic that was known has got another id.
+    another: AtomicBool,
 }
 
 impl Ids {
@@ -35,6 +41,7 @@ impl Ids {
         let Some((topic, id)) = said(line) else { return };
         let before = self.of.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), id.to_owned());
         if before.as_deref() != Some(id) {
+            self.another.fetch_or(before.is_some(), Ordering::AcqRel);
             self.changed.store(true, Ordering::Release);
         }
     }
@@ -42,6 +49,11 @@ impl Ids {
     /// The id of `topic`, if it is known.
     pub fn of(&self, topic: &str) -> Option<String> {
         self.of.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    /// Whether any topic has ever got another id than it had.
+    pub fn is_any_another(&self) -> bool {
+        self.another.load(Ordering::Acquire)
     }
 
     /// Whether an id has become known, or another, since the last call.
@@ -58,12 +70,30 @@ fn said(line: &str) -> Option<(&str, &str)> {
     Some((topic, id))
 }
 
-/// What is wrong with going on in a topic with `found` as its id after reading one with `known`.
-pub(super) fn another(topic: &str, partition: i32, next: i64, known: &str, found: &str, how: &str) -> String {
-    format!(
-        "{topic} was deleted and created again since {topic}/{partition} was read up to offset {next}: its id was {known} and \
-         is now {found}. It may hold other records or the same ones, so nothing is read. To read all of it: {how}"
-    )
+/// Hears the ids of topics, and logs what else the client says.
+#[derive(Debug, Default)]
+pub struct Ear(pub Ids);
+
+impl ClientContext for Ear {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug if facility == FACILITY => self.0.hear(message),
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::trace!(facility, message, "Kafka client");
+            }
+            _ => tracing::warn!(facility, message, "Kafka client"),
+        }
+    }
+}
+
+impl ConsumerContext for Ear {}
+
+/// `client`, with the log that has the ids.
+pub fn hearing(client: &ClientConfig) -> ClientConfig {
+    let mut hearing = client.clone();
+    let debug = client.get("debug").map_or_else(|| DEBUG.to_owned(), |theirs| format!("{DEBUG},{theirs}"));
+    hearing.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
+    hearing
 }
 
 #[cfg(test)]
@@ -85,8 +115,8 @@ mod tests {
         assert!(ids.have_changed() && !ids.have_changed());
         ids.hear("[thrd:main]: Topic shop.orders changed id from AAAAAAAAAAAAAAAAAAAAAA to q1BTxPYORiqEwTKjC7WNIQ");
         ids.hear("[thrd:main]: Topic shop.orders [0] Leader 1 Epoch 0");
-        assert!(!ids.have_changed());
+        assert!(!ids.have_changed() && !ids.is_any_another());
         ids.hear("[thrd:main]: Topic shop.orders changed id from q1BTxPYORiqEwTKjC7WNIQ to AQ");
-        assert!(ids.have_changed());
+        assert!(ids.have_changed() && ids.is_any_another());
     }
 }
