@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farandole::cli::{
-    Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_moved, print_parked, print_positions,
-    shown, shown_lines,
+    Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_parked, print_positions, shown,
+    shown_lines,
 };
 use farandole::heal::{At, Mode};
+use farandole::parking::acts::Operator;
 use farandole::parking::operate::Which;
 use farandole_cli::new::New;
 use farandole_cli::operate::{self, Database};
@@ -25,8 +26,9 @@ For a reader or an outbox in your own program; a service's binary has the same c
 FARANDOLE_DATABASE_URL (or an address without its password, which then comes from PGPASSWORD or ~/.pgpass):
   farandole parked                                        list what can't be processed
   farandole parked drop order-17 --reason 'sent by a test'
-  farandole position                                      list where topics are read next
-  farandole position set --topic billing --partition 3 --to earliest
+  farandole positions                                     list where topics are read next, and how far behind that is
+  farandole positions set --topic billing --partition 3 --to earliest
+                                                          print what would be skipped or read again; --execute --reason '…' sets it
   farandole heal --service billing                        after a restored backup: print what would be done; --execute does it
   farandole migrate                                       create the kit's tables, or update them to this version
   farandole relay --service billing --topic billing --create-topics
@@ -81,9 +83,9 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// List a reader's positions, or set one when a partition has stopped. The reader may be running.
+    /// List a reader's positions and how far behind they are, or set one when a partition has stopped. The reader may be running.
     #[command(after_help = WHOSE)]
-    Position {
+    Positions {
         #[command(flatten)]
         whose: Whose,
         #[command(flatten)]
@@ -229,14 +231,22 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
-        Verb::Position { whose, kafka, what, output } => on_runtime(async {
-            let (database, reader) = whose.split();
+        Verb::Positions { whose, kafka, what, output } => on_runtime(async {
+            let ((database, reader), kafka) = (whose.split(), kafka.into());
             match what.unwrap_or(Positions::List) {
-                Positions::List => print_positions(&operate::list_positions(&database, reader.as_deref()).await?, output),
-                Positions::Set { topic, partition, to } => {
-                    let kafka = kafka.into();
-                    let moved = operate::set_position(&database, reader.as_deref(), &kafka, &topic, partition, to).await?;
-                    print_moved(&moved, output);
+                Positions::List => {
+                    print_positions(&operate::list_positions(&database, reader.as_deref(), &kafka).await?, output);
+                }
+                Positions::Set { topic, partition, to, reason, execute } => {
+                    let name = operator();
+                    let by = execute.then_some(Operator { name: &name, reason: reason.as_deref(), journal: None });
+                    let ask = operate::Goal { topic: &topic, partition, to };
+                    let set = operate::set_position(&database, reader.as_deref(), &kafka, ask, by).await?;
+                    print(&set, output);
+                    // There is no journal that would keep it.
+                    if let Some(reason) = reason.filter(|_| execute) {
+                        eprintln!("set by {}: {}", shown(&name), shown(&reason));
+                    }
                 }
             }
             Ok(())

@@ -26,12 +26,10 @@ use crate::parking::operate::Which;
 use crate::participant::Participant;
 use crate::rebuild;
 use crate::service::contract::Contract;
-use crate::service::{self, Bound, Error, Missing, Service, telemetry};
+use crate::service::{self, Bound, By, Error, Missing, Service, telemetry};
 
 pub use pipe::end_with_the_reader;
-pub use verbs::{
-    Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
-};
+pub use verbs::{Output, Parked, Positions, operator, print, print_dropped, print_parked, print_positions, shown, shown_lines};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -50,9 +48,10 @@ Examples:
   List what is parked, and drop an input that can never succeed:
     NAME parked
     NAME parked drop order-17 --reason \"sent by a test\"
-  List the read positions, and restart a stopped partition from its earliest record:
-    NAME position
-    NAME position set --topic TOPIC --partition 3 --to earliest
+  List the read positions; see what restarting a stopped partition from its earliest record would repeat, then do it:
+    NAME positions
+    NAME positions set --topic TOPIC --partition 3 --to earliest
+    NAME positions set --topic TOPIC --partition 3 --to earliest --execute --reason \"its beginning has expired\"
 
 Every setting `field` of `[section]` can also be set as FARANDOLE_SECTION_FIELD, which takes precedence over the file.
 
@@ -143,8 +142,8 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// List the read positions of subscribed topics, or set one when a partition has stopped.
-    Position {
+    /// List the read positions of subscribed topics and how far behind they are, or set one when a partition has stopped.
+    Positions {
         #[command(subcommand)]
         what: Option<Positions>,
         /// Output format.
@@ -228,7 +227,7 @@ where
         }
         Verb::Migrate => Box::pin(service.migrate(&config)),
         Verb::Parked { what, output } => Box::pin(parked(&service, &config, what.unwrap_or(Parked::List), output)),
-        Verb::Position { what, output } => Box::pin(position(&service, &config, what.unwrap_or(Positions::List), output)),
+        Verb::Positions { what, output } => Box::pin(positions(&service, &config, what.unwrap_or(Positions::List), output)),
         Verb::Heal { pass_over, execute, output } => {
             let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
             let (service, config) = (&service, &config);
@@ -308,7 +307,7 @@ async fn parked<P: Participant, E>(service: &Service<P, E>, config: &Config, wha
     Ok(())
 }
 
-async fn position<P: Participant, E>(
+async fn positions<P: Participant, E>(
     service: &Service<P, E>,
     config: &Config,
     what: Positions,
@@ -316,8 +315,10 @@ async fn position<P: Participant, E>(
 ) -> Result<(), Error> {
     match what {
         Positions::List => print_positions(&service.positions(config).await?, output),
-        Positions::Set { topic, partition, to } => {
-            print_moved(&service.set_position(config, &topic, partition, to).await?, output);
+        Positions::Set { topic, partition, to, reason, execute } => {
+            let by = execute.then(operator);
+            let by = by.as_deref().map(|name| By { name, reason: reason.as_deref() });
+            print(&service.set_position(config, &topic, partition, to, by).await?, output);
         }
     }
     Ok(())
@@ -397,7 +398,7 @@ mod tests {
         }
         let command = Cli::command();
         let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
-        assert_eq!(verbs, ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "parked", "position"]);
+        assert_eq!(verbs, ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "parked", "positions"]);
         let mut seen = 0;
         for text in &found {
             // Of a service's own program: `{service} heal`, or the verb alone.

@@ -20,7 +20,7 @@
 //!
 //! `loyalty serve --migrate`, with `FARANDOLE_DATABASE_URL` and `FARANDOLE_KAFKA_BOOTSTRAP` set, creates tables and topics and serves.
 //! A redemption that is sent again under its `Idempotency-Key` receives the first answer. `loyalty --help` lists what else the binary
-//! does: `describe`, `parked`, `position`, `heal`.
+//! does: `describe`, `parked`, `positions`, `heal`.
 //!
 //! # Test it
 //!

@@ -14,6 +14,7 @@
 //! with exit code 1; no part is restarted in place. Trouble that ends by itself (brokers or database away) is waited out by the
 //! parts and shows in `/readyz`.
 
+mod acts;
 mod api;
 mod builder;
 #[doc(hidden)]
@@ -35,6 +36,7 @@ pub mod telemetry;
 mod verbs;
 mod wait;
 
+pub use acts::By;
 pub use api::{Api, Missing};
 pub use builder::Service;
 pub use describe::{Description, Guarantee, Producer};

@@ -45,7 +45,10 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
     }
     assert!(["heal", "schemas", "verify", "parked", "migrate"].iter().all(|verb| seen.contains(*verb)), "{seen:?}");
     // The command that intake messages are put together from.
-    let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["position", "set", "--help"]).output().unwrap();
+    let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["positions", "set", "--help"]).output().unwrap();
     let help = String::from_utf8(set.stdout).unwrap();
-    assert!(["--topic", "--partition", "--to", "--reader"].iter().all(|option| help.contains(option)), "{help}");
+    assert!(
+        ["--topic", "--partition", "--to", "--reader", "--execute", "--reason"].iter().all(|option| help.contains(option)),
+        "{help}"
+    );
 }

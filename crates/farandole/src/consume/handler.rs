@@ -181,7 +181,7 @@ impl From<codec::Error> for Error {
 /// ```
 ///
 /// **For its operator** the tool `farandole` lists what is parked, has it tried and drops it (`farandole parked`), and shows and sets where
-/// topics are read (`farandole position`), while the reader runs.
+/// topics are read (`farandole positions`), while the reader runs.
 #[derive(Debug)]
 pub struct Reader<H: Handler> {
     handling: Arc<Handling<H>>,

@@ -1,4 +1,5 @@
-//! What became of parked inputs, as events of the service's journal: parked, released, dropped.
+//! What became of parked inputs, as events of the service's journal: parked, released, dropped. (What else operators did is in
+//! [`acts`](crate::parking::acts).)
 //!
 //! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
 //! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold. What a task brought is
@@ -21,8 +22,11 @@ pub use crate::parking::input::InputId;
 pub const TYPES: &[RecordType] = &[
     RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc"), topic: "journal" },
     RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc"), topic: "journal" },
-    RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
+    RecordType { name: DROPPED, schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
+    RecordType { name: "farandole.journal.Acted", schema: include_str!("../../journal/Acted.avsc"), topic: "journal" },
 ];
+/// The type of what was dropped: an act of an operator's as well.
+pub const DROPPED: &str = "farandole.journal.Dropped";
 const AGGREGATE_TYPE: &str = "parked";
 
 /// What happened to a parked input.
@@ -94,6 +98,16 @@ impl Journal {
     /// The journal beside `own`, a service's own topic. The codec must have [`TYPES`] registered for it.
     pub fn beside(own: &str, codec: Codec) -> Self {
         Self { codec, topic: topics::journal("", own) }
+    }
+
+    /// What its values are written with.
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// Its topic, with the prefix.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Appends entries to the outbox, in order.

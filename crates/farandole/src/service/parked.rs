@@ -3,14 +3,10 @@
 use sqlx::Connection as _;
 
 use crate::config::Config;
-use crate::parking::journal::{self, Journal};
 use crate::parking::operate::{self, Dropped, Queues, Which};
 use crate::participant::Participant;
 use crate::service::frame::{Doing, Frame};
 use crate::service::{Error, Service, own, parts};
-use crate::wire::codec::Codec;
-use crate::wire::settings::Subjects;
-use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
     /// What is parked, by aggregate: what `parked` prints.
@@ -78,13 +74,9 @@ impl Frame {
         Box::pin(async move {
             let name = self.contract.name;
             let mut conn = own::connect(name, config).await?;
-            let own = topics::own(&config.topics.prefix, name);
             let pools = parts::Pools::new(name, &config.database)?;
-            let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(self.encoding);
-            let journals = topics::journal("", &own);
-            codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
-            let dropped =
-                operate::drop_inputs(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
+            let journal = self.journal(config, &pools).await?;
+            let dropped = operate::drop_inputs(&mut conn, name, Some(&journal), aggregate, which, reason, by).await;
             pools.close().await;
             match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
                 dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),

@@ -50,7 +50,7 @@ pub struct Config {
     pub max_records: usize,
     /// Bytes of a partition's batch at most.
     pub max_bytes: usize,
-    /// The program with the verbs `position` and `parked` for this reader, as messages name it to the operator.
+    /// The program with the verbs `positions` and `parked` for this reader, as messages name it to the operator.
     pub tool: String,
     /// How records of foreign topics are read, by the topics' names in Kafka.
     pub mappings: BTreeMap<String, Mapping>,
@@ -69,10 +69,10 @@ impl Config {
         if self.tool == TOOL { format!("`IntakeConfig::{name}`") } else { format!("`intake.{name}`") }
     }
 
-    /// How the operator calls `position set` for this reader.
+    /// How the operator calls `positions set` for this reader, to see what that changes.
     pub(crate) fn set_position(&self, reader: &str, topic: &str, partition: i32, to: impl std::fmt::Display) -> String {
         let whose = if self.tool == TOOL { format!(" --reader {reader}") } else { String::new() };
-        format!("`{} position set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
+        format!("`{} positions set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
     }
 
     /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.

@@ -48,7 +48,7 @@ async fn verbs_ask_for_the_tables() {
         said(till.retry_parked(config, "k").await.unwrap_err()),
         said(till.drop_parked(config, "k", farandole::parking::operate::Which::First, "a test", "me").await.unwrap_err()),
         said(till.positions(config).await.unwrap_err()),
-        said(till.set_position(config, "sales", None, to).await.unwrap_err()),
+        said(till.set_position(config, "sales", None, to, None).await.unwrap_err()),
     ] {
         assert!(refused.contains("of the kit's tables are missing") && refused.contains("run `till migrate`"), "{refused}");
     }
@@ -87,7 +87,7 @@ async fn a_second_service_is_told_whose_the_database_is() {
         said(booth().retry_parked(config, "k").await.unwrap_err()),
         said(booth().drop_parked(config, "k", farandole::parking::operate::Which::First, "a test", "me").await.unwrap_err()),
         said(booth().positions(config).await.unwrap_err()),
-        said(booth().set_position(config, "sales", None, to).await.unwrap_err()),
+        said(booth().set_position(config, "sales", None, to, None).await.unwrap_err()),
     ] {
         assert!(refused.contains(words), "{refused}");
     }
