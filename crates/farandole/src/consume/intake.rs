@@ -29,6 +29,7 @@ mod config;
 mod consumer;
 mod context;
 mod error;
+mod expired;
 mod foreign_dedup;
 mod goal;
 mod healed_inputs;
@@ -76,7 +77,7 @@ pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;
 
 pub use crate::parking::Limits;
-pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
+pub use crate::wire::per_topic::{Expired, PerTopic, Start, Unknown};
 
 /// Reads topics into an engine or a handler.
 #[doc(hidden)]

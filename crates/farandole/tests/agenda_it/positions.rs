@@ -81,7 +81,7 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
 }
 
 /// Sends what happened to `k0` as a record of `/s`'s chain, at a place in it.
-async fn link(topic: &Topic, what: &str, place: &str) {
+pub async fn link(topic: &Topic, what: &str, place: &str) {
     link_of(topic, "/s", what, place).await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::parking::Limits;
 use crate::wire::mapping::Mapping;
-use crate::wire::per_topic::{PerTopic, Start};
+use crate::wire::per_topic::{Expired, PerTopic, Start};
 
 /// The program with the verbs of readers that have none of their own.
 const TOOL: &str = "farandole";
@@ -42,6 +42,9 @@ pub struct Config {
     /// Where a partition is read from that has no position yet, by topic; one that came after the reader had begun with its topic is read
     /// from its beginning.
     pub start: PerTopic<Start>,
+    /// What is done where the topic doesn't hold any more what would be read next, by topic: the partition stops and says so, or goes on
+    /// from the earliest record, which is logged and counted.
+    pub expired: PerTopic<Expired>,
     /// Transactions at once, each over a share of the partitions. The reader uses one connection for each, and one more.
     pub lanes: usize,
     /// How much may be parked; at a limit the partition waits.
@@ -86,6 +89,7 @@ impl Config {
             instance: None,
             topics,
             start: PerTopic::default(),
+            expired: PerTopic::default(),
             lanes: Self::LANES,
             parked: Limits::DEFAULT,
             max_records: Self::MAX_RECORDS,
