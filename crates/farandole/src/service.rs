@@ -23,7 +23,9 @@ mod describe;
 mod elsewhere;
 mod error;
 mod frame;
+mod history;
 pub mod http;
+mod inputs;
 pub(crate) mod metrics;
 mod migrate;
 mod own;
@@ -41,6 +43,7 @@ pub use api::{Api, Missing};
 pub use builder::Service;
 pub use describe::{Description, Guarantee, Producer};
 pub use error::{Elsewhere, Error};
+pub use history::{Entry, History};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;

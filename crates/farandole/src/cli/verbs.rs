@@ -4,6 +4,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
+use crate::consume::again::InputAt;
 use crate::consume::intake::operate::{Standings, To};
 pub use crate::ground::text::{shown, shown_lines};
 use crate::parking::operate::{Dropped, Queue, Queues};
@@ -75,6 +76,33 @@ Examples:
     positions set --topic payments --partition 3 --to earliest
   Skip the record at offset 17, at which the partition has stopped:
     positions set --topic payments --partition 3 --to 18 --execute --reason 'sent by hand, no event'";
+
+/// What to do about inputs.
+#[derive(Debug, Subcommand)]
+pub enum Inputs {
+    /// Feed one record to the service again: it is decided on the state of now, as any input, and parks if it fails. Prints what is known of
+    /// it and changes nothing, unless --execute is given. Positions and chains stay as they are. Effects are asked for under the keys that
+    /// the service chooses: by default the same request has the same key.
+    #[command(after_help = AGAIN_EXAMPLES)]
+    Again {
+        /// The record.
+        #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
+        input: InputAt,
+        /// The reason, recorded in the journal.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Feed it. Without it, nothing is changed.
+        #[arg(long, requires = "reason")]
+        execute: bool,
+    },
+}
+
+const AGAIN_EXAMPLES: &str = "\
+Examples:
+  What is known of a record:
+    inputs again payments/3/17
+  Decide it again:
+    inputs again payments/3/17 --execute --reason 'decided by the build with the wrong rate'";
 
 /// Who acts, as the shell knows them.
 pub fn operator() -> String {

@@ -11,8 +11,9 @@ use crate::database::locks;
 use crate::ground::text::short;
 use crate::ground::time::Timestamp;
 use crate::parking::error::Error;
-use crate::parking::journal::Journal;
+use crate::parking::journal::{BY_ITSELF, DROPPED, Journal};
 use crate::publish::outbox;
+use crate::wire::codec::{self, Codec};
 
 /// The type of the journal's events about what operators did.
 pub const ACTED: &str = "farandole.journal.Acted";
@@ -43,6 +44,41 @@ pub struct Act {
     pub by: String,
     /// What came of it.
     pub outcome: String,
+}
+
+/// What was dropped, as far as it is an act.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct Dropped {
+    aggregate: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    task: Option<String>,
+    reason: String,
+    by: String,
+}
+
+impl Act {
+    /// The act that a value of the journal tells of; none where nobody acted.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(codec: &Codec, kind: &str, value: &[u8]) -> Result<Option<Self>, codec::Error> {
+        if kind != DROPPED {
+            return codec.decode(ACTED, value).map(Some);
+        }
+        let Dropped { aggregate, topic, partition, offset, task, reason, by } = codec.decode(DROPPED, value)?;
+        let place = task.unwrap_or_else(|| format!("{topic}/{partition}/{offset}"));
+        let act = Self {
+            verb: "parked drop".to_owned(),
+            what: format!("{place} of {aggregate}"),
+            reason: Some(reason),
+            by,
+            outcome: "dropped".to_owned(),
+        };
+        Ok(Some(act).filter(|act| act.by != BY_ITSELF))
+    }
 }
 
 impl Operator<'_> {
@@ -96,7 +132,6 @@ impl Operator<'_> {
 mod tests {
     use super::*;
     use crate::parking::journal::TYPES;
-    use crate::wire::codec::Codec;
 
     #[test]
     fn an_act_fits_its_schema_and_can_be_read_back() {
@@ -105,7 +140,22 @@ mod tests {
             let (verb, what) = ("positions set".to_owned(), "orders/3".to_owned());
             let act = Act { verb, what, reason, by: "ann".to_owned(), outcome: "5 -> 7".to_owned() };
             let bytes = codec.encode(ACTED, &act).unwrap();
-            assert_eq!(codec.decode::<Act>(ACTED, &bytes).unwrap(), act);
+            assert_eq!(Act::read(&codec, ACTED, &bytes).unwrap(), Some(act));
         }
+    }
+
+    /// What the service drops by itself is no operator's act.
+    #[test]
+    fn a_drop_is_an_act_if_somebody_dropped() {
+        let codec = Codec::offline(TYPES);
+        let drop = |by: &str| {
+            let (aggregate, topic, partition, offset) = ("k".to_owned(), "t".to_owned(), 0, 1);
+            let dropped =
+                Dropped { aggregate, topic, partition, offset, task: None, reason: "bad".to_owned(), by: by.to_owned() };
+            Act::read(&codec, DROPPED, &codec.encode(DROPPED, &dropped).unwrap()).unwrap()
+        };
+        let act = drop("ann").unwrap();
+        assert_eq!((act.verb.as_str(), act.what.as_str(), act.by.as_str()), ("parked drop", "t/0/1 of k", "ann"));
+        assert_eq!(drop(BY_ITSELF), None);
     }
 }

@@ -27,6 +27,8 @@ pub const TYPES: &[RecordType] = &[
 ];
 /// The type of what was dropped: an act of an operator's as well.
 pub const DROPPED: &str = "farandole.journal.Dropped";
+/// Who drops what nobody has to.
+pub(crate) const BY_ITSELF: &str = "the service";
 const AGGREGATE_TYPE: &str = "parked";
 
 /// What happened to a parked input.

@@ -3,6 +3,8 @@
 use sqlx::{Connection as _, PgConnection};
 
 use crate::config::Config;
+use crate::database::gate;
+use crate::ground::error::chain_of;
 use crate::parking::acts::Operator;
 use crate::parking::journal::{self, Journal};
 use crate::service::frame::Frame;
@@ -32,7 +34,7 @@ pub(super) struct Acting {
     /// A session, which says whose it is to who finds it in their way.
     pub conn: PgConnection,
     pub journal: Journal,
-    pools: parts::Pools,
+    pub pools: parts::Pools,
 }
 
 impl Acting {
@@ -60,5 +62,29 @@ impl Frame {
         let journals = topics::journal("", &own);
         codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
         Ok(Journal::beside(&own, codec))
+    }
+
+    /// The same where somebody acts.
+    pub(super) async fn journal_for(
+        &self,
+        config: &Config,
+        pools: &parts::Pools,
+        by: Option<By<'_>>,
+    ) -> Result<Option<Journal>, Error> {
+        Ok(if by.is_some() { Some(self.journal(config, pools).await?) } else { None })
+    }
+
+    /// Tells the journal of what is done already. If that fails, it is done all the same, and the log says that the journal lacks it.
+    pub(super) async fn tell(&self, config: &Config, operator: Operator<'_>, verb: &str, what: &str, outcome: String) {
+        let told = async {
+            let mut conn = own::connect(self.contract.name, config).await?;
+            let failed = |source| Error::Database { doing: "telling the journal", source };
+            let mut tx = gate::begin(&mut conn).await.map_err(failed)?;
+            operator.did(&mut tx, verb, what, outcome).await.map_err(Error::Journal)?;
+            tx.commit().await.map_err(failed)
+        };
+        if let Err(error) = told.await {
+            tracing::error!(error = chain_of(&error), "{verb} is done, and the journal couldn't be told of it");
+        }
     }
 }
