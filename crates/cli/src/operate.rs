@@ -10,10 +10,11 @@ use farandole::config::Kafka;
 use farandole::engine::session;
 use farandole::heal::{At, Mode, NoFold, Report, Skip, heal_passing};
 use farandole::intake;
-use farandole::intake::operate::{Ask, Setting, Standings, To};
+use farandole::intake::operate::{Ask, Pace, Setting, Standings, To};
 use farandole::parking::acts::Operator;
 use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
 use farandole::relay::{self, Relay};
+use farandole::replay::Replayed;
 use farandole::topics;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
@@ -158,8 +159,30 @@ pub async fn set_position(
     if let Some(by) = by {
         introduce(&mut conn, &format!("farandole positions set by {}", by.name)).await?;
     }
-    let ask = Ask { reader: &reader, topic, partition, to, mapping: None };
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: None };
     Ok(intake::operate::set(&mut conn, kafka, &ask, by).await?)
+}
+
+/// Says what a reader's handler would be given again, and begins that if `by` somebody.
+///
+/// # Errors
+/// As [`farandole::replay::replay`].
+pub async fn replay(
+    database: &Database,
+    named: Option<&str>,
+    kafka: &Kafka,
+    Goal { topic, partition, to }: Goal<'_>,
+    pace: Pace,
+    accepts_repeats: bool,
+    by: Option<Operator<'_>>,
+) -> anyhow::Result<Replayed> {
+    let mut conn = database.connect().await?;
+    let reader = reader(&mut conn, named).await?;
+    if let Some(by) = by {
+        introduce(&mut conn, &format!("farandole replay by {}", by.name)).await?;
+    }
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: Some(pace) };
+    Ok(farandole::replay::replay(&mut conn, kafka, &ask, accepts_repeats, by).await?)
 }
 
 /// Names a session, for who finds it in their way; as much as a name may have.

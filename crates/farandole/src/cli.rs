@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agenda::EffectHandler;
 use crate::config::Config;
+use crate::consume::replay;
 use crate::ground::error::chain_of;
 use crate::ground::running::Signals;
 use crate::heal::{self, At};
@@ -172,6 +173,13 @@ enum Verb {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Refused: a participant is never replayed. It says what to do instead.
+    #[command(hide = true)]
+    Replay {
+        /// Whatever a handler's replay is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// List inputs that can't be processed; retry or drop them.
     Parked {
         #[command(subcommand)]
@@ -274,6 +282,11 @@ where
                 print(&service.feed_again(config, &input, by).await?, output);
                 Ok(())
             })
+        }
+        Verb::Replay { .. } => {
+            let (reader, topic) = (name.to_owned(), "TOPIC".to_owned());
+            eprintln!("{}", replay::Error::Participant { reader, topic });
+            return ExitCode::from(FAILED);
         }
         Verb::History { limit, output } => {
             let (service, config) = (&service, &config);
@@ -460,7 +473,7 @@ mod tests {
         let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
         assert_eq!(
             verbs,
-            ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "inputs", "history", "parked", "positions"]
+            ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "inputs", "history", "replay", "parked", "positions"]
         );
         let mut seen = 0;
         for text in &found {

@@ -1,8 +1,10 @@
 //! From a topic to a transaction: the intake, a handler over your own tables, and the release of parked inputs.
 
 pub mod again;
+pub(crate) mod declared;
 pub mod handler;
 pub mod intake;
 pub(crate) mod metrics;
 pub mod release;
+pub mod replay;
 pub(crate) mod tidy;

@@ -23,6 +23,9 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
     for sources in ["../farandole/src", "../outbox/src", "../build/src"] {
         quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
     }
+    // And what the guide for operators does.
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md")).unwrap();
+    found.extend(guide.split('`').skip(1).step_by(2).filter(|part| part.starts_with("farandole ")).map(str::to_owned));
     let mut seen = BTreeSet::new();
     for text in &found {
         let words: Vec<&str> = text.split_whitespace().skip(1).collect();

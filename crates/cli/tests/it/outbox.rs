@@ -14,15 +14,15 @@ use stage::Stage;
 /// Only bounds failures.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct World {
-    kafka: String,
-    topic: String,
+pub struct World {
+    pub kafka: String,
+    pub topic: String,
     url: String,
-    pool: PgPool,
+    pub pool: PgPool,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = Self::empty().await;
         farandole::migrate(&world.pool).await.unwrap();
         world
@@ -40,7 +40,7 @@ impl World {
         Self { topic: topics::own(&sandbox.prefix, "billing"), kafka: kafka.bootstrap, url, pool }
     }
 
-    fn tool(&self, args: &[&str]) -> Output {
+    pub fn tool(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_farandole"))
             .args(args)
             .env("FARANDOLE_DATABASE_URL", &self.url)
@@ -50,7 +50,7 @@ impl World {
             .unwrap()
     }
 
-    async fn publish(&self, keys: &[&str]) {
+    pub async fn publish(&self, keys: &[&str]) {
         let (relay, _) = Relay::new(self.pool.clone(), relay::Config::new("billing", &self.kafka));
         let status = relay.status();
         let relay = relay.start();
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !ask().await {
         assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
@@ -73,7 +73,7 @@ async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn said(output: &Output) -> (bool, String, String) {
+pub fn said(output: &Output) -> (bool, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }

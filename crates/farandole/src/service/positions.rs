@@ -63,7 +63,8 @@ impl Frame {
     ) -> Doing<'a, Setting> {
         Box::pin(async move {
             let (heard, topic) = self.subscribed(config, topic)?;
-            let ask = Ask { reader: self.contract.name, topic: &topic, partition, to, mapping: self.mappings.get(heard) };
+            let ask =
+                Ask { reader: self.contract.name, topic: &topic, partition, to, mapping: self.mappings.get(heard), replay: None };
             let Some(by) = by else {
                 let mut conn = own::connect(self.contract.name, config).await?;
                 return operate::set(&mut conn, &config.kafka, &ask, None).await.map_err(Error::Position);

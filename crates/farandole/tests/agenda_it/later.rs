@@ -76,7 +76,7 @@ async fn what_a_reader_began_with_goes_with_its_name() {
     let (world, topic) = (World::new().await, Topic::new(3).await);
     let mut conn = world.pool.acquire().await.unwrap();
     let to = To::Start(Start::Latest);
-    let ask = Ask { reader: "ann", topic: &topic.name, partition: Some(0), to, mapping: None };
+    let ask = Ask { reader: "ann", topic: &topic.name, partition: Some(0), to, mapping: None, replay: None };
     operate::set(&mut conn, &topic.kafka(), &ask, Some(ANN)).await.unwrap();
     sqlx::raw_sql("insert into farandole.readers (reader) values ('ann')").execute(&mut *conn).await.unwrap();
     let scopes = "select scope, (state->>'partitions')::bigint from farandole.steps where scope like 'begun/%'";

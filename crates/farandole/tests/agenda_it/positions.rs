@@ -37,7 +37,8 @@ pub async fn setting(
     by: Option<Operator<'_>>,
 ) -> Result<Setting, operate::Error> {
     let mut conn = world.pool.acquire().await.unwrap();
-    let ask = Ask { reader: Chronicle::NAME, topic: &topic.name, partition, to: to.parse().unwrap(), mapping: None };
+    let ask =
+        Ask { reader: Chronicle::NAME, topic: &topic.name, partition, to: to.parse().unwrap(), mapping: None, replay: None };
     operate::set(&mut conn, &topic.kafka(), &ask, by).await
 }
 

@@ -98,9 +98,11 @@ fn go_on(context: &Context, at: &At, low: i64) -> bool {
         if before.next_offset >= low || elsewhere {
             return Ok(0);
         }
-        let after = Position { next_offset: low, midway: true, topic_id: before.topic_id, ..Position::default() };
+        let Position { next_offset, topic_id, generation, replay, .. } = before;
+        let mut after = Position { midway: true, topic_id, generation, replay, ..Position::default() };
+        after.reach(low);
         step::append(conn, &scope, step, &after).await.map_err(sqlx::Error::decode)?;
-        Ok(low - before.next_offset)
+        Ok(low - next_offset)
     };
     let moved = async { with_conn!(context.engine.sessions(), conn => moved(conn)) };
     match context.runtime.block_on(moved) {

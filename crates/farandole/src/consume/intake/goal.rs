@@ -1,6 +1,7 @@
 //! Where partitions are set to, and what lies between that and where their reader is: asked of the brokers, nothing is changed.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -8,7 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 
-use crate::consume::intake::position::Position;
+use crate::consume::intake::position::{Position, Replay};
 use crate::consume::intake::preview::Passage;
 use crate::consume::intake::resume::Stretch;
 use crate::consume::intake::setting::{Change, Error, To};
@@ -60,10 +61,20 @@ impl Goal {
             // In whatever topic has the name now. At its beginning too: that may be the middle of a chain, where the records before
             // it have expired, or where the topic was copied from another.
             None => {
-                let topic_id = self.topic_id.clone();
-                (Position { next_offset: self.to, midway: true, topic_id, ..Position::default() }, false)
+                let (topic_id, generation) = (self.topic_id.clone(), before.map_or(0, |before| before.generation));
+                (Position { next_offset: self.to, midway: true, topic_id, generation, ..Position::default() }, false)
             }
         }
+    }
+
+    /// The same, as the beginning of a replay of what `before` has read: none where there is nothing to be read again.
+    pub fn again(&self, before: &Position, in_ten_seconds: Option<NonZeroU32>) -> Option<Position> {
+        if self.to >= before.next_offset || self.is_elsewhere(before) {
+            return None;
+        }
+        let (topic_id, generation) = (self.topic_id.clone(), before.generation.saturating_add(1));
+        let replay = Some(Replay { until: before.next_offset, in_ten_seconds });
+        Some(Position { next_offset: self.to, midway: true, topic_id, generation, replay, ..Position::default() })
     }
 
     /// What that changes in a partition whose reader is at `before`.

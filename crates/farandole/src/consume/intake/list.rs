@@ -30,6 +30,10 @@ pub struct Standing {
     pub lag_seconds: Option<f64>,
     /// The first offset that the partition holds, and the one after its last.
     pub holds: Option<(i64, i64)>,
+    /// How often it was set back by a replay.
+    pub generation: u32,
+    /// The offset at which the replay ends that is under way.
+    pub replaying_until: Option<i64>,
 }
 
 /// Where a reader is.
@@ -76,6 +80,8 @@ fn standing(at: &str, position: Position) -> Option<Standing> {
         lag_records: None,
         lag_seconds: None,
         holds: None,
+        generation: position.generation,
+        replaying_until: position.replay.map(|replay| replay.until),
     })
 }
 
@@ -116,7 +122,7 @@ fn measure(kafka: &Kafka, all: &mut [Standing], now: i64) -> Result<(), Error> {
 
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, partition, next_offset, heads, lag_records, lag_seconds, holds } = self;
+        let Self { topic, partition, next_offset, heads, lag_records, lag_seconds, holds, generation, replaying_until } = self;
         write!(f, "{}/{partition}: {next_offset}", shown(topic))?;
         match (lag_records, lag_seconds) {
             (Some(0), _) => write!(f, ", nothing left to read")?,
@@ -127,6 +133,9 @@ impl fmt::Display for Standing {
         match holds {
             Some((low, high)) if !(*low..=*high).contains(next_offset) => write!(f, ", but the topic holds {low} to {high}")?,
             _ => {}
+        }
+        if let Some(until) = replaying_until {
+            write!(f, ", replaying until {until} (generation {generation})")?;
         }
         let mut before = "; last applied: ";
         for (source, head) in heads {
@@ -158,9 +167,13 @@ mod tests {
             lag_records: Some(5),
             lag_seconds: Some(1.25),
             holds: Some((0, 12)),
+            generation: 1,
+            replaying_until: None,
         };
         let text = one.to_string();
         assert_eq!(text, "orders/3: 7, behind by 5 records and 1.2 s; last applied: /farandole/orders 1.42, /x 2.1");
+        let replaying = Standing { replaying_until: Some(9), ..one.clone() }.to_string();
+        assert!(replaying.contains(", replaying until 9 (generation 1); last"), "{replaying}");
         let expired = Standing { holds: Some((9, 12)), ..one.clone() }.to_string();
         assert!(expired.contains("but the topic holds 9 to 12"), "{expired}");
         let none = Standing { lag_records: None, lag_seconds: None, holds: None, heads: BTreeMap::new(), ..one }.to_string();

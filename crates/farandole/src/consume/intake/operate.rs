@@ -5,6 +5,7 @@
 //! One operator at a time sets positions of a reader: what a second was shown would be of no worth once the first is done.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use sqlx::PgConnection;
 
@@ -37,6 +38,23 @@ pub struct Ask<'a> {
     pub to: To,
     /// How records of the topic are read, if that is known: keys are named by it.
     pub mapping: Option<&'a Mapping>,
+    /// Whether this begins a replay: partitions are only set back, and read again at a pace.
+    pub replay: Option<Pace>,
+}
+
+/// How fast a topic is read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Records a second, of all partitions together; none where nothing holds them back.
+    pub rate: Option<NonZeroU32>,
+}
+
+impl Pace {
+    /// Its share of one of `partitions`, as records in ten seconds; at least one, so that each of them gets on.
+    fn share(self, partitions: usize) -> Option<NonZeroU32> {
+        let rate = self.rate?.get().saturating_mul(10) / u32::try_from(partitions.max(1)).unwrap_or(u32::MAX);
+        NonZeroU32::new(rate.max(1))
+    }
 }
 
 /// Says what setting the position would change, in one partition or in all of them, and does it if `operator` is given.
@@ -81,7 +99,7 @@ async fn set_alone(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>, operat
 
 /// How many partitions the topic has, where those that are asked for go, and what that changes.
 async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<(i32, BTreeMap<i32, Goal>, Vec<Change>), Error> {
-    let Ask { reader, topic, partition, to, mapping } = *ask;
+    let Ask { reader, topic, partition, to, mapping, replay } = *ask;
     let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
     let number = |at: &str| at.rsplit_once('/').filter(|(of, _)| *of == topic)?.1.parse().ok();
     let stored = positions(conn, reader).await.map_err(failed)?;
@@ -90,7 +108,13 @@ async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<(
     let known = before.clone();
     let (kafka, topic, mapping) = (kafka.clone(), topic.to_owned(), mapping.cloned());
     let question = Question { kafka, topic, partition, to, mapping, before };
-    let (count, goals) = tokio::task::spawn_blocking(move || goals(&question)).await.map_err(Error::Broken)??;
+    let (count, mut goals) = tokio::task::spawn_blocking(move || goals(&question)).await.map_err(Error::Broken)??;
+    if replay.is_some() {
+        goals.retain(|partition, goal| known.get(partition).is_some_and(|before| goal.again(before, None).is_some()));
+        if goals.is_empty() {
+            return Err(Error::NothingAgain { reader: reader.to_owned(), topic: ask.topic.to_owned() });
+        }
+    }
     let changes = goals.iter().map(|(partition, goal)| goal.change(ask.topic, *partition, known.get(partition))).collect();
     Ok((count, goals, changes))
 }
@@ -102,7 +126,7 @@ async fn write(
     count: i32,
     goals: &BTreeMap<i32, Goal>,
 ) -> Result<Vec<Change>, Error> {
-    let Ask { reader, topic, .. } = *ask;
+    let Ask { reader, topic, replay, .. } = *ask;
     let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
     let mut tx = gate::begin(conn).await.map_err(failed)?;
     // Who sets a position before the reader's first start has begun with the topic: partitions that are there begin where it is told.
@@ -112,7 +136,14 @@ async fn write(
         let scope = scope(reader, topic, *partition);
         let latest = step::latest::<Position>(&mut tx, &scope).await.map_err(Error::Position)?;
         let (step, from) = latest.map_or((None, None), |(step, position)| (Some(step), Some(position)));
-        let (after, goes_on) = goal.after(from.as_ref(), topic);
+        let (after, goes_on) = match replay {
+            None => goal.after(from.as_ref(), topic),
+            Some(pace) => match from.as_ref().and_then(|from| goal.again(from, pace.share(goals.len()))) {
+                Some(after) => (after, false),
+                // Set elsewhere since it was looked at.
+                None => continue,
+            },
+        };
         if !goes_on {
             anew.push(*partition);
             back |= from.as_ref().is_none_or(|from| goal.to < from.next_offset || goal.is_elsewhere(from));
@@ -138,7 +169,8 @@ async fn write(
     let from = |change: &Change| change.from.map_or_else(|| "none".to_owned(), |from| from.to_string());
     let outcome = changes.iter().map(|change| format!("{}: {} -> {}", change.partition, from(change), change.to));
     let (what, outcome) = (format!("{topic} of {reader}"), outcome.collect::<Vec<_>>().join(", "));
-    operator.did(&mut tx, "positions set", what, outcome).await.map_err(Error::Journal)?;
+    let verb = if replay.is_some() { "replay" } else { "positions set" };
+    operator.did(&mut tx, verb, what, outcome).await.map_err(Error::Journal)?;
     tx.commit().await.map_err(failed)?;
     Ok(changes)
 }

@@ -70,6 +70,14 @@ pub enum Error {
         /// What was asked for.
         to: i64,
     },
+    /// A replay of what wasn't read.
+    #[error("{reader} has read nothing of {topic} from there on, so there is nothing to replay (`--from`)")]
+    NothingAgain {
+        /// Whose positions.
+        reader: String,
+        /// Which topic.
+        topic: String,
+    },
     /// What is passed over can't be read.
     #[error("reading the skipped records")]
     Reading(#[source] extent::Error),
