@@ -160,6 +160,7 @@ impl<P: Participant> Place<P> {
             pool: &self.pool,
             held: HELD,
             at_once: AT_ONCE,
+            told: None,
         };
         rebuild.clean(true).await?;
         forget_peak()?;

@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use farandole::cli::{
-    Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_moved, print_parked, print_positions,
-    shown, shown_lines,
+    Output, Parked, Positions, end_with_the_reader, operator, print, print_dropped, print_parked, print_positions, shown,
+    shown_lines,
 };
 use farandole::heal::{At, Choices, Mode};
+use farandole::intake::operate::Pace;
+use farandole::parking::acts::Operator;
 use farandole::parking::operate::Which;
+use farandole::replay;
 use farandole_cli::new::New;
 use farandole_cli::operate::{self, Database};
 use farandole_cli::schemas;
@@ -25,8 +28,10 @@ For a reader or an outbox in your own program; a service's binary has the same c
 FARANDOLE_DATABASE_URL (or an address without its password, which then comes from PGPASSWORD or ~/.pgpass):
   farandole parked                                        list what can't be processed
   farandole parked drop order-17 --reason 'sent by a test'
-  farandole position                                      list where topics are read next
-  farandole position set --topic billing --partition 3 --to earliest
+  farandole positions                                     list where topics are read next, and how far behind that is
+  farandole positions set --topic billing --partition 3 --to earliest
+                                                          print what would be skipped or read again; --execute --reason '…' sets it
+  farandole replay --topic billing --from beginning       print what a handler would be given again; --execute begins it
   farandole heal --service billing                        after a restored backup: print what would be done; --execute does it
   farandole migrate                                       create the kit's tables, or update them to this version
   farandole relay --service billing --topic billing --create-topics
@@ -41,6 +46,16 @@ registry could not be read";
 
 const WHOSE: &str = "Set the database with FARANDOLE_DATABASE_URL. Arguments are visible in the process list, so pass the \
                      password in that variable, in PGPASSWORD or in ~/.pgpass.";
+
+const REPLAY: &str = "\
+Examples:
+  What would be read again from a day on:
+    farandole replay --topic billing --from 2026-01-31T00:00:00Z
+  Fill tables that were emptied, without taking the database from others:
+    farandole replay --topic billing --from beginning --rate 200/s --accept-repeats --execute --reason 'new column'
+
+Set the database with FARANDOLE_DATABASE_URL. Arguments are visible in the process list, so pass the password in that variable, in PGPASSWORD
+or in ~/.pgpass.";
 
 /// Inspects, verifies and repairs what services, readers and outboxes built on Farandole read and publish.
 #[derive(Debug, Parser)]
@@ -78,18 +93,52 @@ enum Verb {
         #[command(subcommand)]
         what: Option<Parked>,
         /// Output format
-        #[arg(long, value_enum, default_value_t = Output::Text)]
+        #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// List a reader's positions, or set one when a partition has stopped. The reader may be running.
+    /// List a reader's positions and how far behind they are, or set one when a partition has stopped. The reader may be running.
     #[command(after_help = WHOSE)]
-    Position {
+    Positions {
         #[command(flatten)]
         whose: Whose,
         #[command(flatten)]
         kafka: Kafka,
         #[command(subcommand)]
         what: Option<Positions>,
+        /// Output format
+        #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Have a reader's topic read again by its handler, from a place on. Prints what would be read again and changes nothing, unless --execute
+    /// is given. The reader may be running: it takes it up within seconds, and goes on by itself behind the end. A service's participant
+    /// is never replayed.
+    #[command(after_help = REPLAY)]
+    Replay {
+        #[command(flatten)]
+        whose: Whose,
+        #[command(flatten)]
+        kafka: Kafka,
+        /// The topic, with its prefix
+        #[arg(long)]
+        topic: String,
+        /// The partition; all that have read beyond that if omitted
+        #[arg(long)]
+        partition: Option<i32>,
+        /// From where: `beginning` (the first record still there), a time (2026-01-31T12:00:00Z) or an offset
+        #[arg(long, value_name = "beginning|TIME|OFFSET")]
+        from: replay::From,
+        /// Records a second at most, so that the database has room for others: 200/s
+        #[arg(long, value_name = "N/s")]
+        rate: Option<replay::Rate>,
+        /// Also if the handler doesn't declare that a repeated record does no harm
+        #[arg(long)]
+        accept_repeats: bool,
+        /// The reason
+        #[arg(long)]
+        reason: Option<String>,
+        /// Begin it. Without it, nothing is changed
+        #[arg(long, requires = "reason")]
+        execute: bool,
         /// Output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -232,18 +281,43 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
-        Verb::Position { whose, kafka, what, output } => on_runtime(async {
-            let (database, reader) = whose.split();
+        Verb::Positions { whose, kafka, what, output } => on_runtime(async {
+            let ((database, reader), kafka) = (whose.split(), kafka.into());
             match what.unwrap_or(Positions::List) {
-                Positions::List => print_positions(&operate::list_positions(&database, reader.as_deref()).await?, output),
-                Positions::Set { topic, partition, to } => {
-                    let kafka = kafka.into();
-                    let moved = operate::set_position(&database, reader.as_deref(), &kafka, &topic, partition, to).await?;
-                    print_moved(&moved, output);
+                Positions::List => {
+                    print_positions(&operate::list_positions(&database, reader.as_deref(), &kafka).await?, output);
+                }
+                Positions::Set { topic, partition, to, reason, execute } => {
+                    let name = operator();
+                    let by = execute.then_some(Operator { name: &name, reason: reason.as_deref(), journal: None });
+                    let ask = operate::Goal { topic: &topic, partition, to };
+                    let set = operate::set_position(&database, reader.as_deref(), &kafka, ask, by).await?;
+                    print(&set, output);
+                    // There is no journal that would keep it.
+                    if let Some(reason) = reason.filter(|_| execute) {
+                        eprintln!("set by {}: {}", shown(&name), shown(&reason));
+                    }
                 }
             }
             Ok(())
         }),
+        Verb::Replay { whose, kafka, topic, partition, from, rate, accept_repeats, reason, execute, output } => {
+            on_runtime(async {
+                let (database, reader) = whose.split();
+                let name = operator();
+                let by = execute.then_some(Operator { name: &name, reason: reason.as_deref(), journal: None });
+                let goal = operate::Goal { topic: &topic, partition, to: from.0 };
+                let pace = Pace { rate: rate.map(|rate| rate.0) };
+                let replayed =
+                    operate::replay(&database, reader.as_deref(), &kafka.into(), goal, pace, accept_repeats, by).await?;
+                print(&replayed, output);
+                // There is no journal that would keep it.
+                if let Some(reason) = reason.filter(|_| execute) {
+                    eprintln!("replayed by {}: {}", shown(&name), shown(&reason));
+                }
+                Ok(())
+            })
+        }
         Verb::Migrate { database } => on_runtime(async { operate::migrate(&Database::at(database.database_url)).await }),
         Verb::Relay { database, kafka, service, source, topics, forget_topic, create_topics } => on_runtime(async {
             let kafka = kafka.into();

@@ -8,10 +8,12 @@ use farandole::Signals;
 use farandole::config::Kafka;
 use farandole::engine::session;
 use farandole::heal::{Choices, Mode, NoFold, Report, Skip, heal_with};
-use farandole::intake::operate::{Moved, To};
-use farandole::intake::{Position, positions};
+use farandole::intake;
+use farandole::intake::operate::{Ask, Pace, Setting, Standings, To};
+use farandole::parking::acts::Operator;
 use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
 use farandole::relay::{self, Relay};
+use farandole::replay::Replayed;
 use farandole::topics;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
@@ -117,17 +119,28 @@ pub async fn drop_parked(
     Ok(dropped)
 }
 
-/// Where a reader reads each partition next.
+/// Where a reader reads each partition next, and how far behind that is.
 ///
 /// # Errors
 /// The database's; when it isn't told which reader.
-pub async fn list_positions(database: &Database, named: Option<&str>) -> anyhow::Result<Vec<(String, Position)>> {
+pub async fn list_positions(database: &Database, named: Option<&str>, kafka: &Kafka) -> anyhow::Result<Standings> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
-    Ok(positions(&mut conn, &reader).await?)
+    Ok(intake::operate::list(&mut conn, kafka, &reader).await?)
 }
 
-/// Sets where a reader reads a topic next.
+/// Where a position is to be set.
+#[derive(Debug, Clone, Copy)]
+pub struct Goal<'a> {
+    /// The topic, with its prefix.
+    pub topic: &'a str,
+    /// The partition; all of them if none is named.
+    pub partition: Option<i32>,
+    /// To what.
+    pub to: To,
+}
+
+/// Says what setting where a reader reads a topic next would change, and does it if `by` somebody.
 ///
 /// # Errors
 /// As [`farandole::intake::operate::set`].
@@ -135,14 +148,47 @@ pub async fn set_position(
     database: &Database,
     named: Option<&str>,
     kafka: &Kafka,
-    topic: &str,
-    partition: Option<i32>,
-    to: To,
-) -> anyhow::Result<Vec<Moved>> {
+    Goal { topic, partition, to }: Goal<'_>,
+    by: Option<Operator<'_>>,
+) -> anyhow::Result<Setting> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
-    not_a_services(&mut conn, &reader, &format!("position set --topic {topic} …")).await?;
-    Ok(farandole::intake::operate::set(&mut conn, kafka, &reader, topic, partition, to).await?)
+    let part = partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
+    not_a_services(&mut conn, &reader, &format!("positions set --topic {topic}{part} --to …")).await?;
+    if let Some(by) = by {
+        introduce(&mut conn, &format!("farandole positions set by {}", by.name)).await?;
+    }
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: None };
+    Ok(intake::operate::set(&mut conn, kafka, &ask, by).await?)
+}
+
+/// Says what a reader's handler would be given again, and begins that if `by` somebody.
+///
+/// # Errors
+/// As [`farandole::replay::replay`].
+pub async fn replay(
+    database: &Database,
+    named: Option<&str>,
+    kafka: &Kafka,
+    Goal { topic, partition, to }: Goal<'_>,
+    pace: Pace,
+    accepts_repeats: bool,
+    by: Option<Operator<'_>>,
+) -> anyhow::Result<Replayed> {
+    let mut conn = database.connect().await?;
+    let reader = reader(&mut conn, named).await?;
+    if let Some(by) = by {
+        introduce(&mut conn, &format!("farandole replay by {}", by.name)).await?;
+    }
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: Some(pace) };
+    Ok(farandole::replay::replay(&mut conn, kafka, &ask, accepts_repeats, by).await?)
+}
+
+/// Names a session, for who finds it in their way; as much as a name may have.
+async fn introduce(conn: &mut PgConnection, who: &str) -> anyhow::Result<()> {
+    let who: String = who.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(63).collect();
+    sqlx::query("select set_config('application_name', $1, false)").bind(who).execute(conn).await?;
+    Ok(())
 }
 
 /// What a heal is told.

@@ -145,7 +145,7 @@ pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
     let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
     println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
     println!("\nA service's own program, on its database, whose password is in these files:");
-    for (service, verb) in crate::shop::SERVICES.into_iter().zip(["describe", "position", "parked"]) {
+    for (service, verb) in crate::shop::SERVICES.into_iter().zip(["describe", "positions", "parked"]) {
         println!("  (. '{}' && target/release/{service} {verb})", shop.env_file(service)?.display());
     }
     let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());

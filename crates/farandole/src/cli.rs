@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agenda::EffectHandler;
 use crate::config::Config;
+use crate::consume::replay;
 use crate::ground::error::chain_of;
 use crate::ground::running::Signals;
 use crate::heal::{self, At};
@@ -26,11 +27,11 @@ use crate::parking::operate::Which;
 use crate::participant::Participant;
 use crate::rebuild;
 use crate::service::contract::Contract;
-use crate::service::{self, Bound, Error, Missing, Service, telemetry};
+use crate::service::{self, Bound, By, Error, Missing, Service, telemetry};
 
 pub use pipe::end_with_the_reader;
 pub use verbs::{
-    Output, Parked, Positions, operator, print, print_dropped, print_moved, print_parked, print_positions, shown, shown_lines,
+    Inputs, Output, Parked, Positions, operator, print, print_dropped, print_parked, print_positions, shown, shown_lines,
 };
 
 const FAILED: u8 = 1;
@@ -50,13 +51,26 @@ Examples:
   List what is parked, and drop an input that can never succeed:
     NAME parked
     NAME parked drop order-17 --reason \"sent by a test\"
-  List the read positions, and restart a stopped partition from its earliest record:
-    NAME position
-    NAME position set --topic TOPIC --partition 3 --to earliest
+  List what operators did:
+    NAME history
+  Feed one input again: see what is known of it, then do it:
+    NAME inputs again TOPIC/3/17
+    NAME inputs again TOPIC/3/17 --execute --reason \"decided by a build with an error\"
+  List the read positions; see what restarting a stopped partition from its earliest record would repeat, then do it:
+    NAME positions
+    NAME positions set --topic TOPIC --partition 3 --to earliest
+    NAME positions set --topic TOPIC --partition 3 --to earliest --execute --reason \"its beginning has expired\"
 
 Every setting `field` of `[section]` can also be set as FARANDOLE_SECTION_FIELD, which takes precedence over the file.
 
 Exit codes: 0 success, or stopped on request; 1 failure; 2 wrong usage or configuration.";
+
+const HISTORY_EXAMPLES: &str = "\
+Examples:
+  The last ten things that were done:
+    history --limit 10
+  Who set positions:
+    history --output json | jq '.entries[] | select(.verb == \"positions set\")'";
 
 #[derive(Debug, Parser)]
 #[command(version, about = "A service built on Farandole.")]
@@ -96,6 +110,9 @@ enum Verb {
         /// Apply the changes. Without it, nothing is changed.
         #[arg(long)]
         execute: bool,
+        /// The reason, recorded in the journal.
+        #[arg(long)]
+        reason: Option<String>,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -131,6 +148,9 @@ enum Verb {
         /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
         #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep"])]
         from_nothing: bool,
+        /// The reason, recorded in the journal.
+        #[arg(long)]
+        reason: Option<String>,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
@@ -143,20 +163,45 @@ enum Verb {
     },
     /// Print the OpenAPI description of the routes.
     Openapi,
+    /// Feed one input to the service again.
+    Inputs {
+        #[command(subcommand)]
+        what: Inputs,
+        /// Output format.
+        #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// List what operators did with this service: who, when, why, what, and what came of it; the newest last.
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History {
+        /// How many entries, at most 10000.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+        /// Output format.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Refused: a participant is never replayed. It says what to do instead.
+    #[command(hide = true)]
+    Replay {
+        /// Whatever a handler's replay is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// List inputs that can't be processed; retry or drop them.
     Parked {
         #[command(subcommand)]
         what: Option<Parked>,
         /// Output format.
-        #[arg(long, value_enum, default_value_t = Output::Text)]
+        #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// List the read positions of subscribed topics, or set one when a partition has stopped.
-    Position {
+    /// List the read positions of subscribed topics and how far behind they are, or set one when a partition has stopped.
+    Positions {
         #[command(subcommand)]
         what: Option<Positions>,
         /// Output format.
-        #[arg(long, value_enum, default_value_t = Output::Text)]
+        #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
 }
@@ -238,28 +283,65 @@ where
         }
         Verb::Migrate => Box::pin(service.migrate(&config)),
         Verb::Parked { what, output } => Box::pin(parked(&service, &config, what.unwrap_or(Parked::List), output)),
-        Verb::Position { what, output } => Box::pin(position(&service, &config, what.unwrap_or(Positions::List), output)),
-        Verb::Heal { pass_over, accept_lost, execute, output } => {
-            let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
+        Verb::Positions { what, output } => Box::pin(positions(&service, &config, what.unwrap_or(Positions::List), output)),
+        Verb::Inputs { what: Inputs::Again { input, reason, execute }, output } => {
             let (service, config) = (&service, &config);
             Box::pin(async move {
-                let choices = heal::Choices { pass_over: pass_over.into_iter().collect(), accept_lost };
-                print(&service.heal_with(config, mode, &choices).await?, output);
+                let name = operator();
+                let by = execute.then_some(By { name: &name, reason: reason.as_deref() });
+                print(&service.feed_again(config, &input, by).await?, output);
                 Ok(())
             })
         }
-        Verb::Rebuild { until, verify, execute, accept_differences, keep, rollback, lose, clean, from_nothing, output } => {
+        Verb::Replay { .. } => {
+            let (reader, topic) = (name.to_owned(), "TOPIC".to_owned());
+            eprintln!("{}", replay::Error::Participant { reader, topic });
+            return ExitCode::from(FAILED);
+        }
+        Verb::History { limit, output } => {
+            let (service, config) = (&service, &config);
+            Box::pin(async move {
+                print(&service.history(config, limit).await?, output);
+                Ok(())
+            })
+        }
+        Verb::Heal { pass_over, accept_lost, execute, reason, output } => {
+            let mode = if execute { heal::Mode::Execute } else { heal::Mode::DryRun };
+            let (service, config) = (&service, &config);
+            Box::pin(async move {
+                let name = operator();
+                let by = Some(By { name: &name, reason: reason.as_deref() });
+                let choices = heal::Choices { pass_over: pass_over.into_iter().collect(), accept_lost };
+                print(&service.heal_by(config, mode, &choices, by).await?, output);
+                Ok(())
+            })
+        }
+        Verb::Rebuild {
+            until,
+            verify,
+            execute,
+            accept_differences,
+            keep,
+            rollback,
+            lose,
+            clean,
+            from_nothing,
+            reason,
+            output,
+        } => {
             let options = rebuild::Options { until, verify, execute, accept_differences, keep };
             let (service, config, differs) = (&service, &config, &differs);
             Box::pin(async move {
+                let name = operator();
+                let by = Some(By { name: &name, reason: reason.as_deref() });
                 if from_nothing {
-                    print(&service.rebuild_from_nothing(config, execute).await?, output);
+                    print(&service.rebuild_from_nothing(config, execute, by).await?, output);
                 } else if rollback {
-                    print(&service.roll_back(config, execute, lose).await?, output);
+                    print(&service.roll_back(config, execute, lose, by).await?, output);
                 } else if clean {
-                    print(&service.clean_rebuilds(config, execute).await?, output);
+                    print(&service.clean_rebuilds(config, execute, by).await?, output);
                 } else {
-                    let report = service.rebuild(config, options).await?;
+                    let report = service.rebuild_by(config, options, by).await?;
                     print(&report, output);
                     differs.set(report.differences() > 0 && report.replaced.is_none());
                 }
@@ -314,7 +396,9 @@ fn usage(error: &(dyn StdError + 'static)) -> ExitCode {
 async fn parked<P: Participant, E>(service: &Service<P, E>, config: &Config, what: Parked, output: Output) -> Result<(), Error> {
     match what {
         Parked::List => print_parked(&service.parked(config).await?, output),
-        Parked::Retry { aggregate } => service.retry_parked(config, &aggregate).await?,
+        Parked::Retry { aggregate } => {
+            service.retry_parked(config, &aggregate, By { name: &operator(), reason: None }).await?;
+        }
         Parked::Drop { aggregate, reason, all } => {
             let which = if all { Which::All } else { Which::First };
             print_dropped(&service.drop_parked(config, &aggregate, which, &reason, &operator()).await?);
@@ -323,7 +407,7 @@ async fn parked<P: Participant, E>(service: &Service<P, E>, config: &Config, wha
     Ok(())
 }
 
-async fn position<P: Participant, E>(
+async fn positions<P: Participant, E>(
     service: &Service<P, E>,
     config: &Config,
     what: Positions,
@@ -331,8 +415,10 @@ async fn position<P: Participant, E>(
 ) -> Result<(), Error> {
     match what {
         Positions::List => print_positions(&service.positions(config).await?, output),
-        Positions::Set { topic, partition, to } => {
-            print_moved(&service.set_position(config, &topic, partition, to).await?, output);
+        Positions::Set { topic, partition, to, reason, execute } => {
+            let by = execute.then(operator);
+            let by = by.as_deref().map(|name| By { name, reason: reason.as_deref() });
+            print(&service.set_position(config, &topic, partition, to, by).await?, output);
         }
     }
     Ok(())
@@ -412,7 +498,10 @@ mod tests {
         }
         let command = Cli::command();
         let verbs: Vec<&str> = command.get_subcommands().map(|verb| verb.get_name()).collect();
-        assert_eq!(verbs, ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "parked", "position"]);
+        assert_eq!(
+            verbs,
+            ["serve", "migrate", "heal", "rebuild", "describe", "openapi", "inputs", "history", "replay", "parked", "positions"]
+        );
         let mut seen = 0;
         for text in &found {
             // Of a service's own program: `{service} heal`, or the verb alone.
@@ -434,5 +523,30 @@ mod tests {
             seen += 1;
         }
         assert!(seen >= 4, "{seen} of {found:?}");
+    }
+
+    /// The words of a command, as a shell has them.
+    fn words(command: &str) -> Vec<String> {
+        let quoted = |(i, part): (usize, &str)| match i % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+            _ => vec![part.to_owned()],
+        };
+        command.split('\'').enumerate().flat_map(quoted).collect()
+    }
+
+    /// Guard: each command of a service's that the guide for operators names is taken as it stands.
+    #[test]
+    fn commands_of_the_guide_for_operators_can_be_run() {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md")).unwrap();
+        let commands: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("orders ")).collect();
+        for command in &commands {
+            let command = command.replace("TOPIC/PARTITION@OFFSET", "orders/3@1042");
+            let taken = Cli::command().try_get_matches_from(words(&command));
+            assert!(taken.is_ok(), "`{command}`: {}", taken.unwrap_err());
+        }
+        let verbs: BTreeSet<_> = commands.iter().filter_map(|command| command.split_whitespace().nth(1)).collect();
+        for verb in ["heal", "history", "inputs", "parked", "positions", "rebuild"] {
+            assert!(verbs.contains(verb), "{verb} is missing: {verbs:?}");
+        }
     }
 }

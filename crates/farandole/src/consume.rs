@@ -1,9 +1,12 @@
 //! From a topic to a transaction: the intake, a handler over your own tables, and the release of parked inputs.
 
+pub mod again;
 pub(crate) mod checkpoint;
+pub(crate) mod declared;
 pub mod handler;
 pub mod intake;
 pub(crate) mod metrics;
 pub mod release;
+pub mod replay;
 pub(crate) mod restore;
 pub(crate) mod tidy;

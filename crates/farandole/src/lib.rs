@@ -20,7 +20,7 @@
 //!
 //! `loyalty serve --migrate`, with `FARANDOLE_DATABASE_URL` and `FARANDOLE_KAFKA_BOOTSTRAP` set, creates tables and topics and serves.
 //! A redemption that is sent again under its `Idempotency-Key` receives the first answer. `loyalty --help` lists what else the binary
-//! does: `describe`, `parked`, `position`, `heal`.
+//! does: `describe`, `parked`, `positions`, `inputs`, `history`, `heal`, `rebuild`.
 //!
 //! # Test it
 //!
@@ -153,7 +153,7 @@ pub use farandole_outbox::{
 
 // For the operator's tool, the shop's demo and the tests; it may change with any version.
 #[doc(hidden)]
-pub use consume::release;
+pub use consume::{again, release, replay};
 #[doc(hidden)]
 pub use database::{step, surroundings};
 #[doc(hidden)]

@@ -36,6 +36,7 @@
 //! of which just then the last goes, and nobody looks at it any more; without limits, one bad release of a service parks its whole
 //! topic, row by row.
 
+pub mod acts;
 mod error;
 mod fault;
 pub(crate) mod foreign;

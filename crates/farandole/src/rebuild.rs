@@ -33,6 +33,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
+use crate::parking::acts::Operator;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
 use crate::publish::relay::ends::extents;
@@ -102,6 +103,8 @@ pub struct Rebuild<'a, P> {
     pub held: usize,
     /// See `held`.
     pub at_once: usize,
+    /// Who has it done, and where that is told.
+    pub told: Option<Operator<'a>>,
 }
 
 impl<P: Participant> Rebuild<'_, P> {
@@ -155,7 +158,8 @@ impl<P: Participant> Rebuild<'_, P> {
         }
         let (_, alone) = fold.whole(reader).await?;
         let Fold { mut conn, shadow, .. } = fold;
-        report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep).await?);
+        let differences = options.verify.then(|| report.differences());
+        report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep, self.told, differences).await?);
         alone.give(&mut conn, &mut report).await?;
         shadow.validate(&mut conn).await?;
         Ok(report)

@@ -14,6 +14,7 @@
 //! with exit code 1; no part is restarted in place. Trouble that ends by itself (brokers or database away) is waited out by the
 //! parts and shows in `/readyz`.
 
+mod acts;
 mod api;
 mod builder;
 #[doc(hidden)]
@@ -23,7 +24,9 @@ mod elsewhere;
 mod error;
 mod frame;
 mod from_nothing;
+mod history;
 pub mod http;
+mod inputs;
 pub(crate) mod metrics;
 mod migrate;
 mod own;
@@ -36,11 +39,13 @@ pub mod telemetry;
 mod verbs;
 mod wait;
 
+pub use acts::By;
 pub use api::{Api, Missing};
 pub use builder::Service;
 pub use describe::{Description, Guarantee, Producer};
 pub use error::{Elsewhere, Error};
 pub use from_nothing::FromNothing;
+pub use history::{Entry, History};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;

@@ -2,7 +2,7 @@
 //!
 //! Each record's mails and the position behind it are one transaction: no mail is missing and none is there twice, however often
 //! this is killed.
-use farandole::handler::{Error, Handler};
+use farandole::handler::{Error, Handler, Repeating};
 use farandole::{Codec, Record, Tx};
 use serde::Deserialize;
 
@@ -30,6 +30,9 @@ impl MailingList {
 }
 
 impl Handler for MailingList {
+    // Who is given an invoice again writes its mails again.
+    const REPEATING: Repeating = Repeating::Adds;
+
     async fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
         let (mut customers, mut subjects) = (Vec::new(), Vec::new());
         for record in records.iter().filter(|record| record.kind() == Some(ISSUED)) {

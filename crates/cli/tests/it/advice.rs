@@ -23,6 +23,9 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
     for sources in ["../farandole/src", "../outbox/src", "../build/src"] {
         quoted(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut found);
     }
+    // And what the guide for operators does.
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md")).unwrap();
+    found.extend(guide.split('`').skip(1).step_by(2).filter(|part| part.starts_with("farandole ")).map(str::to_owned));
     let mut seen = BTreeSet::new();
     for text in &found {
         let words: Vec<&str> = text.split_whitespace().skip(1).collect();
@@ -45,7 +48,10 @@ fn commands_of_the_tool_that_messages_name_can_be_run() {
     }
     assert!(["heal", "schemas", "verify", "parked", "migrate"].iter().all(|verb| seen.contains(*verb)), "{seen:?}");
     // The command that intake messages are put together from.
-    let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["position", "set", "--help"]).output().unwrap();
+    let set = Command::new(env!("CARGO_BIN_EXE_farandole")).args(["positions", "set", "--help"]).output().unwrap();
     let help = String::from_utf8(set.stdout).unwrap();
-    assert!(["--topic", "--partition", "--to", "--reader"].iter().all(|option| help.contains(option)), "{help}");
+    assert!(
+        ["--topic", "--partition", "--to", "--reader", "--execute", "--reason"].iter().all(|option| help.contains(option)),
+        "{help}"
+    );
 }

@@ -5,5 +5,6 @@
 mod advice;
 mod new;
 mod outbox;
+mod replay;
 mod schemas;
 mod verify;

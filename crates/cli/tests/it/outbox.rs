@@ -14,15 +14,15 @@ use stage::Stage;
 /// Only bounds failures.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct World {
-    kafka: String,
-    topic: String,
+pub struct World {
+    pub kafka: String,
+    pub topic: String,
     url: String,
-    pool: PgPool,
+    pub pool: PgPool,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = Self::empty().await;
         farandole::migrate(&world.pool).await.unwrap();
         world
@@ -40,7 +40,7 @@ impl World {
         Self { topic: topics::own(&sandbox.prefix, "billing"), kafka: kafka.bootstrap, url, pool }
     }
 
-    fn tool(&self, args: &[&str]) -> Output {
+    pub fn tool(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_farandole"))
             .args(args)
             .env("FARANDOLE_DATABASE_URL", &self.url)
@@ -50,7 +50,7 @@ impl World {
             .unwrap()
     }
 
-    async fn publish(&self, keys: &[&str]) {
+    pub async fn publish(&self, keys: &[&str]) {
         let (relay, _) = Relay::new(self.pool.clone(), relay::Config::new("billing", &self.kafka));
         let status = relay.status();
         let relay = relay.start();
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+pub async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !ask().await {
         assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
@@ -73,7 +73,7 @@ async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn said(output: &Output) -> (bool, String, String) {
+pub fn said(output: &Output) -> (bool, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
@@ -113,12 +113,20 @@ async fn what_a_handler_refuses_can_be_looked_at_and_dropped() {
     let first = dropped.lines().next().unwrap();
     assert!(err.contains(&format!("dropped {first} of bad: a test")), "{dropped}{err}");
 
-    let (ok, listed, err) = said(&world.tool(&["position"]));
-    assert!(ok && listed.contains(&format!("{}/", world.topic)), "{listed}{err}");
+    let (ok, listed, err) = said(&world.tool(&["positions"]));
+    assert!(ok && listed.contains(&format!("{}/", world.topic)) && listed.contains("/farandole/billing 1."), "{listed}{err}");
     // As messages of a reader say it: whose it is, behind the verb.
-    let set = ["position", "set", "--reader", &config.reader, "--topic", &world.topic, "--to", "earliest"];
-    let (ok, moved, err) = said(&world.tool(&set));
-    assert!(ok && moved.lines().count() == 6, "{moved}{err}");
+    let set = ["positions", "set", "--reader", &config.reader, "--topic", &world.topic, "--to", "earliest"];
+    let (ok, would, err) = said(&world.tool(&set));
+    assert!(ok && would.contains("reads again: ") && would.contains("nothing was changed"), "{would}{err}");
+    let (ok, _, err) = said(&world.tool(&[&set[..], &["--execute"]].concat()));
+    assert!(!ok && err.contains("--reason"), "{err}");
+    let (ok, same, err) = said(&world.tool(&["positions"]));
+    assert!(ok && same == listed, "{same}{err}");
+    let (ok, moved, err) = said(&world.tool(&[&set[..], &["--execute", "--reason", "a test"]].concat()));
+    assert!(ok && moved.lines().filter(|line| line.contains("-> 0")).count() == 6, "{moved}{err}");
+    // As with what is dropped: no journal keeps it.
+    assert!(err.contains("set by ann: a test"), "{err}");
     // Read again from there: what was given up comes again.
     world.publish(&["good", "bad", "a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l"]).await;
     eventually("all to be parked again", async || parked().await == 3).await;
@@ -143,13 +151,13 @@ async fn a_services_own_database_is_left_to_its_program() {
     for (args, words) in [
         (&["parked", "retry", "--reader", "billing", "k"][..], "run `billing parked retry k`"),
         (&["parked", "drop", "--reader", "billing", "k", "--reason", "a test"], "run `billing parked drop k --reason"),
-        (&["position", "set", "--reader", "billing", "--topic", topic, "--to", "0"], "run `billing position set --topic"),
+        (&["positions", "set", "--reader", "billing", "--topic", topic, "--to", "0"], "run `billing positions set --topic"),
         (&["heal", "--service", "billing", "--skip-missing", "--execute"], "run `billing heal`"),
         (&["heal", "--service", "billing"], "run `billing heal`"),
     ] {
         // Options of a verb stand before what it does.
         let args: Vec<&str> = match args {
-            [verb @ ("parked" | "position"), what, reader @ "--reader", name, rest @ ..] => {
+            [verb @ ("parked" | "positions"), what, reader @ "--reader", name, rest @ ..] => {
                 [&[*verb, *reader, *name, *what], rest].concat()
             }
             args => args.to_vec(),
@@ -176,8 +184,8 @@ async fn the_tools_sessions_are_the_kits() {
     let name: String = sqlx::query_scalar("select current_database()").fetch_one(&world.pool).await.unwrap();
     let path = format!("alter database \"{name}\" set search_path = public, pg_catalog");
     sqlx::raw_sql(sqlx::AssertSqlSafe(path)).execute(&world.pool).await.unwrap();
-    let (ok, listed, err) = said(&world.tool(&["position"]));
-    assert!(ok && listed == "t/0: 7\n", "{listed}{err}");
+    let (ok, listed, err) = said(&world.tool(&["positions"]));
+    assert!(ok && listed.starts_with("t/0: 7, behind by an unknown number"), "{listed}{err}");
 }
 
 /// Layer a, after a restored backup. Guards: the message names the tool, which says what is missing; nothing goes on behind it

@@ -10,6 +10,7 @@ mod json;
 mod kit;
 mod loyalty;
 mod observe;
+mod operating;
 mod parking;
 mod readme;
 mod rebuild;

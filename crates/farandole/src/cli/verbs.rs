@@ -4,8 +4,8 @@
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::consume::intake::Position;
-use crate::consume::intake::operate::{Moved, To};
+use crate::consume::again::InputAt;
+use crate::consume::intake::operate::{Standings, To};
 pub use crate::ground::text::{shown, shown_lines};
 use crate::parking::operate::{Dropped, Queue, Queues};
 
@@ -45,11 +45,12 @@ pub enum Parked {
 /// What to do about positions.
 #[derive(Debug, Subcommand)]
 pub enum Positions {
-    /// List the next offset of each partition. The default.
+    /// List of each partition the next offset, how far behind that is, and the last record applied of each source. The default.
     List,
-    /// Set the next offset of a partition. The reader may be running: it continues from there within seconds. Records in between
-    /// are read again, or skipped for good. At the current offset or shortly ahead of it, chains are kept, except that of the
-    /// record there if it doesn't fit; anywhere else, the next record of each source starts a new chain.
+    /// Set the next offset of a partition. Prints what would be skipped or read again and changes nothing, unless --execute is given.
+    /// The reader may be running: it continues from there within seconds. At the current offset or shortly ahead of it, chains are
+    /// kept, except that of the record there if it doesn't fit; anywhere else, the next record of each source starts a new chain.
+    #[command(after_help = SET_EXAMPLES)]
     Set {
         /// The topic.
         #[arg(long)]
@@ -60,8 +61,48 @@ pub enum Positions {
         /// An offset, `earliest` (the first record still there), `latest`, or a time (2026-01-31T12:00:00Z).
         #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
         to: To,
+        /// The reason, recorded in the journal.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Set it. Without it, nothing is changed.
+        #[arg(long, requires = "reason")]
+        execute: bool,
     },
 }
+
+const SET_EXAMPLES: &str = "\
+Examples:
+  What would be read again if a partition began at its earliest record:
+    positions set --topic payments --partition 3 --to earliest
+  Skip the record at offset 17, at which the partition has stopped:
+    positions set --topic payments --partition 3 --to 18 --execute --reason 'sent by hand, no event'";
+
+/// What to do about inputs.
+#[derive(Debug, Subcommand)]
+pub enum Inputs {
+    /// Feed one record to the service again: it is decided on the state of now, as any input, and parks if it fails. Prints what is known of
+    /// it and changes nothing, unless --execute is given. Positions and chains stay as they are. Effects are asked for under the keys that
+    /// the service chooses: by default the same request has the same key.
+    #[command(after_help = AGAIN_EXAMPLES)]
+    Again {
+        /// The record.
+        #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
+        input: InputAt,
+        /// The reason, recorded in the journal.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Feed it. Without it, nothing is changed.
+        #[arg(long, requires = "reason")]
+        execute: bool,
+    },
+}
+
+const AGAIN_EXAMPLES: &str = "\
+Examples:
+  What is known of a record:
+    inputs again payments/3/17
+  Decide it again:
+    inputs again payments/3/17 --execute --reason 'decided by the build with the wrong rate'";
 
 /// Who acts, as the shell knows them.
 pub fn operator() -> String {
@@ -103,27 +144,13 @@ pub fn print_dropped(dropped: &[Dropped]) {
 }
 
 /// Prints where partitions are read next.
-pub fn print_positions(positions: &[(String, Position)], output: Output) {
-    match output {
-        Output::Json => {
-            let all: serde_json::Map<_, _> = positions.iter().map(|(at, p)| (at.clone(), p.next_offset.into())).collect();
-            json(&all);
-        }
-        Output::Text if positions.is_empty() => eprintln!("no positions: nothing has been read yet"),
-        Output::Text => positions.iter().for_each(|(at, position)| println!("{}: {}", shown(at), position.next_offset)),
+pub fn print_positions(standings: &Standings, output: Output) {
+    if let Some(why) = &standings.lag_unknown {
+        eprintln!("how far behind isn't known: {}", shown(why));
     }
-}
-
-/// Prints what was set.
-pub fn print_moved(moved: &[Moved], output: Output) {
     match output {
-        Output::Json => json(moved),
-        Output::Text => {
-            for Moved { topic, partition, from, to } in moved {
-                let from = from.map_or_else(|| "none".to_owned(), |from| from.to_string());
-                println!("{topic}/{partition}: {from} -> {to}");
-            }
-        }
+        Output::Text if standings.positions.is_empty() => eprintln!("no positions: nothing has been read yet"),
+        _ => print(standings, output),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::consume::intake;
 use crate::ground::secret;
 use crate::ground::section::section;
 use crate::parking::Limits;
-use crate::wire::per_topic::{PerTopic, Start, Unknown};
+use crate::wire::per_topic::{Expired, PerTopic, Start, Unknown};
 use crate::wire::settings::{Kafka, Registry, Topics};
 
 /// All settings of the kit, with their defaults as [`Config::default`]. `SETTINGS.md` says when to change which.
@@ -148,6 +148,9 @@ section! {
         /// Where a partition is read from that has no position yet: `earliest`, `latest`, or a time (RFC 3339). One for all topics,
         /// or a table by the names that the service calls them.
         start: PerTopic<Start> = PerTopic::default(),
+        /// What is done where a topic doesn't hold any more what would be read next: `stop` has the partition stop and say so, `earliest`
+        /// has it go on from the earliest record, which is logged and counted. One for all topics, or a table.
+        expired: PerTopic<Expired> = PerTopic::default(),
         /// What becomes of events whose type the service neither handles nor skips: `park` holds up their key until a build knows
         /// them, `ignore` passes them over. One for all topics, or a table.
         unknown: PerTopic<Unknown> = PerTopic::default(),

@@ -5,7 +5,8 @@
 //! each record's effects on the database and the position behind it are one transaction, so after a crash anywhere it is applied
 //! or read again; the chain rule drops what came before and notices what is missing; what can't be processed parks under its key,
 //! its successors behind it in order, and other keys continue. The same workers, lanes and parking run it as run
-//! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything.
+//! [participants](crate::participant). **Not** part of it: a rebuild, since the tables are no fold of anything; an operator may have a topic
+//! [read again](crate::replay), as far as the handler [declares](Handler::REPEATING) what that does.
 //!
 //! **A record at fault** is one that the handler refuses, on which it panics, or that the database refuses. The batch is halved until
 //! the record is alone, and that one parks; a handler need not say which it was. What each SQLSTATE is about, and so what is done, is
@@ -27,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::consume::intake::{self, Intake, Troubles};
-use crate::consume::{release, tidy};
+use crate::consume::{declared, release, tidy};
 use crate::database::gate::{BEGIN, begin};
 use crate::database::locks::lock_all;
 use crate::database::session::LIMIT;
-use crate::database::sessions::Sessions;
+use crate::database::sessions::{Sessions, with_conn};
 use crate::database::surroundings;
 use crate::engine::Decoded;
 use crate::engine::metrics;
@@ -45,6 +46,7 @@ use crate::parking::journal::Journal;
 use crate::wire::codec::{self, Codec};
 use crate::wire::record::Record;
 
+pub use crate::consume::declared::Repeating;
 pub use crate::database::Tx;
 
 /// How long after a look at a database that isn't as it must be comes the next.
@@ -85,6 +87,10 @@ const UNFIT: Duration = Duration::from_secs(3);
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
+    /// What a record does that the handler is given a second time. Each record is given once, whatever crashes; only an operator has a topic
+    /// read again (`farandole replay`), who is told this, and has to accept what isn't [`Repeating::Harmless`].
+    const REPEATING: Repeating = Repeating::Undeclared;
+
     /// Applies `records`, at least one, in their order. The kit commits.
     ///
     /// # Errors
@@ -180,8 +186,8 @@ impl From<codec::Error> for Error {
 /// # }
 /// ```
 ///
-/// **For its operator** the tool `farandole` lists what is parked, has it tried and drops it (`farandole parked`), and shows and sets where
-/// topics are read (`farandole position`), while the reader runs.
+/// **For its operator** the tool `farandole` lists what is parked, has it tried and drops it (`farandole parked`), shows and sets where
+/// topics are read (`farandole positions`), and has a topic read again (`farandole replay`), while the reader runs.
 #[derive(Debug)]
 pub struct Reader<H: Handler> {
     handling: Arc<Handling<H>>,
@@ -228,6 +234,16 @@ impl<H: Handler> Reader<H> {
         }
         let codec = self.handling.codec.clone();
         let (sessions, reader) = (self.handling.sessions.clone(), self.handling.reader.clone());
+        let declare =
+            async |conn: &mut PgConnection| declared::note(conn, &reader, H::REPEATING).await.map_err(sqlx::Error::decode);
+        // Of use to an operator only: nothing waits for it, and the next start says it again.
+        if let Err(error) = with_conn!(&sessions, conn => declare(conn)) {
+            tracing::warn!(
+                reader,
+                error = chain_of(&error),
+                "what the handler declares isn't stored; the next start tries again"
+            );
+        }
         let releases = release::run(self.handling, ended.clone());
         let refreshes = codec.keep_fresh(&ended);
         // Answers that lie here are of a service beside this, which keeps them for as long as its own setting says.

@@ -29,21 +29,26 @@ mod config;
 mod consumer;
 mod context;
 mod error;
+mod expired;
 mod foreign_dedup;
+mod goal;
 mod healed_inputs;
 mod ignored;
 mod judge;
 mod lag;
 mod lane;
+mod list;
 mod look;
 mod members;
 mod older;
 pub mod operate;
 pub(crate) mod position;
+mod preview;
 mod pulse;
 mod queue;
 mod readers;
 mod resume;
+mod setting;
 mod troubles;
 mod watch;
 mod worker;
@@ -71,7 +76,7 @@ pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;
 
 pub use crate::parking::Limits;
-pub use crate::wire::per_topic::{PerTopic, Start, Unknown};
+pub use crate::wire::per_topic::{Expired, PerTopic, Start, Unknown};
 
 /// Reads topics into an engine or a handler.
 #[doc(hidden)]

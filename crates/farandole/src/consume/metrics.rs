@@ -17,6 +17,9 @@ crate::ground::metric::declare! {
     RESTARTS: Counter "farandole_intake_restarts_total" "times" ["why"];
     /// Records skipped because of `intake.unknown = "ignore"`; beyond 100 types, the rest count as `other`.
     IGNORED: Counter "farandole_intake_ignored_total" "records" ["topic", "type"];
+    /// Offsets that had expired before they were read, and that were passed over because of `intake.expired = "earliest"`; some may
+    /// have held no record.
+    EXPIRED: Counter "farandole_intake_expired_total" "offsets" ["topic"];
     /// Duplicates dropped: by the chain rule, and foreign records by their `ce_source` and `ce_id`.
     DUPLICATES: Counter "farandole_intake_duplicates_total" "records" [];
     /// Stale records dropped: they belong to a lineage that a heal has replaced. A few are normal right after a heal; if it keeps

@@ -18,7 +18,7 @@ use crate::consume::intake::{Position, scope};
 use crate::database::step;
 use crate::ground::text::name;
 use crate::parking::input::What;
-use crate::parking::journal::{CHECKPOINT, DROPPED, PARKED, TYPES};
+use crate::parking::journal::{CHECKPOINT, DROPPED, PARKED, RELEASED, TYPES};
 use crate::parking::{self, Fault, Limits, Parked, Why};
 use crate::publish::relay::own::Own;
 use crate::wire::chain;
@@ -177,9 +177,7 @@ impl Reading {
         }
         let (Some(kind), Some(value)) = (record.kind(), record.value.as_deref()) else { return Ok(()) };
         let codec = record.codec(&self.codec).into_owned();
-        // A newer build's entries are of no concern here.
-        let Some(which) = TYPES.iter().position(|known| known.name == kind) else { return Ok(()) };
-        if which == CHECKPOINT {
+        if kind == CHECKPOINT {
             let Checkpoint { positions } = codec.decode(kind, value).map_err(unreadable)?;
             for (at, position) in positions {
                 let read = serde_json::from_str(&position);
@@ -189,18 +187,22 @@ impl Reading {
             self.told.checkpoint = record.header("ce_time").map(str::to_owned);
             return Ok(());
         }
+        // What operators did, and a newer build's entries, are of no concern here.
+        if ![PARKED, RELEASED, DROPPED].contains(&kind) {
+            return Ok(());
+        }
         // By fields and not by name: the three types have them in common.
         let fields: serde_json::Value = codec.decode(kind, value).map_err(unreadable)?;
         let entry = serde_json::from_value(fields).map_err(|source| Error::Entry { place: record.at(), source })?;
         let Entry { aggregate, topic, partition, offset, task, reason } = entry;
-        let dropped = which == DROPPED;
+        let dropped = kind == DROPPED;
         if let Some(task) = task {
             // What is parked of a task comes again with the task.
             self.told.dropped_tasks.extend(dropped.then_some(task));
             return Ok(());
         }
         let place = (topic, partition, offset);
-        if which == PARKED {
+        if kind == PARKED {
             let time = record.header("ce_time").unwrap_or_default().to_owned();
             self.parked.insert(place, (time, self.told.records, aggregate, reason));
         } else {

@@ -1,5 +1,5 @@
 //! What no other topic tells, as events of the service's journal: what became of parked inputs (parked, released, dropped), and now and
-//! then where the service reads (checkpoint).
+//! then where the service reads (checkpoint). (What else operators did is in [`acts`](crate::parking::acts).)
 //!
 //! Each is appended to the outbox in the transaction that parks, releases or drops, so the journal says neither more nor less
 //! than what happened. It names records by their place and doesn't repeat them: topics keep what they hold. What a task brought is
@@ -22,16 +22,19 @@ pub use crate::parking::input::InputId;
 
 /// The journal's event types.
 pub const TYPES: &[RecordType] = &[
-    RecordType { name: "farandole.journal.Parked", schema: include_str!("../../journal/Parked.avsc"), topic: "journal" },
-    RecordType { name: "farandole.journal.Released", schema: include_str!("../../journal/Released.avsc"), topic: "journal" },
-    RecordType { name: "farandole.journal.Dropped", schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
-    RecordType { name: "farandole.journal.Checkpoint", schema: include_str!("../../journal/Checkpoint.avsc"), topic: "journal" },
+    RecordType { name: PARKED, schema: include_str!("../../journal/Parked.avsc"), topic: "journal" },
+    RecordType { name: RELEASED, schema: include_str!("../../journal/Released.avsc"), topic: "journal" },
+    RecordType { name: DROPPED, schema: include_str!("../../journal/Dropped.avsc"), topic: "journal" },
+    RecordType { name: "farandole.journal.Acted", schema: include_str!("../../journal/Acted.avsc"), topic: "journal" },
+    RecordType { name: CHECKPOINT, schema: include_str!("../../journal/Checkpoint.avsc"), topic: "journal" },
 ];
-/// Places in [`TYPES`].
-pub(crate) const PARKED: usize = 0;
-pub(crate) const RELEASED: usize = 1;
-pub(crate) const DROPPED: usize = 2;
-pub(crate) const CHECKPOINT: usize = 3;
+/// The type of what was dropped: an act of an operator's as well.
+pub const DROPPED: &str = "farandole.journal.Dropped";
+pub(crate) const PARKED: &str = "farandole.journal.Parked";
+pub(crate) const RELEASED: &str = "farandole.journal.Released";
+pub(crate) const CHECKPOINT: &str = "farandole.journal.Checkpoint";
+/// Who drops what nobody has to.
+pub(crate) const BY_ITSELF: &str = "the service";
 const AGGREGATE_TYPE: &str = "parked";
 /// Partitions in one checkpoint at most: with the heads of a hundred sources each, it is still smaller than a record may be.
 const PARTITIONS: usize = 16;
@@ -113,6 +116,16 @@ impl Journal {
         Self { codec, topic: topics::journal("", own) }
     }
 
+    /// What its values are written with.
+    pub(crate) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
+    /// Its topic, with the prefix.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// Appends entries to the outbox, in order.
     ///
     /// # Errors
@@ -133,7 +146,7 @@ impl Journal {
         reader: &str,
         positions: &BTreeMap<String, T>,
     ) -> sqlx::Result<()> {
-        let name = TYPES[CHECKPOINT].name;
+        let name = CHECKPOINT;
         let mut written = positions.iter().map(|(at, position)| Ok((at.as_str(), serde_json::to_string(position)?)));
         let mut rows = Vec::new();
         loop {
@@ -174,15 +187,15 @@ impl Journal {
             JournalEvent::Parked(reason) => {
                 let reason = reason.as_deref();
                 let parked = Parked { aggregate, topic, partition, offset, task, reason };
-                (TYPES[PARKED].name, self.codec.encode(TYPES[PARKED].name, &parked))
+                (PARKED, self.codec.encode(PARKED, &parked))
             }
             JournalEvent::Released => {
                 let released = Released { aggregate, topic, partition, offset, task };
-                (TYPES[RELEASED].name, self.codec.encode(TYPES[RELEASED].name, &released))
+                (RELEASED, self.codec.encode(RELEASED, &released))
             }
             JournalEvent::Dropped { reason, by } => {
                 let dropped = Dropped { aggregate, topic, partition, offset, task, reason, by };
-                (TYPES[DROPPED].name, self.codec.encode(TYPES[DROPPED].name, &dropped))
+                (DROPPED, self.codec.encode(DROPPED, &dropped))
             }
         };
         let id = Uuid::now_v7();

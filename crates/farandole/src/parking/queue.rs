@@ -8,7 +8,7 @@ use crate::database::locks;
 use crate::ground::time::Timestamp;
 use crate::parking::error::Error;
 use crate::parking::input::{self, InputId};
-use crate::parking::journal::{Entry, Journal, JournalEvent};
+use crate::parking::journal::{BY_ITSELF, Entry, Journal, JournalEvent};
 
 /// Locks names, for who adds to or takes from what is parked under them. After the rows and tasks.
 pub(crate) async fn lock<'a>(
@@ -121,7 +121,7 @@ pub(crate) async fn close_deadlines(
     let all = found.iter().flat_map(|(gone, _)| &gone.names).map(String::as_str);
     lock(conn, reader, all).await.map_err(at("locking names of parked deadlines"))?;
     let found = look(conn).await.map_err(at("looking for parked deadlines"))?;
-    let why = JournalEvent::Dropped { reason: "closed by a later event".to_owned(), by: "the service".to_owned() };
+    let why = JournalEvent::Dropped { reason: "closed by a later event".to_owned(), by: BY_ITSELF.to_owned() };
     take(conn, reader, journal, &found, &why).await
 }
 

@@ -1,6 +1,7 @@
 //! Why a rebuild can't continue.
 
 use crate::fold;
+use crate::parking;
 use crate::publish::relay;
 use crate::wire::extent;
 
@@ -14,6 +15,9 @@ pub enum Error {
     /// Database, schemas or an event was in the way.
     #[error(transparent)]
     Fold(#[from] fold::Error),
+    /// The journal's.
+    #[error("telling the journal")]
+    Journal(#[source] parking::Error),
     /// There is no such topic.
     #[error(
         "there is no topic {topic}, and the tables can only be rebuilt from it: restore it, or check `kafka.bootstrap` and `topics.prefix`"

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use crate::database::{gate, session};
+use crate::parking::acts::Operator;
 use crate::publish::relay::log;
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
@@ -89,9 +90,24 @@ pub(super) async fn complete(
 
 /// Puts the rebuilt tables in the live ones' place, in one transaction. Those before are kept, and of sets that were kept before as many as
 /// `keep` leaves. Gives the schema that they are in.
-pub(super) async fn swap(conn: &mut PgConnection, shadow: &Shadow, keep: usize) -> Result<String, Error> {
+pub(super) async fn swap(
+    conn: &mut PgConnection,
+    shadow: &Shadow,
+    keep: usize,
+    told: Option<Operator<'_>>,
+    differences: Option<i64>,
+) -> Result<String, Error> {
     let doing = database("putting the rebuilt tables in the live ones' place");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
+    if let Some(operator) = told {
+        // Before it is noted how far the outbox has come: by that a rollback knows whether something was decided since.
+        let outcome = match differences {
+            None => "replaced, not compared".to_owned(),
+            Some(0) => "replaced; no row differed".to_owned(),
+            Some(rows) => format!("replaced; {rows} row(s) differed"),
+        };
+        operator.did(&mut tx, "rebuild", format!("tables in schema {}", shadow.live), outcome).await.map_err(Error::Journal)?;
+    }
     let replaced = kept::new(&mut tx).await?;
     shadow.arm(&mut tx).await?;
     let (schema, live) = (&shadow.schema, quoted(&shadow.live));

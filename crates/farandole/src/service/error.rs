@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::consume::intake;
-use crate::consume::restore;
+use crate::consume::{again, intake, restore};
 use crate::database::surroundings;
 use crate::publish::{migrations, relay};
-use crate::wire::{codec, topics};
+use crate::wire::{codec, extent, topics};
 use crate::{config, heal, parking, rebuild};
 
 /// Why a service didn't start or had to stop.
@@ -124,9 +123,24 @@ pub enum Error {
         /// What is heard, by its names in Kafka.
         heard: Vec<String>,
     },
+    /// The journal couldn't be told.
+    #[error("telling the journal")]
+    Journal(#[source] parking::Error),
+    /// The journal couldn't be read.
+    #[error("reading the journal {topic}")]
+    History {
+        /// Which topic.
+        topic: String,
+        /// The cause.
+        #[source]
+        source: extent::Error,
+    },
     /// A position could not be set.
     #[error("setting positions")]
     Position(#[source] intake::operate::Error),
+    /// An input could not be fed again.
+    #[error("feeding an input again")]
+    Input(#[source] again::Error),
     /// Parked inputs could not be dropped.
     #[error("dropping parked inputs")]
     Parked(#[source] Box<parking::operate::Refused>),

@@ -29,6 +29,7 @@ use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::state::{SCOPE, State};
 use crate::service::Missing;
+use crate::service::acts::By;
 use crate::service::frame::{Doing, Frame, heard};
 use crate::service::{Error, Service, http, migrate, parts, wait};
 use crate::wire::codec::Codec;
@@ -102,7 +103,7 @@ impl<P: Participant, E> Service<P, E> {
     ///
     /// # Errors
     /// When the database isn't empty, or a topic has lost its beginning; and when Kafka, PostgreSQL or a schema can't be reached.
-    pub async fn rebuild_from_nothing(&self, config: &Config, execute: bool) -> Result<FromNothing, Error> {
+    pub async fn rebuild_from_nothing(&self, config: &Config, execute: bool, by: Option<By<'_>>) -> Result<FromNothing, Error> {
         let frame = &self.frame;
         let (mut report, told) = frame.survey(config).await?;
         if !execute {
@@ -119,6 +120,12 @@ impl<P: Participant, E> Service<P, E> {
         report.healed = Some(healed.map_err(Error::Heal)?);
         frame.end_restore(config, &told).await?;
         report.done = true;
+        let outcome = format!(
+            "positions as of {}, {} input(s) parked",
+            report.checkpoint.as_deref().unwrap_or("no checkpoint"),
+            report.parked
+        );
+        self.tell(config, by, "rebuild --from-nothing", &report.topic, &outcome).await?;
         Ok(report)
     }
 }

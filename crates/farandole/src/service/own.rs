@@ -26,6 +26,14 @@ pub(super) async fn connect(name: &str, config: &Config) -> Result<PgConnection,
     Ok(conn)
 }
 
+/// Names a session, for who finds it in their way.
+pub(super) async fn introduce(conn: &mut PgConnection, who: &str) -> Result<(), Error> {
+    // As much as a name may have; the server would cut it by itself, with a notice.
+    let who: String = who.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(63).collect();
+    let named = sqlx::query("select set_config('application_name', $1, false)").bind(who).execute(conn).await;
+    named.map(drop).map_err(|source| Error::Database { doing: "naming a session", source })
+}
+
 /// Refuses another service's database, and takes what of it doesn't say whose it is.
 pub(super) async fn enter(
     patience: &Patience<'_>,

@@ -3,14 +3,12 @@
 use sqlx::Connection as _;
 
 use crate::config::Config;
-use crate::parking::journal::{self, Journal};
+use crate::database::gate;
 use crate::parking::operate::{self, Dropped, Queues, Which};
 use crate::participant::Participant;
+use crate::service::acts::{Acting, By};
 use crate::service::frame::{Doing, Frame};
 use crate::service::{Error, Service, own, parts};
-use crate::wire::codec::Codec;
-use crate::wire::settings::Subjects;
-use crate::wire::topics;
 
 impl<P: Participant, E> Service<P, E> {
     /// What is parked, by aggregate: what `parked` prints.
@@ -21,12 +19,12 @@ impl<P: Participant, E> Service<P, E> {
         self.frame.parked(config).await
     }
 
-    /// Has an aggregate's parked inputs tried within a second.
+    /// Has an aggregate's parked inputs tried within a second; the journal tells `by` whom.
     ///
     /// # Errors
     /// When nothing of it is parked, and the database's.
-    pub async fn retry_parked(&self, config: &Config, aggregate: &str) -> Result<(), Error> {
-        self.frame.retry(config, aggregate).await
+    pub async fn retry_parked(&self, config: &Config, aggregate: &str, by: By<'_>) -> Result<(), Error> {
+        self.frame.retry(config, aggregate, by).await
     }
 
     /// Drops the first of the inputs that are parked under a name (aggregate or key), or all of them, for a reason that the journal keeps; gives
@@ -56,14 +54,18 @@ impl Frame {
         })
     }
 
-    fn retry<'a>(&'a self, config: &'a Config, aggregate: &'a str) -> Doing<'a, ()> {
+    fn retry<'a>(&'a self, config: &'a Config, aggregate: &'a str, by: By<'a>) -> Doing<'a, ()> {
         Box::pin(async move {
-            let mut conn = own::connect(self.contract.name, config).await?;
-            let found = operate::retry(&mut conn, self.contract.name, aggregate).await;
-            match found.map_err(|source| Error::Database { doing: "having parked inputs tried", source })? {
-                true => Ok(()),
-                false => Err(Error::NotParked { aggregate: aggregate.to_owned() }),
+            let Acting { mut conn, journal, pools } = self.act(config, "parked retry", by).await?;
+            pools.close().await;
+            let failed = |source| Error::Database { doing: "having parked inputs tried", source };
+            let mut tx = gate::begin(&mut conn).await.map_err(failed)?;
+            if !operate::retry(&mut *tx, self.contract.name, aggregate).await.map_err(failed)? {
+                return Err(Error::NotParked { aggregate: aggregate.to_owned() });
             }
+            let outcome = "tried within a second";
+            by.telling(&journal).did(&mut tx, "parked retry", aggregate, outcome).await.map_err(Error::Journal)?;
+            tx.commit().await.map_err(failed)
         })
     }
 
@@ -78,13 +80,9 @@ impl Frame {
         Box::pin(async move {
             let name = self.contract.name;
             let mut conn = own::connect(name, config).await?;
-            let own = topics::own(&config.topics.prefix, name);
             let pools = parts::Pools::new(name, &config.database)?;
-            let codec = Codec::with(&config.registry, pools.intake.clone()).encoding(self.encoding);
-            let journals = topics::journal("", &own);
-            codec.register_under(&journals, journal::TYPES, Subjects::TopicRecord).await.map_err(Error::Schemas)?;
-            let dropped =
-                operate::drop_inputs(&mut conn, name, Some(&Journal::beside(&own, codec)), aggregate, which, reason, by).await;
+            let journal = self.journal(config, &pools).await?;
+            let dropped = operate::drop_inputs(&mut conn, name, Some(&journal), aggregate, which, reason, by).await;
             pools.close().await;
             match dropped.map_err(|refused| Error::Parked(Box::new(refused)))? {
                 dropped if dropped.is_empty() => Err(Error::NotParked { aggregate: aggregate.to_owned() }),

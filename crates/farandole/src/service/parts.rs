@@ -182,8 +182,9 @@ pub(super) fn check(contract: &Contract, config: &Config) -> Result<(), Error> {
 /// What doesn't fit this service. What is set topic by topic names topics that are heard: a name that is misspelt would be a setting
 /// that isn't there.
 pub(crate) fn unfit(contract: &Contract, config: &Config) -> Vec<String> {
-    let (start, unknown) = (config.intake.start.names(), config.intake.unknown.names());
-    let named = start.map(|topic| ("start", topic)).chain(unknown.map(|topic| ("unknown", topic)));
+    let (start, expired, unknown) = (config.intake.start.names(), config.intake.expired.names(), config.intake.unknown.names());
+    let named = start.map(|topic| ("start", topic)).chain(expired.map(|topic| ("expired", topic)));
+    let named = named.chain(unknown.map(|topic| ("unknown", topic)));
     let wrong = named.filter(|(_, topic)| !contract.hears.contains(topic));
     let heard = if contract.hears.is_empty() { "nothing".to_owned() } else { contract.hears.join(", ") };
     let wrong = wrong.map(|(key, topic)| format!("`intake.{key}` names `{topic}`, but {} subscribes to {heard}", contract.name));
@@ -219,6 +220,7 @@ fn intake_config(contract: &Contract, config: &Config, mappings: &Mappings) -> i
         reader: contract.name.to_owned(),
         instance: config.intake.instance.clone(),
         start: config.intake.start.renamed(name),
+        expired: config.intake.expired.renamed(name),
         topics: contract.hears.iter().map(|topic| name(topic)).collect(),
         lanes: config.intake.lanes,
         parked: parking::Limits::from(&config.intake),

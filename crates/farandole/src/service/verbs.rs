@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::heal;
 use crate::participant::Participant;
 use crate::rebuild;
+use crate::service::acts::By;
 use crate::service::api::Missing;
 use crate::service::builder::Service;
 use crate::service::error::Error;
@@ -34,13 +35,40 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// As [`Service::heal`].
     pub async fn heal_with(&self, config: &Config, mode: heal::Mode, choices: &heal::Choices) -> Result<heal::Report, Error> {
+        self.heal_by(config, mode, choices, None).await
+    }
+
+    /// The same, `by` whom: the journal tells, once it is done.
+    ///
+    /// # Errors
+    /// As [`Service::heal`].
+    pub async fn heal_by(
+        &self,
+        config: &Config,
+        mode: heal::Mode,
+        choices: &heal::Choices,
+        by: Option<By<'_>>,
+    ) -> Result<heal::Report, Error> {
+        let by = by.filter(|_| mode == heal::Mode::Execute);
         let (pools, codec) = self.frame.ground(config).await?;
+        let journal = self.frame.journal_for(config, &pools, by).await?;
         let prefix = &config.topics.prefix;
         let hears = P::Heard::topics().into_iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), hears);
         let healed = heal::heal_with(&pools.relay, &parts::relay_config(P::NAME, config), &fold, mode, choices).await;
         pools.close().await;
-        healed.map_err(Error::Heal)
+        let report = healed.map_err(Error::Heal)?;
+        if let Some((by, journal)) = by.zip(journal.as_ref()).filter(|_| report.done) {
+            let (before, after) = report.lineage;
+            let missing: u64 = report.partitions.iter().map(|partition| partition.missing).sum();
+            let outcome = format!(
+                "lineage {before} -> {after}; {missing} record(s) that the database lacked, {} row(s) to publish, {} record(s) skipped",
+                report.unpublished,
+                report.passed.len()
+            );
+            self.frame.tell(config, by.telling(journal), "heal", "database and topics", outcome).await;
+        }
+        Ok(report)
     }
 
     /// Rebuilds the service's tables from its own topic, beside the live ones, and compares or swaps them if `options` say so; see
@@ -49,35 +77,84 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// Also when Kafka, PostgreSQL or a schema that is needed can't be reached. The live tables are as they were then.
     pub async fn rebuild(&self, config: &Config, options: rebuild::Options) -> Result<rebuild::Report, Error> {
-        self.rebuilding(config, async |rebuild| rebuild.run(options).await).await
+        self.rebuild_by(config, options, None).await
     }
 
-    /// Drops what rebuilds have left beside the live tables, replaced ones included; or lists it.
+    /// The same, `by` whom: the journal tells of the swap.
     ///
     /// # Errors
     /// As [`Service::rebuild`].
-    pub async fn clean_rebuilds(&self, config: &Config, execute: bool) -> Result<rebuild::Cleaned, Error> {
-        self.rebuilding(config, async |rebuild| rebuild.clean(execute).await).await
+    pub async fn rebuild_by(
+        &self,
+        config: &Config,
+        options: rebuild::Options,
+        by: Option<By<'_>>,
+    ) -> Result<rebuild::Report, Error> {
+        self.rebuilding(config, by.filter(|_| options.execute), async |rebuild| rebuild.run(options).await).await
     }
 
-    /// Puts the tables back that the last swap replaced; with `lose` also if something was decided since.
+    /// Drops what rebuilds have left beside the live tables, replaced ones included; or lists it. The journal tells `by` whom.
     ///
     /// # Errors
     /// As [`Service::rebuild`].
-    pub async fn roll_back(&self, config: &Config, execute: bool, lose: bool) -> Result<rebuild::RolledBack, Error> {
-        self.rebuilding(config, async |rebuild| rebuild.rollback(execute, lose).await).await
+    pub async fn clean_rebuilds(&self, config: &Config, execute: bool, by: Option<By<'_>>) -> Result<rebuild::Cleaned, Error> {
+        let by = by.filter(|_| execute);
+        let cleaned = self.rebuilding(config, by, async |rebuild| rebuild.clean(execute).await).await?;
+        let what = cleaned.schemas.iter().map(|kept| kept.schema.as_str()).collect::<Vec<_>>().join(", ");
+        if !what.is_empty() {
+            self.tell(config, by, "rebuild --clean", &what, "dropped").await?;
+        }
+        Ok(cleaned)
+    }
+
+    /// Puts the tables back that the last swap replaced; with `lose` also if something was decided since. The journal tells `by` whom.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn roll_back(
+        &self,
+        config: &Config,
+        execute: bool,
+        lose: bool,
+        by: Option<By<'_>>,
+    ) -> Result<rebuild::RolledBack, Error> {
+        let by = by.filter(|_| execute);
+        let rolled = self.rebuilding(config, by, async |rebuild| rebuild.rollback(execute, lose).await).await?;
+        let outcome = format!("live again; {} event(s) were decided since", rolled.written);
+        self.tell(config, by, "rebuild --rollback", &format!("tables of {}", rolled.schema), &outcome).await?;
+        Ok(rolled)
+    }
+
+    /// Tells the journal of an act that is done, if it was by somebody.
+    pub(super) async fn tell(
+        &self,
+        config: &Config,
+        by: Option<By<'_>>,
+        verb: &str,
+        what: &str,
+        outcome: &str,
+    ) -> Result<(), Error> {
+        let Some(by) = by else { return Ok(()) };
+        let pools = parts::Pools::new(P::NAME, &config.database)?;
+        let journal = self.frame.journal(config, &pools).await?;
+        pools.close().await;
+        self.frame.tell(config, by.telling(&journal), verb, what, outcome.to_owned()).await;
+        Ok(())
     }
 
     async fn rebuilding<T>(
         &self,
         config: &Config,
+        by: Option<By<'_>>,
         work: impl AsyncFnOnce(rebuild::Rebuild<'_, P>) -> Result<T, rebuild::Error>,
     ) -> Result<T, Error> {
         let (pools, codec) = self.frame.ground(config).await?;
+        let journal = self.frame.journal_for(config, &pools, by).await?;
         let topic = topics::own(&config.topics.prefix, P::NAME);
         let (relay, participant) = (&parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
         let (held, at_once) = (rebuild::HELD, rebuild::AT_ONCE);
-        let done = work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once }).await;
+        let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
+        let done = work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once, told }).await;
         pools.close().await;
         done.map_err(Error::Rebuild)
     }

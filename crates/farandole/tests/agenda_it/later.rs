@@ -5,12 +5,12 @@ use std::time::Duration;
 use farandole::Participant as _;
 use farandole::agenda::Poke;
 use farandole::config::Start;
-use farandole::intake::operate::{self, To};
+use farandole::intake::operate::{self, Ask, To};
 use farandole::intake::{Intake, forget_topic, positions, rename};
 use rdkafka::admin::{AdminOptions, NewPartitions};
 
 use crate::parked::{Topic, read, until};
-use crate::positions::{config, set};
+use crate::positions::{ANN, config, set};
 use crate::world::{Chronicle, World};
 
 /// E27. Guards: with how many partitions a reader began is noted before it is subscribed; by hand, forgetting and renaming fit it. Without,
@@ -75,7 +75,9 @@ async fn partitions_and_topics_that_come_later_are_read_from_their_beginning() {
 async fn what_a_reader_began_with_goes_with_its_name() {
     let (world, topic) = (World::new().await, Topic::new(3).await);
     let mut conn = world.pool.acquire().await.unwrap();
-    operate::set(&mut conn, &topic.kafka(), "ann", &topic.name, Some(0), To::Start(Start::Latest)).await.unwrap();
+    let to = To::Start(Start::Latest);
+    let ask = Ask { reader: "ann", topic: &topic.name, partition: Some(0), to, mapping: None, replay: None };
+    operate::set(&mut conn, &topic.kafka(), &ask, Some(ANN)).await.unwrap();
     sqlx::raw_sql("insert into farandole.readers (reader) values ('ann')").execute(&mut *conn).await.unwrap();
     let scopes = "select scope, (state->>'partitions')::bigint from farandole.steps where scope like 'begun/%'";
     let noted = |reader: &str| vec![(format!("begun/{reader}/{}", topic.name), 3_i64)];

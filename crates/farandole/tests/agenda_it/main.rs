@@ -10,6 +10,7 @@ mod closing;
 mod deadlines;
 mod dropping;
 mod effects;
+mod expired;
 mod handlers;
 mod healing;
 mod isolation;

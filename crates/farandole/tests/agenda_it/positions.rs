@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use farandole::agenda::Poke;
 use farandole::config::{PerTopic, Start};
-use farandole::intake::operate::{self, To};
+use farandole::intake::operate::{self, Ask, Change, Setting};
 use farandole::intake::{Intake, positions};
+use farandole::parking::acts::Operator;
+use farandole::parking::journal::{self, Journal};
 use farandole::{Codec, Message as _, Participant as _, Timestamp};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
@@ -19,9 +21,25 @@ pub fn config(topic: &Topic, start: Start) -> farandole::intake::Config {
     config
 }
 
-pub async fn set(world: &World, topic: &Topic, partition: Option<i32>, to: &str) -> Result<Vec<operate::Moved>, operate::Error> {
+/// What a position is set by.
+pub const ANN: Operator<'static> = Operator { name: "ann", reason: Some("a test"), journal: None };
+
+pub async fn set(world: &World, topic: &Topic, partition: Option<i32>, to: &str) -> Result<Vec<Change>, operate::Error> {
+    Ok(setting(world, topic, partition, to, Some(ANN)).await?.partitions)
+}
+
+/// Sets it if somebody is named; else says what that would change.
+pub async fn setting(
+    world: &World,
+    topic: &Topic,
+    partition: Option<i32>,
+    to: &str,
+    by: Option<Operator<'_>>,
+) -> Result<Setting, operate::Error> {
     let mut conn = world.pool.acquire().await.unwrap();
-    operate::set(&mut conn, &topic.kafka(), Chronicle::NAME, &topic.name, partition, to.parse::<To>().unwrap()).await
+    let ask =
+        Ask { reader: Chronicle::NAME, topic: &topic.name, partition, to: to.parse().unwrap(), mapping: None, replay: None };
+    operate::set(&mut conn, &topic.kafka(), &ask, by).await
 }
 
 /// Guards: `start`, and that what it came to is written at once. Without the second, what comes between a first start and the next
@@ -64,7 +82,7 @@ async fn a_reader_starts_where_it_is_told_and_stays_there() {
 }
 
 /// Sends what happened to `k0` as a record of `/s`'s chain, at a place in it.
-async fn link(topic: &Topic, what: &str, place: &str) {
+pub async fn link(topic: &Topic, what: &str, place: &str) {
     link_of(topic, "/s", what, place).await;
 }
 
@@ -109,7 +127,7 @@ async fn at_a_fork_either_record_can_be_chosen() {
         let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
         let troubles = intake.troubles();
         let (task, stop) = read(intake);
-        let advice = format!("position set --reader chronicle --topic {} --partition 0 --to {offset}`", topic.name);
+        let advice = format!("positions set --reader chronicle --topic {} --partition 0 --to {offset}`", topic.name);
         let said = async || troubles.list().iter().any(|t| t.contains("second history") && t.contains(&advice));
         until("both ways to be said", said).await;
         set(&world, &topic, Some(0), &offset.to_string()).await.unwrap();
@@ -154,7 +172,7 @@ async fn an_expired_beginning_is_said_and_the_advice_can_be_followed() {
     let intake = Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest));
     let troubles = intake.troubles();
     let (task, stop) = read(intake);
-    let advice = format!("farandole position set --reader chronicle --topic {} --partition 0 --to earliest", topic.name);
+    let advice = format!("farandole positions set --reader chronicle --topic {} --partition 0 --to earliest", topic.name);
     let said = |t: &String| t.contains("beginning has expired") && t.contains("is `earliest`") && t.contains(&advice);
     until("it to be said", async || troubles.list().iter().any(said)).await;
     let moved = set(&world, &topic, Some(0), "earliest").await.unwrap();
@@ -225,4 +243,58 @@ async fn who_passes_over_a_strangers_record_passes_over_nothing_else() {
         stop.cancel();
         task.await.unwrap();
     }
+}
+
+/// Guards: without `--execute` nothing is changed; what would be skipped or read again is told whole; who sets it is told in the journal, in
+/// the transaction that does; a second operator is told of the first. Without, a slip of the keyboard reads a topic again, and nobody knows
+/// whose it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_setting_a_position_would_change_is_told_before() {
+    let (world, topic) = (World::new().await, Topic::new(1).await);
+    let records = (0..25).map(|n| (0, format!("k{n:02}"), format!("k{n:02}"), "x".to_owned()));
+    topic.send_as(records).await;
+    link(&topic, "c1", "l=1;n=1;p=-").await;
+    let (task, stop) = read(Intake::new(world.engine(&Poke::default()), config(&topic, Start::Earliest)));
+    let next = async || {
+        let all = positions(&mut world.pool.acquire().await.unwrap(), Chronicle::NAME).await.unwrap();
+        all.first().map(|(_, position)| position.next_offset)
+    };
+    until("all to be read", async || next().await == Some(26)).await;
+    stop.cancel();
+    task.await.unwrap();
+    let mut conn = world.pool.acquire().await.unwrap();
+    let standings = operate::list(&mut conn, &topic.kafka(), Chronicle::NAME).await.unwrap();
+    let standing = &standings.positions[0];
+    assert_eq!((standing.lag_records, standing.lag_seconds, standing.holds), (Some(0), Some(0.0), Some((0, 26))), "{standings}");
+    assert_eq!(standing.heads, [("/s".to_owned(), "1.1".to_owned())].into());
+
+    let told = setting(&world, &topic, Some(0), "3", None).await.unwrap();
+    let again = told.partitions[0].repeated.clone().unwrap();
+    assert_eq!((again.records, again.from, again.to, again.keys_in_all, again.keys.len()), (23, 3, 26, 23, 20), "{told}");
+    assert!(again.first.is_some() && again.first <= again.last && !told.partitions[0].chains_kept, "{told}");
+    assert!(told.to_string().contains("reads again: 23 records at offsets 3 to 25") && !told.executed, "{told}");
+    assert_eq!(next().await, Some(26), "nothing was changed");
+
+    let journal = Journal::beside("chronicle", Codec::offline(journal::TYPES));
+    let ann = Operator { journal: Some(&journal), ..ANN };
+    let mut other = world.pool.acquire().await.unwrap();
+    let hold = "select set_config('application_name', 'chronicle positions set by ben', false),
+                       pg_advisory_lock(hashtextextended('positions/chronicle', 0))";
+    sqlx::query(hold).execute(&mut *other).await.unwrap();
+    let busy = setting(&world, &topic, Some(0), "3", Some(ann)).await.unwrap_err().to_string();
+    assert!(busy.contains("set by ben (pid ") && next().await == Some(26), "{busy}");
+    sqlx::query("select pg_advisory_unlock_all()").execute(&mut *other).await.unwrap();
+    let acts = async || world.count("select count(*) from farandole.outbox where type = 'farandole.journal.Acted'").await;
+    assert_eq!(acts().await, 0);
+    let done = setting(&world, &topic, Some(0), "3", Some(ann)).await.unwrap();
+    assert!(done.executed && next().await == Some(3) && acts().await == 1, "{done}");
+
+    // Behind now, and skipped when it is set ahead.
+    let standings = operate::list(&mut conn, &topic.kafka(), Chronicle::NAME).await.unwrap();
+    let standing = &standings.positions[0];
+    assert!(standing.lag_records == Some(23) && standing.lag_seconds.is_some_and(|seconds| seconds > 0.0), "{standings}");
+    let told = setting(&world, &topic, None, "latest", None).await.unwrap();
+    assert_eq!(told.partitions[0].skipped.as_ref().unwrap().records, 23, "{told}");
+    let told = setting(&world, &topic, None, "4", None).await.unwrap();
+    assert!(told.partitions[0].skipped.as_ref().unwrap().records == 1 && told.partitions[0].chains_kept, "{told}");
 }

@@ -1,5 +1,6 @@
 //! A whole service on a database that is set back while its topic, its inputs and its consumers go on.
 
+mod acts;
 mod asleep;
 mod elsewhere;
 mod from_nothing;

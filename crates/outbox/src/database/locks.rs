@@ -57,3 +57,18 @@ pub async fn holders(conn: &mut PgConnection, key: i64) -> sqlx::Result<Option<S
     .fetch_one(conn)
     .await
 }
+
+/// Takes the lock of this name until this session ends, if nobody has it; else says who does.
+pub async fn alone(conn: &mut PgConnection, name: &str) -> sqlx::Result<Result<(), String>> {
+    let sql = "select pg_try_advisory_lock(key), key from hashtextextended($1, 0) key";
+    let (taken, key): (bool, i64) = sqlx::query_as(sql).bind(name).fetch_one(&mut *conn).await?;
+    if taken {
+        return Ok(Ok(()));
+    }
+    Ok(Err(holders(conn, key).await?.unwrap_or_else(|| "a session that has just ended".to_owned())))
+}
+
+/// Gives it back.
+pub async fn give_back(conn: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_unlock(hashtextextended($1, 0))").bind(name).execute(conn).await.map(drop)
+}

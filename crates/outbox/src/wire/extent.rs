@@ -11,7 +11,7 @@
 //! **How it would fail without**: who waits for the record before the end waits for ever once that is a marker; who takes a
 //! partition's last record for the last of a service takes a stranger's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -48,6 +48,17 @@ pub struct Extent {
     pub low: i64,
     /// The offset after the last.
     pub high: i64,
+}
+
+/// What to read after a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// All that comes.
+    More,
+    /// Nothing more of this partition.
+    Enough,
+    /// Nothing more at all.
+    Stop,
 }
 
 /// Why a topic can't be read.
@@ -127,6 +138,17 @@ impl Client {
         Ok(Self(kafka.create_with_context(Quiet).map_err(Error::kafka("making a Kafka consumer"))?))
     }
 
+    /// How many partitions each topic has. Asks for all of them: a question for one by name makes it, where brokers make topics by
+    /// themselves.
+    ///
+    /// # Errors
+    /// When the brokers don't say.
+    pub fn topics(&self) -> Result<BTreeMap<String, i32>, Error> {
+        let metadata = self.0.fetch_metadata(None, ANSWER).map_err(Error::kafka("asking which topics there are"))?;
+        let there = metadata.topics().iter().filter(|t| t.error().is_none());
+        Ok(there.map(|t| (t.name().to_owned(), i32::try_from(t.partitions().len()).unwrap_or(i32::MAX))).collect())
+    }
+
     /// What each partition of `topic` holds as of now; nothing when there is no such topic.
     ///
     /// # Errors
@@ -155,6 +177,19 @@ impl Client {
     /// # Errors
     /// When they can't be read to their ends, and what `take` says.
     pub fn each<E: From<Error>>(&self, stretches: &[Extent], mut take: impl FnMut(Record) -> Result<bool, E>) -> Result<(), E> {
+        self.walk(stretches, |record, _| Ok(if take(record)? { Then::More } else { Then::Stop }))
+    }
+
+    /// The same, with when the broker or the producer says that each was written, in milliseconds since 1970, and with more to say about
+    /// what comes then.
+    ///
+    /// # Errors
+    /// As [`Client::each`].
+    pub fn walk<E: From<Error>>(
+        &self,
+        stretches: &[Extent],
+        mut take: impl FnMut(Record, Option<i64>) -> Result<Then, E>,
+    ) -> Result<(), E> {
         let doing = "reading a topic";
         let mut list = TopicPartitionList::new();
         let mut open: HashMap<i32, i64> = HashMap::new();
@@ -175,10 +210,14 @@ impl Client {
                     let Some(high) = open.get(&message.partition()).copied() else { continue };
                     heard = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
-                    if offset < high && !take(Record::copy(&message))? {
+                    let then = match offset < high {
+                        true => take(Record::copy(&message), message.timestamp().to_millis())?,
+                        false => Then::Enough,
+                    };
+                    if then == Then::Stop {
                         return Ok(());
                     }
-                    if offset + 1 >= high {
+                    if then == Then::Enough || offset + 1 >= high {
                         open.remove(&partition);
                     }
                 }

@@ -168,3 +168,33 @@ impl Display for Start {
         }
     }
 }
+
+/// What a reader does whose position in a partition has expired: the topic doesn't hold any more what it would read next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Expired {
+    /// The partition stops and says so, until somebody sets its position.
+    #[default]
+    Stop,
+    /// It goes on from the earliest record that is there. What it passes over is logged and counted.
+    Earliest,
+}
+
+impl FromStr for Expired {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stop" => Ok(Self::Stop),
+            "earliest" => Ok(Self::Earliest),
+            other => Err(format!("`{other}` is neither `stop` nor `earliest`")),
+        }
+    }
+}
+
+impl Display for Expired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Earliest => "earliest",
+        })
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::parking::Limits;
 use crate::wire::mapping::Mapping;
-use crate::wire::per_topic::{PerTopic, Start};
+use crate::wire::per_topic::{Expired, PerTopic, Start};
 
 /// The program with the verbs of readers that have none of their own.
 const TOOL: &str = "farandole";
@@ -42,6 +42,9 @@ pub struct Config {
     /// Where a partition is read from that has no position yet, by topic; one that came after the reader had begun with its topic is read
     /// from its beginning.
     pub start: PerTopic<Start>,
+    /// What is done where the topic doesn't hold any more what would be read next, by topic: the partition stops and says so, or goes on
+    /// from the earliest record, which is logged and counted.
+    pub expired: PerTopic<Expired>,
     /// Transactions at once, each over a share of the partitions. The reader uses one connection for each, and one more.
     pub lanes: usize,
     /// How much may be parked; at a limit the partition waits.
@@ -50,7 +53,7 @@ pub struct Config {
     pub max_records: usize,
     /// Bytes of a partition's batch at most.
     pub max_bytes: usize,
-    /// The program with the verbs `position` and `parked` for this reader, as messages name it to the operator.
+    /// The program with the verbs `positions` and `parked` for this reader, as messages name it to the operator.
     pub tool: String,
     /// How records of foreign topics are read, by the topics' names in Kafka.
     pub mappings: BTreeMap<String, Mapping>,
@@ -69,10 +72,10 @@ impl Config {
         if self.tool == TOOL { format!("`IntakeConfig::{name}`") } else { format!("`intake.{name}`") }
     }
 
-    /// How the operator calls `position set` for this reader.
+    /// How the operator calls `positions set` for this reader, to see what that changes.
     pub(crate) fn set_position(&self, reader: &str, topic: &str, partition: i32, to: impl std::fmt::Display) -> String {
         let whose = if self.tool == TOOL { format!(" --reader {reader}") } else { String::new() };
-        format!("`{} position set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
+        format!("`{} positions set{whose} --topic {topic} --partition {partition} --to {to}`", self.tool)
     }
 
     /// The defaults, for `topics` (with their prefixes) read as consumer group `group`.
@@ -86,6 +89,7 @@ impl Config {
             instance: None,
             topics,
             start: PerTopic::default(),
+            expired: PerTopic::default(),
             lanes: Self::LANES,
             parked: Limits::DEFAULT,
             max_records: Self::MAX_RECORDS,

@@ -13,24 +13,21 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::consume::intake::context::{Assigned, At, Context};
+use crate::consume::intake::context::{At, Context};
 use crate::consume::intake::lane::Lane;
 use crate::consume::intake::pulse::Pulse;
 use crate::consume::intake::queue::queue;
 use crate::consume::intake::worker::End;
-use crate::consume::intake::{Config, Error, Troubles, begun, client, look, members};
+use crate::consume::intake::{Config, Error, Troubles, begun, client, expired, look, members};
 use crate::consume::metrics;
 use crate::engine::AnyProcessor;
 use crate::wire::identity::{self, Ids};
-use crate::wire::per_topic::Start;
 use crate::wire::record::Record;
 
 /// How long one poll blocks: bounds how late a shutdown or a freed channel is noticed.
 const POLL: Duration = Duration::from_millis(100);
 /// The same while a partition waits for room.
 const POLL_FULL: Duration = Duration::from_millis(5);
-/// How long a broker may take to say what a partition holds.
-const WATERMARKS: Duration = Duration::from_secs(5);
 /// How often Kafka is told the positions.
 const TELL: Duration = Duration::from_secs(5);
 /// How a consumer ended.
@@ -67,6 +64,7 @@ pub(super) fn run(
     let (lanes, running) = (0..config.lanes.max(1)).map(lane).unzip();
     // There from the start: who watches a counter sees its first step.
     ["fenced", "panic", "stopped"].into_iter().for_each(|why| restarted(why, 0));
+    config.topics.iter().for_each(|topic| metrics::EXPIRED.add(0, [topic.clone().into()]));
     let context = Context {
         engine: engine.clone(),
         config: config.clone(),
@@ -133,7 +131,7 @@ fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: i
                 full += hand_over(consumer, record);
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => ended(consumer, partition),
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => lost = !gone(consumer),
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => lost = !expired::look(consumer),
             Some(Err(error)) => {
                 if let Some((code, words)) = consumer.client().fatal_error() {
                     return Err(Error::Fatal { why: fatal(&context.config, code, &words) });
@@ -160,7 +158,7 @@ fn poll(consumer: &BaseConsumer<Context>, shutdown: &CancellationToken, blind: i
         }
         if told.elapsed() > TELL {
             restart_ended(consumer);
-            lost = lost && !gone(consumer);
+            lost = lost && !expired::look(consumer);
             tell(consumer, CommitMode::Async);
             told = Instant::now();
         }
@@ -324,43 +322,6 @@ fn how_ended(at: &At, ended: Option<Result<End, JoinError>>) -> Option<String> {
 /// Counts partitions that began again.
 fn restarted(why: &'static str, partitions: u64) {
     metrics::RESTARTS.add(partitions, [why.into()]);
-}
-
-/// Says which partitions no longer hold what their position wants: the client reads nothing of them any more. False when it can't be
-/// told of all.
-fn gone(consumer: &BaseConsumer<Context>) -> bool {
-    let context = consumer.context();
-    let seen = |(at, a): (&At, &Assigned)| (at.clone(), a.next.load(Ordering::Relaxed), a.fresh);
-    let mut told = true;
-    let at: Vec<(At, i64, bool)> = context.lock().iter().map(seen).collect();
-    for ((topic, partition), next, fresh) in at {
-        let Ok((low, high)) = consumer.fetch_watermarks(&topic, partition, WATERMARKS) else {
-            told = false;
-            continue;
-        };
-        if next < low || next > high {
-            let expired = format!("but the topic's beginning has expired; it holds {low} to {high}.");
-            let what = match context.config.start.of(&topic) {
-                _ if !(fresh && next == 0) => {
-                    format!("the position is {next}, but the topic holds {low} to {high}: it was truncated or recreated.")
-                }
-                Start::Earliest => {
-                    let start = context.config.setting("start");
-                    format!(
-                        "it has no position yet and {start} is `earliest`, {expired} set {start} to `latest` or to a time, or"
-                    )
-                }
-                _ => format!(
-                    "it was created after this reader first subscribed to the topic and is read from its beginning, {expired}"
-                ),
-            };
-            let how = context.config.set_position(context.engine.reader(), &topic, partition, "earliest");
-            let why = format!("{what} to continue from the earliest record: {how}");
-            tracing::error!(topic, partition, why, "partition stopped");
-            context.troubles.set(&topic, partition, Some(why));
-        }
-    }
-    told
 }
 
 /// Tells Kafka where the partitions are, for lag tools; nothing here rests on it.

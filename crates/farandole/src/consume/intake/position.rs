@@ -2,6 +2,8 @@
 //! `position/<reader>/<topic>/<partition>`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -29,6 +31,40 @@ pub struct Position {
     /// The same of these sources alone: an operator has had the reader go on at a record of theirs, or behind one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub midway_of: BTreeSet<String>,
+    /// How often it was set back by a replay.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generation: u32,
+    /// The replay that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// Records that are read again, at a pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// The offset at which it ends: what was to be read next when it began.
+    pub until: i64,
+    /// Records in ten seconds, of this partition; none where nothing holds them back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_ten_seconds: Option<NonZeroU32>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl Replay {
+    /// Records of one batch at most: a second's worth, so that what is held back is held back evenly.
+    pub(super) fn most(&self) -> usize {
+        self.in_ten_seconds.map_or(usize::MAX, |n| usize::try_from(n.get() / 10).unwrap_or(usize::MAX).max(1))
+    }
+
+    /// How long `records` take.
+    pub(super) fn takes(&self, records: usize) -> Duration {
+        let seconds = self.in_ten_seconds.map_or(0.0, |n| records as f64 * 10.0 / f64::from(n.get()));
+        // A batch has a million records at most, and one in ten seconds is the slowest pace.
+        Duration::from_secs_f64(seconds)
+    }
 }
 
 impl Position {
@@ -48,9 +84,15 @@ impl Position {
 
     /// Moves behind `record`, which is the head of its source's chain then, if it is in one.
     pub(super) fn pass(&mut self, record: &Record, head: Option<Head>) {
-        self.next_offset = record.offset + 1;
+        self.reach(record.offset + 1);
         let Some((source, head)) = record.header("ce_source").zip(head) else { return };
         self.lead(source, head);
+    }
+
+    /// Everything before `next` is settled.
+    pub(super) fn reach(&mut self, next: i64) {
+        self.next_offset = next;
+        self.replay = self.replay.filter(|replay| next < replay.until);
     }
 
     /// `head` is the last of `source` now.
@@ -87,4 +129,24 @@ pub async fn positions(conn: &mut PgConnection, reader: &str) -> sqlx::Result<Ve
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|(scope, state)| (scope, state.0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_has_a_pace_and_an_end() {
+        let replay = |n| Replay { until: 7, in_ten_seconds: NonZeroU32::new(n) };
+        assert_eq!((replay(250).most(), replay(250).takes(25)), (25, Duration::from_secs(1)));
+        assert_eq!((replay(1).most(), replay(1).takes(1)), (1, Duration::from_secs(10)));
+        assert_eq!((replay(0).most(), replay(0).takes(25)), (usize::MAX, Duration::ZERO));
+        let mut position = Position { replay: Some(replay(0)), generation: 1, ..Position::default() };
+        position.reach(6);
+        assert!(position.replay.is_some());
+        position.reach(7);
+        assert_eq!((position.replay, position.generation), (None, 1));
+        let text = serde_json::to_string(&Position::default()).unwrap();
+        assert!(!text.contains("generation") && !text.contains("replay"), "as earlier builds wrote it: {text}");
+    }
 }

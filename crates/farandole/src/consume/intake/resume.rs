@@ -56,7 +56,7 @@ impl Stretch {
                 break;
             }
         }
-        position.next_offset = to;
+        position.reach(to);
         Some(position)
     }
 }

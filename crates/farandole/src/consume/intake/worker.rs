@@ -137,12 +137,15 @@ impl Worker {
             };
             let mut bytes = first.size();
             let mut batch = vec![first];
-            while batch.len() < self.config.max_records && bytes < self.config.max_bytes {
+            let replay = self.position.replay;
+            let most = replay.map_or(self.config.max_records, |replay| replay.most().min(self.config.max_records));
+            while batch.len() < most && bytes < self.config.max_bytes {
                 let Some(record) = waiting.ready() else { break };
                 bytes += record.size();
                 batch.push(record);
             }
             self.take_id();
+            let took = batch.len();
             let Judged { items, passed, repeated, older, broken } = judge(&self.topic, self.position.clone(), batch);
             metrics::DUPLICATES.add(repeated, []);
             self.note_older(older);
@@ -151,13 +154,18 @@ impl Worker {
             }
             if passed > self.position.next_offset {
                 // The last were repetitions: nothing comes of them either.
-                self.position.next_offset = passed;
+                self.position.reach(passed);
                 self.unwritten.get_or_insert_with(Instant::now);
             }
             if self.unwritten.is_some_and(|since| since.elapsed() > WRITE_WITHIN)
                 && let Err(end) = self.write().await
             {
                 return end;
+            }
+            if let Some(replay) = replay
+                && stop.run_until_cancelled(tokio::time::sleep(replay.takes(took))).await.is_none()
+            {
+                return End::Stopped;
             }
             if let Some(broken) = broken {
                 let why = broken::words(&self.config, self.engine.reader(), &broken);

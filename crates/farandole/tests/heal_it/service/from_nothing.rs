@@ -15,7 +15,7 @@ struct Checkpoint {
 
 impl Shop {
     async fn anew(&self, execute: bool) -> Result<FromNothing, service::Error> {
-        service(self.insurer.clone()).rebuild_from_nothing(&self.config, execute).await
+        service(self.insurer.clone()).rebuild_from_nothing(&self.config, execute, None).await
     }
 
     /// The database is gone; an empty one is in its place.

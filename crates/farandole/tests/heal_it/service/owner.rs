@@ -45,10 +45,10 @@ async fn verbs_ask_for_the_tables() {
     for refused in [
         said(till.heal(config, Mode::DryRun).await.unwrap_err()),
         said(till.parked(config).await.unwrap_err()),
-        said(till.retry_parked(config, "k").await.unwrap_err()),
+        said(till.retry_parked(config, "k", service::By { name: "me", reason: None }).await.unwrap_err()),
         said(till.drop_parked(config, "k", farandole::parking::operate::Which::First, "a test", "me").await.unwrap_err()),
         said(till.positions(config).await.unwrap_err()),
-        said(till.set_position(config, "sales", None, to).await.unwrap_err()),
+        said(till.set_position(config, "sales", None, to, None).await.unwrap_err()),
     ] {
         assert!(refused.contains("of the kit's tables are missing") && refused.contains("run `till migrate`"), "{refused}");
     }
@@ -84,10 +84,10 @@ async fn a_second_service_is_told_whose_the_database_is() {
     for refused in [
         said(booth().heal(config, Mode::DryRun).await.unwrap_err()),
         said(booth().parked(config).await.unwrap_err()),
-        said(booth().retry_parked(config, "k").await.unwrap_err()),
+        said(booth().retry_parked(config, "k", service::By { name: "me", reason: None }).await.unwrap_err()),
         said(booth().drop_parked(config, "k", farandole::parking::operate::Which::First, "a test", "me").await.unwrap_err()),
         said(booth().positions(config).await.unwrap_err()),
-        said(booth().set_position(config, "sales", None, to).await.unwrap_err()),
+        said(booth().set_position(config, "sales", None, to, None).await.unwrap_err()),
     ] {
         assert!(refused.contains(words), "{refused}");
     }

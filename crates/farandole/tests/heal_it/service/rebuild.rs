@@ -87,22 +87,22 @@ async fn tables_are_rebuilt_beside_their_service() {
     let accepted = shop.rebuild(Options { accept_differences: true, ..EXECUTE }).await.unwrap();
     // Back, while nothing was decided since; and forth again.
     let till_service = || service(shop.insurer.clone());
-    let back = till_service().roll_back(&shop.config, true, false).await.unwrap();
+    let back = till_service().roll_back(&shop.config, true, false, None).await.unwrap();
     assert_eq!((Some(&back.schema), back.written, back.done), (accepted.replaced.as_ref(), 0, true));
     assert_eq!(state(&pool).await.0.get("nobody"), Some(&(1, 0)));
     shop.rebuild(Options { accept_differences: true, ..EXECUTE }).await.unwrap();
     assert_eq!(state(&pool).await.0.get("nobody"), None);
     shop.busy(&till, 2).await;
     let till_service = || service(shop.insurer.clone());
-    let refused = till_service().roll_back(&shop.config, true, false).await.unwrap_err();
+    let refused = till_service().roll_back(&shop.config, true, false, None).await.unwrap_err();
     assert!(farandole::engine::chain_of(&refused).contains("--lose"), "{refused:?}");
     shop.all_counted().await;
     assert_eq!(shop.rebuild(VERIFY).await.unwrap().differences(), 0);
     assert!(shop.heal(Mode::DryRun).await.unwrap().is_whole());
     let till_service = || service(shop.insurer.clone());
-    let cleaned = till_service().clean_rebuilds(&shop.config, true).await.unwrap();
+    let cleaned = till_service().clean_rebuilds(&shop.config, true, None).await.unwrap();
     assert_eq!((cleaned.schemas.len(), cleaned.dropped), (2, true), "one that was replaced, one that was compared: {cleaned}");
-    assert!(till_service().clean_rebuilds(&shop.config, false).await.unwrap().schemas.is_empty());
+    assert!(till_service().clean_rebuilds(&shop.config, false, None).await.unwrap().schemas.is_empty());
     till.stop().await;
     pool.close().await;
 }
@@ -133,7 +133,8 @@ async fn the_past_is_rebuilt_and_memory_changes_nothing() {
     // A row is let go of as soon as may be, and read back when it is needed again.
     let codec = Codec::new(&shop.config.registry.url, pool.clone());
     codec.add_reader_schema(Event::TYPES).unwrap();
-    let rebuild = Rebuild { participant: Arc::new(Tills), codec, topic: own, relay: &relay, pool: &pool, held: 1, at_once: 3 };
+    let (participant, relay) = (Arc::new(Tills), &relay);
+    let rebuild = Rebuild { participant, codec, topic: own, relay, pool: &pool, held: 1, at_once: 3, told: None };
     let report = rebuild.run(VERIFY).await.unwrap();
     assert_eq!(report.differences(), 0, "{report}");
     assert_eq!(in_schema(&shop, &report.schema).await, now);

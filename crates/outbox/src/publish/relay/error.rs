@@ -16,7 +16,7 @@ pub enum Error {
         "topic {topic} has {broker} partitions, but its events were published to {fixed}: keys would move. Partitions can't be \
          removed, and the topic is the log of its service's state: recreate it with {fixed} partitions from a copy of its \
          records, each in its partition, in order, with key, value and headers. Don't delete it before you have that copy. Its \
-         readers then report the offset up to which they had read the old topic: `position set` to that offset continues them"
+         readers then report the offset up to which they had read the old topic: `positions set` to that offset continues them"
     )]
     PartitionCount {
         /// Which topic.
