@@ -29,7 +29,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
@@ -51,10 +51,10 @@ pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use report::{Difference, Report, TableReport};
 
-/// Rows that are held before they are written, and bytes of events folded: together with what is read ahead all the memory used, however
-/// long the topic is.
-pub const HELD: usize = 60_000;
-const FOLDED: usize = 48 << 20;
+/// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
+/// all the memory used, however long the topic is.
+pub const HELD: usize = 30_000;
+const FOLDED: usize = 24 << 20;
 /// Events that are folded at once.
 pub const AT_ONCE: usize = 2_000;
 /// Chunks that are read ahead.
@@ -126,6 +126,8 @@ impl<P: Participant> Rebuild<'_, P> {
         folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
         let mut beside = self.connect().await?;
         shadow.enter(&mut beside).await?;
+        // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
+        beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
         let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
         let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left));
         let mut fold = Fold { rebuild: self, conn, folder, writer, shadow, progress };
@@ -245,12 +247,11 @@ impl<P: Participant> Fold<'_, P> {
         let reading = reader.start(extents, sender);
         let mut folded = 0;
         while let Some(chunk) = chunks.recv().await {
-            let Self { conn, folder, writer, .. } = self;
-            folder.fold(conn, &chunk.events, async || writer.settle().await).await?;
+            self.folder.fold(&mut self.conn, &chunk.events).await?;
             self.shadow.marks.extend(chunk.marks);
             folded += chunk.bytes;
             self.progress.folded(chunk.events.len(), chunk.records);
-            if self.folder.tables.held() >= self.rebuild.held || folded >= FOLDED {
+            if self.folder.tables.changed() >= self.rebuild.held || folded >= FOLDED {
                 self.write_out().await?;
                 folded = 0;
             }
@@ -265,6 +266,8 @@ impl<P: Participant> Fold<'_, P> {
     async fn write_out(&mut self) -> Result<(), Error> {
         let out = self.folder.tables.take_out().map_err(database("encoding rows"))?;
         let (note, marks) = self.shadow.note();
-        Ok(self.writer.start(out, note, marks).await?)
+        self.writer.start(out, note, marks).await?;
+        self.folder.tables.let_go();
+        Ok(())
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Chunk<E> {
     pub events: Vec<E>,
     /// How far each of the partitions is when these are folded.
     pub marks: BTreeMap<i32, Mark>,
-    /// Bytes of the events; records read, others' included.
+    /// Bytes of the events' values; records read, others' included.
     pub bytes: usize,
     pub records: u64,
 }
@@ -89,8 +89,8 @@ impl<P: Participant> Reader<P> {
             let mut chunk = Chunk::default();
             let stretches: Vec<Extent> = extents.iter().map(|extent| self.stretch(extent)).collect();
             let client = Client::new(&self.kafka, View::Everything)?;
-            client.each(&stretches, |record| {
-                self.take(&handle, &record, &mut chunk)?;
+            client.lend(&stretches, |record| {
+                self.take(&handle, record, &mut chunk)?;
                 if chunk.events.len() < self.at_once && chunk.bytes < BYTES {
                     return Ok(true);
                 }
@@ -130,7 +130,7 @@ impl<P: Participant> Reader<P> {
             handle.block_on(self.events.prepare([id]))?;
             self.schemas.insert(id);
         }
-        chunk.bytes += record.size();
+        chunk.bytes += record.value.as_ref().map_or(0, Vec::len);
         chunk.events.push(self.events.read(record)?);
         Ok(())
     }

@@ -18,7 +18,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::wire::record::Record;
@@ -120,9 +120,12 @@ impl Client {
             .set("check.crcs", "true")
             // Producer properties mean nothing to a consumer, which would only warn about them.
             .set("log_level", "3");
-        // What is fetched ahead bounds the memory, whatever the partitions hold.
-        if kafka.get("queued.max.messages.kbytes").is_none() {
-            kafka.set("queued.max.messages.kbytes", "4096");
+        // What is fetched ahead bounds the memory, whatever the partitions hold. The client looks a second later whether there is room
+        // again, unless told otherwise, and whoever reads faster than that waits.
+        for (name, value) in [("queued.max.messages.kbytes", "4096"), ("fetch.queue.backoff.ms", "2")] {
+            if kafka.get(name).is_none() {
+                kafka.set(name, value);
+            }
         }
         Ok(Self(kafka.create_with_context(Quiet).map_err(Error::kafka("making a Kafka consumer"))?))
     }
@@ -155,6 +158,26 @@ impl Client {
     /// # Errors
     /// When they can't be read to their ends, and what `take` says.
     pub fn each<E: From<Error>>(&self, stretches: &[Extent], mut take: impl FnMut(Record) -> Result<bool, E>) -> Result<(), E> {
+        self.messages(stretches, |message| take(Record::copy(message)))
+    }
+
+    /// The same, for who reads millions: a record is lent until the next one.
+    ///
+    /// # Errors
+    /// As [`Client::each`].
+    pub fn lend<E: From<Error>>(&self, stretches: &[Extent], mut take: impl FnMut(&Record) -> Result<bool, E>) -> Result<(), E> {
+        let mut record = Record::default();
+        self.messages(stretches, |message| {
+            record.refill(message);
+            take(&record)
+        })
+    }
+
+    fn messages<E: From<Error>>(
+        &self,
+        stretches: &[Extent],
+        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, E>,
+    ) -> Result<(), E> {
         let doing = "reading a topic";
         let mut list = TopicPartitionList::new();
         let mut open: HashMap<i32, i64> = HashMap::new();
@@ -175,7 +198,7 @@ impl Client {
                     let Some(high) = open.get(&message.partition()).copied() else { continue };
                     heard = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
-                    if offset < high && !take(Record::copy(&message))? {
+                    if offset < high && !take(&message)? {
                         return Ok(());
                     }
                     if offset + 1 >= high {
