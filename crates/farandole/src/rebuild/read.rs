@@ -19,6 +19,9 @@ use crate::wire::record::Record;
 
 /// Bytes of events that are folded at once.
 const BYTES: usize = 1 << 20;
+/// Bytes of a partition that are fetched at once, if its batches aren't larger: what happened to an aggregate at one time comes together
+/// then, and its row is held still. By default it is four times as much.
+const FETCHED: usize = 1 << 18;
 
 /// How far a partition was folded: the record that was last, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +91,9 @@ impl<P: Participant> Reader<P> {
         tokio::task::spawn_blocking(move || {
             let mut chunk = Chunk::default();
             let stretches: Vec<Extent> = extents.iter().map(|extent| self.stretch(extent)).collect();
-            let client = Client::new(&self.kafka, View::Everything)?;
+            let mut kafka = self.kafka.clone();
+            kafka.set("fetch.message.max.bytes", FETCHED.to_string());
+            let client = Client::new(&kafka, View::Everything)?;
             client.lend(&stretches, |record| {
                 self.take(&handle, record, &mut chunk)?;
                 if chunk.events.len() < self.at_once && chunk.bytes < BYTES {
@@ -142,7 +147,7 @@ impl<P: Participant> Reader<P> {
     }
 }
 
-fn broken(service: &'static str, record: &Record, wrong: &Wrong) -> Error {
+pub(super) fn broken(service: &'static str, record: &Record, wrong: &Wrong) -> Error {
     let (topic, place) = (record.topic.clone(), record.at());
     Error::Broken { service, topic, place, reason: wrong.to_string() }
 }

@@ -13,11 +13,13 @@ use sqlx::query::Query;
 
 use super::row::Row;
 
-/// One in so many keys that aren't stored is looked for all the same: one in five of the stretches that are tried at once (`AT_ONCE` of a
-/// rebuild) when all keys are stored. With one in a hundred each stretch was tried twice.
-const FALSE_POSITIVES: f64 = 0.000_1;
-/// Keys that a filter is made for: with more of them it lets more through, and they are looked for. Some 60 MB.
-const LARGEST: usize = 25_000_000;
+/// Bits of a filter for each key that may be stored, and how many of them a key sets. Of keys that aren't stored one in some 8,000 is
+/// looked for all the same: a stretch that is tried at once (`AT_ONCE` of a rebuild) is seldom tried twice for that. With one in a hundred
+/// nearly all of them were. The least bits for as few would be 19, but 13 of them a key, each somewhere else in memory.
+const BITS: usize = 24;
+const HASHES: u32 = 6;
+/// Keys that a filter is made for: with more of them it lets more through, and they are looked for. 60 MB.
+const LARGEST: usize = 20_000_000;
 
 /// What a fold knows of the rows in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +69,7 @@ impl<R: Row> Folding<R> {
     pub(super) fn new(stored: Stored) -> Self {
         let stored = match stored {
             Stored::Shared => None,
-            Stored::Own { expected } => {
-                Some(BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected.clamp(1_000, LARGEST)))
-            }
+            Stored::Own { expected } => Some(BloomFilter::with_num_bits(BITS * expected.clamp(1_000, LARGEST)).hashes(HASHES)),
         };
         let (rows, before) = (HashMap::new(), Vec::new());
         Self { rows, stored, before, tries: 0, outs: 0, changed: 0, copies: false }
