@@ -19,13 +19,17 @@
 mod compare;
 mod error;
 mod kept;
+mod look;
 mod progress;
 mod read;
 mod report;
+mod room;
 mod shadow;
 mod swap;
+mod until;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,6 +37,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
+use crate::ground::time::Timestamp;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
 use crate::publish::relay::ends::extents;
@@ -40,8 +45,9 @@ use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
+use crate::rebuild::look::Look;
 use crate::rebuild::progress::Progress;
-use crate::rebuild::read::{Chunk, Reader};
+use crate::rebuild::read::{Chunk, Mark, Reader};
 use crate::rebuild::shadow::Shadow;
 use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
@@ -49,7 +55,9 @@ use crate::wire::extent::Extent;
 
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
+pub use look::Happened;
 pub use report::{Difference, Report, TableReport};
+pub use until::Until;
 
 /// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
 /// all the memory used, however long the topic is.
@@ -67,8 +75,8 @@ const SHORT: i64 = 2_000;
 /// What to rebuild, and what to do with it.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// As the tables were when the event of this number had been folded; in a schema of their own, never swapped.
-    pub until: Option<i64>,
+    /// As the tables were when the events up to there had been folded; in a schema of their own, never swapped.
+    pub until: Option<Until>,
     /// Compare the rebuilt tables with the live ones.
     pub verify: bool,
     /// Put them in the live tables' place.
@@ -77,11 +85,15 @@ pub struct Options {
     pub accept_differences: bool,
     /// Sets of replaced tables that are kept, the one that this replaces included.
     pub keep: usize,
+    /// Begin even if the disk seems to be too small.
+    pub ignore_space: bool,
+    /// Show progress as a bar on standard error, where there is a terminal, instead of lines in the log.
+    pub bar: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1 }
+        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false }
     }
 }
 
@@ -110,16 +122,24 @@ impl<P: Participant> Rebuild<'_, P> {
     /// # Errors
     /// See [`Error`]. The live tables are untouched then.
     pub async fn run(&self, options: Options) -> Result<Report, Error> {
+        self.rebuilt(options).await.map_err(|error| error.of(P::NAME))
+    }
+
+    async fn rebuilt(&self, options: Options) -> Result<Report, Error> {
         let began = Instant::now();
         let mut conn = self.open().await?;
         let state = log::look(&mut conn).await?.state;
         if state.healing {
             return Err(Error::Healing { service: P::NAME });
         }
-        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), options.until).await?;
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
-        let mut reader = Reader::new(self.kafka(), events, own, options.until, &shadow.marks, self.at_once);
         let extents = self.extents().await?;
+        let (until, by) = self.until(options.until, &own, &extents).await?;
+        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
+        if !options.ignore_space {
+            room::check(&mut conn, P::NAME, &shadow).await?;
+        }
+        let mut reader = Reader::new(self.kafka(), events, own.clone(), until, &shadow.marks, self.at_once);
         let left = reader.left(&extents);
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
@@ -128,13 +148,14 @@ impl<P: Participant> Rebuild<'_, P> {
         shadow.enter(&mut beside).await?;
         // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
         beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
-        let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
-        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left));
+        let mut report = Report { by, ..Report::new(P::NAME, &self.topic, &shadow, until) };
+        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left, options.bar));
         let mut fold = Fold { rebuild: self, conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
         }
+        fold.progress.next("creating indexes");
         fold.shadow.finish(&mut fold.conn).await?;
         report.folded(fold.progress.events, began.elapsed(), &fold.shadow.marks);
         if options.until.is_some() || !(options.verify || options.execute) {
@@ -148,8 +169,10 @@ impl<P: Participant> Rebuild<'_, P> {
             let mut beside = self.connect().await?;
             compare::snapshot(&mut beside).await?;
             alone.give(&mut fold.conn, &mut report).await?;
+            fold.progress.next("comparing with the live tables");
             report.tables = compare::tables(&mut beside, &fold.shadow).await?;
             let _ = beside.close().await; // it only read
+            self.explain(&mut report, &own, &fold.shadow.marks).await?;
             if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
             }
@@ -161,6 +184,52 @@ impl<P: Participant> Rebuild<'_, P> {
         alone.give(&mut conn, &mut report).await?;
         shadow.validate(&mut conn).await?;
         Ok(report)
+    }
+
+    /// The number up to which is folded; where that is by a time, the event that it is the number of.
+    async fn until(
+        &self,
+        until: Option<Until>,
+        own: &Own,
+        extents: &[Extent],
+    ) -> Result<(Option<i64>, Option<(Timestamp, Happened)>), Error> {
+        let time = match until {
+            None => return Ok((None, None)),
+            Some(Until::Number(number)) => return Ok((Some(number), None)),
+            Some(Until::Time(time)) => time,
+        };
+        let Some(last) = self.look(own, extents.to_vec()).last_by(time).await? else {
+            return Err(Error::NothingBy { topic: self.topic.clone(), time });
+        };
+        tracing::info!(
+            number = last.number,
+            happened = last.time,
+            kind = last.kind,
+            place = last.place,
+            "the last event by {time}"
+        );
+        Ok((Some(last.number), Some((time, last))))
+    }
+
+    /// Adds to differences which event was the last of the aggregate of that key, up to what was folded.
+    async fn explain(&self, report: &mut Report, own: &Own, marks: &BTreeMap<i32, Mark>) -> Result<(), Error> {
+        let examples = || report.tables.iter().flat_map(|table| &table.examples);
+        let aggregates: Vec<String> = examples().map(|example| example.aggregate.clone()).collect();
+        if aggregates.is_empty() {
+            return Ok(());
+        }
+        let topic = &self.topic;
+        let folded =
+            |(&partition, mark): (&i32, &Mark)| Extent { topic: topic.clone(), partition, low: 0, high: mark.offset + 1 };
+        let last = self.look(own, marks.iter().map(folded).collect()).last_of(aggregates).await?;
+        for example in report.tables.iter_mut().flat_map(|table| &mut table.examples) {
+            example.last = last.get(&example.aggregate).cloned();
+        }
+        Ok(())
+    }
+
+    fn look(&self, own: &Own, extents: Vec<Extent>) -> Look {
+        Look { kafka: self.kafka(), own: own.clone(), service: P::NAME, extents }
     }
 
     /// Drops all sets of tables beside the live ones, or lists them.
