@@ -20,13 +20,13 @@ mod compare;
 mod error;
 mod kept;
 mod look;
+mod options;
 mod progress;
 mod read;
 mod report;
 mod room;
 mod shadow;
 mod swap;
-mod until;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -40,24 +40,23 @@ use crate::fold::{Events, Folder};
 use crate::ground::time::Timestamp;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
-use crate::publish::relay::ends::extents;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
 use crate::rebuild::look::Look;
 use crate::rebuild::progress::Progress;
-use crate::rebuild::read::{Chunk, Mark, Reader};
+use crate::rebuild::read::{Chunk, Mark, Reader, client};
 use crate::rebuild::shadow::Shadow;
 use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
-use crate::wire::extent::Extent;
+use crate::wire::extent::{Client, Extent};
 
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use look::Happened;
+pub use options::{Options, Until};
 pub use report::{Difference, Report, TableReport};
-pub use until::Until;
 
 /// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
 /// all the memory used, however long the topic is.
@@ -71,31 +70,6 @@ const AHEAD: usize = 3;
 const ROUNDS: u32 = 20;
 /// A round as short as this is followed by the last one.
 const SHORT: i64 = 2_000;
-
-/// What to rebuild, and what to do with it.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// As the tables were when the events up to there had been folded; in a schema of their own, never swapped.
-    pub until: Option<Until>,
-    /// Compare the rebuilt tables with the live ones.
-    pub verify: bool,
-    /// Put them in the live tables' place.
-    pub execute: bool,
-    /// Also if they differ.
-    pub accept_differences: bool,
-    /// Sets of replaced tables that are kept, the one that this replaces included.
-    pub keep: usize,
-    /// Begin even if the disk seems to be too small.
-    pub ignore_space: bool,
-    /// Show progress as a bar on standard error, where there is a terminal, instead of lines in the log.
-    pub bar: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false }
-    }
-}
 
 /// A service's tables, to be rebuilt.
 #[derive(Debug)]
@@ -133,13 +107,15 @@ impl<P: Participant> Rebuild<'_, P> {
             return Err(Error::Healing { service: P::NAME });
         }
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
-        let extents = self.extents().await?;
-        let (until, by) = self.until(options.until, &own, &extents).await?;
+        let client = client(client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout))?;
+        let extents = self.extents(&client).await?;
+        let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
+        let (until, by) = self.until(options.until, look(extents.clone())).await?;
         let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
         if !options.ignore_space {
             room::check(&mut conn, P::NAME, &shadow).await?;
         }
-        let mut reader = Reader::new(self.kafka(), events, own.clone(), until, &shadow.marks, self.at_once);
+        let mut reader = Reader::new(Arc::clone(&client), events, own.clone(), until, &shadow.marks, self.at_once);
         let left = reader.left(&extents);
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
@@ -150,7 +126,7 @@ impl<P: Participant> Rebuild<'_, P> {
         beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
         let mut report = Report { by, ..Report::new(P::NAME, &self.topic, &shadow, until) };
         let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left, options.bar));
-        let mut fold = Fold { rebuild: self, conn, folder, writer, shadow, progress };
+        let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
@@ -172,7 +148,7 @@ impl<P: Participant> Rebuild<'_, P> {
             fold.progress.next("comparing with the live tables");
             report.tables = compare::tables(&mut beside, &fold.shadow).await?;
             let _ = beside.close().await; // it only read
-            self.explain(&mut report, &own, &fold.shadow.marks).await?;
+            self.explain(&mut report, &fold.shadow.marks, look).await?;
             if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
             }
@@ -187,18 +163,13 @@ impl<P: Participant> Rebuild<'_, P> {
     }
 
     /// The number up to which is folded; where that is by a time, the event that it is the number of.
-    async fn until(
-        &self,
-        until: Option<Until>,
-        own: &Own,
-        extents: &[Extent],
-    ) -> Result<(Option<i64>, Option<(Timestamp, Happened)>), Error> {
+    async fn until(&self, until: Option<Until>, look: Look) -> Result<(Option<i64>, Option<(Timestamp, Happened)>), Error> {
         let time = match until {
             None => return Ok((None, None)),
             Some(Until::Number(number)) => return Ok((Some(number), None)),
             Some(Until::Time(time)) => time,
         };
-        let Some(last) = self.look(own, extents.to_vec()).last_by(time).await? else {
+        let Some(last) = look.last_by(time).await? else {
             return Err(Error::NothingBy { topic: self.topic.clone(), time });
         };
         tracing::info!(
@@ -212,7 +183,12 @@ impl<P: Participant> Rebuild<'_, P> {
     }
 
     /// Adds to differences which event was the last of the aggregate of that key, up to what was folded.
-    async fn explain(&self, report: &mut Report, own: &Own, marks: &BTreeMap<i32, Mark>) -> Result<(), Error> {
+    async fn explain(
+        &self,
+        report: &mut Report,
+        marks: &BTreeMap<i32, Mark>,
+        look: impl Fn(Vec<Extent>) -> Look,
+    ) -> Result<(), Error> {
         let examples = || report.tables.iter().flat_map(|table| &table.examples);
         let aggregates: Vec<String> = examples().map(|example| example.aggregate.clone()).collect();
         if aggregates.is_empty() {
@@ -221,15 +197,11 @@ impl<P: Participant> Rebuild<'_, P> {
         let topic = &self.topic;
         let folded =
             |(&partition, mark): (&i32, &Mark)| Extent { topic: topic.clone(), partition, low: 0, high: mark.offset + 1 };
-        let last = self.look(own, marks.iter().map(folded).collect()).last_of(aggregates).await?;
+        let last = look(marks.iter().map(folded).collect()).last_of(aggregates).await?;
         for example in report.tables.iter_mut().flat_map(|table| &mut table.examples) {
             example.last = last.get(&example.aggregate).cloned();
         }
         Ok(())
-    }
-
-    fn look(&self, own: &Own, extents: Vec<Extent>) -> Look {
-        Look { kafka: self.kafka(), own: own.clone(), service: P::NAME, extents }
     }
 
     /// Drops all sets of tables beside the live ones, or lists them.
@@ -265,13 +237,11 @@ impl<P: Participant> Rebuild<'_, P> {
         Ok(log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?)
     }
 
-    fn kafka(&self) -> rdkafka::ClientConfig {
-        client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout)
-    }
-
     /// What the topic holds as of now.
-    async fn extents(&self) -> Result<Vec<Extent>, Error> {
-        let extents = extents(self.kafka(), vec![self.topic.clone()]).await?;
+    async fn extents(&self, client: &Arc<Client>) -> Result<Vec<Extent>, Error> {
+        let (client, topic) = (Arc::clone(client), self.topic.clone());
+        let asking = tokio::task::spawn_blocking(move || client.extents(&topic));
+        let extents = asking.await.map_err(|_| Error::Thread)??;
         if extents.is_empty() { Err(Error::NoTopic { topic: self.topic.clone() }) } else { Ok(extents) }
     }
 }
@@ -279,6 +249,7 @@ impl<P: Participant> Rebuild<'_, P> {
 /// A fold under way.
 struct Fold<'a, P: Participant> {
     rebuild: &'a Rebuild<'a, P>,
+    client: Arc<Client>,
     conn: PgConnection,
     folder: Folder<P>,
     writer: Writer,
@@ -291,7 +262,7 @@ impl<P: Participant> Fold<'_, P> {
     async fn whole(&mut self, reader: Reader<P>) -> Result<(Reader<P>, swap::Alone), Error> {
         let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;
         swap::drained(&mut self.conn, P::NAME).await?;
-        let extents = self.rebuild.extents().await?;
+        let extents = self.rebuild.extents(&self.client).await?;
         let reader = self.round(reader, extents).await?;
         swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks).await?;
         Ok((reader, alone))
@@ -300,7 +271,7 @@ impl<P: Participant> Fold<'_, P> {
     /// Follows the end of a topic that is being published to, until what is left is short.
     async fn follow(&mut self, mut reader: Reader<P>) -> Result<Reader<P>, Error> {
         for _ in 0..ROUNDS {
-            let extents = self.rebuild.extents().await?;
+            let extents = self.rebuild.extents(&self.client).await?;
             let left = reader.left(&extents);
             reader = self.round(reader, extents).await?;
             if left < SHORT {

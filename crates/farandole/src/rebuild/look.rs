@@ -3,8 +3,8 @@
 //! Only records that the chain rule takes count, as for the fold: what a relay sent twice, or a replaced one sent late, happened once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use rdkafka::ClientConfig;
 use serde::Serialize;
 
 use crate::ground::time::Timestamp;
@@ -12,12 +12,12 @@ use crate::publish::relay::own::Own;
 use crate::publish::relay::walk::{RecordClass, Walk};
 use crate::rebuild::Error;
 use crate::rebuild::read::broken;
-use crate::wire::extent::{Client, Extent, View};
+use crate::wire::extent::{Client, Extent};
 use crate::wire::record::Record;
 
 /// Where to look, and for whose records.
 pub(super) struct Look {
-    pub kafka: ClientConfig,
+    pub client: Arc<Client>,
     pub own: Own,
     pub service: &'static str,
     pub extents: Vec<Extent>,
@@ -74,9 +74,9 @@ impl Look {
         mut see: impl FnMut(&mut T, &Record, i64) + Send + 'static,
     ) -> Result<T, Error> {
         let reading = tokio::task::spawn_blocking(move || {
-            let Self { kafka, own, service, extents } = self;
+            let Self { client, own, service, extents } = self;
             let mut walks: BTreeMap<i32, Walk> = BTreeMap::new();
-            Client::new(&kafka, View::Everything)?.lend(&extents, |record| {
+            client.lend(&extents, |record| {
                 let walk = walks.entry(record.partition).or_insert_with(|| Walk::new(own.clone(), None, false));
                 if let RecordClass::Beyond(new) = walk.next(record).map_err(|wrong| broken(service, record, &wrong))? {
                     see(&mut found, record, new.link.place.number);

@@ -1,6 +1,7 @@
 //! Reading a topic from its beginning, all partitions side by side, on a thread of its own: the chain rule, and decoding.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ struct Partition {
 
 /// Reads the events of a service.
 pub(super) struct Reader<P> {
-    kafka: ClientConfig,
+    client: Arc<Client>,
     events: Events<P>,
     own: Own,
     until: Option<i64>,
@@ -67,10 +68,16 @@ pub(super) struct Reader<P> {
     schemas: BTreeSet<i32>,
 }
 
+/// A client that all of a rebuild asks and reads with: connecting takes as long as a hundred thousand events.
+pub(super) fn client(mut kafka: ClientConfig) -> Result<Arc<Client>, Error> {
+    kafka.set("fetch.message.max.bytes", FETCHED.to_string());
+    Ok(Arc::new(Client::new(&kafka, View::Everything)?))
+}
+
 impl<P: Participant> Reader<P> {
     /// From the beginning, or from where `marks` says that an earlier one was.
     pub fn new(
-        kafka: ClientConfig,
+        client: Arc<Client>,
         events: Events<P>,
         own: Own,
         until: Option<i64>,
@@ -82,7 +89,7 @@ impl<P: Participant> Reader<P> {
             (*partition, Partition { walk: Walk::new(own.clone(), Some(mark.head), true), next: mark.offset })
         };
         let partitions = marks.iter().map(resumed).collect();
-        Self { kafka, events, own, until, partitions, at_once, schemas: BTreeSet::new() }
+        Self { client, events, own, until, partitions, at_once, schemas: BTreeSet::new() }
     }
 
     /// Reads up to the ends of `extents`; gives itself back.
@@ -91,9 +98,7 @@ impl<P: Participant> Reader<P> {
         tokio::task::spawn_blocking(move || {
             let mut chunk = Chunk::default();
             let stretches: Vec<Extent> = extents.iter().map(|extent| self.stretch(extent)).collect();
-            let mut kafka = self.kafka.clone();
-            kafka.set("fetch.message.max.bytes", FETCHED.to_string());
-            let client = Client::new(&kafka, View::Everything)?;
+            let client = Arc::clone(&self.client);
             client.lend(&stretches, |record| {
                 self.take(&handle, record, &mut chunk)?;
                 if chunk.events.len() < self.at_once && chunk.bytes < BYTES {

@@ -176,7 +176,7 @@ impl Client {
     fn messages<E: From<Error>>(
         &self,
         stretches: &[Extent],
-        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, E>,
+        take: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let doing = "reading a topic";
         let mut list = TopicPartitionList::new();
@@ -190,6 +190,20 @@ impl Client {
             return Ok(());
         }
         self.0.assign(&list).map_err(Error::kafka(doing))?;
+        let read = self.assigned(stretches, open, take);
+        // Nothing more is fetched ahead until the next call.
+        let left = self.0.unassign().map_err(Error::kafka(doing));
+        read?;
+        Ok(left?)
+    }
+
+    fn assigned<E: From<Error>>(
+        &self,
+        stretches: &[Extent],
+        mut open: HashMap<i32, i64>,
+        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let doing = "reading a topic";
         let mut heard = Instant::now();
         while !open.is_empty() {
             match self.0.poll(Duration::from_millis(100)) {

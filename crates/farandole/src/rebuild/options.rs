@@ -1,8 +1,33 @@
-//! Up to where the past goes.
+//! What a rebuild is told.
 
 use std::str::FromStr;
 
 use crate::ground::time::Timestamp;
+
+/// What to rebuild, and what to do with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// As the tables were when the events up to there had been folded; in a schema of their own, never swapped.
+    pub until: Option<Until>,
+    /// Compare the rebuilt tables with the live ones.
+    pub verify: bool,
+    /// Put them in the live tables' place.
+    pub execute: bool,
+    /// Also if they differ.
+    pub accept_differences: bool,
+    /// Sets of replaced tables that are kept, the one that this replaces included.
+    pub keep: usize,
+    /// Begin even if the disk seems to be too small.
+    pub ignore_space: bool,
+    /// Show progress as a bar on standard error, where there is a terminal, instead of lines in the log.
+    pub bar: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false }
+    }
+}
 
 /// Up to where the past goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
