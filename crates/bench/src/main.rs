@@ -86,7 +86,7 @@ A line of --json:
   measure, value, unit   what, the median of our runs, of what
   peer, ratio            the peer's median, or the limit if no peer ran; value / peer. Left out where there is neither
   peer_name              who or what that is: Debezium, limit
-  rows                   in the outbox when it was drained
+  rows                   in the outbox when it was drained, or events in the topic of a rebuild
   runs                   [ours, peer] of each run
   cpu_s, peak_mb         [ours, peer] of the processes that do the work; CPU seconds of `relay sustained` are per 100,000 events
   quantiles              of `latency p50`: shares, and for each run [ours, peer] at each of them
@@ -119,9 +119,12 @@ struct Args {
     /// How often each side runs
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     runs: u16,
-    /// Events a run [default: relay and backlog 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000, rebuild 2,000,000]
+    /// Events a run [default: relay and backlog 1,000,000, latency 30,000, held-xmin 500,000, intake and hot 300,000, rebuild 100,000 and 1,000,000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
     events: Option<u32>,
+    /// rebuild: with 10,000,000 events as well, which takes some twenty minutes for three runs
+    #[arg(long)]
+    large: bool,
     /// held-xmin: seconds that the foreign transaction has been open, under load, before anything is measured
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     held: u64,
@@ -206,7 +209,10 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
         show(&latency::measure(stage, peer, args.events(30_000), args.runs).await?)?;
     }
     if args.wants(What::Rebuild) {
-        show(&rebuild::measure(stage, args.events(2_000_000), args.runs).await?)?;
+        let sizes = args.events.map_or_else(|| rebuild::SIZES.to_vec(), |events| vec![events]);
+        for events in sizes.into_iter().chain(args.large.then_some(rebuild::LARGE)) {
+            show(&rebuild::measure(stage, events, args.runs).await?)?;
+        }
     }
     if args.wants(What::HeldXmin) {
         show(&held::measure(stage, Duration::from_secs(args.held), args.events(500_000), args.runs).await?)?;

@@ -1,6 +1,9 @@
 //! A service's tables from its topic: orders, which makes a row an order, and inventory, whose events change shared rows as well; beside a
 //! bare `COPY` of the rows that come out of it into the same tables with the same indexes.
 
+use std::env;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,8 @@ use crate::report::{Figure, Side};
 const LIMIT: f64 = 150_000.0;
 /// Orders between being placed and confirmed, or stock's being reserved and released.
 const LAG: u64 = 500;
+/// Rows of a table that are copied at most.
+const COPIED: u32 = 1_000_000;
 /// Articles.
 const SKUS: u64 = 4_000;
 const AT: i64 = 1_795_276_800_000_000;
@@ -35,11 +40,15 @@ const AT: i64 = 1_795_276_800_000_000;
 const ORDERS: &str = include_str!("../../../services/orders/migrations/0001_tables.sql");
 const INVENTORY: &str = include_str!("../../../services/inventory/migrations/0001_tables.sql");
 
-/// Events a second, and rows a second beside `COPY`, of both services.
+/// Sizes of topics: what an event costs is to be the same in all of them. The last takes a quarter of an hour, most of it to fill the topics.
+pub const SIZES: [u32; 2] = [100_000, 1_000_000];
+pub const LARGE: u32 = 10_000_000;
+
+/// Events a second until they are served, and rows a second beside `COPY`, of both services, with so many events.
 pub async fn measure(stage: &Stage, events: u32, runs: u16) -> anyhow::Result<Vec<Figure>> {
     let orders = Orders { confirm_within: Duration::from_secs(60) };
-    let mut all = one(stage, orders, ORDERS, ["rebuild orders", "rebuild orders rows"], events, runs, order_event).await?;
-    all.extend(one(stage, Inventory, INVENTORY, ["rebuild stock", "rebuild stock rows"], events, runs, stock_event).await?);
+    let mut all = one(stage, orders, ORDERS, ["rebuild orders", "orders rows"], events, runs, order_event).await?;
+    all.extend(one(stage, Inventory, INVENTORY, ["rebuild stock", "stock rows"], events, runs, stock_event).await?);
     Ok(all)
 }
 
@@ -53,7 +62,8 @@ fn id(n: u64) -> Uuid {
 }
 
 fn sku(n: u64) -> String {
-    format!("{:05}{}", 10_000 + n % SKUS, ["", "A", "B"][usize::try_from(n % 3).unwrap_or(0)])
+    let n = n % SKUS;
+    format!("{:05}{}", 10_000 + n, ["", "A", "B"][usize::try_from(n % 3).unwrap_or(0)])
 }
 
 /// An order is placed, and the one before it by [`LAG`] confirmed.
@@ -134,16 +144,20 @@ async fn one<P: Participant + Copy>(
     let mut relay = relay::Config::new(P::NAME, stage.kafka());
     relay.topics = vec![topic.clone()];
     let place = Place { participant: Arc::new(participant), codec, topic, relay, pool };
-    let mut folded = Figure::new(measures[0], "events/s", "").limit(LIMIT);
-    let mut written = Figure::new(measures[1], "rows/s", "a bare COPY");
+    let mut folded = Figure::new(measures[0], "events/s", "").limit(LIMIT).rows(events);
+    let mut written = Figure::new(measures[1], "rows/s", "a bare COPY").rows(events);
     for run in 1..=runs {
         let (ours, rows) = place.rebuild(events).await?;
-        let copied = place.copy(rows).await?;
+        let copied = place.copy().await?;
         tell(measures[0], run, runs, &ours, None);
         let mine = Side { value: ours.value * rows as f64 / f64::from(events), ..ours };
         tell(measures[1], run, runs, &mine, Some(&copied));
         folded.runs.push((ours, None));
         written.runs.push((mine, Some(copied)));
+    }
+    // The next ones need the room: ten million are gigabytes.
+    for table in P::Tables::names() {
+        place.pool.execute(AssertSqlSafe(format!("drop table public.{table} cascade"))).await?;
     }
     place.pool.close().await;
     Ok(vec![folded, written])
@@ -162,45 +176,62 @@ impl<P: Participant> Place<P> {
             at_once: AT_ONCE,
             told: None,
         };
-        rebuild.clean(true).await?;
         forget_peak()?;
         let (before, began) = (own_usage()?, Instant::now());
-        let report = rebuild.run(Options::default()).await?;
-        let took = began.elapsed().as_secs_f64();
-        ensure!(report.events == u64::from(events), "{events} events, but {} were folded", report.events);
-        let rows: i64 = report.rows.values().sum();
+        // To the end: they are live then.
+        let report = rebuild.run(Options { execute: true, keep: 0, ..Options::default() }).await?;
+        let (took, after) = (began.elapsed().as_secs_f64(), own_usage()?);
+        ensure!(report.events == u64::from(events) && !report.resumed, "{events} events, but {} were folded", report.events);
+        let rows = self.rows("public").await?;
         ensure!(rows > 0, "no rows came of them");
-        Ok((Side::new(f64::from(events) / took, before, own_usage()?), rows))
+        Ok((Side::new(f64::from(events) / took, before, after), rows))
     }
 
-    /// Rows a second of a `COPY` of the same into tables of the same make.
-    async fn copy(&self, rows: i64) -> anyhow::Result<Side> {
+    /// Rows of all tables in a schema.
+    async fn rows(&self, schema: &str) -> anyhow::Result<i64> {
+        let mut rows = 0;
+        for table in P::Tables::names() {
+            let sql = format!("select count(*) from {schema}.{table}");
+            rows += sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(&self.pool).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Rows a second of a `COPY` of the same into tables of the same make: of the first [`COPIED`] of each, out of a file.
+    async fn copy(&self) -> anyhow::Result<Side> {
         let mut conn = self.pool.acquire().await?;
         conn.execute("drop schema if exists bare cascade; create schema bare").await?;
         let mut all = Vec::new();
         for table in P::Tables::names() {
-            let sql = format!("create table bare.{table} (like farandole_rebuild.{table} including all)");
+            let sql = format!("create table bare.{table} (like public.{table} including all)");
             conn.execute(AssertSqlSafe(sql)).await?;
-            let out = conn.copy_out_raw(&format!("copy farandole_rebuild.{table} to stdout (format binary)")).await?;
-            let pieces: Vec<_> = out.try_collect().await?;
-            all.push((table, pieces.concat()));
+            let sql = format!("copy (select * from public.{table} limit {COPIED}) to stdout (format binary)");
+            let path = env::temp_dir().join(format!("farandole-bench-{}-{table}", std::process::id()));
+            let mut file = File::create(&path)?;
+            let mut pieces = conn.copy_out_raw(&sql).await?;
+            while let Some(piece) = pieces.try_next().await? {
+                file.write_all(&piece)?;
+            }
+            all.push((table, File::open(&path)?));
+            fs::remove_file(path)?; // it is there until it is closed
         }
         let before = own_usage()?;
         let began = Instant::now();
-        for (table, bytes) in all {
+        for (table, mut file) in all {
             let mut copy = conn.copy_in_raw(&format!("copy bare.{table} from stdin (format binary)")).await?;
-            for piece in bytes.chunks(1 << 18) {
-                copy.send(piece).await?;
+            let mut piece = vec![0; 1 << 18];
+            loop {
+                let length = file.read(&mut piece)?;
+                if length == 0 {
+                    break;
+                }
+                copy.send(&piece[..length]).await?;
             }
             copy.finish().await?;
         }
-        let took = began.elapsed().as_secs_f64();
-        let mut found = 0;
-        for table in P::Tables::names() {
-            let sql = format!("select count(*) from bare.{table}");
-            found += sqlx::query_scalar::<_, i64>(AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
-        }
-        ensure!(found == rows, "{rows} rows, but {found} were copied");
-        Ok(Side::new(rows as f64 / took, before, own_usage()?))
+        let (took, after) = (began.elapsed().as_secs_f64(), own_usage()?);
+        let rows = self.rows("bare").await?;
+        conn.execute("drop schema bare cascade").await?;
+        Ok(Side::new(rows as f64 / took, before, after))
     }
 }

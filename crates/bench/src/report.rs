@@ -35,7 +35,7 @@ pub struct Figure {
     pub peer: &'static str,
     /// What is to be reached, which stands in the peer's place where none has run.
     pub limit: Option<f64>,
-    /// Rows in the outbox, of what is measured on a backlog.
+    /// Rows in the outbox, of what is measured on a backlog; events in the topic, of a rebuild.
     pub rows: Option<u32>,
     pub runs: Vec<(Side, Option<Side>)>,
     /// The whole distribution, of what is one.

@@ -8,6 +8,7 @@ mod verbs;
 
 use std::cell::Cell;
 use std::error::Error as StdError;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -120,9 +121,10 @@ enum Verb {
     /// Rebuild the service's tables from its own topic, in a schema beside the live ones; the service may be running. Without
     /// --execute the live tables stay as they are. A rebuild that was interrupted continues where it was.
     Rebuild {
-        /// Rebuild the tables as they were when the event of this number had been applied, in schema farandole_until_NUMBER.
-        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["verify", "execute"])]
-        until: Option<i64>,
+        /// Rebuild the tables as they were when the event of this number had been applied, or all that had happened by this time (RFC
+        /// 3339), in schema farandole_until_NUMBER.
+        #[arg(long, value_name = "NUMBER|TIME", conflicts_with_all = ["verify", "execute"])]
+        until: Option<rebuild::Until>,
         /// Compare the rebuilt tables with the live ones, row by row; exit code 1 if they differ.
         #[arg(long)]
         verify: bool,
@@ -135,6 +137,9 @@ enum Verb {
         /// How many sets of replaced tables to keep.
         #[arg(long, value_name = "N", default_value_t = 1)]
         keep: usize,
+        /// Begin even if the disk seems to be too small.
+        #[arg(long)]
+        ignore_space: bool,
         /// Put the tables back that the last swap replaced. Refused if something was decided since.
         #[arg(long, conflicts_with_all = ["until", "verify"])]
         rollback: bool,
@@ -322,6 +327,7 @@ where
             execute,
             accept_differences,
             keep,
+            ignore_space,
             rollback,
             lose,
             clean,
@@ -329,7 +335,8 @@ where
             reason,
             output,
         } => {
-            let options = rebuild::Options { until, verify, execute, accept_differences, keep };
+            let bar = std::io::stderr().is_terminal();
+            let options = rebuild::Options { until, verify, execute, accept_differences, keep, ignore_space, bar };
             let (service, config, differs) = (&service, &config, &differs);
             Box::pin(async move {
                 let name = operator();

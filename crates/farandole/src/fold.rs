@@ -37,13 +37,7 @@ impl<P: Participant> Folder<P> {
 
     /// Folds these, in order. Which rows they change only `evolve` knows: it is tried on what is held, and what it misses is loaded for the
     /// next try. Each try loads more of what the events touch, so this ends; mostly at the first or second.
-    /// `settle` is waited for before rows are loaded: until what was taken out is written.
-    pub async fn fold(
-        &mut self,
-        conn: &mut PgConnection,
-        events: &[P::Event],
-        mut settle: impl AsyncFnMut() -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub async fn fold(&mut self, conn: &mut PgConnection, events: &[P::Event]) -> Result<(), Error> {
         loop {
             self.tables.mark();
             // A participant may panic at a row that isn't loaded yet.
@@ -53,7 +47,6 @@ impl<P: Participant> Folder<P> {
                 return evolved.map_err(|why| Error::Evolve(why.to_string()));
             }
             self.tables.back();
-            settle().await?;
             self.tables.load(conn, &missed).await.map_err(Error::database("loading rows"))?;
         }
     }

@@ -19,43 +19,50 @@
 mod compare;
 mod error;
 mod kept;
+mod look;
+mod options;
 mod progress;
 mod read;
 mod report;
+mod room;
 mod shadow;
 mod swap;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
+use crate::ground::time::Timestamp;
 use crate::parking::acts::Operator;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
-use crate::publish::relay::ends::extents;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
+use crate::rebuild::look::Look;
 use crate::rebuild::progress::Progress;
-use crate::rebuild::read::{Chunk, Reader};
+use crate::rebuild::read::{Chunk, Mark, Reader, client};
 use crate::rebuild::shadow::Shadow;
 use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
-use crate::wire::extent::Extent;
+use crate::wire::extent::{Client, Extent};
 
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
+pub use look::Happened;
+pub use options::{Options, Until};
 pub use report::{Difference, Report, TableReport};
 
-/// Rows that are held before they are written, and bytes of events folded: together with what is read ahead all the memory used, however
-/// long the topic is.
-pub const HELD: usize = 60_000;
-const FOLDED: usize = 48 << 20;
+/// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
+/// all the memory used, however long the topic is.
+pub const HELD: usize = 30_000;
+const FOLDED: usize = 24 << 20;
 /// Events that are folded at once.
 pub const AT_ONCE: usize = 2_000;
 /// Chunks that are read ahead.
@@ -64,27 +71,6 @@ const AHEAD: usize = 3;
 const ROUNDS: u32 = 20;
 /// A round as short as this is followed by the last one.
 const SHORT: i64 = 2_000;
-
-/// What to rebuild, and what to do with it.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// As the tables were when the event of this number had been folded; in a schema of their own, never swapped.
-    pub until: Option<i64>,
-    /// Compare the rebuilt tables with the live ones.
-    pub verify: bool,
-    /// Put them in the live tables' place.
-    pub execute: bool,
-    /// Also if they differ.
-    pub accept_differences: bool,
-    /// Sets of replaced tables that are kept, the one that this replaces included.
-    pub keep: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1 }
-    }
-}
 
 /// A service's tables, to be rebuilt.
 #[derive(Debug)]
@@ -113,29 +99,42 @@ impl<P: Participant> Rebuild<'_, P> {
     /// # Errors
     /// See [`Error`]. The live tables are untouched then.
     pub async fn run(&self, options: Options) -> Result<Report, Error> {
+        self.rebuilt(options).await.map_err(|error| error.of(P::NAME))
+    }
+
+    async fn rebuilt(&self, options: Options) -> Result<Report, Error> {
         let began = Instant::now();
         let mut conn = self.open().await?;
         let state = log::look(&mut conn).await?.state;
         if state.healing {
             return Err(Error::Healing { service: P::NAME });
         }
-        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), options.until).await?;
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
-        let mut reader = Reader::new(self.kafka(), events, own, options.until, &shadow.marks, self.at_once);
-        let extents = self.extents().await?;
+        let client = client(client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout))?;
+        let extents = self.extents(&client).await?;
+        let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
+        let (until, by) = self.until(options.until, look(extents.clone())).await?;
+        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
+        if !options.ignore_space {
+            room::check(&mut conn, P::NAME, &shadow).await?;
+        }
+        let mut reader = Reader::new(Arc::clone(&client), events, own.clone(), until, &shadow.marks, self.at_once);
         let left = reader.left(&extents);
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
         folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
         let mut beside = self.connect().await?;
         shadow.enter(&mut beside).await?;
-        let mut report = Report::new(P::NAME, &self.topic, &shadow, options.until);
-        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left));
-        let mut fold = Fold { rebuild: self, conn, folder, writer, shadow, progress };
+        // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
+        beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
+        let mut report = Report { by, ..Report::new(P::NAME, &self.topic, &shadow, until) };
+        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left, options.bar));
+        let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
         }
+        fold.progress.next("creating indexes");
         fold.shadow.finish(&mut fold.conn).await?;
         report.folded(fold.progress.events, began.elapsed(), &fold.shadow.marks);
         if options.until.is_some() || !(options.verify || options.execute) {
@@ -149,8 +148,10 @@ impl<P: Participant> Rebuild<'_, P> {
             let mut beside = self.connect().await?;
             compare::snapshot(&mut beside).await?;
             alone.give(&mut fold.conn, &mut report).await?;
+            fold.progress.next("comparing with the live tables");
             report.tables = compare::tables(&mut beside, &fold.shadow).await?;
             let _ = beside.close().await; // it only read
+            self.explain(&mut report, &fold.shadow.marks, look).await?;
             if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
             }
@@ -163,6 +164,48 @@ impl<P: Participant> Rebuild<'_, P> {
         alone.give(&mut conn, &mut report).await?;
         shadow.validate(&mut conn).await?;
         Ok(report)
+    }
+
+    /// The number up to which is folded; where that is by a time, the event that it is the number of.
+    async fn until(&self, until: Option<Until>, look: Look) -> Result<(Option<i64>, Option<(Timestamp, Happened)>), Error> {
+        let time = match until {
+            None => return Ok((None, None)),
+            Some(Until::Number(number)) => return Ok((Some(number), None)),
+            Some(Until::Time(time)) => time,
+        };
+        let Some(last) = look.last_by(time).await? else {
+            return Err(Error::NothingBy { topic: self.topic.clone(), time });
+        };
+        tracing::info!(
+            number = last.number,
+            happened = last.time,
+            kind = last.kind,
+            place = last.place,
+            "the last event by {time}"
+        );
+        Ok((Some(last.number), Some((time, last))))
+    }
+
+    /// Adds to differences which event was the last of the aggregate of that key, up to what was folded.
+    async fn explain(
+        &self,
+        report: &mut Report,
+        marks: &BTreeMap<i32, Mark>,
+        look: impl Fn(Vec<Extent>) -> Look,
+    ) -> Result<(), Error> {
+        let examples = || report.tables.iter().flat_map(|table| &table.examples);
+        let aggregates: Vec<String> = examples().map(|example| example.aggregate.clone()).collect();
+        if aggregates.is_empty() {
+            return Ok(());
+        }
+        let topic = &self.topic;
+        let folded =
+            |(&partition, mark): (&i32, &Mark)| Extent { topic: topic.clone(), partition, low: 0, high: mark.offset + 1 };
+        let last = look(marks.iter().map(folded).collect()).last_of(aggregates).await?;
+        for example in report.tables.iter_mut().flat_map(|table| &mut table.examples) {
+            example.last = last.get(&example.aggregate).cloned();
+        }
+        Ok(())
     }
 
     /// Drops all sets of tables beside the live ones, or lists them.
@@ -198,13 +241,11 @@ impl<P: Participant> Rebuild<'_, P> {
         Ok(log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?)
     }
 
-    fn kafka(&self) -> rdkafka::ClientConfig {
-        client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout)
-    }
-
     /// What the topic holds as of now.
-    async fn extents(&self) -> Result<Vec<Extent>, Error> {
-        let extents = extents(self.kafka(), vec![self.topic.clone()]).await?;
+    async fn extents(&self, client: &Arc<Client>) -> Result<Vec<Extent>, Error> {
+        let (client, topic) = (Arc::clone(client), self.topic.clone());
+        let asking = tokio::task::spawn_blocking(move || client.extents(&topic));
+        let extents = asking.await.map_err(|_| Error::Thread)??;
         if extents.is_empty() { Err(Error::NoTopic { topic: self.topic.clone() }) } else { Ok(extents) }
     }
 }
@@ -212,6 +253,7 @@ impl<P: Participant> Rebuild<'_, P> {
 /// A fold under way.
 struct Fold<'a, P: Participant> {
     rebuild: &'a Rebuild<'a, P>,
+    client: Arc<Client>,
     conn: PgConnection,
     folder: Folder<P>,
     writer: Writer,
@@ -224,7 +266,7 @@ impl<P: Participant> Fold<'_, P> {
     async fn whole(&mut self, reader: Reader<P>) -> Result<(Reader<P>, swap::Alone), Error> {
         let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;
         swap::drained(&mut self.conn, P::NAME).await?;
-        let extents = self.rebuild.extents().await?;
+        let extents = self.rebuild.extents(&self.client).await?;
         let reader = self.round(reader, extents).await?;
         swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks).await?;
         Ok((reader, alone))
@@ -233,7 +275,7 @@ impl<P: Participant> Fold<'_, P> {
     /// Follows the end of a topic that is being published to, until what is left is short.
     async fn follow(&mut self, mut reader: Reader<P>) -> Result<Reader<P>, Error> {
         for _ in 0..ROUNDS {
-            let extents = self.rebuild.extents().await?;
+            let extents = self.rebuild.extents(&self.client).await?;
             let left = reader.left(&extents);
             reader = self.round(reader, extents).await?;
             if left < SHORT {
@@ -249,12 +291,11 @@ impl<P: Participant> Fold<'_, P> {
         let reading = reader.start(extents, sender);
         let mut folded = 0;
         while let Some(chunk) = chunks.recv().await {
-            let Self { conn, folder, writer, .. } = self;
-            folder.fold(conn, &chunk.events, async || writer.settle().await).await?;
+            self.folder.fold(&mut self.conn, &chunk.events).await?;
             self.shadow.marks.extend(chunk.marks);
             folded += chunk.bytes;
             self.progress.folded(chunk.events.len(), chunk.records);
-            if self.folder.tables.held() >= self.rebuild.held || folded >= FOLDED {
+            if self.folder.tables.changed() >= self.rebuild.held || folded >= FOLDED {
                 self.write_out().await?;
                 folded = 0;
             }
@@ -269,6 +310,8 @@ impl<P: Participant> Fold<'_, P> {
     async fn write_out(&mut self) -> Result<(), Error> {
         let out = self.folder.tables.take_out().map_err(database("encoding rows"))?;
         let (note, marks) = self.shadow.note();
-        Ok(self.writer.start(out, note, marks).await?)
+        self.writer.start(out, note, marks).await?;
+        self.folder.tables.let_go();
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::engine::{KEYED, guarded, op};
-use crate::fold::{self, Events, Folder};
+use crate::fold::{Events, Folder};
 use crate::ground::time::Timestamp;
 use crate::heal::tasks::{self, Change};
 use crate::heal::{Error, MissingRecord};
@@ -115,9 +115,9 @@ impl<P: Participant> Fold for Folding<P> {
         }
         let events = self.read(records).await?;
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Shared);
-        let nothing_is_under_way = async || Ok::<_, fold::Error>(());
-        folder.fold(conn, &events, nothing_is_under_way).await.map_err(|error| Error::of_fold(P::NAME, error))?;
-        folder.tables.store(conn).await.map_err(Error::database("storing rows"))?;
+        folder.fold(conn, &events).await.map_err(|error| Error::of_fold(P::NAME, error))?;
+        let storing = async { folder.tables.take_out()?.write(conn).await };
+        storing.await.map_err(Error::database("storing rows"))?;
         let mut changes = Vec::new();
         guarded(|| records.iter().zip(&events).try_for_each(|(missing, event)| self.follow(missing, event, &mut changes)))
             .map_err(|e| Error::Evolve(e.to_string()))?

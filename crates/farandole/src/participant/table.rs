@@ -34,7 +34,7 @@ pub use key::{Key, Part};
 pub use row::CopyRows;
 pub use row::Row;
 
-use bulk::{Folding, Slot};
+use bulk::{Folding, Held};
 
 /// The rows that an input touches, as tables and keys: what [`touches`](crate::Participant::touches) gives.
 ///
@@ -100,6 +100,13 @@ impl Keys {
     }
 }
 
+/// A row's place in a batch: what is stored, and what it is now.
+#[derive(Debug)]
+struct Slot<R> {
+    stored: Option<R>,
+    now: Option<R>,
+}
+
 /// The rows of one table that were loaded for a batch. `decide` reads them, `evolve` changes them; [`tables!`](crate::tables!) has an
 /// example.
 #[derive(Debug)]
@@ -120,53 +127,59 @@ impl<R: Row> Table<R> {
     /// The row of this key, if there is one.
     pub fn get(&self, key: &R::Key) -> Option<&R> {
         let key = key.text();
-        match self.rows.get(&key) {
-            Some(slot) => slot.now.as_ref(),
-            None => {
-                if !self.folding.as_ref().is_some_and(|folding| folding.is_absent(&key)) {
-                    self.missed.borrow_mut().insert(key);
-                }
-                None
-            }
-        }
+        let known = match &self.folding {
+            Some(folding) => folding.get(&key),
+            None => self.rows.get(&key).map(|slot| slot.now.as_ref()),
+        };
+        known.unwrap_or_else(|| {
+            self.missed.borrow_mut().insert(key);
+            None
+        })
     }
 
     /// The place of a row to change; none, and noted, if it isn't loaded.
-    fn slot(&mut self, key: String) -> Option<&mut Slot<R>> {
-        if let Some(folding) = &mut self.folding {
-            folding.change(&mut self.rows, &key);
-        }
-        match self.rows.get_mut(&key) {
-            Some(slot) => Some(slot),
-            None => {
-                self.missed.borrow_mut().insert(key);
-                None
-            }
-        }
+    fn place(&mut self, key: String) -> Option<&mut Option<R>> {
+        let place = match &mut self.folding {
+            Some(folding) => folding.change(key),
+            None => self.rows.get_mut(&key).map(|slot| &mut slot.now).ok_or(key),
+        };
+        place.map_err(|key| self.missed.borrow_mut().insert(key)).ok()
     }
 
     /// The row of this key to change, if there is one.
     pub fn get_mut(&mut self, key: &R::Key) -> Option<&mut R> {
-        self.slot(key.text())?.now.as_mut()
+        self.place(key.text())?.as_mut()
     }
 
     /// Inserts the row, or replaces the one of the same key.
     pub fn put(&mut self, row: R) {
-        if let Some(slot) = self.slot(row.key()) {
-            slot.now = Some(row);
+        if let Some(now) = self.place(row.key()) {
+            *now = Some(row);
         }
     }
 
     /// Deletes the row of this key, if there is one.
     pub fn delete(&mut self, key: &R::Key) {
-        if let Some(slot) = self.slot(key.text()) {
-            slot.now = None;
+        if let Some(now) = self.place(key.text()) {
+            *now = None;
         }
     }
 
     /// Puts a row in place as if it had been loaded, or its absence; for tests without a database.
     pub fn given(&mut self, key: &R::Key, row: Option<R>) {
-        self.rows.insert(key.text(), Slot::loaded(row));
+        self.hold(key.text(), row);
+    }
+
+    /// Holds a row as the database has it, or its absence.
+    fn hold(&mut self, key: String, row: Option<R>) {
+        match &mut self.folding {
+            Some(folding) => drop(folding.rows.insert(key, Held::loaded(row))),
+            None => drop(self.rows.insert(key, Slot { stored: row.clone(), now: row })),
+        }
+    }
+
+    fn is_held(&self, key: &str) -> bool {
+        self.folding.as_ref().map_or_else(|| self.rows.contains_key(key), |folding| folding.rows.contains_key(key))
     }
 
     /// A row that was read or changed without having been loaded: a fault of `touches`.
@@ -188,7 +201,7 @@ impl<R: Row> Table<R> {
     /// The database's.
     #[doc(hidden)]
     pub async fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> sqlx::Result<()> {
-        let wanted: Vec<&str> = keys.table(R::TABLE).filter(|k| !self.rows.contains_key(*k)).map(String::as_str).collect();
+        let wanted: Vec<&str> = keys.table(R::TABLE).filter(|key| !self.is_held(key)).map(String::as_str).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -202,7 +215,7 @@ impl<R: Row> Table<R> {
             locks::lock_all(conn, R::TABLE, &absent).await?;
             self.look(conn, &absent.iter().map(String::as_str).collect::<Vec<_>>()).await?
         };
-        self.rows.extend(absent.into_iter().map(|key| (key, Slot::loaded(None))));
+        absent.into_iter().for_each(|key| self.hold(key, None));
         Ok(())
     }
 
@@ -224,9 +237,9 @@ impl<R: Row> Table<R> {
         let found = bound::<R::Key>(&sql, keys)?.fetch_all(&mut *conn).await?;
         for row in &found {
             let row = R::from_row(row)?;
-            self.rows.insert(row.key(), Slot::loaded(Some(row)));
+            self.hold(row.key(), Some(row));
         }
-        Ok(keys.iter().filter(|k| !self.rows.contains_key(**k)).map(|k| (*k).to_owned()).collect())
+        Ok(keys.iter().filter(|key| !self.is_held(key)).map(|key| (*key).to_owned()).collect())
     }
 
     /// The condition that a row's key is among those that [`bound`] binds.
@@ -330,9 +343,9 @@ pub trait Tables: Default + Send + 'static {
     /// Takes a try back; see [`Table::back`].
     #[doc(hidden)]
     fn back(&mut self);
-    /// Rows that are held.
+    /// Rows that are to be written.
     #[doc(hidden)]
-    fn held(&self) -> usize;
+    fn changed(&self) -> usize;
     /// Prepares for writing in bulk; see [`Table::prepare`].
     #[doc(hidden)]
     fn prepare(&mut self, conn: &mut PgConnection, resumed: bool) -> impl Future<Output = sqlx::Result<()>> + Send;
@@ -342,6 +355,9 @@ pub trait Tables: Default + Send + 'static {
     /// When a row can't be encoded.
     #[doc(hidden)]
     fn take_out(&mut self) -> sqlx::Result<Out>;
+    /// Lets go of rows once what was taken out before the last time is written; see [`Table::let_go`].
+    #[doc(hidden)]
+    fn let_go(&mut self);
     /// The tables' names and columns, those of the key first, and how many those are.
     #[doc(hidden)]
     fn columns() -> Vec<(&'static str, &'static [&'static str], usize)>;

@@ -48,13 +48,15 @@ async fn compared(conn: &mut PgConnection, shadow: &Shadow, (table, columns, key
         let texts = columns[..key].iter().map(|column| format!("{}::text", quoted(column))).collect::<Vec<_>>().join(", ");
         let side = |side: &str| format!("case when {side} is not null then to_jsonb({side}) end");
         let sql = format!(
-            "select concat_ws('/', {texts}), {}, {} from {differing} order by {keys} limit {EXAMPLES}",
+            "select concat_ws('/', {texts}), {}, {}, {} from {differing} order by {keys} limit {EXAMPLES}",
             side("l"),
-            side("r")
+            side("r"),
+            format_args!("{}::text", quoted(columns[0]))
         );
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *conn).await.map_err(&doing)? {
             let difference = || -> sqlx::Result<Difference> {
-                Ok(Difference { key: row.try_get(0)?, live: row.try_get(1)?, rebuilt: row.try_get(2)? })
+                let (key, live, rebuilt, aggregate) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+                Ok(Difference { key, aggregate, live, rebuilt, last: None })
             };
             examples.push(difference().map_err(&doing)?);
         }

@@ -1,9 +1,13 @@
 //! Why a rebuild can't continue.
 
 use crate::fold;
+use crate::ground::time::Timestamp;
 use crate::parking;
 use crate::publish::relay;
 use crate::wire::extent;
+
+/// SQLSTATE of a disk that is full.
+const DISK_FULL: &str = "53100";
 
 /// Why it doesn't go on. The live tables are as they were; what was folded stays, and the next run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +137,41 @@ pub enum Error {
         /// How many.
         written: i64,
     },
+    /// No event had happened by the time that was asked for.
+    #[error("no event of {topic} had happened by {time}, as their times (`ce_time`) say")]
+    NothingBy {
+        /// Which topic.
+        topic: String,
+        /// The time.
+        time: Timestamp,
+    },
+    /// The disk is too small.
+    #[error(
+        "the rebuilt tables need some {needed_mb} MB, as the live ones do, and {free_mb} MB are free at {place}. Make room \
+         (`{service} rebuild --clean` lists what earlier ones have left), or repeat with --ignore-space"
+    )]
+    NoRoom {
+        /// Which service.
+        service: &'static str,
+        /// What is needed, in MB.
+        needed_mb: u64,
+        /// What there is.
+        free_mb: u64,
+        /// Where.
+        place: String,
+    },
+    /// The disk ran full on the way.
+    #[error(
+        "the database's disk ran full (53100). The live tables are as they were. Make room and repeat the command, which continues \
+         where it was, or drop what was rebuilt: `{service} rebuild --clean --execute`"
+    )]
+    DiskFull {
+        /// Which service.
+        service: &'static str,
+        /// What was being done.
+        #[source]
+        source: Box<Error>,
+    },
     /// The participant has no tables.
     #[error("{service} has no tables to rebuild")]
     NoTables {
@@ -147,6 +186,22 @@ pub enum Error {
         /// What about it.
         why: String,
     },
+}
+
+impl Error {
+    /// The same; a full disk by its name.
+    pub(super) fn of(self, service: &'static str) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self);
+        while let Some(error) = cause {
+            let code =
+                error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+            if code.is_some_and(|code| code == DISK_FULL) {
+                return Self::DiskFull { service, source: Box::new(self) };
+            }
+            cause = error.source();
+        }
+        self
+    }
 }
 
 /// A database's error, from what was being done.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::ground::time::Timestamp;
+use crate::rebuild::look::Happened;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::Shadow;
 
@@ -20,6 +22,8 @@ pub struct Report {
     pub schema: String,
     /// The number up to which was folded, where it was told.
     pub until: Option<i64>,
+    /// The time that it was told instead, and the last event by then.
+    pub by: Option<(Timestamp, Happened)>,
     /// It went on from an earlier run that was broken off.
     pub resumed: bool,
     /// Events that this run has folded.
@@ -60,10 +64,14 @@ pub struct TableReport {
 pub struct Difference {
     /// Its key.
     pub key: String,
+    /// The aggregate that has this key, if one has: of a key of several columns, the first.
+    pub aggregate: String,
     /// The live row; none if there is none.
     pub live: Option<serde_json::Value>,
     /// The rebuilt row.
     pub rebuilt: Option<serde_json::Value>,
+    /// The last event of the aggregate; none where events of others make the row.
+    pub last: Option<Happened>,
 }
 
 impl Report {
@@ -100,7 +108,13 @@ impl fmt::Display for Report {
             self.service, self.events, self.topic, self.seconds
         )?;
         if let Some(until) = self.until {
-            writeln!(f, "as of number {until}; the topic goes up to {}", self.last)?;
+            match &self.by {
+                Some((time, Happened { kind, time: happened, place, .. })) => {
+                    writeln!(f, "as of {time}: number {until} was the last event by then, a {kind} of {happened} at {place}")?;
+                }
+                None => writeln!(f, "as of number {until}")?,
+            }
+            writeln!(f, "the topic goes up to number {}", self.last)?;
         }
         for (table, rows) in &self.rows {
             writeln!(f, "  {table}: {rows} rows")?;
@@ -114,9 +128,15 @@ impl fmt::Display for Report {
             }
         }
         for table in &self.tables {
-            for Difference { key, live, rebuilt } in &table.examples {
+            for Difference { key, live, rebuilt, last, .. } in &table.examples {
                 let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
                 writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
+                match last {
+                    Some(Happened { kind, number, time, place }) => {
+                        writeln!(f, "  last event of its aggregate: {kind}, number {number}, {time}, {place}")?;
+                    }
+                    None => writeln!(f, "  no event is of an aggregate of this key")?,
+                }
             }
             let more = table.different - i64::try_from(table.examples.len()).unwrap_or(0);
             if more > 0 {

@@ -95,9 +95,17 @@ pub fn shown_lines(text: &str) -> String {
 /// bytes. Different bytes are different texts, since records are told apart by headers. Every header of ours is text, so only a
 /// stranger's record can change by it; and one that could not be stored could not be parked either.
 pub fn storable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    storable_into(bytes, &mut text);
+    text
+}
+
+/// The same in place of what `text` was.
+pub fn storable_into(bytes: &[u8], text: &mut String) {
+    text.clear();
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') && !text.starts_with(BINARY) => text.to_owned(),
-        _ => hex(BINARY, bytes),
+        Ok(plain) if !plain.contains('\0') && !plain.starts_with(BINARY) => text.push_str(plain),
+        _ => *text = hex(BINARY, bytes),
     }
 }
 

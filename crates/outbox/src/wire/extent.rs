@@ -18,7 +18,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::wire::record::Record;
@@ -131,9 +131,12 @@ impl Client {
             .set("check.crcs", "true")
             // Producer properties mean nothing to a consumer, which would only warn about them.
             .set("log_level", "3");
-        // What is fetched ahead bounds the memory, whatever the partitions hold.
-        if kafka.get("queued.max.messages.kbytes").is_none() {
-            kafka.set("queued.max.messages.kbytes", "4096");
+        // What is fetched ahead bounds the memory, whatever the partitions hold. The client looks a second later whether there is room
+        // again, unless told otherwise, and whoever reads faster than that waits.
+        for (name, value) in [("queued.max.messages.kbytes", "4096"), ("fetch.queue.backoff.ms", "2")] {
+            if kafka.get(name).is_none() {
+                kafka.set(name, value);
+            }
         }
         Ok(Self(kafka.create_with_context(Quiet).map_err(Error::kafka("making a Kafka consumer"))?))
     }
@@ -177,7 +180,7 @@ impl Client {
     /// # Errors
     /// When they can't be read to their ends, and what `take` says.
     pub fn each<E: From<Error>>(&self, stretches: &[Extent], mut take: impl FnMut(Record) -> Result<bool, E>) -> Result<(), E> {
-        self.walk(stretches, |record, _| Ok(if take(record)? { Then::More } else { Then::Stop }))
+        self.messages(stretches, |message| Ok(if take(Record::copy(message))? { Then::More } else { Then::Stop }))
     }
 
     /// The same, with when the broker or the producer says that each was written, in milliseconds since 1970, and with more to say about
@@ -189,6 +192,26 @@ impl Client {
         &self,
         stretches: &[Extent],
         mut take: impl FnMut(Record, Option<i64>) -> Result<Then, E>,
+    ) -> Result<(), E> {
+        self.messages(stretches, |message| take(Record::copy(message), message.timestamp().to_millis()))
+    }
+
+    /// The same, for who reads millions: a record is lent until the next one.
+    ///
+    /// # Errors
+    /// As [`Client::each`].
+    pub fn lend<E: From<Error>>(&self, stretches: &[Extent], mut take: impl FnMut(&Record) -> Result<bool, E>) -> Result<(), E> {
+        let mut record = Record::default();
+        self.messages(stretches, |message| {
+            record.refill(message);
+            Ok(if take(&record)? { Then::More } else { Then::Stop })
+        })
+    }
+
+    fn messages<E: From<Error>>(
+        &self,
+        stretches: &[Extent],
+        take: impl FnMut(&BorrowedMessage<'_>) -> Result<Then, E>,
     ) -> Result<(), E> {
         let doing = "reading a topic";
         let mut list = TopicPartitionList::new();
@@ -202,6 +225,20 @@ impl Client {
             return Ok(());
         }
         self.0.assign(&list).map_err(Error::kafka(doing))?;
+        let read = self.assigned(stretches, open, take);
+        // Nothing more is fetched ahead until the next call.
+        let left = self.0.unassign().map_err(Error::kafka(doing));
+        read?;
+        Ok(left?)
+    }
+
+    fn assigned<E: From<Error>>(
+        &self,
+        stretches: &[Extent],
+        mut open: HashMap<i32, i64>,
+        mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<Then, E>,
+    ) -> Result<(), E> {
+        let doing = "reading a topic";
         let mut heard = Instant::now();
         while !open.is_empty() {
             match self.0.poll(Duration::from_millis(100)) {
@@ -210,10 +247,7 @@ impl Client {
                     let Some(high) = open.get(&message.partition()).copied() else { continue };
                     heard = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
-                    let then = match offset < high {
-                        true => take(Record::copy(&message), message.timestamp().to_millis())?,
-                        false => Then::Enough,
-                    };
+                    let then = if offset < high { take(&message)? } else { Then::Enough };
                     if then == Then::Stop {
                         return Ok(());
                     }

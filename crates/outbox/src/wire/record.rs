@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::{BorrowedMessage, Headers};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ground::text::{NAME, name, name_of_place, storable};
+use crate::ground::text::{NAME, name, name_of_place, storable_into};
 use crate::wire::chain::Link;
 use crate::wire::codec::{self, Codec, Encoding};
 
@@ -21,7 +21,7 @@ const LONGEST: [(&str, usize); 5] =
 const HEADER: usize = 64;
 
 /// A record as it was read, owned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// Topic, with its prefix.
     pub topic: String,
@@ -38,7 +38,7 @@ pub struct Record {
 }
 
 /// A header, as text; of one that is none, `:hex:` and its bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name.
     pub name: String,
@@ -49,20 +49,28 @@ pub struct Header {
 impl Record {
     /// Copies a message out of the consumer's buffers.
     pub fn copy(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().map(|headers| {
-            headers
-                .iter()
-                .map(|h| Header { name: storable(h.key.as_bytes()), value: h.value.map(storable).unwrap_or_default() })
-                .collect()
-        });
-        Self {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.unwrap_or_default(),
+        let mut record = Self::default();
+        record.refill(message);
+        record
+    }
+
+    /// The same into this one, in the memory that it has: a record is some twenty allocations.
+    pub fn refill(&mut self, message: &BorrowedMessage<'_>) {
+        message.topic().clone_into(&mut self.topic);
+        (self.partition, self.offset) = (message.partition(), message.offset());
+        refill(&mut self.key, message.key());
+        refill(&mut self.value, message.payload());
+        let mut count = 0;
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            if count == self.headers.len() {
+                self.headers.push(Header::default());
+            }
+            let Header { name, value } = &mut self.headers[count];
+            storable_into(header.key.as_bytes(), name);
+            storable_into(header.value.unwrap_or_default(), value);
+            count += 1;
         }
+        self.headers.truncate(count);
     }
 
     /// Where it is: topic/partition@offset.
@@ -169,5 +177,13 @@ impl Record {
     /// `codec`, for the format that this record's `content-type` names.
     pub fn codec<'a>(&self, codec: &'a Codec) -> Cow<'a, Codec> {
         codec.for_content_type(self.header("content-type"))
+    }
+}
+
+/// Puts `bytes` in place of what was there.
+fn refill(old: &mut Option<Vec<u8>>, bytes: Option<&[u8]>) {
+    match (bytes, old) {
+        (Some(bytes), Some(old)) => bytes.clone_into(old),
+        (bytes, old) => *old = bytes.map(<[u8]>::to_vec),
     }
 }

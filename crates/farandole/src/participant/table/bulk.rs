@@ -3,7 +3,8 @@
 //! Only `evolve` knows which rows an event changes. So it is tried on what is held; where a row is missing, all that the try changed is
 //! taken back, the rows are loaded, and it is tried again. Most events make a row or change one that is held.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use fastbloom::BloomFilter;
 use sqlx::PgConnection;
@@ -12,25 +13,13 @@ use sqlx::query::Query;
 
 use super::row::Row;
 
-/// One in so many keys that aren't stored is looked for all the same.
-const FALSE_POSITIVES: f64 = 0.01;
-/// Keys that a filter is made for: with more of them it lets more through, and they are looked for. Some 60 MB.
-const LARGEST: usize = 50_000_000;
-
-/// A row's place: what is stored, and what it is now.
-#[derive(Debug)]
-pub(super) struct Slot<R> {
-    pub stored: Option<R>,
-    pub now: Option<R>,
-    /// The try of a fold that changed it last.
-    pub changed: u64,
-}
-
-impl<R: Clone> Slot<R> {
-    pub fn loaded(row: Option<R>) -> Self {
-        Self { stored: row.clone(), now: row, changed: 0 }
-    }
-}
+/// Bits of a filter for each key that may be stored, and how many of them a key sets. Of keys that aren't stored one in some 8,000 is
+/// looked for all the same: a stretch that is tried at once (`AT_ONCE` of a rebuild) is seldom tried twice for that. With one in a hundred
+/// nearly all of them were. The least bits for as few would be 19, but 13 of them a key, each somewhere else in memory.
+const BITS: usize = 24;
+const HASHES: u32 = 6;
+/// Keys that a filter is made for: with more of them it lets more through, and they are looked for. 60 MB.
+const LARGEST: usize = 20_000_000;
 
 /// What a fold knows of the rows in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +33,34 @@ pub enum Stored {
     },
 }
 
+/// A row that is held, or that there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Held<R> {
+    pub now: Option<R>,
+    /// Whether the database has one of this key, once all that was taken out is written.
+    pub is_stored: bool,
+    /// Whether it is to be written.
+    pub is_changed: bool,
+    /// The try that changed it last.
+    pub tried: u64,
+    /// When it was last taken out to be written.
+    pub out: u64,
+}
+
 /// A table's part of a fold.
 #[derive(Debug)]
 pub(super) struct Folding<R> {
+    pub rows: HashMap<String, Held<R>>,
     /// Keys that may be stored; none: any may.
     pub stored: Option<BloomFilter>,
-    /// What rows were before this try; `None` of one that wasn't held.
-    pub before: Vec<(String, Option<Option<R>>)>,
+    /// What was held before this try; `None` of what wasn't.
+    before: Vec<(String, Option<Held<R>>)>,
     /// Counts the tries.
     pub tries: u64,
+    /// Counts how often rows were taken out.
+    pub outs: u64,
+    /// How many rows are to be written.
+    pub changed: usize,
     /// Whether rows can be written by `COPY`.
     pub copies: bool,
 }
@@ -61,33 +69,70 @@ impl<R: Row> Folding<R> {
     pub(super) fn new(stored: Stored) -> Self {
         let stored = match stored {
             Stored::Shared => None,
-            Stored::Own { expected } => {
-                Some(BloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected.clamp(1_000, LARGEST)))
-            }
+            Stored::Own { expected } => Some(BloomFilter::with_num_bits(BITS * expected.clamp(1_000, LARGEST)).hashes(HASHES)),
         };
-        Self { stored, before: Vec::new(), tries: 0, copies: false }
+        let (rows, before) = (HashMap::new(), Vec::new());
+        Self { rows, stored, before, tries: 0, outs: 0, changed: 0, copies: false }
     }
 
-    /// Whether a row that isn't held isn't stored either.
-    pub(super) fn is_absent(&self, key: &str) -> bool {
-        self.stored.as_ref().is_some_and(|stored| !stored.contains(key))
-    }
-
-    /// Notes what the row is before it is changed, the first time in a try; makes a place for one that isn't stored.
-    pub(super) fn change(&mut self, rows: &mut BTreeMap<String, Slot<R>>, key: &str) {
-        match rows.get_mut(key) {
-            Some(slot) if slot.changed == self.tries => {}
-            Some(slot) => {
-                slot.changed = self.tries;
-                self.before.push((key.to_owned(), Some(slot.now.clone())));
-            }
-            None if self.is_absent(key) => {
-                rows.insert(key.to_owned(), Slot { stored: None, now: None, changed: self.tries });
-                self.before.push((key.to_owned(), None));
-            }
-            None => {}
+    /// The row of a key; none if it has to be looked for.
+    pub(super) fn get(&self, key: &str) -> Option<Option<&R>> {
+        match self.rows.get(key) {
+            Some(held) => Some(held.now.as_ref()),
+            None => is_absent(self.stored.as_ref(), key).then_some(None),
         }
     }
+
+    /// The place of a row that is about to be changed; the key, if it has to be looked for.
+    pub(super) fn change(&mut self, key: String) -> Result<&mut Option<R>, String> {
+        let Self { rows, stored, before, tries, changed, .. } = self;
+        match rows.entry(key) {
+            Entry::Occupied(mut entry) => {
+                // What it was is noted the first time in a try.
+                if entry.get().tried < *tries {
+                    before.push((entry.key().clone(), Some(entry.get().clone())));
+                    let held = entry.get_mut();
+                    *changed += usize::from(!held.is_changed);
+                    (held.is_changed, held.tried) = (true, *tries);
+                }
+                Ok(&mut entry.into_mut().now)
+            }
+            Entry::Vacant(entry) if is_absent(stored.as_ref(), entry.key()) => {
+                before.push((entry.key().clone(), None));
+                *changed += 1;
+                Ok(&mut entry.insert(Held { is_changed: true, tried: *tries, ..Held::loaded(None) }).now)
+            }
+            Entry::Vacant(entry) => Err(entry.into_key()),
+        }
+    }
+
+    /// Begins a try.
+    pub(super) fn mark(&mut self) {
+        self.before.clear();
+        self.tries += 1;
+    }
+
+    /// Takes back what this try changed.
+    pub(super) fn back(&mut self) {
+        for (key, before) in self.before.drain(..) {
+            self.changed -= usize::from(before.as_ref().is_none_or(|held| !held.is_changed));
+            match before {
+                None => drop(self.rows.remove(&key)),
+                Some(held) => drop(self.rows.insert(key, held)),
+            }
+        }
+    }
+}
+
+impl<R> Held<R> {
+    pub(super) fn loaded(now: Option<R>) -> Self {
+        Self { is_stored: now.is_some(), now, is_changed: false, tried: 0, out: 0 }
+    }
+}
+
+/// Whether a row that isn't held isn't stored either.
+fn is_absent(stored: Option<&BloomFilter>, key: &str) -> bool {
+    stored.is_some_and(|stored| !stored.contains(key))
 }
 
 /// What is to be written, in order.

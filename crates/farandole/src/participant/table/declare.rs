@@ -53,8 +53,8 @@ macro_rules! tables {
             fn back(&mut self) {
                 $(self.$field.back();)*
             }
-            fn held(&self) -> usize {
-                0 $(+ self.$field.held())*
+            fn changed(&self) -> usize {
+                0 $(+ self.$field.changed())*
             }
             #[allow(unused_variables)]
             async fn prepare(&mut self, conn: &mut $crate::sqlx::PgConnection, resumed: bool) -> $crate::sqlx::Result<()> {
@@ -66,6 +66,9 @@ macro_rules! tables {
                 let mut out = $crate::table::Out::default();
                 $(self.$field.take_out(&mut out)?;)*
                 Ok(out)
+            }
+            fn let_go(&mut self) {
+                $(self.$field.let_go();)*
             }
             fn columns() -> Vec<(&'static str, &'static [&'static str], usize)> {
                 vec![$($crate::Table::<$row>::columns()),*]

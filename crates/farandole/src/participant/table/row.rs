@@ -8,6 +8,8 @@ use super::key::Key;
 
 /// Bytes that are sent at once.
 const PIECE: usize = 1 << 18;
+/// Bytes of a length.
+const LENGTH: usize = 4;
 
 /// A table's row. Implemented by [`tables!`](crate::tables!).
 ///
@@ -44,7 +46,8 @@ pub trait Row: Clone + PartialEq + Send + 'static {
 #[derive(Debug, Default)]
 pub struct CopyRows {
     pieces: Vec<Vec<u8>>,
-    bytes: Vec<u8>,
+    /// The last piece. Values encode themselves into such a buffer only.
+    bytes: PgArgumentBuffer,
 }
 
 impl CopyRows {
@@ -56,9 +59,15 @@ impl CopyRows {
         self.bytes.extend(i16::try_from(R::COLUMNS.len()).unwrap_or(i16::MAX).to_be_bytes());
         row.copy(self)?;
         if self.bytes.len() >= PIECE {
-            self.pieces.push(std::mem::replace(&mut self.bytes, Vec::with_capacity(PIECE)));
+            self.cut();
         }
         Ok(())
+    }
+
+    fn cut(&mut self) {
+        // Beside its bytes it has notes for a statement's parameters, which go with it.
+        self.pieces.push(std::mem::take(&mut *std::mem::take(&mut self.bytes)));
+        self.bytes.reserve(PIECE + PIECE / 8);
     }
 
     /// All of it; none without a row.
@@ -67,7 +76,7 @@ impl CopyRows {
             return None;
         }
         self.bytes.extend((-1_i16).to_be_bytes());
-        self.pieces.push(self.bytes);
+        self.cut();
         Some(self.pieces)
     }
 
@@ -76,14 +85,16 @@ impl CopyRows {
     /// # Errors
     /// When it can't be written.
     pub fn column<T: for<'q> Encode<'q, Postgres>>(&mut self, value: &T) -> sqlx::Result<()> {
-        let mut buffer = PgArgumentBuffer::default();
-        if value.encode_by_ref(&mut buffer).map_err(sqlx::Error::Encode)?.is_null() {
-            self.bytes.extend((-1_i32).to_be_bytes());
+        let at = self.bytes.len();
+        self.bytes.extend((-1_i32).to_be_bytes()); // what a null has for its length
+        let is_null = value.encode_by_ref(&mut self.bytes).map_err(sqlx::Error::Encode)?.is_null();
+        let length = self.bytes.len() - at - LENGTH;
+        if is_null {
+            self.bytes.truncate(at + LENGTH);
             return Ok(());
         }
-        let length = i32::try_from(buffer.len()).map_err(|_| sqlx::Error::Protocol("a value of 2 GiB or more".to_owned()))?;
-        self.bytes.extend(length.to_be_bytes());
-        self.bytes.extend_from_slice(&buffer);
+        let length = i32::try_from(length).map_err(|_| sqlx::Error::Protocol("a value of 2 GiB or more".to_owned()))?;
+        self.bytes[at..at + LENGTH].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }
 }

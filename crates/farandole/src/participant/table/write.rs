@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::Table;
-use super::bulk::{Folding, Out, Stored, Write};
+use super::bulk::{Folding, Held, Out, Stored, Write};
 use super::key::Key as _;
 use super::row::{CopyRows, Row};
 
@@ -24,31 +24,22 @@ impl<R: Row> Table<R> {
     #[doc(hidden)]
     pub fn mark(&mut self) {
         if let Some(folding) = &mut self.folding {
-            folding.before.clear();
-            folding.tries += 1;
+            folding.mark();
         }
     }
 
     /// Takes back what this try changed.
     #[doc(hidden)]
     pub fn back(&mut self) {
-        let Some(folding) = &mut self.folding else { return };
-        for (key, before) in folding.before.drain(..) {
-            match before {
-                None => drop(self.rows.remove(&key)),
-                Some(row) => {
-                    if let Some(slot) = self.rows.get_mut(&key) {
-                        slot.now = row;
-                    }
-                }
-            }
+        if let Some(folding) = &mut self.folding {
+            folding.back();
         }
     }
 
-    /// How many rows are held.
+    /// How many rows are to be written.
     #[doc(hidden)]
-    pub fn held(&self) -> usize {
-        self.rows.len()
+    pub fn changed(&self) -> usize {
+        self.folding.as_ref().map_or(0, |folding| folding.changed)
     }
 
     /// The table's name, its columns and how many of them are its key.
@@ -74,31 +65,34 @@ impl<R: Row> Table<R> {
         if resumed { self.recall(conn).await } else { Ok(()) }
     }
 
-    /// Takes out what changed, to be written: new rows by `COPY`, if their types allow for it. Then lets go of all rows but those of the last
-    /// tries. Nothing may be loaded until it is written.
+    /// Takes out what changed, to be written: new rows by `COPY`, if their types allow for it. They stay held until they are let go of.
     ///
     /// # Errors
     /// When a row can't be encoded.
     #[doc(hidden)]
     pub fn take_out(&mut self, out: &mut Out) -> sqlx::Result<()> {
         let Some(folding) = &mut self.folding else { return Ok(()) };
-        let mut rows = CopyRows::default();
+        let Folding { rows, stored, copies, outs, changed, .. } = &mut **folding;
+        (*outs, *changed) = (*outs + 1, 0);
+        let mut taken: Vec<(&String, &mut Held<R>)> = rows.iter_mut().filter(|(_, held)| held.is_changed).collect();
+        // In the order of their keys: indexes are filled from one end then, and rows are locked in one order.
+        taken.sort_unstable_by_key(|(key, _)| *key);
+        let mut copied = CopyRows::default();
         let (mut changed, mut gone) = (Vec::new(), Vec::new());
-        for (key, slot) in self.rows.iter().filter(|(_, slot)| slot.now != slot.stored) {
-            let Some(row) = &slot.now else {
-                gone.push(key.as_str());
-                continue;
-            };
-            if let (Some(stored), None) = (&mut folding.stored, &slot.stored) {
+        for (key, held) in taken {
+            let was_stored = std::mem::replace(&mut held.is_stored, held.now.is_some());
+            (held.is_changed, held.out) = (false, *outs);
+            match &held.now {
+                None if was_stored => gone.push(key.as_str()),
+                None => {}
+                Some(row) if was_stored || !*copies => changed.push(row),
+                Some(row) => copied.add(row)?,
+            }
+            if let (Some(stored), true, false) = (&mut *stored, held.is_stored, was_stored) {
                 stored.insert(key);
             }
-            if folding.copies && slot.stored.is_none() {
-                rows.add(row)?;
-            } else {
-                changed.push(row);
-            }
         }
-        if let Some(pieces) = rows.pieces() {
+        if let Some(pieces) = copied.pieces() {
             let sql = format!("copy {} ({}) from stdin (format binary)", R::TABLE, R::COLUMNS.join(", "));
             out.0.push(Write::Copy(sql, pieces));
         }
@@ -106,10 +100,16 @@ impl<R: Row> Table<R> {
         if !gone.is_empty() {
             out.0.push(Write::Query(Box::new(Self::deletion(&gone)?)));
         }
-        let oldest = folding.tries.saturating_sub(KEPT);
-        self.rows.retain(|_, slot| slot.changed > oldest);
-        self.rows.values_mut().filter(|slot| slot.now != slot.stored).for_each(|slot| slot.stored = slot.now.clone());
         Ok(())
+    }
+
+    /// Lets go of rows that weren't changed for some tries, but for what was taken out last: all before that has to be written, so that
+    /// whatever isn't held can be looked for.
+    #[doc(hidden)]
+    pub fn let_go(&mut self) {
+        let Some(folding) = &mut self.folding else { return };
+        let (outs, oldest) = (folding.outs, folding.tries.saturating_sub(KEPT));
+        folding.rows.retain(|_, held| held.is_changed || held.out == outs || held.tried > oldest);
     }
 
     /// Whether the columns' types are those that rows are written in: a `COPY` casts nothing.

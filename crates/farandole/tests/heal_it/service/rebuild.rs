@@ -1,18 +1,37 @@
 //! Rebuilding a whole service's tables from its topic, beside it and under its writers.
 
+use farandole::Timestamp;
+use farandole::extent::{Client, View};
 use farandole::heal::Mode;
-use farandole::rebuild::{Options, Rebuild, Report};
+use farandole::rebuild::{Options, Rebuild, Report, Until};
 use farandole::service;
 
 use super::*;
 use crate::till::{Tills, service};
 
-const VERIFY: Options = Options { until: None, verify: true, execute: false, accept_differences: false, keep: 1 };
+const VERIFY: Options =
+    Options { until: None, verify: true, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false };
 const EXECUTE: Options = Options { execute: true, ..VERIFY };
 
 impl Shop {
     async fn rebuild(&self, options: Options) -> Result<Report, service::Error> {
         service(self.insurer.clone()).rebuild(&self.config, options).await
+    }
+
+    fn own_topic(&self) -> String {
+        format!("{}till", self.config.topics.prefix)
+    }
+
+    /// The same, writing whatever has changed after every three events.
+    async fn in_pieces(&self, pool: &PgPool, options: Options) -> Result<Report, farandole::rebuild::Error> {
+        let topic = self.own_topic();
+        let mut relay = relay::Config::new("till", &self.config.kafka.bootstrap);
+        relay.topics = vec![topic.clone(), format!("{topic}.journal")];
+        let codec = Codec::new(&self.config.registry.url, pool.clone());
+        codec.add_reader_schema(Event::TYPES).unwrap();
+        let rebuild =
+            Rebuild { participant: Arc::new(Tills), codec, topic, relay: &relay, pool, held: 1, at_once: 3, told: None };
+        rebuild.run(options).await
     }
 
     /// Some sales over the topic and over HTTP, of articles that several tills sell.
@@ -84,6 +103,14 @@ async fn tables_are_rebuilt_beside_their_service() {
     assert_eq!((found.differences(), found.replaced.is_some(), &keys[..]), (3, false, &["k3", "nobody", "cups"][..]), "{found}");
     let said = found.to_string();
     assert!(said.contains("tills nobody\n  live    {") && said.contains("rebuilt none"), "{said}");
+    // Beside a row that an aggregate has stands what happened to it last; one that all aggregates share belongs to none.
+    let last =
+        shop.own().await.into_iter().filter(|record| record.key == "k3").max_by_key(|record| record.link.place.number).unwrap();
+    let named: Vec<Option<i64>> =
+        found.tables.iter().flat_map(|table| table.examples.iter().map(|e| e.last.as_ref().map(|last| last.number))).collect();
+    assert_eq!(named, [Some(last.link.place.number), None, None], "{found}");
+    let words = format!("last event of its aggregate: test.Counted, number {}, 20", last.link.place.number);
+    assert!(said.contains(&words) && said.contains(&format!("{}till/{}@", shop.config.topics.prefix, last.partition)), "{said}");
     let accepted = shop.rebuild(Options { accept_differences: true, ..EXECUTE }).await.unwrap();
     // Back, while nothing was decided since; and forth again.
     let till_service = || service(shop.insurer.clone());
@@ -122,22 +149,78 @@ async fn the_past_is_rebuilt_and_memory_changes_nothing() {
     shop.all_counted().await;
     let now = state(&pool).await;
 
-    let report = shop.rebuild(Options { until: Some(number), ..Options::default() }).await.unwrap();
+    let report = shop.rebuild(Options { until: Some(Until::Number(number)), ..Options::default() }).await.unwrap();
     assert_eq!((report.until, report.schema.as_str()), (Some(number), format!("farandole_until_{number}").as_str()));
     assert_eq!(in_schema(&shop, &report.schema).await, past);
     assert_eq!(state(&pool).await, now, "the live ones are untouched");
 
-    let own = format!("{}till", shop.config.topics.prefix);
-    let mut relay = relay::Config::new("till", &shop.config.kafka.bootstrap);
-    relay.topics = vec![own.clone(), format!("{own}.journal")];
+    // By a time: the last event that had happened by then, whatever its partition.
+    let (kafka, topic) = (ClientConfig::new().set("bootstrap.servers", &shop.config.kafka.bootstrap).clone(), shop.own_topic());
+    let read = move || Client::new(&kafka, View::Everything).unwrap().records(&topic).unwrap();
+    let records = tokio::task::spawn_blocking(read).await.unwrap();
+    let times: BTreeMap<i64, Timestamp> = records
+        .iter()
+        .filter_map(|record| Some((record.link().unwrap()?.1.place.number, Timestamp::parse(record.header("ce_time")?)?)))
+        .collect();
+    let by = *times.range(..number - 20).next_back().unwrap().1;
+    let expected = times.iter().filter(|(_, time)| **time <= by).map(|(number, _)| *number).max();
+    let report = shop.rebuild(Options { until: Some(Until::Time(by)), ..Options::default() }).await.unwrap();
+    assert_eq!(report.until, expected);
+    assert!(
+        report.to_string().contains(&format!("as of {by}: number {} was the last event by then, a test.", expected.unwrap())),
+        "{report}"
+    );
+    let before_all = Until::Time(Timestamp::from_micros(0));
+    let refused = shop.rebuild(Options { until: Some(before_all), ..Options::default() }).await.unwrap_err();
+    assert!(farandole::engine::chain_of(&refused).contains("had happened by 1970-01-01"), "{refused:?}");
+
     // A row is let go of as soon as may be, and read back when it is needed again.
-    let codec = Codec::new(&shop.config.registry.url, pool.clone());
-    codec.add_reader_schema(Event::TYPES).unwrap();
-    let (participant, relay) = (Arc::new(Tills), &relay);
-    let rebuild = Rebuild { participant, codec, topic: own, relay, pool: &pool, held: 1, at_once: 3, told: None };
-    let report = rebuild.run(VERIFY).await.unwrap();
+    let report = shop.in_pieces(&pool, VERIFY).await.unwrap();
     assert_eq!(report.differences(), 0, "{report}");
     assert_eq!(in_schema(&shop, &report.schema).await, now);
+    till.stop().await;
+    pool.close().await;
+}
+
+/// A disk that runs full leaves the live tables as they are, and is named; with room again, the rebuild continues.
+///
+/// Guards: rows and how far they are folded are one transaction; without, what was written is folded twice. What isn't held was written:
+/// without, a row that is about to be written is looked for, not found, and begun anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_the_rebuild_continues() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    let pool = shop.pool().await;
+    let live = state(&pool).await;
+    // As PostgreSQL says it, once some rows are there. The rebuilt table has the column as well.
+    let sql = "create table disk (is_small bool); insert into disk values (false);
+               create function fill(text) returns text immutable language plpgsql as $$ begin
+                 if (select is_small from public.disk) then
+                   if (select count(*) from farandole_rebuild.tills) > 4 then
+                     raise exception 'could not extend file: No space left on device' using errcode = '53100';
+                   end if;
+                 end if;
+                 return $1;
+               end $$;
+               alter table articles add column filled text generated always as (fill(article)) stored;
+               update disk set is_small = true";
+    pool.execute(sql).await.unwrap();
+    let refused = shop.in_pieces(&pool, VERIFY).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(
+        said.contains("53100") && said.contains("The live tables are as they were") && said.contains("No space left"),
+        "{said}"
+    );
+    assert_eq!(state(&pool).await, live);
+
+    pool.execute("update disk set is_small = false").await.unwrap();
+    let report = shop.in_pieces(&pool, VERIFY).await.unwrap();
+    assert!(report.resumed && report.differences() == 0, "{report}");
+    let all = shop.own().await.len() as u64;
+    assert!((1..all).contains(&report.events), "{} of {all}: {report}", report.events);
+    assert_eq!(in_schema(&shop, &report.schema).await, live);
     till.stop().await;
     pool.close().await;
 }
