@@ -153,6 +153,10 @@ enum Verb {
         /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
         #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep"])]
         from_nothing: bool,
+        /// For a build that refuses to start because it makes other rows of the same events: compare, and with --execute let the tables stay
+        /// as they are.
+        #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep", "from_nothing"], requires_if("true", "reason"))]
+        accept_fold: bool,
         /// The reason, recorded in the journal.
         #[arg(long)]
         reason: Option<String>,
@@ -332,6 +336,7 @@ where
             lose,
             clean,
             from_nothing,
+            accept_fold,
             reason,
             output,
         } => {
@@ -341,7 +346,11 @@ where
             Box::pin(async move {
                 let name = operator();
                 let by = Some(By { name: &name, reason: reason.as_deref() });
-                if from_nothing {
+                if accept_fold {
+                    let report = service.accept_fold(config, execute, by).await?;
+                    print(&report, output);
+                    differs.set(report.count > 0 && !report.accepted);
+                } else if from_nothing {
                     print(&service.rebuild_from_nothing(config, execute, by).await?, output);
                 } else if rollback {
                     print(&service.roll_back(config, execute, lose, by).await?, output);

@@ -8,17 +8,26 @@
 
 mod error;
 mod events;
+mod sample;
 
 use std::sync::Arc;
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use crate::engine::guarded;
+use crate::engine::tasks::Op;
+use crate::engine::{KEYED, guarded, op};
+use crate::ground::time::Timestamp;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
+use crate::publish::outbox;
+use crate::wire::chain::Link;
+use crate::wire::message::Message as _;
+use crate::wire::record::Record;
 
 pub(crate) use error::Error;
 pub(crate) use events::Events;
+pub(crate) use sample::{SCOPE, Sample};
 
 /// Folds events into rows, which it holds until they are written.
 #[derive(Debug)]
@@ -50,4 +59,31 @@ impl<P: Participant> Folder<P> {
             self.tables.load(conn, &missed).await.map_err(Error::database("loading rows"))?;
         }
     }
+}
+
+/// What follows from an event of the service's own, in the record that it became: tasks that it opens and closes.
+///
+/// # Errors
+/// When an effect can't be written.
+pub(crate) fn follow<P: Participant>(
+    participant: &P,
+    (record, id, link): (&Record, Uuid, &Link),
+    event: &P::Event,
+) -> Result<Vec<Op>, String> {
+    let row = outbox::Row {
+        topic: record.topic.clone(),
+        id,
+        aggregate_type: P::NAME,
+        aggregate: String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned(),
+        kind: event.name(),
+        payload: Vec::new(),
+        time: record.header("ce_time").and_then(Timestamp::parse).unwrap_or_default(),
+        cause: link.cause.clone(),
+        correlation: link.correlation,
+        of: link.of,
+        traceparent: record.header("traceparent").map(str::to_owned),
+        command: link.command.clone(),
+        headers: record.header(KEYED).map(|how| serde_json::json!({ KEYED: how })),
+    };
+    participant.follow_up(event).into_iter().map(|task| op(participant, task, &row)).collect()
 }

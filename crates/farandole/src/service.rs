@@ -35,6 +35,7 @@ mod parts;
 mod positions;
 mod rights;
 mod run;
+mod same_fold;
 pub mod telemetry;
 mod verbs;
 mod wait;
@@ -49,3 +50,4 @@ pub use history::{Entry, History};
 #[cfg(feature = "cli")]
 pub(crate) use parts::unfit;
 pub use run::Bound;
+pub use same_fold::FoldReport;

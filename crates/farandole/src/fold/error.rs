@@ -1,5 +1,6 @@
 //! Why events can't be folded.
 
+use crate::publish::relay;
 use crate::wire::codec;
 
 /// Why events can't be folded.
@@ -13,6 +14,8 @@ pub enum Error {
     },
     #[error("reading schemas")]
     Schemas(#[source] codec::Error),
+    #[error("reading the topic's first events")]
+    Reading(#[source] relay::Error),
     /// A type that this build doesn't know, at topic/partition@offset.
     #[error("{place} is a {kind}, which this build doesn't know: use the build that wrote it, or a newer one")]
     UnknownType { place: String, kind: String },

@@ -4,6 +4,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::database::{gate, session};
+use crate::fold;
 use crate::heal::open::Open;
 use crate::heal::rows::{self, Scope};
 use crate::heal::survey::{Diff, Found, PartitionDiff, Surveyor, counts};
@@ -179,6 +180,11 @@ impl Healer<'_> {
         rows::rest_on(&mut tx, &mut state, a, survey.scope).await?;
         tasks::wait_as_their_events(&mut tx).await.map_err(Error::database("looking which effects are published"))?;
         let effects = tasks::may_have_happened(&mut tx, me).await.map_err(Error::database("marking effects"))?;
+        if survey.parts.iter().any(PartitionDiff::lacks) {
+            // The topic's first events are others now.
+            let forgotten = sqlx::query("delete from farandole.steps where scope = $1").bind(fold::SCOPE).execute(&mut *tx).await;
+            forgotten.map_err(Error::database("forgetting what the fold made of the topic's first events"))?;
+        }
         self.log.note(&mut tx, &mut state).await?;
         tx.commit().await.map_err(Error::database("commit"))?;
         self.state = state;

@@ -218,6 +218,7 @@ impl Error {
             fold::Error::Schemas(source) => Self::Schemas(source),
             fold::Error::UnknownType { place, kind } => Self::UnknownType { place, kind, service },
             fold::Error::Unreadable { place, reason } => Self::Unreadable { service: service.to_owned(), place, reason },
+            fold::Error::Reading(source) => Self::Relay(source),
             fold::Error::Evolve(why) => Self::Evolve(why),
         }
     }

@@ -8,17 +8,14 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::engine::{KEYED, guarded, op};
-use crate::fold::{Events, Folder};
-use crate::ground::time::Timestamp;
+use crate::engine::guarded;
+use crate::fold::{Events, Folder, follow};
 use crate::heal::tasks::{self, Change};
 use crate::heal::{Error, MissingRecord};
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
-use crate::publish::outbox;
 use crate::wire::chain::unescape;
 use crate::wire::codec::Codec;
-use crate::wire::message::Message as _;
 
 /// Puts records that a database lacks into it. [`NoFold`] where there is none, as beside the outbox alone.
 pub trait Fold: Send + Sync {
@@ -141,25 +138,7 @@ impl<P: Participant> Folding<P> {
         if let (1, Some((name, opened))) = (link.of.0, settled(&link.cause)) {
             changes.push(Change::Settled((name.to_owned(), key.clone()), opened));
         }
-        let keyed = record.header(KEYED).map(|how| serde_json::json!({ KEYED: how }));
-        let row = outbox::Row {
-            topic: record.topic.clone(),
-            id: *id,
-            aggregate_type: P::NAME,
-            aggregate: key,
-            kind: event.name(),
-            payload: Vec::new(),
-            time: record.header("ce_time").and_then(Timestamp::parse).unwrap_or_default(),
-            cause: link.cause.clone(),
-            correlation: link.correlation,
-            of: link.of,
-            traceparent: record.header("traceparent").map(str::to_owned),
-            command: link.command.clone(),
-            headers: keyed,
-        };
-        for task in self.participant.follow_up(event) {
-            changes.push(Change::Op(op(&*self.participant, task, &row)?));
-        }
+        changes.extend(follow(&*self.participant, (record, *id, link), event)?.into_iter().map(Change::Op));
         Ok(())
     }
 

@@ -72,7 +72,7 @@ pub(super) struct PartitionDiff {
 
 impl PartitionDiff {
     /// Whether the topic lost something there.
-    fn lacks(&self) -> bool {
+    pub(super) fn lacks(&self) -> bool {
         self.shorter || self.lost_beginning
     }
 }

@@ -124,6 +124,16 @@ impl<R: Row> Default for Table<R> {
 }
 
 impl<R: Row> Table<R> {
+    /// Gives the rows that a fold holds; see [`Tables::texts`].
+    #[doc(hidden)]
+    pub fn texts(&self, each: &mut dyn FnMut(&'static str, String, &'static [&'static str], Vec<String>)) {
+        for (key, held) in self.folding.iter().flat_map(|folding| &folding.rows) {
+            if let Some(row) = &held.now {
+                each(R::TABLE, key.clone(), R::COLUMNS, row.texts());
+            }
+        }
+    }
+
     /// The row of this key, if there is one.
     pub fn get(&self, key: &R::Key) -> Option<&R> {
         let key = key.text();
@@ -358,6 +368,9 @@ pub trait Tables: Default + Send + 'static {
     /// Lets go of rows once what was taken out before the last time is written; see [`Table::let_go`].
     #[doc(hidden)]
     fn let_go(&mut self);
+    /// Gives the rows that a fold holds: table, key, columns, and their values as texts.
+    #[doc(hidden)]
+    fn texts(&self, each: &mut dyn FnMut(&'static str, String, &'static [&'static str], Vec<String>));
     /// The tables' names and columns, those of the key first, and how many those are.
     #[doc(hidden)]
     fn columns() -> Vec<(&'static str, &'static [&'static str], usize)>;

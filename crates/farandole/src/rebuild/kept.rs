@@ -58,13 +58,18 @@ pub(super) async fn new(conn: &mut PgConnection) -> Result<String, Error> {
     let doing = database("creating the schema of the replaced tables");
     let sql = format!("select '{REPLACED}' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD_HH24MISS_US')");
     let schema: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(&doing)?;
-    let sql = format!("create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended");
+    let sql = format!(
+        "create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended, {FOLD} as fold"
+    );
     conn.execute(AssertSqlSafe(sql)).await.map_err(doing)?;
     Ok(schema)
 }
 
 /// How many rows the outbox ever had: who decides something appends.
 const APPENDED: &str = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('farandole.outbox', 'seq')::regclass), 0)";
+
+/// What the fold that wrote the live tables made of the topic's first events.
+const FOLD: &str = "(select state from farandole.steps where scope = 'fold' order by step desc limit 1)";
 
 /// Drops the oldest sets until `keep` are left.
 pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<(), Error> {
@@ -156,7 +161,12 @@ pub(super) async fn rollback(
             let (table, live) = (quoted(table), quoted(live));
             sql += &format!("drop table {live}.{table} cascade; alter table {schema}.{table} set schema {live};");
         }
-        sql += &format!("drop schema {schema} cascade");
+        // The tables are those of the fold that wrote them.
+        sql += &format!(
+            "delete from farandole.steps where scope = 'fold';
+             insert into farandole.steps (scope, step, state) select 'fold', 1, fold from {schema}.farandole_swapped where fold is not null;
+             drop schema {schema} cascade"
+        );
         tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
     }
     tx.commit().await.map_err(doing)?;

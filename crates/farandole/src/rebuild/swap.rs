@@ -116,7 +116,8 @@ pub(super) async fn swap(
         let table = quoted(table);
         sql += &format!("alter table {live}.{table} set schema {replaced}; alter table {schema}.{table} set schema {live};");
     }
-    sql += &format!("drop schema {schema} cascade");
+    // What they were folded by is noted at the next start: by the build that did it, or one that folds as it does.
+    sql += &format!("delete from farandole.steps where scope = 'fold'; drop schema {schema} cascade");
     tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
     kept::trim(&mut tx, keep).await?;
     tx.commit().await.map_err(doing)?;

@@ -8,7 +8,7 @@ use crate::consume::{again, intake, restore};
 use crate::database::surroundings;
 use crate::publish::{migrations, relay};
 use crate::wire::{codec, extent, topics};
-use crate::{config, heal, parking, rebuild};
+use crate::{config, fold, heal, parking, rebuild};
 
 /// Why a service didn't start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,23 @@ pub enum Error {
     /// The tables can't be rebuilt.
     #[error("rebuild")]
     Rebuild(#[source] rebuild::Error),
+    /// This build would make other rows of the same events.
+    #[error(
+        "this build of {service} makes something else of its events than the one that wrote its tables ({count} difference(s)): {}. Make \
+         the tables anew with `{service} rebuild --execute`; or, if they may stay as they are, `{service} rebuild --accept-fold --reason … \
+         --execute`", .differences.join("; ")
+    )]
+    OtherFold {
+        /// Which service.
+        service: &'static str,
+        /// The first of them.
+        differences: Vec<String>,
+        /// How many.
+        count: usize,
+    },
+    /// What the fold makes of events can't be compared.
+    #[error("comparing what the fold makes of the topic's first events")]
+    Fold(#[source] fold::Error),
     /// `rebuild --from-nothing` is for a database that holds nothing.
     #[error(
         "this database holds {what}, and a rebuild from nothing needs an empty one. To rebuild the tables beside the live ones leave out \

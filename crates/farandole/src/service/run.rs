@@ -22,7 +22,7 @@ use crate::publish::relay::{self, Role};
 use crate::service::frame::{Doing, Frame, Mappings};
 use crate::service::http::{self, Checks};
 use crate::service::wait::Patience;
-use crate::service::{Api, Error, Missing, Service, migrate, own, parts, rights, telemetry};
+use crate::service::{Api, Error, Missing, Service, migrate, own, parts, rights, same_fold, telemetry};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -130,6 +130,9 @@ impl Tasks {
 /// What of a service decides, once all that it needs is there: spawns it, and gives the intake, which is spawned last, and the routes.
 type Decide = Box<dyn FnOnce(Ready<'_>) -> (Intake, Router) + Send>;
 
+/// Whether this build folds as the one did that wrote the tables.
+type Same = Box<dyn for<'a> FnOnce(&'a Codec, &'a Config) -> Doing<'a, ()> + Send>;
+
 /// What the deciding parts need.
 struct Ready<'a> {
     tasks: &'a mut Tasks,
@@ -148,6 +151,8 @@ pub(super) fn run<P: Participant, E: EffectHandler<P>>(
     shutdown: CancellationToken,
 ) -> Doing<'static, ()> {
     let Service { participant, effects, routes, frame } = service;
+    let folding = Arc::clone(&participant);
+    let same: Same = Box::new(move |codec, config| Box::pin(async move { same_fold::check(&folding, codec, config).await }));
     let decide = Box::new(move |Ready { tasks, codec, config, mappings, pools, wakes }: Ready<'_>| {
         let parts::Deciders { commands, runner, intake, agenda, releases } =
             parts::deciders(&participant, effects, codec, config, mappings, pools, wakes);
@@ -165,12 +170,12 @@ pub(super) fn run<P: Participant, E: EffectHandler<P>>(
         });
         (intake, routes(Api { pool: pools.http.clone(), commands }))
     });
-    boxed(frame, decide, bound, config, missing, shutdown)
+    boxed(frame, (same, decide), bound, config, missing, shutdown)
 }
 
 fn boxed(
     frame: Frame,
-    decide: Decide,
+    decide: (Same, Decide),
     bound: Bound,
     config: Config,
     missing: Missing,
@@ -181,7 +186,7 @@ fn boxed(
 
 async fn serve(
     frame: Frame,
-    decide: Decide,
+    decide: (Same, Decide),
     bound: Bound,
     config: Config,
     missing: Missing,
@@ -241,7 +246,7 @@ fn listen(tasks: &mut Tasks, bound: Bound, http: &Http, router: Router) {
 /// Brings up everything behind the listener. Returns early, without an error, when a part has ended: its task tells why.
 async fn start(
     frame: &Frame,
-    decide: Decide,
+    (same, decide): (Same, Decide),
     config: &Config,
     missing: Missing,
     (checks, pools, routes): (&Checks, &parts::Pools, &OnceLock<Router>),
@@ -295,6 +300,7 @@ async fn start(
     let probed = history.clone();
     checks.probe("history", true, move || probed.trouble());
 
+    same(&codec, config).await?;
     let (codec, mappings, wakes) = (&codec, &frame.mappings, (&wakeup, &history));
     let (intake, business) = decide(Ready { tasks, codec, config, mappings, pools, wakes });
     checks.ok("agenda");

@@ -7,6 +7,7 @@ mod from_nothing;
 mod history;
 mod markers;
 mod odd;
+mod other_fold;
 mod owner;
 mod partitions;
 mod rebuild;
@@ -84,9 +85,17 @@ impl Shop {
     }
 
     async fn start(&self, missing: Missing) -> Running {
+        self.start_as(service(self.insurer.clone()), missing).await
+    }
+
+    async fn start_as<P>(&self, build: farandole::Service<P, Insurer>, missing: Missing) -> Running
+    where
+        P: farandole::Participant,
+        Insurer: farandole::agenda::EffectHandler<P>,
+    {
         let bound = Bound::bind(&self.config.http).await.unwrap();
         let (url, stop) = (format!("http://{}", bound.address), CancellationToken::new());
-        let task = tokio::spawn(service(self.insurer.clone()).serve(bound, self.config.clone(), missing, stop.clone()));
+        let task = tokio::spawn(build.serve(bound, self.config.clone(), missing, stop.clone()));
         Running { url, stop, task }
     }
 

@@ -158,14 +158,61 @@ async fn sell(
 }
 
 pub fn service(insurer: Insurer) -> Service<Tills, Insurer> {
+    Service::new(Tills, migrator())
+        .effects(insurer)
+        .routes(|api| Router::new().route("/sell/{key}/{article}/{n}", post(sell)).with_state(api))
+}
+
+pub fn changed(insurer: Insurer) -> Service<Changed, Insurer> {
+    Service::new(Changed, migrator()).effects(insurer)
+}
+
+fn migrator() -> sqlx::migrate::Migrator {
     let tables = "create table tills (key text primary key, total bigint not null, insured bigint not null);
                   create table articles (article text primary key, sold bigint not null);";
     let migration =
         sqlx::migrate::Migration::new(1, "tables".into(), sqlx::migrate::MigrationType::Simple, tables.into_sql_str(), false);
-    let migrator = sqlx::migrate::Migrator::with_migrations(vec![migration]);
-    Service::new(Tills, migrator)
-        .effects(insurer)
-        .routes(|api| Router::new().route("/sell/{key}/{article}/{n}", post(sell)).with_state(api))
+    sqlx::migrate::Migrator::with_migrations(vec![migration])
+}
+
+/// A build that counts tea twice, and insures nothing.
+#[derive(Debug)]
+pub struct Changed;
+
+impl Participant for Changed {
+    const NAME: &'static str = "till";
+    type Id = String;
+    type Event = Event;
+    type Heard = Heard;
+    type Command = Sold;
+    type Deadline = Never;
+    type Effect = Effect;
+    type Tables = Tables;
+
+    fn aggregate(&self, heard: &Heard) -> Option<String> {
+        Tills.aggregate(heard)
+    }
+    fn decide(&self, _: &Tables, _: &String, _: &Input<Self>) -> Result<Decision<Event>, Refusal> {
+        Ok(Decision::nothing())
+    }
+    fn evolve(&self, tables: &mut Tables, event: &Event) {
+        Tills.evolve(tables, event);
+        if let Event::Counted(e) = event
+            && e.article == "tea"
+            && let Some(tea) = tables.articles.get_mut(&e.article)
+        {
+            tea.sold += e.n;
+        }
+    }
+}
+
+impl EffectHandler<Changed> for Insurer {
+    fn target(&self, _: &Effect) -> &'static str {
+        "insurer"
+    }
+    async fn run(&self, _: &Call, _: &Effect) -> Result<(), EffectError> {
+        Ok(())
+    }
 }
 
 /// An older build, which knows less.

@@ -70,6 +70,10 @@ macro_rules! tables {
             fn let_go(&mut self) {
                 $(self.$field.let_go();)*
             }
+            #[allow(unused_variables)]
+            fn texts(&self, each: &mut dyn FnMut(&'static str, String, &'static [&'static str], Vec<String>)) {
+                $(self.$field.texts(each);)*
+            }
             fn columns() -> Vec<(&'static str, &'static [&'static str], usize)> {
                 vec![$($crate::Table::<$row>::columns()),*]
             }
@@ -115,6 +119,9 @@ macro_rules! tables {
                 $(let $key = $crate::table::column(row, i)?; i += 1;)+
                 $(let $col = $crate::table::column(row, i)?; i += 1;)*
                 Ok(Self { $($key,)+ $($col),* })
+            }
+            fn texts(&self) -> Vec<String> {
+                vec![$(format!("{:?}", self.$key),)+ $(format!("{:?}", self.$col)),*]
             }
             fn copy(&self, rows: &mut $crate::table::CopyRows) -> $crate::sqlx::Result<()> {
                 $(rows.column(&self.$key)?;)+

@@ -32,6 +32,9 @@ pub trait Row: Clone + PartialEq + Send + 'static {
     /// # Errors
     /// When a column is missing or has another type.
     fn from_row(row: &PgRow) -> sqlx::Result<Self>;
+    /// The columns' values as texts that people read, in the order of [`Row::COLUMNS`].
+    #[doc(hidden)]
+    fn texts(&self) -> Vec<String>;
     /// Adds the columns to a `COPY`.
     ///
     /// # Errors
