@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agenda::EffectHandler;
 use crate::config::Config;
+use crate::ground::error::chain_of;
 use crate::heal;
 use crate::participant::Participant;
 use crate::rebuild;
@@ -51,7 +52,11 @@ impl<P: Participant, E> Service<P, E> {
     ) -> Result<heal::Report, Error> {
         let by = by.filter(|_| mode == heal::Mode::Execute);
         let (pools, codec) = self.frame.ground(config).await?;
-        let journal = self.frame.journal_for(config, &pools, by).await?;
+        // A registry that is away keeps nobody from healing.
+        let journal = self.frame.journal_for(config, &pools, by).await.unwrap_or_else(|error| {
+            tracing::error!(error = chain_of(&error), "the journal can't be told of this heal");
+            None
+        });
         let prefix = &config.topics.prefix;
         let hears = P::Heard::topics().into_iter().map(|topic| heard(prefix, &self.frame.mappings, topic)).collect();
         let fold = heal::Folding::new(Arc::clone(&self.participant), codec, topics::own(prefix, P::NAME), hears);

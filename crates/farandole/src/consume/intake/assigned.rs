@@ -209,6 +209,7 @@ impl Context {
         let (next, stop) = (Arc::new(AtomicI64::new(offset)), CancellationToken::new());
         let applied = LastEventTime::default();
         let (tell, id) = watch::channel(found);
+        let elsewhere = broken.is_some();
         let worker = Worker {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -248,6 +249,7 @@ impl Context {
                 ended: false,
                 spill: None,
                 fresh: step.is_none(),
+                elsewhere,
             },
         );
         Some(offset)

@@ -44,6 +44,8 @@ pub(super) struct Assigned {
     pub spill: Option<Record>,
     /// It had no position when it began.
     pub fresh: bool,
+    /// Its position is in another topic of that name: its worker stands, and says so.
+    pub elsewhere: bool,
 }
 
 /// What the consumer's callbacks know.

@@ -29,35 +29,57 @@ struct Seen {
     next: i64,
     /// It had no position when it began.
     fresh: bool,
-    /// Nothing that was given is still to be applied.
-    idle: bool,
+    /// The offset after the last record that was given to its worker.
+    handed: i64,
+}
+
+/// What is done about a partition.
+#[derive(Debug, PartialEq, Eq)]
+enum Do {
+    Nothing,
+    /// Look again later.
+    Wait,
+    GoOn,
+    Stop,
+}
+
+impl Seen {
+    fn what(&self, (low, high): (i64, i64), expired: Expired) -> Do {
+        match expired {
+            _ if (low..=high).contains(&self.next) => Do::Nothing,
+            Expired::Stop => Do::Stop,
+            Expired::Earliest if self.next > high => Do::Stop,
+            // They were given before they expired.
+            Expired::Earliest if self.handed > self.next => Do::Wait,
+            Expired::Earliest => Do::GoOn,
+        }
+    }
 }
 
 /// Says which partitions no longer hold what their position wants, or has them go on from what there is. False when it can't be told of
 /// all yet.
 pub(super) fn look(consumer: &BaseConsumer<Context>) -> bool {
     let context = consumer.context();
-    let seen = |(at, a): (&At, &Assigned)| {
-        let next = a.next.load(Ordering::Relaxed);
-        (at.clone(), Seen { next, fresh: a.fresh, idle: a.handed <= next })
-    };
+    let seen =
+        |(at, a): (&At, &Assigned)| (at.clone(), Seen { next: a.next.load(Ordering::Relaxed), fresh: a.fresh, handed: a.handed });
     let mut told = true;
-    let at: Vec<(At, Seen)> = context.lock().iter().map(seen).collect();
+    // What is in another topic of that name says so already, in better words than that it lies beyond the end of this one.
+    let at: Vec<(At, Seen)> = context.lock().iter().filter(|(_, a)| !a.elsewhere).map(seen).collect();
     for (at, seen) in at {
-        let Ok((low, high)) = consumer.fetch_watermarks(&at.0, at.1, WATERMARKS) else {
+        let Ok(holds) = consumer.fetch_watermarks(&at.0, at.1, WATERMARKS) else {
             told = false;
             continue;
         };
-        if (low..=high).contains(&seen.next) {
-            continue;
+        match seen.what(holds, context.config.expired.of(&at.0)) {
+            Do::Nothing => {}
+            Do::Wait => told = false,
+            Do::GoOn => told &= go_on(context, &at, holds.0),
+            Do::Stop => {
+                let why = words(context, &at, &seen, holds);
+                tracing::error!(topic = at.0, partition = at.1, why, "partition stopped");
+                context.troubles.set(&at.0, at.1, Some(why));
+            }
         }
-        if seen.next < low && context.config.expired.of(&at.0) == Expired::Earliest {
-            told &= seen.idle && go_on(context, &at, low);
-            continue;
-        }
-        let why = words(context, &at, &seen, (low, high));
-        tracing::error!(topic = at.0, partition = at.1, why, "partition stopped");
-        context.troubles.set(&at.0, at.1, Some(why));
     }
     told
 }
@@ -127,5 +149,24 @@ fn go_on(context: &Context, at: &At, low: i64) -> bool {
             tracing::warn!(topic, partition, error = chain_of(&error), "passing over what has expired failed; retrying");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guard: what was given is applied before anything is passed over. Without, records that are there are lost.
+    #[test]
+    fn what_has_expired_is_passed_over_only_where_nothing_is_on_its_way() {
+        let seen = |next, handed| Seen { next, fresh: false, handed };
+        let holds = (5, 9);
+        for expired in [Expired::Stop, Expired::Earliest] {
+            assert_eq!((seen(5, 5).what(holds, expired), seen(9, 9).what(holds, expired)), (Do::Nothing, Do::Nothing));
+            assert_eq!(seen(10, 10).what(holds, expired), Do::Stop, "truncated, or another topic");
+        }
+        assert_eq!(seen(2, 2).what(holds, Expired::Stop), Do::Stop);
+        assert_eq!(seen(2, 2).what(holds, Expired::Earliest), Do::GoOn);
+        assert_eq!(seen(2, 4).what(holds, Expired::Earliest), Do::Wait);
     }
 }
