@@ -141,3 +141,56 @@ impl<R: Row> Table<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::participant::table::{Keys, Tables as _};
+
+    crate::tables! { pub struct Few { counts: Count in "counts" { id: i64, n: i64 } } }
+
+    fn folding() -> Few {
+        let mut tables = Few::default();
+        tables.fold(Stored::Own { expected: 10 });
+        tables.mark();
+        tables
+    }
+
+    /// D13. Guard: rows that were taken out stay held until the next ones are. Without, one that isn't written yet is looked for in the
+    /// database, isn't found, and begins anew.
+    #[test]
+    fn what_may_not_be_written_yet_is_held() {
+        let mut tables = folding();
+        tables.counts.put(Count { id: 1, n: 1 });
+        (0..2 * KEPT).for_each(|_| tables.mark());
+        assert_eq!((tables.take_out().unwrap().0.len(), tables.changed()), (1, 0));
+        tables.let_go();
+        assert_eq!(tables.counts.get(&1), Some(&Count { id: 1, n: 1 }));
+        assert!(tables.missed().is_empty());
+        // Those before were written by then: it is let go of, and known to be in the database.
+        tables.counts.put(Count { id: 2, n: 1 });
+        assert_eq!(tables.take_out().unwrap().0.len(), 1);
+        tables.let_go();
+        assert_eq!(tables.counts.get(&1), None);
+        assert_eq!(tables.missed(), Keys::of::<Count>([1]));
+        // What never was isn't looked for.
+        assert_eq!(tables.counts.get(&3), None);
+        assert!(tables.missed().is_empty());
+    }
+
+    /// D13. Guard: what a try changed is taken back as a whole. Without, a sum has the try in it twice.
+    #[test]
+    fn a_try_that_is_taken_back_leaves_nothing() {
+        let mut tables = folding();
+        tables.counts.put(Count { id: 1, n: 1 });
+        tables.mark();
+        tables.counts.put(Count { id: 1, n: 2 });
+        tables.counts.put(Count { id: 2, n: 1 });
+        assert_eq!(tables.changed(), 2);
+        tables.back();
+        assert_eq!((tables.counts.get(&1), tables.counts.get(&2), tables.changed()), (Some(&Count { id: 1, n: 1 }), None, 1));
+        tables.mark();
+        tables.counts.delete(&1);
+        assert!(tables.take_out().unwrap().0.is_empty(), "what was never stored needn't be deleted");
+    }
+}

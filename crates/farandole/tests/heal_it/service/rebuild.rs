@@ -182,10 +182,9 @@ async fn the_past_is_rebuilt_and_memory_changes_nothing() {
     pool.close().await;
 }
 
-/// A disk that runs full leaves the live tables as they are, and is named; with room again, the rebuild continues.
+/// D14. A disk that runs full leaves the live tables as they are, and is named; with room again, the rebuild continues.
 ///
-/// Guards: rows and how far they are folded are one transaction; without, what was written is folded twice. What isn't held was written:
-/// without, a row that is about to be written is looked for, not found, and begun anew.
+/// Guard: rows and how far they are folded are one transaction; without, what was written is folded twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_named_and_the_rebuild_continues() {
     let mut shop = Shop::new().await;
