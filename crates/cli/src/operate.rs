@@ -60,6 +60,21 @@ async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> an
     Ok(())
 }
 
+/// Leaves the database of a service to the service's own program: that one knows the topics and tables that belong to it. A database
+/// without the kit's tables is nobody's.
+async fn own_program(database: &Database, verb: &str) -> anyhow::Result<()> {
+    let mut conn = database.connect().await?;
+    let kits: bool = sqlx::query_scalar("select to_regclass('farandole.owner') is not null").fetch_one(&mut conn).await?;
+    if kits {
+        let sql = "select service from farandole.owner where topic is not null";
+        if let Some(service) = sqlx::query_scalar::<_, String>(sql).fetch_optional(&mut conn).await? {
+            bail!("this database belongs to service {service}, whose own binary does this: run `{service} {verb}`");
+        }
+    }
+    conn.close().await?;
+    Ok(())
+}
+
 /// The reader that is meant: the one that is named, or the only one there is.
 async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<String> {
     let known: Vec<String> = sqlx::query_scalar("select reader from farandole.readers order by reader").fetch_all(conn).await?;
@@ -230,6 +245,7 @@ pub async fn heal(database: &Database, kafka: &Kafka, service: &str, topics: Vec
 /// # Errors
 /// As [`farandole::migrate`].
 pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    own_program(database, "migrate").await?;
     let pool = session::watched(PgPoolOptions::new()).connect_lazy_with(database.options()?);
     farandole::migrate(&pool).await?;
     pool.close().await;
@@ -277,6 +293,7 @@ pub async fn relay(
     forget: Vec<String>,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
+    own_program(database, "serve").await?;
     let pool = session::watched(PgPoolOptions::new().max_connections(3)).connect_lazy_with(database.options()?);
     let properties = kafka.properties.clone();
     let config = relay::Config { topics, forget, kafka: properties, source, ..relay::Config::new(service, &kafka.bootstrap) };

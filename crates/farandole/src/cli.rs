@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::agenda::EffectHandler;
-use crate::config::Config;
+use crate::config::{Config, Format, Log};
 use crate::consume::replay;
 use crate::ground::error::chain_of;
 use crate::ground::running::Signals;
@@ -276,7 +276,15 @@ where
     }
     // Before any HTTP client is made, of spans or of `build`. An error means that there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let spans = if works { telemetry::init(name, &loaded.config.log, &loaded.config.otlp) } else { telemetry::Spans::default() };
+    let mut log = loaded.config.log.clone();
+    if !matches!(verb, Verb::Serve { .. } | Verb::Migrate)
+        && std::io::stderr().is_terminal()
+        && (log.format, &log.level) == (Log::default().format, &Log::default().level)
+    {
+        // For a person, who reads the result.
+        log = Log { format: Format::Text, level: "warn".to_owned() };
+    }
+    let spans = if works { telemetry::init(name, &log, &loaded.config.otlp) } else { telemetry::Spans::default() };
     end_with_the_reader(); // before the hook that logs panics as well
     let service = match build(&loaded.config, loaded.own) {
         Ok(service) => service,

@@ -227,7 +227,7 @@ impl<P: Participant> Rebuild<'_, P> {
         shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
         let live = shadow::live(&mut conn).await?;
         let _alone = swap::Alone::take(&mut conn, P::NAME).await?; // it goes with the session
-        kept::rollback(&mut conn, P::NAME, &live, P::Tables::names(), execute, lose).await
+        kept::rollback(&mut conn, (P::NAME, &self.topic), &live, P::Tables::names(), execute, lose).await
     }
 
     /// A session with this service's database, and no other's.

@@ -19,7 +19,7 @@
 //!
 //! Several stages run side by side; they share the downloaded jars and nothing else. Nothing here touches a server of the system's.
 //!
-//! **How it fails.** Each wait has a bound (60 s). A part that ends early or never answers is an [`Error`] with the last lines of its log;
+//! **How it fails.** Each wait has a bound (180 s). A part that ends early or never answers is an [`Error`] with the last lines of its log;
 //! a missing tool is one that names the Debian package.
 //!
 //! **Invariant:** no parameter of a part is there to make it faster than in production at the price of durability: `fsync` is on.

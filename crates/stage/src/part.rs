@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::folder::{Run, tail};
 use crate::process::{Child, Command};
 
-/// The bound of every wait for a part: they need 1–10 s on two cores.
-const READY: Duration = Duration::from_secs(60);
+/// The bound of every wait for a part: they need 1–10 s on two cores, and ten times as long where builds run beside them.
+const READY: Duration = Duration::from_secs(180);
 /// A broker that has lost its quorum takes long to give up.
 const STOP: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);

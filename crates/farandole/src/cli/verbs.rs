@@ -33,7 +33,7 @@ pub enum Parked {
     Drop {
         /// The name it is parked under: aggregate or key.
         aggregate: String,
-        /// The reason, recorded in the journal.
+        /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
         #[arg(long)]
         reason: String,
         /// Drop everything parked under this name now, including inputs that only wait behind another.
@@ -61,7 +61,7 @@ pub enum Positions {
         /// An offset, `earliest` (the first record still there), `latest`, or a time (2026-01-31T12:00:00Z).
         #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
         to: To,
-        /// The reason, recorded in the journal.
+        /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
         #[arg(long)]
         reason: Option<String>,
         /// Set it. Without it, nothing is changed.
@@ -88,7 +88,7 @@ pub enum Inputs {
         /// The record.
         #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
         input: InputAt,
-        /// The reason, recorded in the journal.
+        /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
         #[arg(long)]
         reason: Option<String>,
         /// Feed it. Without it, nothing is changed.
@@ -107,7 +107,13 @@ Examples:
 /// Who acts, as the shell knows them.
 pub fn operator() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    name.unwrap_or_else(|| "unknown".to_owned())
+    // Where nobody has logged in, as in a container: the user's number, and on which machine.
+    name.unwrap_or_else(|| {
+        let user = std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me));
+        let user = user.map_or_else(|_| "unknown".to_owned(), |user| format!("user {user}"));
+        let host = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok()).unwrap_or_default();
+        format!("{user} at {}", host.trim())
+    })
 }
 
 /// Prints what is parked.

@@ -129,7 +129,8 @@ pub enum Error {
     },
     /// Something was decided since the swap.
     #[error(
-        "{service} has decided {written} event(s) since these tables were replaced, and their rows would be lost from the tables (not from          the topic): rebuild instead, or repeat with --lose"
+        "{service} has decided {written} event(s) since these tables were replaced, and their rows would be lost from the tables (not from \
+         the topic): rebuild instead, or repeat with --lose"
     )]
     WrittenSince {
         /// Which service.

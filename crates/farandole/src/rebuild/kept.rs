@@ -130,14 +130,21 @@ impl fmt::Display for RolledBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { schema, written, done } = self;
         writeln!(f, "{schema}: {written} event(s) were decided since it was replaced")?;
-        if *done { writeln!(f, "it is live again") } else { writeln!(f, "nothing was changed: repeat with --execute") }
+        match (done, written) {
+            (true, _) => writeln!(f, "it is live again"),
+            (false, 0) => writeln!(f, "nothing was changed: repeat with --execute"),
+            (false, _) => writeln!(
+                f,
+                "nothing was changed: rebuild instead, or repeat with --execute --lose, and the tables lack what these events made of them"
+            ),
+        }
     }
 }
 
 /// Puts the set that was replaced last back. Nobody decides meanwhile.
 pub(super) async fn rollback(
     conn: &mut PgConnection,
-    service: &'static str,
+    (service, topic): (&'static str, &str),
     live: &str,
     tables: &[&str],
     execute: bool,
@@ -147,8 +154,14 @@ pub(super) async fn rollback(
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     let last = all(&mut tx).await?.into_iter().rfind(Kept::is_replaced);
     let Some(Kept { schema, tables: kept, .. }) = last else { return Err(Error::NothingReplaced { service }) };
-    let sql = format!("select {APPENDED} - appended from {schema}.farandole_swapped");
-    let written: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.map_err(&doing)?;
+    // Events of the service's own topic alone: the journal is told of where it reads while nothing is decided. Of rows that are gone it isn't
+    // known any more, so each counts.
+    let sql = format!(
+        "select (select count(*) from farandole.outbox where seq > appended and topic = $1)
+              + greatest(least(coalesce((select min(seq) from farandole.outbox) - 1, {APPENDED}), {APPENDED}) - appended, 0)
+         from {schema}.farandole_swapped"
+    );
+    let written: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(topic).fetch_one(&mut *tx).await.map_err(&doing)?;
     if let Some(table) = tables.iter().find(|table| !kept.iter().any(|kept| kept == *table)) {
         return Err(Error::NotKept { schema, table: (*table).to_owned() });
     }

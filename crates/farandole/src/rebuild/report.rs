@@ -147,7 +147,7 @@ impl fmt::Display for Report {
             }
         }
         if let Some(pause) = self.pause {
-            writeln!(f, "{} decided nothing for {pause:.0} ms at most", self.service)?;
+            writeln!(f, "while it was compared or swapped {} paused deciding for {pause:.0} ms at most", self.service)?;
         }
         match (&self.replaced, self.until) {
             (Some(replaced), _) => writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}"),

@@ -156,8 +156,11 @@ pub(super) fn run<P: Participant, E: EffectHandler<P>>(
     let decide = Box::new(move |Ready { tasks, codec, config, mappings, pools, wakes }: Ready<'_>| {
         let parts::Deciders { commands, runner, intake, agenda, releases } =
             parts::deciders(&participant, effects, codec, config, mappings, pools, wakes);
+        // Routes may take no commands: nobody would hold them then, and the runner would think that all is over.
+        let held = commands.clone();
         tasks.spawn("commands", async move |stop| {
             runner.run(stop).await;
+            drop(held);
             Ok(())
         });
         tasks.spawn("agenda", async move |stop| {

@@ -12,6 +12,7 @@
 //! partition's last record for the last of a service takes a stranger's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -95,12 +96,18 @@ impl Error {
 pub struct Client(BaseConsumer<Quiet>);
 
 /// Logs what the client complains about; where a partition ends is no complaint.
-struct Quiet;
+#[derive(Default)]
+struct Quiet(Mutex<String>);
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(error = %error, reason, "reading a topic");
+            // A client without brokers says the same hundreds of times.
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != reason {
+                reason.clone_into(&mut last);
+                tracing::warn!(error = %error, reason, "reading a topic");
+            }
         }
     }
 }
@@ -138,7 +145,7 @@ impl Client {
                 kafka.set(name, value);
             }
         }
-        Ok(Self(kafka.create_with_context(Quiet).map_err(Error::kafka("making a Kafka consumer"))?))
+        Ok(Self(kafka.create_with_context(Quiet::default()).map_err(Error::kafka("making a Kafka consumer"))?))
     }
 
     /// How many partitions each topic has. Asks for all of them: a question for one by name makes it, where brokers make topics by

@@ -115,17 +115,15 @@ pub(super) fn goals(question: &Question) -> Result<(i32, BTreeMap<i32, Goal>), E
         let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
         let whole = Extent { topic: topic.to_owned(), partition, low, high };
         let before = before.get(&partition);
-        let (mut stretch, topic_id) = (None, topic_id.clone());
+        let topic_id = topic_id.clone();
         let to = match to {
             To::Start(start) => begin::offset(&consumer, topic, partition, *start).map_err(failed)?,
-            To::Offset(to) if (low..=high).contains(to) => {
-                if let Some(before) = before {
-                    stretch = Stretch::read(&reader, whole.clone(), before.next_offset, *to).map_err(Error::Reading)?;
-                }
-                *to
-            }
+            To::Offset(to) if (low..=high).contains(to) => *to,
             To::Offset(to) => return Err(Error::Outside { topic: topic.to_owned(), partition, low, high, to: *to }),
         };
+        // However it was said: what lies between is looked at, if that isn't much.
+        let stretch = before.map(|before| Stretch::read(&reader, whole.clone(), before.next_offset, to)).transpose();
+        let stretch = stretch.map_err(Error::Reading)?.flatten();
         let mut goal = Goal { to, topic_id, stretch, skipped: None, repeated: None };
         // What is before it in another topic, or was never read, is skipped from the beginning on.
         let from = before.filter(|before| !goal.is_elsewhere(before)).map_or(low, |before| before.next_offset);

@@ -31,7 +31,8 @@ pub enum Error {
     #[error(
         "the last event of {service} in {topic}/{partition} is {found} in the topic and {expected} in this database, so \
          publishing would fork the log. Run `{service} heal`, or for an outbox in your own program `farandole heal --service \
-         {service}`: it prints what it would do, which is to fold the missing records and open a new lineage"
+         {service}`: it prints what it would do, which is to fold the missing records and open a new lineage. A service whose database was \
+         lost, and made anew, gets back more by `{service} rebuild --from-nothing`"
     )]
     Continuity {
         /// Whose database and topic.
