@@ -134,7 +134,7 @@ enum Verb {
         #[arg(long)]
         accept_repeats: bool,
         /// The reason
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: Option<String>,
         /// Begin it. Without it, nothing is changed
         #[arg(long, requires = "reason")]

@@ -112,7 +112,7 @@ enum Verb {
         #[arg(long)]
         execute: bool,
         /// The reason, recorded in the journal.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: Option<String>,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -158,7 +158,7 @@ enum Verb {
         #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep", "from_nothing"], requires_if("true", "reason"))]
         accept_fold: bool,
         /// The reason, recorded in the journal.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: Option<String>,
         /// Output format.
         #[arg(long, value_enum, default_value_t = Output::Text)]

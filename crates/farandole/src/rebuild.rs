@@ -16,6 +16,7 @@
 //! **How it would fail without**: without the relay's account, a topic that lost its end would give tables that look whole; without the
 //! wait, rows that were decided during the comparison would look like differences, or be lost with the swap.
 
+mod attached;
 mod compare;
 mod error;
 mod kept;
@@ -115,6 +116,10 @@ impl<P: Participant> Rebuild<'_, P> {
         let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
         let (until, by) = self.until(options.until, look(extents.clone())).await?;
         let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
+        if options.execute {
+            // Before the work, and once more when it is done.
+            shadow.replaces(&mut conn).await?;
+        }
         if !options.ignore_space {
             room::check(&mut conn, P::NAME, &shadow).await?;
         }
@@ -238,7 +243,11 @@ impl<P: Participant> Rebuild<'_, P> {
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {
-        Ok(log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?)
+        let mut conn = log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?;
+        // Who is in somebody's way is told by this.
+        let named = sqlx::query("select set_config('application_name', $1, false)").bind(format!("{} rebuild", P::NAME));
+        named.execute(&mut conn).await.map_err(database("preparing a session"))?;
+        Ok(conn)
     }
 
     /// What the topic holds as of now.

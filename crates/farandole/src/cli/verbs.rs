@@ -34,7 +34,7 @@ pub enum Parked {
         /// The name it is parked under: aggregate or key.
         aggregate: String,
         /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: String,
         /// Drop everything parked under this name now, including inputs that only wait behind another.
         #[arg(long)]
@@ -62,7 +62,7 @@ pub enum Positions {
         #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
         to: To,
         /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: Option<String>,
         /// Set it. Without it, nothing is changed.
         #[arg(long, requires = "reason")]
@@ -89,7 +89,7 @@ pub enum Inputs {
         #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
         input: InputAt,
         /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
         reason: Option<String>,
         /// Feed it. Without it, nothing is changed.
         #[arg(long, requires = "reason")]

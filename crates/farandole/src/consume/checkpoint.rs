@@ -9,6 +9,9 @@
 //! **How.** The positions are read, then a snapshot that sees the transactions that moved them. Once the relay has had everything
 //! acknowledged that this snapshot sees, the positions are appended. Only the replica whose relay publishes does it.
 //!
+//! **Numbers.** A checkpoint says which event was the next before the positions were read. What has a lower number came of inputs that the
+//! positions are behind; if it names one beyond them, that was a record of another topic of that name, which was deleted since.
+//!
 //! **How it would fail without** the wait: a checkpoint goes to a partition of its own and may be acknowledged before the events that it
 //! speaks for; a database that is lost in between would be rebuilt behind inputs of which nothing is left.
 
@@ -43,6 +46,8 @@ select not exists (
 struct Pending {
     moved: BTreeMap<String, Position>,
     snapshot: String,
+    /// The number of the next event before the positions were read.
+    published: i64,
 }
 
 /// The checkpoints of one service.
@@ -91,7 +96,9 @@ pub async fn run(
 impl Checkpoints<'_> {
     /// Appends what is pending if it may be told by now; looks what has changed if nothing is.
     async fn look(&mut self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        let relay = async |conn: &mut PgConnection| step::latest::<State>(conn, SCOPE).await.map_err(sqlx::Error::decode);
         if self.pending.is_none() {
+            let published = relay(conn).await?.map_or(0, |(_, state)| state.next);
             let positions = positions(conn, self.reader).await?;
             let moved: BTreeMap<_, _> = positions.into_iter().filter(|(at, now)| self.told.get(at) != Some(now)).collect();
             if moved.is_empty() {
@@ -99,17 +106,17 @@ impl Checkpoints<'_> {
             }
             // After the positions: it sees at least the transactions that moved them.
             let snapshot = sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(&mut *conn).await?;
-            self.pending = Some(Pending { moved, snapshot });
+            self.pending = Some(Pending { moved, snapshot, published });
         }
         let Some(pending) = &self.pending else { return Ok(()) };
-        let Some((_, relay)) = step::latest::<State>(conn, SCOPE).await.map_err(sqlx::Error::decode)? else { return Ok(()) };
+        let Some((_, relay)) = relay(conn).await? else { return Ok(()) };
         let published = sqlx::query_as(PUBLISHED).bind(&pending.snapshot).bind(&relay.acked.0).fetch_one(&mut *conn);
         let (published, now): (bool, i64) = published.await?;
         if !published {
             return Ok(());
         }
         let mut tx = gate::begin(conn).await?;
-        self.journal.checkpoint(&mut tx, Timestamp::from_micros(now), self.reader, &pending.moved).await?;
+        self.journal.checkpoint(&mut tx, Timestamp::from_micros(now), self.reader, (pending.published, &pending.moved)).await?;
         tx.commit().await?;
         self.told.extend(self.pending.take().into_iter().flat_map(|pending| pending.moved));
         Ok(())

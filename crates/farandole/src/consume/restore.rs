@@ -41,12 +41,14 @@ type Place = (String, i32, i64);
 pub(crate) struct Journalled {
     /// By topic/partition, as of the last checkpoint.
     pub positions: BTreeMap<String, Position>,
+    /// Likewise: an event or entry of a lower number speaks of no record beyond the position, whatever place it names.
+    pub since: BTreeMap<String, i64>,
     /// When the last checkpoint was taken (`ce_time`).
     pub checkpoint: Option<String>,
     /// Records that are parked, in the order in which they were: under what, and why if they don't only wait.
     pub parked: Vec<(Place, String, Option<String>)>,
-    /// Records that were dropped.
-    pub dropped: BTreeSet<Place>,
+    /// Records that were dropped, and the number of the entry that says so.
+    pub dropped: BTreeMap<Place, i64>,
     /// Deadlines and outcomes that were dropped, as the journal names them.
     pub dropped_tasks: BTreeSet<String>,
     /// How many records the journal has.
@@ -127,6 +129,7 @@ struct Entry {
 
 #[derive(Deserialize)]
 struct Checkpoint {
+    published: i64,
     positions: BTreeMap<String, String>,
 }
 
@@ -178,10 +181,11 @@ impl Reading {
         let (Some(kind), Some(value)) = (record.kind(), record.value.as_deref()) else { return Ok(()) };
         let codec = record.codec(&self.codec).into_owned();
         if kind == CHECKPOINT {
-            let Checkpoint { positions } = codec.decode(kind, value).map_err(unreadable)?;
+            let Checkpoint { published, positions } = codec.decode(kind, value).map_err(unreadable)?;
             for (at, position) in positions {
                 let read = serde_json::from_str(&position);
                 let position = read.map_err(|source| Error::Position { place: record.at(), at: at.clone(), source })?;
+                self.told.since.insert(at.clone(), published);
                 self.told.positions.insert(at, position);
             }
             self.told.checkpoint = record.header("ce_time").map(str::to_owned);
@@ -207,7 +211,7 @@ impl Reading {
             self.parked.insert(place, (time, self.told.records, aggregate, reason));
         } else {
             self.parked.remove(&place);
-            self.told.dropped.extend(dropped.then_some(place));
+            self.told.dropped.extend(dropped.then_some((place, link.place.number)));
         }
         Ok(())
     }
@@ -232,7 +236,9 @@ impl Journalled {
             step::append(conn, &scope(reader, topic, partition), None, position).await?;
         }
         // They come again, and nobody has taken the decision back.
-        let again: Vec<&Place> = self.dropped.iter().filter(|place| !self.is_behind(place)).collect();
+        let since = |place: &Place| self.since.get(&format!("{}/{}", place.0, place.1)).copied().unwrap_or(0);
+        let again = self.dropped.iter().filter(|(place, number)| !self.is_behind(place) && **number >= since(place));
+        let again: Vec<&Place> = again.map(|(place, _)| place).collect();
         sqlx::query(
             "insert into farandole.applied (reader, topic, partition, record_offset)
              select $1::text, * from unnest($2::text[], $3::int[], $4::bigint[]) on conflict do nothing",

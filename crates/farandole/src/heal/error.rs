@@ -186,6 +186,25 @@ pub enum Error {
         /// Still in the outbox.
         there: i64,
     },
+    /// A topic was made anew and published to, or copied without its beginning.
+    #[error(
+        "{topic}/{partition} lacks what came before its first record, and could only be given it behind what is there: readers would see the \
+         events of a key in the wrong order, and a service couldn't be rebuilt from its topic. {}Or accept that order with --accept-lost",
+        if *whole {
+            "The outbox holds all of the topic's events, so nothing is lost if you delete the topic and create it again, empty, with as many \
+             partitions, and heal then. "
+        } else {
+            "Restore the topic from a copy that is whole. "
+        }
+    )]
+    Beginning {
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// Whether the outbox still holds what the topic has.
+        whole: bool,
+    },
     /// Both sides were set back.
     #[error(
         "{topic}/{partition} lacks this database's last record, and its other records can't be distinguished from this \

@@ -80,12 +80,21 @@ pub struct Folding<P> {
     events: Events<P>,
     topic: String,
     heard: Vec<String>,
+    /// By topic/partition, the number below which no event speaks of an input that comes again.
+    since: BTreeMap<String, i64>,
 }
 
 impl<P: Participant> Folding<P> {
     /// A fold of `topic` (with its prefix). `heard` are the topics that the participant hears, with theirs.
     pub fn new(participant: Arc<P>, codec: Codec, topic: String, heard: Vec<String>) -> Self {
-        Self { participant, events: Events::new(codec), topic, heard }
+        Self { participant, events: Events::new(codec), topic, heard, since: BTreeMap::new() }
+    }
+
+    /// The same, taking inputs of these partitions (topic/partition) for applied only by events of these numbers on. Those before speak of
+    /// records that the position is behind, or of another topic of the name.
+    #[must_use]
+    pub fn since(self, since: BTreeMap<String, i64>) -> Self {
+        Self { since, ..self }
     }
 
     async fn read(&self, records: &[MissingRecord]) -> Result<Vec<P::Event>, Error> {
@@ -122,7 +131,12 @@ impl<P: Participant> Fold for Folding<P> {
         tasks::apply(conn, changes).await.map_err(Error::database("storing tasks"))?;
         self.answers(conn, records, &events).await.map_err(Error::database("storing answers"))?;
         let heard = |topic: &str| self.heard.iter().any(|t| t == topic);
-        let causes = records.iter().filter(|m| m.link.of.0 == 1).filter_map(|m| input(&m.link.cause)).filter(|c| heard(c.0));
+        let comes_again = |m: &MissingRecord, (topic, partition, offset): (_, i32, i64)| {
+            let since = self.since.get(&format!("{topic}/{partition}")).copied().unwrap_or(0);
+            (m.link.place.number >= since).then_some((topic, partition, offset))
+        };
+        let causes = records.iter().filter(|m| m.link.of.0 == 1);
+        let causes = causes.filter_map(|m| comes_again(m, input(&m.link.cause)?)).filter(|c| heard(c.0));
         applied(conn, P::NAME, &causes.collect::<Vec<_>>()).await.map_err(Error::database("noting inputs that are applied"))
     }
 }

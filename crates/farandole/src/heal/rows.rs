@@ -114,6 +114,15 @@ pub(super) async fn absent(conn: &mut PgConnection) -> Result<Absent, Error> {
     Ok(Absent { rows, acknowledged })
 }
 
+/// Counts what was met of one topic.
+pub(super) async fn met_of(conn: &mut PgConnection, topic: &str) -> Result<i64, Error> {
+    sqlx::query_scalar("select count(*) from heal_rows where met and topic = $1")
+        .bind(topic)
+        .fetch_one(conn)
+        .await
+        .map_err(Error::database("counting the rows that are in a topic"))
+}
+
 /// Counts what wasn't met of one topic.
 pub(super) async fn absent_of(conn: &mut PgConnection, topic: &str) -> Result<i64, Error> {
     sqlx::query_scalar("select count(*) from heal_rows where not met and topic = $1")

@@ -199,6 +199,8 @@ impl Surveyor<'_> {
     pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
         let named = self.choices.pass_over.iter().map(At::to_string).collect();
         let walk = Walk::new(self.own.clone(), head, from > 0).passing(named);
+        // A service's journal tells what happened to inputs; its topic of state is another.
+        let walk = if self.fold.topic().is_some_and(|own| own != extent.topic) { walk.of_no_state() } else { walk };
         let records = read::records(self.kafka.clone(), extent.clone(), from);
         Walking { service: self.config.service.clone(), walk, records, extent, told: Instant::now(), end_known: false }
     }
@@ -307,6 +309,12 @@ impl Diff {
             if part.lacks() && (moved || part.end.is_some() && !part.end_known) {
                 return Err(Error::BothLost { topic: topic.clone(), partition: *partition });
             }
+        }
+        if let Some(part) = self.parts.iter().find(|part| part.lost_beginning && !accept_lost) {
+            let Extent { topic, partition, .. } = part.extent.clone();
+            let there = self.parts.iter().filter(|p| p.extent.topic == topic).map(|p| p.records).sum();
+            let whole = rows::met_of(conn, &topic).await? >= there;
+            return Err(Error::Beginning { topic, partition, whole });
         }
         let lost: BTreeSet<&str> = self.parts.iter().filter(|p| p.lacks()).map(|p| p.extent.topic.as_str()).collect();
         if lost.is_empty() {

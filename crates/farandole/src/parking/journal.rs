@@ -100,6 +100,7 @@ struct Dropped<'a> {
 #[derive(Serialize)]
 struct Checkpoint<'a> {
     reader: &'a str,
+    published: i64,
     positions: BTreeMap<&'a str, String>,
 }
 
@@ -135,7 +136,8 @@ impl Journal {
         outbox::append_all(conn, &rows).await.map_err(Error::database("appending to the journal", rows.len()))
     }
 
-    /// Appends where `reader` reads: positions by topic/partition, which are written as JSON.
+    /// Appends where `reader` reads: positions by topic/partition, which are written as JSON; and the number up to which events were published
+    /// before they were read.
     ///
     /// # Errors
     /// When a position can't be written, and the database's.
@@ -144,7 +146,7 @@ impl Journal {
         conn: &mut PgConnection,
         at: Timestamp,
         reader: &str,
-        positions: &BTreeMap<String, T>,
+        (published, positions): (i64, &BTreeMap<String, T>),
     ) -> sqlx::Result<()> {
         let name = CHECKPOINT;
         let mut written = positions.iter().map(|(at, position)| Ok((at.as_str(), serde_json::to_string(position)?)));
@@ -155,8 +157,10 @@ impl Journal {
             if positions.is_empty() {
                 return outbox::append_all(conn, &rows).await;
             }
-            let payload =
-                self.codec.encode(name, &Checkpoint { reader, positions }).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            let payload = self
+                .codec
+                .encode(name, &Checkpoint { reader, published, positions })
+                .map_err(|e| sqlx::Error::Encode(e.into()))?;
             let id = Uuid::now_v7();
             rows.push(outbox::Row {
                 topic: self.topic.clone(),

@@ -67,7 +67,8 @@ pub enum Error {
     /// The topic doesn't hold what the relay published.
     #[error(
         "{topic}/{partition} ends with number {found}, but the relay of this database published up to {published} there: the \
-         topic has lost records. `farandole verify {topic}` and `{service} heal` tell more"
+         topic has lost records. `farandole verify {topic}` and `{service} heal` tell more. If the topic was deleted and created \
+         again since this rebuild was begun, it begins anew after `{service} rebuild --clean --execute`"
     )]
     Incomplete {
         /// Which service.
@@ -92,6 +93,20 @@ pub enum Error {
         /// How many.
         rows: i64,
     },
+    /// Something belongs to the tables that a swap would leave behind.
+    #[error(
+        "nothing was swapped or dropped, since this belongs to the tables and would be lost or go on at the replaced ones: {}. Drop it, swap, and \
+         create it again", found.join("; ")
+    )]
+    Attached {
+        /// What, with the table.
+        found: Vec<String>,
+    },
+    /// The live tables are made otherwise than when the rebuild began.
+    #[error(
+        "the live tables were changed (columns, indexes, constraints, rights) since this rebuild began: run it again, it begins anew"
+    )]
+    Migrated,
     /// A deciding transaction doesn't end.
     #[error(
         "a deciding transaction of {service} has been open for longer than {seconds} s: {holders}. Wait for it or end it, then try \

@@ -6,9 +6,9 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use crate::database::session;
-use crate::rebuild::Error;
 use crate::rebuild::error::database;
 use crate::rebuild::shadow::{SHADOW, UNTIL, quoted};
+use crate::rebuild::{Error, attached};
 
 /// What the schemas of tables that were replaced begin with; then the time.
 const REPLACED: &str = "farandole_replaced_";
@@ -79,7 +79,8 @@ pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<(), Err
 }
 
 async fn drop_all(conn: &mut PgConnection, schemas: &[Kept]) -> Result<(), Error> {
-    for Kept { schema, .. } in schemas {
+    for Kept { schema, tables, .. } in schemas {
+        attached::refuse(conn, schema, &tables.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let sql = format!("drop schema {} cascade", quoted(schema));
         conn.execute(AssertSqlSafe(sql)).await.map_err(database("dropping tables"))?;
     }
@@ -169,6 +170,7 @@ pub(super) async fn rollback(
         if written > 0 && !lose {
             return Err(Error::WrittenSince { service, written });
         }
+        attached::refuse(&mut tx, live, tables).await?;
         let mut sql = String::new();
         for table in tables {
             let (table, live) = (quoted(table), quoted(live));

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
 
 use crate::database::{locks, session};
-use crate::rebuild::Error;
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
+use crate::rebuild::{Error, attached};
 
 /// The schema of tables that are to be swapped in.
 pub(super) const SHADOW: &str = "farandole_rebuild";
@@ -44,15 +44,22 @@ pub(super) struct Shadow {
     /// How far each partition was folded.
     pub marks: BTreeMap<i32, Mark>,
     is_finished: bool,
+    /// How the live tables were made when it was begun.
+    made: String,
 }
 
-/// What a schema is for: another topic's, or another build's with other columns, is made anew.
+/// What a schema is for: another topic's, another build's, or one that was begun before the live tables were changed, is made anew.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct About {
     service: String,
     topic: String,
     until: Option<i64>,
     columns: Vec<String>,
+    /// How the live tables are made, and which program folds.
+    #[serde(default)]
+    made: String,
+    #[serde(default)]
+    build: String,
 }
 
 impl Shadow {
@@ -87,8 +94,11 @@ impl Shadow {
         let schema = until.map_or_else(|| SHADOW.to_owned(), |until| format!("{UNTIL}{until}"));
         alone(conn, service, &schema).await?;
         let columns = tables.iter().map(|(table, columns, key)| format!("{table}({}) {key}", columns.join(","))).collect();
-        let about = About { service: service.to_owned(), topic: topic.to_owned(), until, columns };
-        let mut shadow = Self { schema, live, tables, resumed: false, marks: BTreeMap::new(), is_finished: false };
+        let names: Vec<&str> = tables.iter().map(|(table, ..)| *table).collect();
+        let made = attached::definition(conn, &live, &names).await?;
+        let (service, topic, build) = (service.to_owned(), topic.to_owned(), attached::build());
+        let about = About { service, topic, until, columns, made: made.clone(), build };
+        let mut shadow = Self { schema, live, tables, resumed: false, marks: BTreeMap::new(), is_finished: false, made };
         if !shadow.resume(conn, &about).await? {
             shadow.make(conn, &about).await?;
         }
@@ -150,6 +160,16 @@ impl Shadow {
         let sql = format!("insert into {schema}.farandole_progress values ($1, '{{}}', false)");
         sqlx::query(AssertSqlSafe(sql)).bind(serde_json::json!(about)).execute(&mut *tx).await.map_err(&doing)?;
         tx.commit().await.map_err(doing)
+    }
+
+    /// Refuses to take the live tables' place if something belongs to those that can't come along, or if they were changed since this was begun.
+    pub async fn replaces(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let names: Vec<&str> = self.tables.iter().map(|(table, ..)| *table).collect();
+        attached::refuse(conn, &self.live, &names).await?;
+        match attached::definition(conn, &self.live, &names).await? {
+            made if made == self.made => Ok(()),
+            _ => Err(Error::Migrated),
+        }
     }
 
     /// Adds what isn't made before the swap: constraints on values, not looked at yet, and triggers.

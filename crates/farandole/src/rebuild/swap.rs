@@ -99,6 +99,7 @@ pub(super) async fn swap(
 ) -> Result<String, Error> {
     let doing = database("putting the rebuilt tables in the live ones' place");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
+    shadow.replaces(&mut tx).await?;
     if let Some(operator) = told {
         // Before it is noted how far the outbox has come: by that a rollback knows whether something was decided since.
         let outcome = match differences {

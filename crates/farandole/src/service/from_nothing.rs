@@ -50,6 +50,8 @@ pub struct FromNothing {
     pub records: i64,
     /// Entries of the journal.
     pub journal: u64,
+    /// The journal's beginning has expired, or it is gone: what was parked or dropped before isn't known.
+    pub journal_cut: bool,
     /// When the last checkpoint was taken, RFC 3339; none if there is none: then every topic is read from its beginning.
     pub checkpoint: Option<String>,
     /// By topic/partition, the offset from which it is read.
@@ -89,6 +91,12 @@ impl fmt::Display for FromNothing {
         }
         writeln!(f, "can't come back")?;
         writeln!(f, "  what was committed and never published; the answers of commands that led to no event")?;
+        if self.journal_cut {
+            writeln!(
+                f,
+                "  what was parked or dropped in the part of the journal that is gone: it was not applied, and isn't from now on"
+            )?;
+        }
         writeln!(f, "  ids of foreign records: a producer's repetition of one that was applied before is applied again")?;
         match &self.healed {
             Some(healed) => write!(f, "{healed}"),
@@ -113,7 +121,8 @@ impl<P: Participant, E> Service<P, E> {
         let (pools, codec) = frame.ground(config).await?;
         let prefix = &config.topics.prefix;
         let hears = P::Heard::topics().into_iter().map(|topic| heard(prefix, &frame.mappings, topic)).collect();
-        let fold = heal::Folding::new(Arc::clone(&self.participant), codec, report.topic.clone(), hears);
+        let fold =
+            heal::Folding::new(Arc::clone(&self.participant), codec, report.topic.clone(), hears).since(told.since.clone());
         let relay = parts::relay_config(P::NAME, config);
         let healed = heal::heal(&pools.relay, &relay, &fold, heal::Mode::Execute).await;
         pools.close().await;
@@ -159,12 +168,15 @@ impl Frame {
             first.source = relay.source.clone();
             let codec = Codec::uncached(&config.registry).encoding(self.encoding);
             let journal = topics::journal("", &topic);
+            let cut = ends::extents(kafka.clone(), vec![journal.clone()]).await.map_err(Error::Relay)?;
+            let journal_cut = cut.is_empty() || cut.iter().any(|extent| extent.low > 0);
             let told = restore::read(kafka, codec, Own::of(name, &first), journal).await.map_err(Error::Restore)?;
             let report = FromNothing {
                 service: name.to_owned(),
                 topic,
                 records: extents.iter().map(|extent| extent.high - extent.low).sum(),
                 journal: told.records,
+                journal_cut,
                 checkpoint: told.checkpoint.clone(),
                 positions: told.positions.iter().map(|(at, position)| (at.clone(), position.next_offset)).collect(),
                 parked: told.to_park().count(),
@@ -220,6 +232,10 @@ impl Frame {
             if report.resumed {
                 return Ok(());
             }
+            // The journal may be lost as well.
+            topics::ensure_with_journal(&config.kafka, &config.topics, self.contract.name, config.topics.create)
+                .await
+                .map_err(Error::Topics)?;
             let relay = parts::relay_config(self.contract.name, config);
             let kafka = client_config(&relay.bootstrap, &relay.kafka, relay.delivery_timeout);
             let doing = "writing positions and what was parked";

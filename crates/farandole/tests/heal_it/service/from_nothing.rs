@@ -231,3 +231,47 @@ async fn what_only_the_journal_is_told_bars_no_way_back() {
     till.stop().await;
     pool.close().await;
 }
+
+/// G29. Guard: events and entries of before the checkpoint say nothing of records beyond it. Without, places in a topic that was deleted and
+/// created again since are taken for those of records that come later, and these are passed over in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_in_a_topic_that_is_gone_are_nobodys() {
+    let mut shop = Shop::new().await;
+    shop.config.intake.checkpoint_every = Duration::from_millis(200);
+    let till = shop.start(Missing::Make).await.ready().await;
+    for i in 0..12 {
+        shop.sell("k1", "tea", 1 + i).await;
+    }
+    shop.all_counted().await;
+    till.stop().await;
+    let mut kafka = ClientConfig::new();
+    kafka.set("bootstrap.servers", &shop.config.kafka.bootstrap);
+    let admin: AdminClient<DefaultClientContext> = kafka.create().unwrap();
+    admin.delete_topics(&[&shop.sales], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let new = NewTopic::new(&shop.sales, 1, TopicReplication::Fixed(1));
+    let made = async || admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).is_ok();
+    eventually("the topic to be made again", PATIENCE, made).await;
+    // Another topic's chain begins anew.
+    shop.sold = 0;
+    let by = farandole::service::By { name: "me", reason: Some("made anew") };
+    let to = "earliest".parse().unwrap();
+    service(shop.insurer.clone()).set_position(&shop.config, "sales", None, to, Some(by)).await.unwrap();
+    let till = shop.start(Missing::Refuse).await.ready().await;
+    for i in 0..3 {
+        shop.sell("k2", "cups", 1 + i).await;
+    }
+    shop.all_counted().await;
+    let pool = shop.pool().await;
+    shop.checkpointed(&pool).await;
+    till.stop().await;
+    pool.close().await;
+    shop.lose().await;
+    let done = shop.anew(true).await.unwrap();
+    assert_eq!(done.positions.values().copied().collect::<Vec<_>>(), [3], "{done}");
+    let till = shop.start(Missing::Refuse).await.ready().await;
+    for i in 0..10 {
+        shop.sell("k3", "jar", 1 + i).await;
+    }
+    shop.all_counted().await;
+    till.stop().await;
+}

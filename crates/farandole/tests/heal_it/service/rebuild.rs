@@ -237,3 +237,54 @@ async fn in_schema(shop: &Shop, schema: &str) -> (super::Tills, BTreeMap<String,
 async fn last(shop: &Shop) -> i64 {
     shop.own().await.iter().map(|record| record.link.place.number).max().unwrap()
 }
+
+/// D13. Guards: what belongs to a table is looked for before a swap, and how the tables are made when an earlier rebuild is continued. Without, a
+/// view goes on at the replaced table, a default takes from a sequence that is dropped, and a migration made since is swapped away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_takes_nothing_away() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    let pool = shop.pool().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    shop.rebuild(VERIFY).await.unwrap();
+    for (made, named, dropped) in [
+        ("create view rich as select * from tills", "view rich on tills", "drop view rich"),
+        ("create table notes (key text references tills)", "foreign key notes_key_fkey of notes on tills", "drop table notes"),
+        (
+            "alter table tills enable row level security",
+            "row-level security of tills",
+            "alter table tills disable row level security",
+        ),
+        (
+            "alter table articles add column n bigserial",
+            "column articles.n, which takes its default from sequence articles_n_seq",
+            "alter table articles drop column n",
+        ),
+        ("grant select (key) on tills to public", "rights on columns of tills (key)", "revoke select (key) on tills from public"),
+    ] {
+        pool.execute(made).await.unwrap();
+        let refused = farandole::engine::chain_of(&shop.rebuild(EXECUTE).await.unwrap_err());
+        assert!(refused.contains(named) && refused.contains("nothing was swapped"), "{made}: {refused}");
+        pool.execute(dropped).await.unwrap();
+    }
+    // What was migrated since the rebuild that is continued is in the tables that are swapped in.
+    shop.rebuild(VERIFY).await.unwrap();
+    pool.execute("alter table articles add column note text default 'dear'; create index tills_by_total on tills (total)")
+        .await
+        .unwrap();
+    let swapped = shop.rebuild(EXECUTE).await.unwrap();
+    assert!(!swapped.resumed && swapped.replaced.is_some(), "{swapped}");
+    let notes: i64 = sqlx::query_scalar("select count(*) from articles where note = 'dear'").fetch_one(&pool).await.unwrap();
+    let index: bool =
+        sqlx::query_scalar("select to_regclass('public.tills_by_total') is not null").fetch_one(&pool).await.unwrap();
+    assert!(notes > 1 && index, "{notes}");
+    // Nor is anything swept away that was made upon the tables since.
+    pool.execute("create view rich as select * from tills").await.unwrap();
+    let refused = service(shop.insurer.clone()).roll_back(&shop.config, true, true, None).await.unwrap_err();
+    assert!(farandole::engine::chain_of(&refused).contains("view rich on tills"), "{refused:?}");
+    shop.busy(&till, 1).await;
+    shop.all_counted().await;
+    till.stop().await;
+    pool.close().await;
+}

@@ -57,6 +57,8 @@ pub struct Walk {
     head: Option<Head>,
     /// The first record read may name one before it: the walk begins in the middle, or the topic's beginning has expired.
     from_middle: bool,
+    /// What the topic holds is no state: it may begin in the middle for who knows nothing of it.
+    no_state: bool,
     past: bool,
     seen: Option<chain::Head>,
     /// The chain's last record so far.
@@ -75,7 +77,25 @@ impl Walk {
     pub fn new(own: Own, head: Option<Head>, from_middle: bool) -> Self {
         let (named, passed, strays) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let past = head.is_none();
-        Self { own, named, head, from_middle, past, seen: None, last: None, records: 0, passed, strays, aside: None }
+        Self {
+            own,
+            named,
+            head,
+            from_middle,
+            no_state: false,
+            past,
+            seen: None,
+            last: None,
+            records: 0,
+            passed,
+            strays,
+            aside: None,
+        }
+    }
+
+    /// The same along a topic that is no state.
+    pub fn of_no_state(self) -> Self {
+        Self { no_state: true, ..self }
     }
 
     /// The same, passing over these.
@@ -152,7 +172,7 @@ impl Walk {
         match verdict {
             Verdict::Drop => return Ok(false),
             Verdict::Apply => {}
-            Verdict::NoStart if first && self.from_middle && self.head.is_some() => {}
+            Verdict::NoStart if first && self.from_middle && (self.head.is_some() || self.no_state) => {}
             Verdict::NoStart => return Err(Wrong::Chain("the topic's beginning is missing")),
             // Readers took the later lineage, and dropped what this database published since as ghosts.
             Verdict::Ahead | Verdict::Fork if self.seen.is_some_and(|seen| seen.place.lineage < link.place.lineage) => {
