@@ -100,7 +100,8 @@ impl<P: Participant> Rebuild<'_, P> {
     /// # Errors
     /// See [`Error`]. The live tables are untouched then.
     pub async fn run(&self, options: Options) -> Result<Report, Error> {
-        self.rebuilt(options).await.map_err(|error| error.of(P::NAME))
+        // It is large, and so is whatever waits for it.
+        Box::pin(self.rebuilt(options)).await.map_err(|error| error.of(P::NAME))
     }
 
     async fn rebuilt(&self, options: Options) -> Result<Report, Error> {
@@ -115,11 +116,12 @@ impl<P: Participant> Rebuild<'_, P> {
         let extents = self.extents(&client).await?;
         let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
         let (until, by) = self.until(options.until, look(extents.clone())).await?;
-        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
         if options.execute {
             // Before the work, and once more when it is done.
-            shadow.replaces(&mut conn).await?;
+            let live = shadow::live(&mut conn).await?;
+            attached::refuse(&mut conn, &live, P::Tables::names()).await?;
         }
+        let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
         if !options.ignore_space {
             room::check(&mut conn, P::NAME, &shadow).await?;
         }

@@ -280,7 +280,7 @@ async fn a_database_without_the_kits_tables_is_told_what_it_lacks() {
     let (relay, _) = Relay::new(world.pool.clone(), relay::Config::new("billing", &world.kafka));
     let relay = relay.start();
     let health = relay.health();
-    let words = "the kit's tables are as of migration 7, and this build needs 8";
+    let words = "the kit's tables are as of migration 6, and this build needs 8";
     eventually(words, async || health.troubles().iter().any(|trouble| trouble.contains(words))).await;
     relay.stop().await.unwrap();
     reader.stop().await.unwrap();

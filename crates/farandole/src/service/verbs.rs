@@ -159,7 +159,8 @@ impl<P: Participant, E> Service<P, E> {
         let (relay, participant) = (&parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
         let (held, at_once) = (rebuild::HELD, rebuild::AT_ONCE);
         let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
-        let done = work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once, told }).await;
+        let done =
+            Box::pin(work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once, told })).await;
         pools.close().await;
         done.map_err(Error::Rebuild)
     }
