@@ -9,9 +9,14 @@
 mod error;
 mod events;
 mod folder;
+#[cfg(feature = "http")]
 mod sample;
 
 pub(crate) use error::Error;
 pub(crate) use events::Events;
 pub(crate) use folder::{Folder, follow};
-pub(crate) use sample::{SCOPE, Sample};
+#[cfg(feature = "http")]
+pub(crate) use sample::Sample;
+
+/// The scope in the step log of what the fold makes of the topic's first events.
+pub(crate) const SCOPE: &str = "fold";

@@ -68,8 +68,10 @@ pub use config::Config;
 pub use error::Error;
 #[doc(hidden)]
 pub use judge::judge;
+pub(crate) use position::all_of;
+#[cfg(feature = "http")]
+pub(crate) use position::scope;
 pub use position::{Position, positions};
-pub(crate) use position::{all_of, scope};
 #[cfg(feature = "http")]
 pub(crate) use readers::enter;
 pub use readers::{forget as forget_topic, rename};

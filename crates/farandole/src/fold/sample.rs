@@ -28,8 +28,6 @@ use crate::wire::chain::{Link, Place};
 use crate::wire::extent::{Client, View};
 use crate::wire::record::Record;
 
-/// The scope in the step log.
-pub(crate) const SCOPE: &str = "fold";
 /// Events of a sample, and their bytes: of every kind that a service has, mostly, and read in some ten milliseconds.
 const EVENTS: usize = 400;
 const BYTES: usize = 256 * 1024;
