@@ -110,7 +110,7 @@ fn last(client: &Client, own: &Own, topic: &str, ends: &mut Vec<(String, i32, En
 }
 
 /// The first own record of each partition of `topics` that names one before it, although nothing of the partition has expired: what came
-/// before was lost. Looked for in what a partition begins with, [`HALVED`] records at most: behind more of others' than that it isn't found.
+/// before was lost. Looked for in what a partition begins with, `HALVED` records at most: behind more of others' than that it isn't found.
 pub async fn lost_beginnings(kafka: ClientConfig, own: Own, topics: Vec<String>) -> Result<Vec<(String, i32, Head)>, Error> {
     blocking("reading where the topics begin", move || {
         let client = Client::new(&kafka, View::Everything)?;
