@@ -50,7 +50,6 @@ use sqlx::PgPool;
 
 use crate::heal::any::AnyFold;
 use crate::publish::relay::own::Own;
-use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 
 pub use error::{Error, MissingRecord};
@@ -113,7 +112,7 @@ fn with<'a>(
         {
             return Err(Error::Service { service: config.service.clone(), topic });
         }
-        let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
+        let kafka = config.client();
         let own = Own::of(&config.service, &look.state);
         let surveyor = survey::Surveyor { config, kafka, fold, own, choices };
         let survey = surveyor.survey(&mut conn, &look).await?;

@@ -43,7 +43,6 @@ use crate::parking::acts::Operator;
 use crate::participant::Participant;
 use crate::participant::table::{Stored, Tables as _};
 use crate::publish::relay::own::Own;
-use crate::publish::relay::produce::client_config;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
 use crate::rebuild::look::Look;
@@ -112,7 +111,7 @@ impl<P: Participant> Rebuild<'_, P> {
             return Err(Error::Healing { service: P::NAME });
         }
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
-        let client = client(client_config(&self.relay.bootstrap, &self.relay.kafka, self.relay.delivery_timeout))?;
+        let client = client(self.relay.client())?;
         let extents = self.extents(&client).await?;
         let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
         let (until, by) = self.until(options.until, look(extents.clone())).await?;

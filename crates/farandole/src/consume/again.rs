@@ -15,7 +15,6 @@ mod fed;
 
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
 use sqlx::PgConnection;
 
 use crate::consume::intake::position::positions;
@@ -51,12 +50,7 @@ fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
 pub async fn fetch(kafka: &Kafka, at: &InputAt, mapping: Option<&Mapping>) -> Result<(Record, Option<i64>), Error> {
     let (kafka, place, mapping) = (kafka.clone(), at.clone(), mapping.cloned());
     let read = move || {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &kafka.bootstrap);
-        for (name, value) in &kafka.properties {
-            config.set(name, value);
-        }
-        let client = Client::new(&config, View::Committed)?;
+        let client = Client::new(&kafka.client(&[]), View::Committed)?;
         let InputAt { topic, partition, offset } = place;
         if client.topics()?.get(&topic).is_none_or(|count| partition >= *count) {
             return Ok((None, 0, 0));
@@ -167,7 +161,7 @@ pub async fn feed(
     let at = InputAt { topic: record.topic.clone(), partition: record.partition, offset: record.offset };
     let lock = format!("inputs/{reader}");
     let taken = locks::alone(conn, &lock).await.map_err(database("looking for another operator"))?;
-    taken.map_err(|who| Error::Busy { reader: reader.to_owned(), who })?;
+    taken.map_err(|who| Error::Busy { reader: reader.to_owned(), who: locks::holder(who) })?;
     let done = put(conn, reader, record, &at, fed, limits, operator).await;
     // A connection that can't give it back is gone, and the lock with it.
     let _ = locks::give_back(conn, &lock).await;

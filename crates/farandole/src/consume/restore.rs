@@ -53,6 +53,8 @@ pub(crate) struct Journalled {
     pub dropped_tasks: BTreeSet<String>,
     /// How many records the journal has.
     pub records: u64,
+    /// It isn't there, or its beginning is gone.
+    pub is_cut: bool,
 }
 
 /// Why what was lost can't be restored.
@@ -155,7 +157,9 @@ pub(crate) async fn read(kafka: ClientConfig, codec: Codec, own: Own, topic: Str
         let client = Client::new(&kafka, View::Everything)?;
         let (last, schemas, parked, told) = Default::default();
         let mut reading = Reading { codec, own, last, schemas, parked, told };
-        client.each(&client.extents(&topic)?, |record| reading.take(&handle, &record).map(|()| true))?;
+        let extents = client.extents(&topic)?;
+        reading.told.is_cut = extents.is_empty() || extents.iter().any(|extent| extent.low > 0);
+        client.each(&extents, |record| reading.take(&handle, &record).map(|()| true))?;
         let Reading { parked, mut told, .. } = reading;
         let mut parked: Vec<_> = parked.into_iter().collect();
         parked.sort_by(|(_, a), (_, b)| (&a.0, a.1).cmp(&(&b.0, b.1)));

@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 use crate::database::locks;
 use crate::ground::text::short;
@@ -107,23 +106,7 @@ impl Operator<'_> {
         locks::lock_all(conn, KEY, &[KEY.to_owned()]).await.map_err(at("locking the journal's key of acts"))?;
         let now = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
         let now: i64 = sqlx::query_scalar(now).fetch_one(&mut *conn).await.map_err(at("asking the time"))?;
-        let payload = journal.codec().encode(ACTED, &act).map_err(|source| Error::Encode { name: ACTED, source })?;
-        let id = Uuid::now_v7();
-        let row = outbox::Row {
-            topic: journal.topic().to_owned(),
-            id,
-            aggregate_type: KEY,
-            aggregate: KEY.to_owned(),
-            kind: ACTED,
-            payload,
-            time: Timestamp::from_micros(now),
-            cause: format!("operator/{id}"),
-            correlation: id,
-            of: (1, 1),
-            traceparent: None,
-            command: None,
-            headers: journal.codec().headers(),
-        };
+        let row = journal.event(Timestamp::from_micros(now), (KEY, KEY), ACTED, &act, |id| format!("operator/{id}"))?;
         outbox::append_all(conn, &[row]).await.map_err(at("appending to the journal"))
     }
 }

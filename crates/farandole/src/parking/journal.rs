@@ -117,16 +117,6 @@ impl Journal {
         Self { codec, topic: topics::journal("", own) }
     }
 
-    /// What its values are written with.
-    pub(crate) fn codec(&self) -> &Codec {
-        &self.codec
-    }
-
-    /// Its topic, with the prefix.
-    pub(crate) fn topic(&self) -> &str {
-        &self.topic
-    }
-
     /// Appends entries to the outbox, in order.
     ///
     /// # Errors
@@ -148,7 +138,7 @@ impl Journal {
         reader: &str,
         (published, positions): (i64, &BTreeMap<String, T>),
     ) -> sqlx::Result<()> {
-        let name = CHECKPOINT;
+        let encoded = |source: Error| sqlx::Error::Encode(source.into());
         let mut written = positions.iter().map(|(at, position)| Ok((at.as_str(), serde_json::to_string(position)?)));
         let mut rows = Vec::new();
         loop {
@@ -157,27 +147,38 @@ impl Journal {
             if positions.is_empty() {
                 return outbox::append_all(conn, &rows).await;
             }
-            let payload = self
-                .codec
-                .encode(name, &Checkpoint { reader, published, positions })
-                .map_err(|e| sqlx::Error::Encode(e.into()))?;
-            let id = Uuid::now_v7();
-            rows.push(outbox::Row {
-                topic: self.topic.clone(),
-                id,
-                aggregate_type: "checkpoint",
-                aggregate: reader.to_owned(),
-                kind: name,
-                payload,
-                time: at,
-                cause: "checkpoint".to_owned(),
-                correlation: id,
-                of: (1, 1),
-                traceparent: None,
-                command: None,
-                headers: self.codec.headers(),
-            });
+            let checkpoint = Checkpoint { reader, published, positions };
+            let row = self.event(at, ("checkpoint", reader), CHECKPOINT, &checkpoint, |_| "checkpoint".to_owned());
+            rows.push(row.map_err(encoded)?);
         }
+    }
+
+    /// An event of the journal: when it happened, kind and key of what it is about, its type and value, and what led to it, by its id.
+    pub(super) fn event<T: Serialize>(
+        &self,
+        at: Timestamp,
+        (aggregate_type, aggregate): (&'static str, &str),
+        kind: &'static str,
+        value: &T,
+        cause: impl FnOnce(Uuid) -> String,
+    ) -> Result<outbox::Row, Error> {
+        let payload = self.codec.encode(kind, value).map_err(|source| Error::Encode { name: kind, source })?;
+        let id = Uuid::now_v7();
+        Ok(outbox::Row {
+            topic: self.topic.clone(),
+            id,
+            aggregate_type,
+            aggregate: aggregate.to_owned(),
+            kind,
+            payload,
+            time: at,
+            cause: cause(id),
+            correlation: id,
+            of: (1, 1),
+            traceparent: None,
+            command: None,
+            headers: self.codec.headers(),
+        })
     }
 
     fn row(&self, at: Timestamp, entry: &Entry) -> Result<outbox::Row, Error> {
@@ -187,37 +188,19 @@ impl Journal {
             InputId::Record { topic, partition, offset } => (topic.as_str(), *partition, *offset, None),
             place @ InputId::Task { .. } => ("", -1, -1, Some(place.to_string())),
         };
-        let (kind, payload) = match &entry.what {
+        let (about, cause) = ((AGGREGATE_TYPE, aggregate), |_| entry.place.to_string());
+        match &entry.what {
             JournalEvent::Parked(reason) => {
                 let reason = reason.as_deref();
-                let parked = Parked { aggregate, topic, partition, offset, task, reason };
-                (PARKED, self.codec.encode(PARKED, &parked))
+                self.event(at, about, PARKED, &Parked { aggregate, topic, partition, offset, task, reason }, cause)
             }
             JournalEvent::Released => {
-                let released = Released { aggregate, topic, partition, offset, task };
-                (RELEASED, self.codec.encode(RELEASED, &released))
+                self.event(at, about, RELEASED, &Released { aggregate, topic, partition, offset, task }, cause)
             }
             JournalEvent::Dropped { reason, by } => {
-                let dropped = Dropped { aggregate, topic, partition, offset, task, reason, by };
-                (DROPPED, self.codec.encode(DROPPED, &dropped))
+                self.event(at, about, DROPPED, &Dropped { aggregate, topic, partition, offset, task, reason, by }, cause)
             }
-        };
-        let id = Uuid::now_v7();
-        Ok(outbox::Row {
-            topic: self.topic.clone(),
-            id,
-            aggregate_type: AGGREGATE_TYPE,
-            aggregate: aggregate.to_owned(),
-            kind,
-            payload: payload.map_err(|source| Error::Encode { name: kind, source })?,
-            time: at,
-            cause: entry.place.to_string(),
-            correlation: id,
-            of: (1, 1),
-            traceparent: None,
-            command: None,
-            headers: self.codec.headers(),
-        })
+        }
     }
 }
 

@@ -293,12 +293,7 @@ pub(super) async fn live(conn: &mut PgConnection) -> Result<String, Error> {
 /// Refuses where another session works on the schema; holds it until this one ends.
 pub(super) async fn alone(conn: &mut PgConnection, service: &'static str, schema: &str) -> Result<(), Error> {
     let doing = database("looking for another rebuild");
-    let sql = "select pg_try_advisory_lock(key), key from hashtextextended($1, 0) key";
-    let (taken, key): (bool, i64) = sqlx::query_as(sql).bind(schema).fetch_one(&mut *conn).await.map_err(&doing)?;
-    if taken {
-        return Ok(());
-    }
-    Err(Error::Running { service, who: locks::holders(conn, key).await.map_err(doing)? })
+    locks::alone(conn, schema).await.map_err(doing)?.map_err(|who| Error::Running { service, who })
 }
 
 /// An identifier of SQL.

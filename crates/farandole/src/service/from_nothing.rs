@@ -26,7 +26,6 @@ use crate::heal;
 use crate::participant::Participant;
 use crate::publish::relay::ends;
 use crate::publish::relay::own::Own;
-use crate::publish::relay::produce::client_config;
 use crate::publish::relay::state::{SCOPE, State};
 use crate::service::Missing;
 use crate::service::acts::By;
@@ -156,7 +155,7 @@ impl Frame {
             let _ = conn.close().await; // it only read
             let topic = topics::own(&config.topics.prefix, name);
             let relay = parts::relay_config(name, config);
-            let kafka = client_config(&relay.bootstrap, &relay.kafka, relay.delivery_timeout);
+            let kafka = relay.client();
             let extents = ends::extents(kafka.clone(), vec![topic.clone()]).await.map_err(Error::Relay)?;
             if extents.is_empty() {
                 return Err(Error::NothingLeft { topic });
@@ -168,15 +167,13 @@ impl Frame {
             first.source = relay.source.clone();
             let codec = Codec::uncached(&config.registry).encoding(self.encoding);
             let journal = topics::journal("", &topic);
-            let cut = ends::extents(kafka.clone(), vec![journal.clone()]).await.map_err(Error::Relay)?;
-            let journal_cut = cut.is_empty() || cut.iter().any(|extent| extent.low > 0);
             let told = restore::read(kafka, codec, Own::of(name, &first), journal).await.map_err(Error::Restore)?;
             let report = FromNothing {
                 service: name.to_owned(),
                 topic,
                 records: extents.iter().map(|extent| extent.high - extent.low).sum(),
                 journal: told.records,
-                journal_cut,
+                journal_cut: told.is_cut,
                 checkpoint: told.checkpoint.clone(),
                 positions: told.positions.iter().map(|(at, position)| (at.clone(), position.next_offset)).collect(),
                 parked: told.to_park().count(),
@@ -237,7 +234,7 @@ impl Frame {
                 .await
                 .map_err(Error::Topics)?;
             let relay = parts::relay_config(self.contract.name, config);
-            let kafka = client_config(&relay.bootstrap, &relay.kafka, relay.delivery_timeout);
+            let kafka = relay.client();
             let doing = "writing positions and what was parked";
             let mut conn = parts::open(&parts::connect_options(&config.database)?, session::Purpose::Long).await?;
             let mut tx = session::begin(&mut conn).await.map_err(failed(doing))?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rdkafka::config::ClientConfig;
 use serde::Serialize;
 use sqlx::Row as _;
 use uuid::Uuid;
@@ -127,12 +126,7 @@ impl Frame {
 
 /// The last of them that the topic holds, and whether there were more. Blocks, for as long as reading the journal takes.
 fn published(kafka: &Kafka, topic: &str, limit: usize) -> Result<(All, bool), extent::Error> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.bootstrap);
-    for (name, value) in &kafka.properties {
-        config.set(name, value);
-    }
-    let client = Client::new(&config, View::Everything)?;
+    let client = Client::new(&kafka.client(&[]), View::Everything)?;
     let (mut all, mut more) = (All::new(), false);
     if !client.topics()?.contains_key(topic) {
         return Ok((all, more));

@@ -12,7 +12,6 @@ use crate::fold::{self, Events, SCOPE, Sample};
 use crate::ground::error::chain_of;
 use crate::participant::Participant;
 use crate::publish::relay::own::Own;
-use crate::publish::relay::produce::client_config;
 use crate::publish::relay::state::{self, State};
 use crate::service::acts::By;
 use crate::service::{Error, Service, own, parts};
@@ -91,7 +90,7 @@ async fn look<P: Participant>(
     let relay = step::latest::<State>(conn, state::SCOPE).await.map_err(failed)?;
     let own = Own::of(P::NAME, &relay.map_or_else(|| State::first(String::new()), |(_, state)| state));
     let settings = parts::relay_config(P::NAME, config);
-    let kafka = client_config(&settings.bootstrap, &settings.kafka, settings.delivery_timeout);
+    let kafka = settings.client();
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let (from, with) = ((&kafka, &own, topic.as_str()), (participant, &Events::new(codec.clone())));
     let mut found = None;

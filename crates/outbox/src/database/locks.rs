@@ -58,14 +58,19 @@ pub async fn holders(conn: &mut PgConnection, key: i64) -> sqlx::Result<Option<S
     .await
 }
 
-/// Takes the lock of this name until this session ends, if nobody has it; else says who does.
-pub async fn alone(conn: &mut PgConnection, name: &str) -> sqlx::Result<Result<(), String>> {
+/// Takes the lock of this name until this session ends, if nobody has it; else says who does, unless they have just gone.
+pub async fn alone(conn: &mut PgConnection, name: &str) -> sqlx::Result<Result<(), Option<String>>> {
     let sql = "select pg_try_advisory_lock(key), key from hashtextextended($1, 0) key";
     let (taken, key): (bool, i64) = sqlx::query_as(sql).bind(name).fetch_one(&mut *conn).await?;
     if taken {
         return Ok(Ok(()));
     }
-    Ok(Err(holders(conn, key).await?.unwrap_or_else(|| "a session that has just ended".to_owned())))
+    holders(conn, key).await.map(Err)
+}
+
+/// Who was in the way, in words.
+pub fn holder(who: Option<String>) -> String {
+    who.unwrap_or_else(|| "a session that has just ended".to_owned())
 }
 
 /// Gives it back.

@@ -68,7 +68,6 @@ use crate::ground::running::{Health, Running};
 use crate::publish::metrics;
 use continuity::AllowedRows;
 use log::{Lease, Look, Purpose};
-use produce::client_config;
 use term::{Round, Term};
 
 pub use config::Config;
@@ -247,7 +246,7 @@ impl Relay {
             return Ok(());
         }
         self.status.set_role(Role::Starting);
-        let kafka = client_config(&self.config.bootstrap, &self.config.kafka, self.config.delivery_timeout);
+        let kafka = self.config.client();
         let mut again = true;
         loop {
             let topics = continuity::topics(&self.config, &look.state);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::ClientConfig;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,19 @@ section! {
         bootstrap: String = "127.0.0.1:9092".to_owned(),
         /// Further properties of the clients (librdkafka's names): TLS, SASL. Those that guarantees rest on are refused.
         properties: BTreeMap<String, String> = BTreeMap::new(),
+    }
+}
+
+impl Kafka {
+    /// What a client is made with: `defaults`, which the user's properties may change.
+    pub fn client(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.bootstrap);
+        let theirs = self.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in defaults.iter().copied().chain(theirs) {
+            client.set(name, value);
+        }
+        client
     }
 }
 

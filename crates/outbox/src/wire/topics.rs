@@ -11,7 +11,6 @@ mod kept;
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -102,12 +101,7 @@ pub async fn ensure_with_journal(kafka: &Kafka, topics: &Topics, service: &str, 
 
 /// `counts`: whether they have to have as many partitions as declared.
 async fn all(kafka: &Kafka, topics: &Topics, name: &str, wanted: &[String], make: bool, counts: bool) -> Result<(), Error> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.bootstrap).set("client.id", name);
-    for (key, value) in &kafka.properties {
-        config.set(key, value);
-    }
-    let admin: AdminClient<DefaultClientContext> = config.create().map_err(Error::Client)?;
+    let admin: AdminClient<DefaultClientContext> = kafka.client(&[("client.id", name)]).create().map_err(Error::Client)?;
     let admin = std::sync::Arc::new(admin);
 
     let cluster = look(&admin, kafka).await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 
@@ -96,11 +95,7 @@ impl Goal {
 pub(super) fn goals(question: &Question) -> Result<(i32, BTreeMap<i32, Goal>), Error> {
     let Question { kafka, topic, partition, to, mapping, before } = question;
     let failed = |source| Error::Kafka { topic: topic.to_owned(), source };
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &kafka.bootstrap).set("group.id", "farandole-position").set("enable.auto.commit", "false");
-    for (name, value) in &kafka.properties {
-        client.set(name, value);
-    }
+    let client = kafka.client(&[("group.id", "farandole-position"), ("enable.auto.commit", "false")]);
     let consumer: BaseConsumer<Ear> = identity::hearing(&client).create_with_context(Ear::default()).map_err(failed)?;
     // All topics: a question for one by name makes it, where brokers make topics by themselves.
     let metadata = consumer.fetch_metadata(None, ANSWER).map_err(failed)?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rdkafka::config::ClientConfig;
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -90,12 +89,7 @@ fn measure(kafka: &Kafka, all: &mut [Standing], now: i64) -> Result<(), Error> {
     if all.is_empty() {
         return Ok(());
     }
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &kafka.bootstrap);
-    for (name, value) in &kafka.properties {
-        config.set(name, value);
-    }
-    let client = Client::new(&config, View::Committed)?;
+    let client = Client::new(&kafka.client(&[]), View::Committed)?;
     let topics = client.topics()?;
     for of_topic in all.chunk_by_mut(|a, b| a.topic == b.topic) {
         let Some(count) = of_topic.first().and_then(|first| topics.get(&first.topic)) else { continue };

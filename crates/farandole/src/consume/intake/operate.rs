@@ -79,7 +79,7 @@ pub async fn set(
     let lock = format!("positions/{}", ask.reader);
     let failed = |source| Error::Position(step::Error::Database { scope: scope(ask.reader, ask.topic, 0), source });
     let taken = locks::alone(conn, &lock).await.map_err(failed)?;
-    taken.map_err(|who| Error::Busy { reader: ask.reader.to_owned(), who })?;
+    taken.map_err(|who| Error::Busy { reader: ask.reader.to_owned(), who: locks::holder(who) })?;
     let done = set_alone(conn, kafka, ask, operator).await;
     // A connection that can't give it back is gone, and the lock with it.
     let _ = locks::give_back(conn, &lock).await;

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::ground::text::{brief, name, shown};
 use crate::ground::trouble::{Trouble, Troubled as _};
+use crate::publish::relay::config::Config;
 use crate::publish::relay::error::Error;
 use crate::wire::identity::{self, Ids};
 use crate::wire::properties;
@@ -181,6 +182,14 @@ pub fn client_config(bootstrap: &str, extra: &BTreeMap<String, String>, delivery
         .set("enable.gapless.guarantee", "true")
         .set("delivery.timeout.ms", delivery_timeout.as_millis().to_string());
     config
+}
+
+impl Config {
+    /// The properties of the relay's clients.
+    #[doc(hidden)]
+    pub fn client(&self) -> ClientConfig {
+        client_config(&self.bootstrap, &self.kafka, self.delivery_timeout)
+    }
 }
 
 /// What is wrong with the user's properties, a sentence each.

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::publish::relay::continuity::{self, AllowedRows};
 use crate::publish::relay::error::Error;
 use crate::publish::relay::log::{self, Log, TIMEOUT, with_timeout};
-use crate::publish::relay::produce::{Producer, client_config};
+use crate::publish::relay::produce::Producer;
 use crate::publish::relay::publish::Publisher;
 use crate::publish::relay::read::{self, RowRef, Unsent};
 use crate::publish::relay::state::{InFlight, Snapshot, State};
@@ -67,7 +67,7 @@ impl Term {
     ) -> Result<Self, Error> {
         let prepared = async {
             let reader = log::alone(pool, read::SETTINGS).await?;
-            let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
+            let kafka = config.client();
             let producer = Producer::new(&kafka, config.delivery_timeout)?;
             Ok((reader, kafka, producer))
         };
@@ -310,7 +310,7 @@ async fn forget(reader: &mut PgConnection, config: &Config, producer: &Producer,
 async fn learn(config: &Config, out: &mut Publisher, topic: &str) -> Result<(), Error> {
     let Some(client) = out.producer.client() else { return Ok(()) };
     let counts = continuity::counts(client, vec![topic.to_owned()]).await?;
-    let kafka = client_config(&config.bootstrap, &config.kafka, config.delivery_timeout);
+    let kafka = config.client();
     continuity::check_unused(&kafka, &config.service, &out.state, topic).await?;
     for (topic, count) in counts {
         out.learn(&topic, count);
