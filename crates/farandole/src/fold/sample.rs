@@ -41,8 +41,6 @@ const TOLD: usize = 20;
 pub(crate) struct Sample {
     /// The number of the last event of each partition that is in it.
     pub upto: BTreeMap<i32, i64>,
-    /// How many events are in it.
-    pub events: usize,
     /// Rows by table and key: columns and values.
     pub rows: BTreeMap<String, BTreeMap<String, String>>,
     /// Tasks by the event that they follow from.
@@ -54,13 +52,13 @@ pub(crate) struct Sample {
 /// An event of the service's own.
 type OwnRecord = (Record, Uuid, Link);
 
-/// The first events of `topic`, in the order of partitions: up to the numbers `upto`, or as many as a sample has. None if the topic's
-/// beginning has expired.
+/// The first events of `topic`, in the order of partitions: as many as a sample has, and at least those up to the numbers `least`. None if the
+/// topic's beginning has expired.
 async fn first(
     kafka: ClientConfig,
     own: Own,
     topic: String,
-    upto: Option<BTreeMap<i32, i64>>,
+    least: BTreeMap<i32, i64>,
 ) -> Result<Option<Vec<OwnRecord>>, relay::Error> {
     blocking("reading the topic's first events", move || {
         let client = Client::new(&kafka, View::Everything)?;
@@ -74,10 +72,7 @@ async fn first(
         let mut bytes = 0;
         for extent in extents {
             let of = found.entry(extent.partition).or_default();
-            let last = upto.as_ref().map(|upto| upto.get(&extent.partition).copied().unwrap_or(0));
-            if last == Some(0) {
-                continue;
-            }
+            let least = least.get(&extent.partition).copied().unwrap_or(0);
             let mut place: Option<Place> = None;
             client.each(&[extent], |record| {
                 let Some((id, link)) = own.link(&record) else { return Ok(true) };
@@ -85,7 +80,7 @@ async fn first(
                     return Ok(true);
                 }
                 place = Some(link.place);
-                let beyond = last.map_or(of.len() >= most || bytes > BYTES, |last| link.place.number > last);
+                let beyond = link.place.number > least && (of.len() >= most || bytes > BYTES);
                 if !beyond {
                     bytes += record.size();
                     of.push((record, id, link));
@@ -99,22 +94,39 @@ async fn first(
 }
 
 impl Sample {
-    /// What the fold of `P` makes of the first events of `topic`: of those up to `upto`, or of as many as a sample has. None if the topic's
-    /// beginning has expired: then it can't be told.
+    /// What the fold of `P` makes of the first events of `topic`: of those that are in `kept`, if one is, and of as many as a sample has by now.
+    /// None if the topic's beginning has expired: then it can't be told.
     pub async fn take<P: Participant>(
         conn: &mut PgConnection,
         (kafka, own, topic): (&ClientConfig, &Own, &str),
         (participant, events): (&Arc<P>, &Events<P>),
-        upto: Option<&BTreeMap<i32, i64>>,
-    ) -> Result<Option<Self>, Error> {
-        let read = first(kafka.clone(), own.clone(), topic.to_owned(), upto.cloned()).await;
+        kept: Option<&Self>,
+    ) -> Result<Option<(Option<Self>, Self)>, Error> {
+        let least = kept.map(|kept| kept.upto.clone()).unwrap_or_default();
+        let read = first(kafka.clone(), own.clone(), topic.to_owned(), least).await;
         let Some(records) = read.map_err(Error::Reading)? else { return Ok(None) };
         events.prepare(records.iter().filter_map(|(record, ..)| record.schema_id())).await?;
+        let again = match kept {
+            None => None,
+            Some(kept) => {
+                let is_in = |(record, _, link): &&OwnRecord| {
+                    kept.upto.get(&record.partition).is_some_and(|last| link.place.number <= *last)
+                };
+                Some(Self::of(conn, (participant, events), records.iter().filter(is_in)).await?)
+            }
+        };
+        Ok(Some((again, Self::of(conn, (participant, events), records.iter()).await?)))
+    }
+
+    async fn of<'a, P: Participant>(
+        conn: &mut PgConnection,
+        (participant, events): (&Arc<P>, &Events<P>),
+        records: impl Iterator<Item = &'a OwnRecord>,
+    ) -> Result<Self, Error> {
         let mut folder = Folder::new(Arc::clone(participant), Stored::Own { expected: EVENTS });
         let mut sample = Self::default();
-        for (record, id, link) in &records {
+        for (record, id, link) in records {
             let event = events.read(record)?;
-            sample.events += 1;
             sample.upto.insert(record.partition, link.place.number);
             let place = format!("{}/{} of {}", record.partition, link.place.number, record.kind().unwrap_or_default());
             match folder.fold(conn, std::slice::from_ref(&event)).await {
@@ -136,12 +148,7 @@ impl Sample {
             let columns = columns.iter().map(|column| (*column).to_owned());
             sample.rows.insert(format!("{table} {key}"), columns.zip(texts).collect());
         });
-        Ok(Some(sample))
-    }
-
-    /// Whether it doesn't grow any more.
-    pub fn is_full(&self) -> bool {
-        self.events >= EVENTS
+        Ok(sample)
     }
 
     /// In what `now`, made of the same events by this build, differs: a sentence each, and how many there are.

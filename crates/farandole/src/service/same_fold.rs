@@ -93,19 +93,11 @@ async fn look<P: Participant>(
     let kafka = settings.client();
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let (from, with) = ((&kafka, &own, topic.as_str()), (participant, &Events::new(codec.clone())));
-    let mut found = None;
-    if let Some(kept) = &kept {
-        let Some(now) = Sample::take(conn, from, with, Some(&kept.upto)).await? else {
-            return Ok(Looked { found: None, sample: None });
-        };
-        found = Some(kept.differences(&now));
-    }
-    // It is what the topic had when it was taken, until it is full.
-    if kept.as_ref().is_some_and(Sample::is_full) && found.as_ref().is_some_and(|(_, count)| *count == 0) {
-        return Ok(Looked { found, sample: None });
-    }
-    let grown = Sample::take(conn, from, with, None).await?.filter(|grown| !grown.upto.is_empty());
-    Ok(Looked { found, sample: grown.filter(|grown| kept.as_ref() != Some(grown)) })
+    let Some((again, now)) = Sample::take(conn, from, with, kept.as_ref()).await? else {
+        return Ok(Looked { found: None, sample: None });
+    };
+    let found = kept.as_ref().zip(again).map(|(kept, again)| kept.differences(&again));
+    Ok(Looked { found, sample: Some(now).filter(|now| !now.upto.is_empty() && kept.as_ref() != Some(now)) })
 }
 
 /// Keeps one sample. Of two that start at once each has the same.
