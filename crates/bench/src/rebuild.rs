@@ -174,6 +174,7 @@ impl<P: Participant> Place<P> {
             pool: &self.pool,
             held: HELD,
             at_once: AT_ONCE,
+            sessions: 3,
             told: None,
         };
         forget_peak()?;

@@ -164,6 +164,7 @@ where
             accept_differences,
             keep,
             ignore_space,
+            aggregate,
             rollback,
             lose,
             clean,
@@ -178,7 +179,11 @@ where
             Box::pin(async move {
                 let name = operator();
                 let by = Some(By { name: &name, reason: reason.as_deref() });
-                if accept_fold {
+                if let Some(id) = aggregate {
+                    let report = service.rebuild_aggregate(config, &id, execute, by).await?;
+                    print(&report, output);
+                    differs.set(report.differences() > 0 && !report.mended);
+                } else if accept_fold {
                     let report = service.accept_fold(config, execute, by).await?;
                     print(&report, output);
                     differs.set(report.count > 0 && !report.accepted);

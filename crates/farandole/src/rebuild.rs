@@ -16,6 +16,7 @@
 //! **How it would fail without**: without the relay's account, a topic that lost its end would give tables that look whole; without the
 //! wait, rows that were decided during the comparison would look like differences, or be lost with the swap.
 
+mod aggregate;
 mod attached;
 mod compare;
 mod error;
@@ -27,6 +28,7 @@ mod read;
 mod report;
 mod room;
 mod shadow;
+mod shared;
 mod swap;
 mod writer;
 
@@ -34,7 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use sqlx::{Executor as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
@@ -53,6 +55,7 @@ use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
 use crate::wire::extent::{Client, Extent};
 
+pub use aggregate::AggregateReport;
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use look::Happened;
@@ -67,6 +70,8 @@ const FOLDED: usize = 24 << 20;
 pub const AT_ONCE: usize = 2_000;
 /// Chunks that are read ahead.
 const AHEAD: usize = 3;
+/// Sessions with the database: the fold's, one that reads schemas, and one that writes.
+const WITH_WRITER: u32 = 3;
 /// Rounds of following a topic's end before those who decide have to wait for the last one.
 const ROUNDS: u32 = 20;
 /// A round as short as this is followed by the last one.
@@ -89,6 +94,9 @@ pub struct Rebuild<'a, P> {
     pub held: usize,
     /// See `held`.
     pub at_once: usize,
+    /// Sessions with the database that it may have. It uses one, one more to read schemas by its codec, and a third, if it may, to write rows
+    /// while the next events are folded.
+    pub sessions: u32,
     /// Who has it done, and where that is told.
     pub told: Option<Operator<'a>>,
 }
@@ -129,12 +137,10 @@ impl<P: Participant> Rebuild<'_, P> {
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
         folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
-        let mut beside = self.connect().await?;
-        shadow.enter(&mut beside).await?;
-        // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
-        beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
-        let mut report = Report { by, ..Report::new(P::NAME, &self.topic, &shadow, until) };
-        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left, options.bar));
+        let writer = Writer::new(if self.sessions >= WITH_WRITER { Some(self.writing(&shadow).await?) } else { None });
+        let sessions = (self.sessions.min(WITH_WRITER), self.sessions);
+        let mut report = Report { by, sessions, ..Report::new(P::NAME, &self.topic, &shadow, until) };
+        let progress = Progress::new(&self.topic, left, options.bar);
         let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
@@ -151,12 +157,12 @@ impl<P: Participant> Rebuild<'_, P> {
             let alone;
             (reader, alone) = fold.whole(reader).await?;
             // A snapshot, taken while nobody writes; it is compared while everybody does.
-            let mut beside = self.connect().await?;
-            compare::snapshot(&mut beside).await?;
-            alone.give(&mut fold.conn, &mut report).await?;
+            compare::snapshot(fold.writer.idle().unwrap_or(&mut fold.conn)).await?;
+            report.paused(alone.give(&mut fold.conn).await?);
             fold.progress.next("comparing with the live tables");
-            report.tables = compare::tables(&mut beside, &fold.shadow).await?;
-            let _ = beside.close().await; // it only read
+            let seeing = fold.writer.idle().unwrap_or(&mut fold.conn);
+            report.tables = compare::tables(seeing, &fold.shadow).await?;
+            compare::end(seeing).await?;
             self.explain(&mut report, &fold.shadow.marks, look).await?;
             if !options.execute || report.differences() > 0 && !options.accept_differences {
                 return Ok(report);
@@ -167,7 +173,7 @@ impl<P: Participant> Rebuild<'_, P> {
         let Fold { mut conn, shadow, .. } = fold;
         let differences = options.verify.then(|| report.differences());
         report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep, self.told, differences).await?);
-        alone.give(&mut conn, &mut report).await?;
+        report.paused(alone.give(&mut conn).await?);
         shadow.validate(&mut conn).await?;
         Ok(report)
     }
@@ -251,6 +257,15 @@ impl<P: Participant> Rebuild<'_, P> {
         Ok(conn)
     }
 
+    /// A session that writes rows to `shadow`.
+    async fn writing(&self, shadow: &Shadow) -> Result<PgConnection, Error> {
+        let mut conn = self.connect().await?;
+        shadow.enter(&mut conn).await?;
+        // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
+        conn.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
+        Ok(conn)
+    }
+
     /// What the topic holds as of now.
     async fn extents(&self, client: &Arc<Client>) -> Result<Vec<Extent>, Error> {
         let (client, topic) = (Arc::clone(client), self.topic.clone());
@@ -278,7 +293,7 @@ impl<P: Participant> Fold<'_, P> {
         swap::drained(&mut self.conn, P::NAME).await?;
         let extents = self.rebuild.extents(&self.client).await?;
         let reader = self.round(reader, extents).await?;
-        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks).await?;
+        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks, None).await?;
         Ok((reader, alone))
     }
 
@@ -320,7 +335,7 @@ impl<P: Participant> Fold<'_, P> {
     async fn write_out(&mut self) -> Result<(), Error> {
         let out = self.folder.tables.take_out().map_err(database("encoding rows"))?;
         let (note, marks) = self.shadow.note();
-        self.writer.start(out, note, marks).await?;
+        self.writer.start(&mut self.conn, out, note, marks).await?;
         self.folder.tables.let_go();
         Ok(())
     }

@@ -110,22 +110,26 @@ pub(super) enum Verb {
         /// Begin even if the disk seems to be too small.
         #[arg(long)]
         ignore_space: bool,
+        /// Compare the rows of this aggregate alone with what its events make; exit code 1 if they differ. With --execute, mend them. Rows
+        /// that several aggregates change aren't looked at.
+        #[arg(long, value_name = "ID", conflicts_with_all = ["until", "accept_differences", "keep", "ignore_space"])]
+        aggregate: Option<String>,
         /// Put the tables back that the last swap replaced. Refused if something was decided since.
-        #[arg(long, conflicts_with_all = ["until", "verify"])]
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate"])]
         rollback: bool,
         /// With --rollback: also if something was decided since; the tables then lack it, and only another rebuild brings it back.
         #[arg(long, requires = "rollback")]
         lose: bool,
         /// List what rebuilds have left beside the live tables, replaced ones included; with --execute, drop it.
-        #[arg(long, conflicts_with_all = ["until", "verify", "rollback"])]
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback"])]
         clean: bool,
         /// Make the whole database from the topics: tables, state, deadlines, effects, answers, positions and what was parked. For a database
         /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
-        #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep"])]
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep"])]
         from_nothing: bool,
         /// For a build that refuses to start because it makes other rows of the same events: compare, and with --execute let the tables stay
         /// as they are.
-        #[arg(long, conflicts_with_all = ["until", "verify", "rollback", "clean", "keep", "from_nothing"], requires_if("true", "reason"))]
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing"], requires_if("true", "reason"))]
         accept_fold: bool,
         /// The reason, recorded in the journal.
         #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -134,6 +134,13 @@ impl<R: Row> Table<R> {
         }
     }
 
+    /// Gives the keys of the rows that a fold holds, in parts; see [`Tables::touched`].
+    #[doc(hidden)]
+    pub fn touched(&self, each: &mut dyn FnMut(&'static str, Vec<String>)) {
+        let keys = self.folding.iter().flat_map(|folding| folding.rows.keys());
+        keys.for_each(|key| each(R::TABLE, R::Key::parts(key)));
+    }
+
     /// The row of this key, if there is one.
     pub fn get(&self, key: &R::Key) -> Option<&R> {
         let key = key.text();
@@ -371,6 +378,9 @@ pub trait Tables: Default + Send + 'static {
     /// Gives the rows that a fold holds: table, key, columns, and their values as texts.
     #[doc(hidden)]
     fn texts(&self, each: &mut dyn FnMut(&'static str, String, &'static [&'static str], Vec<String>));
+    /// Gives the keys of the rows that a fold holds, deleted ones too: table, and the key's parts.
+    #[doc(hidden)]
+    fn touched(&self, each: &mut dyn FnMut(&'static str, Vec<String>));
     /// The tables' names and columns, those of the key first, and how many those are.
     #[doc(hidden)]
     fn columns() -> Vec<(&'static str, &'static [&'static str], usize)>;

@@ -188,6 +188,24 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// What was named is no id of the participant's.
+    #[error("`{id}` is no id of an aggregate of {service}: {why}")]
+    NoId {
+        /// Which service.
+        service: &'static str,
+        /// What was named.
+        id: String,
+        /// What it says.
+        why: String,
+    },
+    /// Nothing is known of this aggregate.
+    #[error("{topic} has no event of `{id}`, and no table a row of it")]
+    NoAggregate {
+        /// Which topic.
+        topic: String,
+        /// Which aggregate.
+        id: String,
+    },
     /// The participant has no tables.
     #[error("{service} has no tables to rebuild")]
     NoTables {

@@ -2,7 +2,7 @@
 //!
 //! Only records that the chain rule takes count, as for the fold: what a relay sent twice, or a replaced one sent late, happened once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -67,14 +67,45 @@ impl Look {
         self.through(HashMap::new(), last).await
     }
 
+    /// Of each type of event the first aggregates that have it, and `id`, with their first records: by key. At most so many aggregates of a
+    /// type, records of an aggregate, and bytes of all.
+    pub async fn first_of_each_type(
+        &self,
+        (aggregates, records, bytes): (usize, usize, usize),
+        id: &str,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<Record>>, Error> {
+        let key = |record: &Record| record.key.clone().unwrap_or_default();
+        let by_type = move |kinds: &mut HashMap<String, BTreeSet<Vec<u8>>>, record: &Record, _| {
+            let keys = kinds.entry(record.kind().unwrap_or_default().to_owned()).or_default();
+            if keys.len() < aggregates {
+                keys.insert(key(record));
+            }
+        };
+        let mut wanted: BTreeSet<Vec<u8>> = self.through(HashMap::new(), by_type).await?.into_values().flatten().collect();
+        wanted.insert(id.as_bytes().to_vec());
+        let mut left = bytes;
+        let first = move |found: &mut BTreeMap<Vec<u8>, Vec<Record>>, record: &Record, _| {
+            let key = key(record);
+            if wanted.contains(&key) && left > record.size() {
+                let of = found.entry(key).or_default();
+                if of.len() < records {
+                    left -= record.size();
+                    of.push(record.clone());
+                }
+            }
+        };
+        self.through(BTreeMap::new(), first).await
+    }
+
     /// Shows `see` each record that is taken, with its number.
     async fn through<T: Send + 'static>(
-        self,
+        &self,
         mut found: T,
         mut see: impl FnMut(&mut T, &Record, i64) + Send + 'static,
     ) -> Result<T, Error> {
+        let Self { client, own, service, extents } = self;
+        let (client, own, service, extents) = (Arc::clone(client), own.clone(), *service, extents.clone());
         let reading = tokio::task::spawn_blocking(move || {
-            let Self { client, own, service, extents } = self;
             let mut walks: BTreeMap<i32, Walk> = BTreeMap::new();
             client.lend(&extents, |record| {
                 let walk = walks.entry(record.partition).or_insert_with(|| Walk::new(own.clone(), None, false));

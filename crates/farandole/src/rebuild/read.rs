@@ -61,6 +61,8 @@ pub(super) struct Reader<P> {
     events: Events<P>,
     own: Own,
     until: Option<i64>,
+    /// The key of the one aggregate whose events are wanted.
+    only: Option<Vec<u8>>,
     partitions: BTreeMap<i32, Partition>,
     /// Events that are folded at once.
     at_once: usize,
@@ -89,7 +91,12 @@ impl<P: Participant> Reader<P> {
             (*partition, Partition { walk: Walk::new(own.clone(), Some(mark.head), true), next: mark.offset })
         };
         let partitions = marks.iter().map(resumed).collect();
-        Self { client, events, own, until, partitions, at_once, schemas: BTreeSet::new() }
+        Self { client, events, own, until, only: None, partitions, at_once, schemas: BTreeSet::new() }
+    }
+
+    /// The same, for the events of one aggregate; the chain is followed through those of all.
+    pub fn only(self, aggregate: &str) -> Self {
+        Self { only: Some(aggregate.as_bytes().to_vec()), ..self }
     }
 
     /// Reads up to the ends of `extents`; gives itself back.
@@ -133,7 +140,7 @@ impl<P: Participant> Reader<P> {
         let number = new.link.place.number;
         let head = Head { lineage: new.link.place.lineage, number, id: new.id };
         chunk.marks.insert(record.partition, Mark { offset: record.offset, head });
-        if self.until.is_some_and(|until| number > until) {
+        if self.until.is_some_and(|until| number > until) || self.only.is_some() && record.key != self.only {
             return Ok(());
         }
         if let Some(id) = record.schema_id().filter(|id| !self.schemas.contains(id)) {

@@ -36,6 +36,8 @@ pub struct Report {
     pub rows: BTreeMap<String, i64>,
     /// What the comparison found; empty without one.
     pub tables: Vec<TableReport>,
+    /// Sessions with the database that it used at most, and how many it may use: a quarter of what a replica may, at least one.
+    pub sessions: (u32, u32),
     /// How long those who decide had to wait, at most at once, in milliseconds.
     pub pause: Option<f64>,
     /// The schema of the tables that were live before; none if they still are.
@@ -92,6 +94,11 @@ impl Report {
         self.last = marks.values().map(|mark| mark.head.number).max().unwrap_or(0);
     }
 
+    /// Those who decide had to wait for so many milliseconds.
+    pub(super) fn paused(&mut self, pause: f64) {
+        self.pause = Some(self.pause.map_or(pause, |longest| longest.max(pause)));
+    }
+
     /// How many rows differ.
     pub fn differences(&self) -> i64 {
         self.tables.iter().map(|table| table.different).sum()
@@ -119,40 +126,48 @@ impl fmt::Display for Report {
         for (table, rows) in &self.rows {
             writeln!(f, "  {table}: {rows} rows")?;
         }
-        for table in &self.tables {
-            let TableReport { table, live, rebuilt, different, .. } = table;
-            if *different == 0 {
-                writeln!(f, "  {table}: {live} rows, equal")?;
-            } else {
-                writeln!(f, "  {table}: {live} rows, {rebuilt} rebuilt, {different} differ")?;
-            }
-        }
-        for table in &self.tables {
-            for Difference { key, live, rebuilt, last, .. } in &table.examples {
-                let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-                writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
-                match last {
-                    Some(Happened { kind, number, time, place }) => {
-                        writeln!(f, "  last event of its aggregate: {kind}, number {number}, {time}, {place}")?;
-                    }
-                    None => writeln!(f, "  no event is of an aggregate of this key")?,
-                }
-            }
-            let more = table.different - i64::try_from(table.examples.len()).unwrap_or(0);
-            if more > 0 {
-                writeln!(f, "{}: {more} more", table.table)?;
-            }
-            if !table.left_out.is_empty() {
-                writeln!(f, "{}: not compared, since no event fills it: {}", table.table, table.left_out.join(", "))?;
-            }
-        }
+        tables(f, &self.tables)?;
         if let Some(pause) = self.pause {
             writeln!(f, "while it was compared or swapped {} paused deciding for {pause:.0} ms at most", self.service)?;
         }
+        let (used, may) = self.sessions;
+        writeln!(f, "it used {used} of the {may} connections that it may, a quarter of what a replica of {} has", self.service)?;
         match (&self.replaced, self.until) {
             (Some(replaced), _) => writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}"),
             (None, Some(_)) => writeln!(f, "the tables are in schema {}", self.schema),
             (None, None) => writeln!(f, "the live tables are as they were; the rebuilt ones are in schema {}", self.schema),
         }
     }
+}
+
+/// What a comparison found.
+pub(super) fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
+    for table in tables {
+        let TableReport { table, live, rebuilt, different, .. } = table;
+        if *different == 0 {
+            writeln!(f, "  {table}: {live} rows, equal")?;
+        } else {
+            writeln!(f, "  {table}: {live} rows, {rebuilt} rebuilt, {different} differ")?;
+        }
+    }
+    for table in tables {
+        for Difference { key, live, rebuilt, last, .. } in &table.examples {
+            let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
+            match last {
+                Some(Happened { kind, number, time, place }) => {
+                    writeln!(f, "  last event of its aggregate: {kind}, number {number}, {time}, {place}")?;
+                }
+                None => writeln!(f, "  no event is of an aggregate of this key")?,
+            }
+        }
+        let more = table.different - i64::try_from(table.examples.len()).unwrap_or(0);
+        if more > 0 {
+            writeln!(f, "{}: {more} more", table.table)?;
+        }
+        if !table.left_out.is_empty() {
+            writeln!(f, "{}: not compared, since no event fills it: {}", table.table, table.left_out.join(", "))?;
+        }
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::publish::relay::log;
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::{Shadow, quoted};
-use crate::rebuild::{Error, Report, kept};
+use crate::rebuild::{Error, kept};
 
 /// How long deciding transactions are waited for. Those that come later wait behind this.
 const WAIT: Duration = Duration::from_secs(5);
@@ -36,12 +36,10 @@ impl Alone {
         locked.map(|()| Self { since }).map_err(|holders| Error::Busy { service, holders, seconds: WAIT.as_secs() })
     }
 
-    /// Lets them go on.
-    pub async fn give(self, conn: &mut PgConnection, report: &mut Report) -> Result<(), Error> {
+    /// Lets them go on. Gives how long they had to wait, in milliseconds.
+    pub async fn give(self, conn: &mut PgConnection) -> Result<f64, Error> {
         gate::release(conn).await.map_err(database("letting the service go on"))?;
-        let pause = self.since.elapsed().as_secs_f64() * 1e3;
-        report.pause = Some(report.pause.map_or(pause, |longest| longest.max(pause)));
-        Ok(())
+        Ok(self.since.elapsed().as_secs_f64() * 1e3)
     }
 }
 
@@ -66,15 +64,17 @@ pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> R
     }
 }
 
-/// Whether what was folded ends where the relay says that it has published to.
+/// Whether what was folded ends where the relay says that it has published to: in each partition, or in `one`.
 pub(super) async fn complete(
     conn: &mut PgConnection,
     service: &'static str,
     topic: &str,
     marks: &BTreeMap<i32, Mark>,
+    one: Option<i32>,
 ) -> Result<(), Error> {
     let state = log::look(conn).await?.state;
-    for (&partition, published) in state.heads.get(topic).into_iter().flatten() {
+    let heads = state.heads.get(topic).into_iter().flatten();
+    for (&partition, published) in heads.filter(|(partition, _)| one.is_none_or(|one| one == **partition)) {
         let topic = || topic.to_owned();
         match marks.get(&partition).map(|mark| mark.head) {
             Some(end) if end.id == published.id => {}

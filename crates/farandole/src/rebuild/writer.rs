@@ -1,4 +1,4 @@
-//! Writes rows on a connection of its own while the next events are folded.
+//! Writes rows: on a connection of its own while the next events are folded, or on the one that there is.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -8,15 +8,20 @@ use crate::database::session;
 use crate::fold::Error;
 use crate::participant::table::Out;
 
-/// A connection, or who is writing on it.
+/// A connection, or who is writing on it; none of its own where a rebuild may have one only.
 pub(super) struct Writer {
     conn: Option<PgConnection>,
     writing: Option<JoinHandle<(PgConnection, Result<(), Error>)>>,
 }
 
 impl Writer {
-    pub fn new(conn: PgConnection) -> Self {
-        Self { conn: Some(conn), writing: None }
+    pub fn new(conn: Option<PgConnection>) -> Self {
+        Self { conn, writing: None }
+    }
+
+    /// Its connection, if it has one and nothing is being written.
+    pub fn idle(&mut self) -> Option<&mut PgConnection> {
+        self.conn.as_mut()
     }
 
     /// Waits until everything is written.
@@ -27,10 +32,13 @@ impl Writer {
         done
     }
 
-    /// Begins to write `out`, with the statement that notes how far the fold is, in one transaction.
-    pub async fn start(&mut self, out: Out, note: String, marks: Value) -> Result<(), Error> {
+    /// Begins to write `out`, with the statement that notes how far the fold is, in one transaction; without a connection of its own writes
+    /// it on `shared`.
+    pub async fn start(&mut self, shared: &mut PgConnection, out: Out, note: String, marks: Value) -> Result<(), Error> {
         self.settle().await?;
-        let Some(mut conn) = self.conn.take() else { return Err(Error::Evolve("writing rows has failed".to_owned())) };
+        let Some(mut conn) = self.conn.take() else {
+            return write(shared, out, note, marks).await.map_err(Error::database("writing rows"));
+        };
         self.writing = Some(tokio::spawn(async move {
             let done = write(&mut conn, out, note, marks).await.map_err(Error::database("writing rows"));
             (conn, done)

@@ -34,6 +34,15 @@ pub(super) struct Pools {
     pub relay: PgPool,
 }
 
+/// A quarter of the sessions that a replica may have, at least one: what an operator's work beside it takes.
+pub(super) fn quarter(config: &Database) -> u32 {
+    let parts = [config.max_connections, config.intake_connections, config.agenda_connections, config.relay_connections];
+    (parts.iter().sum::<u32>().saturating_add(COMMANDS) / 4).max(1)
+}
+
+/// Commands run one batch at a time.
+const COMMANDS: u32 = 1;
+
 impl Pools {
     /// Pools that connect when they are first used.
     pub fn new(service: &str, config: &Database) -> Result<Self, Error> {
@@ -48,8 +57,7 @@ impl Pools {
         let deciding = |part: &str, connections: u32| Sessions::deciding(pool(PgPoolOptions::new(), part, connections));
         Ok(Self {
             http: pool(session::watched(PgPoolOptions::new()), "http", config.max_connections),
-            // Commands run one batch at a time.
-            commands: deciding("commands", 1),
+            commands: deciding("commands", COMMANDS),
             intake: deciding("intake", config.intake_connections),
             agenda: deciding("agenda", config.agenda_connections),
             // The relay sets what its sessions need by itself.

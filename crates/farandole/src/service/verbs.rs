@@ -98,6 +98,22 @@ impl<P: Participant, E> Service<P, E> {
         self.rebuilding(config, by.filter(|_| options.execute), async |rebuild| rebuild.run(options).await).await
     }
 
+    /// Compares the rows of one aggregate with what its events make, and mends them if told to `execute`; the service may run. The journal
+    /// tells `by` whom.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn rebuild_aggregate(
+        &self,
+        config: &Config,
+        id: &str,
+        execute: bool,
+        by: Option<By<'_>>,
+    ) -> Result<rebuild::AggregateReport, Error> {
+        let by = by.filter(|_| execute);
+        self.rebuilding(config, by, async |rebuild| rebuild.aggregate(id, execute).await).await
+    }
+
     /// Drops what rebuilds have left beside the live tables, replaced ones included; or lists it. The journal tells `by` whom.
     ///
     /// # Errors
@@ -156,11 +172,13 @@ impl<P: Participant, E> Service<P, E> {
         let (pools, codec) = self.frame.ground(config).await?;
         let journal = self.frame.journal_for(config, &pools, by).await?;
         let topic = topics::own(&config.topics.prefix, P::NAME);
-        let (relay, participant) = (&parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
+        let (relay, participant) = (parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
         let (held, at_once) = (rebuild::HELD, rebuild::AT_ONCE);
         let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
-        let done =
-            Box::pin(work(rebuild::Rebuild { participant, codec, topic, relay, pool: &pools.relay, held, at_once, told })).await;
+        let sessions = parts::quarter(&config.database);
+        let (pool, relay) = (&pools.relay, &relay);
+        let work = work(rebuild::Rebuild { participant, codec, topic, relay, pool, held, at_once, sessions, told });
+        let done = Box::pin(work).await;
         pools.close().await;
         done.map_err(Error::Rebuild)
     }

@@ -74,6 +74,10 @@ macro_rules! tables {
             fn texts(&self, each: &mut dyn FnMut(&'static str, String, &'static [&'static str], Vec<String>)) {
                 $(self.$field.texts(each);)*
             }
+            #[allow(unused_variables)]
+            fn touched(&self, each: &mut dyn FnMut(&'static str, Vec<String>)) {
+                $(self.$field.touched(each);)*
+            }
             fn columns() -> Vec<(&'static str, &'static [&'static str], usize)> {
                 vec![$($crate::Table::<$row>::columns()),*]
             }

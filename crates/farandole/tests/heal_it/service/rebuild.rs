@@ -29,8 +29,17 @@ impl Shop {
         relay.topics = vec![topic.clone(), format!("{topic}.journal")];
         let codec = Codec::new(&self.config.registry.url, pool.clone());
         codec.add_reader_schema(Event::TYPES).unwrap();
-        let rebuild =
-            Rebuild { participant: Arc::new(Tills), codec, topic, relay: &relay, pool, held: 1, at_once: 3, told: None };
+        let rebuild = Rebuild {
+            participant: Arc::new(Tills),
+            codec,
+            topic,
+            relay: &relay,
+            pool,
+            held: 1,
+            at_once: 3,
+            sessions: 1,
+            told: None,
+        };
         rebuild.run(options).await
     }
 

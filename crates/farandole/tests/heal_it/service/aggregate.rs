@@ -1,0 +1,68 @@
+//! One aggregate's rows, compared with its events and mended, beside the service.
+
+use super::*;
+
+impl Shop {
+    async fn aggregate(&self, id: &str, execute: bool) -> Result<farandole::rebuild::AggregateReport, service::Error> {
+        service(self.insurer.clone()).rebuild_aggregate(&self.config, id, execute, None).await
+    }
+}
+
+/// D13. An aggregate's row that isn't what its events made of it is named, with both versions, and mended alone: other rows, which differ too,
+/// stay as they are, and so do those that several aggregates change. Equal rows cost those who decide nothing.
+///
+/// Guards: tables whose rows others change are left out. Without, the sum of all tills would be replaced by what one of them sold. What has no
+/// schema is a temporary table, whatever `search_path` a role has. Without, rows are written to the live one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_aggregate_is_compared_and_mended() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    for i in 0..60 {
+        shop.sell(&format!("k{}", i % 7), if i % 2 == 0 { "tea" } else { "cups" }, 20 + i).await;
+    }
+    // A till whose name is an article's: that row of `articles` isn't its own.
+    shop.sell("tea", "tea", 5).await;
+    shop.all_counted().await;
+    let pool = shop.pool().await;
+    let path = format!("alter role \"{}\" set search_path = public, pg_temp", shop.database.role);
+    pool.execute(AssertSqlSafe(path)).await.unwrap();
+    let wanted = state(&pool).await;
+
+    let equal = shop.aggregate("k3", true).await.unwrap();
+    assert_eq!((equal.differences(), equal.pause, equal.mended), (0, None, false), "{equal}");
+    assert_eq!((equal.tables.len(), equal.tables[0].live, equal.tables[0].rebuilt), (1, 1, 1), "{equal}");
+    assert!(equal.events >= 16, "{equal}");
+
+    pool.execute("update tills set total = total + 1 where key in ('k3', 'k4'); delete from tills where key = 'k5'")
+        .await
+        .unwrap();
+    pool.execute("update articles set sold = sold + 1; insert into tills values ('nobody', 1, 1)").await.unwrap();
+    let found = shop.aggregate("k3", false).await.unwrap();
+    assert_eq!((found.differences(), found.mended, found.pause.is_some()), (1, false, true), "{found}");
+    let said = found.to_string();
+    assert!(said.contains("tills k3\n  live    {") && said.contains("--execute --reason"), "{said}");
+    assert!(said.contains("articles: not compared, since events of several aggregates change its rows"), "{said}");
+    let mended = shop.aggregate("k3", true).await.unwrap();
+    assert_eq!((mended.differences(), mended.mended), (1, true), "{mended}");
+    let (tills, articles) = state(&pool).await;
+    assert_eq!(tills.get("k3"), wanted.0.get("k3"));
+    assert_eq!(tills.get("k4").map(|till| till.0), wanted.0.get("k4").map(|till| till.0 + 1), "it wasn't asked for");
+    assert_eq!(articles.get("all"), wanted.1.get("all").map(|all| all + 1).as_ref());
+    // A row that is gone comes back, one that no event made goes.
+    assert!(shop.aggregate("k5", true).await.unwrap().mended);
+    assert!(shop.aggregate("nobody", true).await.unwrap().mended);
+    let tills = state(&pool).await.0;
+    assert_eq!((tills.get("k5"), tills.get("nobody")), (wanted.0.get("k5"), None));
+    // The article of the same name is what all tills make of it.
+    let both = shop.aggregate("tea", true).await.unwrap();
+    assert_eq!((both.differences(), both.tables.len()), (0, 1), "{both}");
+    let refused = shop.aggregate("never", true).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(said.contains("has no event of `never`, and no table a row of it"), "{said}");
+    // It goes on as if nothing had been.
+    pool.execute("update articles set sold = sold - 1; update tills set total = total - 1 where key = 'k4'").await.unwrap();
+    shop.sell("k3", "tea", 7).await;
+    shop.all_counted().await;
+    till.stop().await;
+    pool.close().await;
+}
