@@ -162,6 +162,7 @@ where
             verify,
             execute,
             accept_differences,
+            accept_defaults,
             keep,
             ignore_space,
             aggregate,
@@ -169,12 +170,14 @@ where
             lose,
             clean,
             from_nothing,
+            derived,
             accept_fold,
             reason,
             output,
         } => {
             let bar = std::io::stderr().is_terminal();
-            let options = rebuild::Options { until, verify, execute, accept_differences, keep, ignore_space, bar };
+            let options =
+                rebuild::Options { until, verify, execute, accept_differences, accept_defaults, keep, ignore_space, bar };
             let (service, config, differs) = (&service, &config, &differs);
             Box::pin(async move {
                 let name = operator();
@@ -187,6 +190,8 @@ where
                     let report = service.accept_fold(config, execute, by).await?;
                     print(&report, output);
                     differs.set(report.count > 0 && !report.accepted);
+                } else if derived {
+                    print(&service.fill_derived(config, execute, by).await?, output);
                 } else if from_nothing {
                     print(&service.rebuild_from_nothing(config, execute, by).await?, output);
                 } else if rollback {

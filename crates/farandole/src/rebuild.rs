@@ -19,6 +19,7 @@
 mod aggregate;
 mod attached;
 mod compare;
+mod derived;
 mod error;
 mod kept;
 mod look;
@@ -56,6 +57,7 @@ use crate::wire::codec::Codec;
 use crate::wire::extent::{Client, Extent};
 
 pub use aggregate::AggregateReport;
+pub use derived::{Derived, Filled};
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use look::Happened;
@@ -97,6 +99,8 @@ pub struct Rebuild<'a, P> {
     /// Sessions with the database that it may have. It uses one, one more to read schemas by its codec, and a third, if it may, to write rows
     /// while the next events are folded.
     pub sessions: u32,
+    /// What no event fills.
+    pub derived: &'a [Derived],
     /// Who has it done, and where that is told.
     pub told: Option<Operator<'a>>,
 }
@@ -127,6 +131,9 @@ impl<P: Participant> Rebuild<'_, P> {
             // Before the work, and once more when it is done.
             let live = shadow::live(&mut conn).await?;
             attached::refuse(&mut conn, &live, P::Tables::names()).await?;
+            if !options.accept_defaults {
+                derived::refuse(&mut conn, &live, &P::Tables::columns(), self.derived).await?;
+            }
         }
         let shadow = Shadow::open(&mut conn, P::NAME, &self.topic, P::Tables::columns(), until).await?;
         if !options.ignore_space {
@@ -175,6 +182,7 @@ impl<P: Participant> Rebuild<'_, P> {
         report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep, self.told, differences).await?);
         report.paused(alone.give(&mut conn).await?);
         shadow.validate(&mut conn).await?;
+        self.fill(&mut conn).await?;
         Ok(report)
     }
 
@@ -238,8 +246,32 @@ impl<P: Participant> Rebuild<'_, P> {
         let mut conn = self.open().await?;
         shadow::alone(&mut conn, P::NAME, shadow::SHADOW).await?;
         let live = shadow::live(&mut conn).await?;
-        let _alone = swap::Alone::take(&mut conn, P::NAME).await?; // it goes with the session
-        kept::rollback(&mut conn, (P::NAME, &self.topic), &live, P::Tables::names(), execute, lose).await
+        let alone = swap::Alone::take(&mut conn, P::NAME).await?;
+        let rolled = kept::rollback(&mut conn, (P::NAME, &self.topic), &live, P::Tables::names(), execute, lose).await?;
+        alone.give(&mut conn).await?;
+        if rolled.done {
+            self.fill(&mut conn).await?;
+        }
+        Ok(rolled)
+    }
+
+    /// Fills what no event does, or says what that is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn derive(&self, execute: bool) -> Result<Filled, Error> {
+        let mut conn = self.open().await?;
+        if execute {
+            self.fill(&mut conn).await?;
+        }
+        let what: Vec<String> = self.derived.iter().map(|derived| derived.what.to_owned()).collect();
+        Ok(Filled { done: execute && !what.is_empty(), what })
+    }
+
+    /// Has the service fill what no event does, in tables that are live.
+    async fn fill(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        conn.execute("reset search_path").await.map_err(database("setting the search path"))?;
+        derived::fill(conn, P::NAME, self.derived).await
     }
 
     /// A session with this service's database, and no other's.

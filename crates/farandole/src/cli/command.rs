@@ -104,6 +104,9 @@ pub(super) enum Verb {
         /// With --verify --execute: also if they differ.
         #[arg(long, requires_all = ["verify", "execute"])]
         accept_differences: bool,
+        /// With --execute: also if a column that neither events nor the service fill holds something, which the rebuilt rows won't.
+        #[arg(long, requires = "execute")]
+        accept_defaults: bool,
         /// How many sets of replaced tables to keep.
         #[arg(long, value_name = "N", default_value_t = 1)]
         keep: usize,
@@ -127,9 +130,12 @@ pub(super) enum Verb {
         /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
         #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep"])]
         from_nothing: bool,
+        /// Fill what no event does (`describe` names it), as after a swap; without --execute, list it.
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing"])]
+        derived: bool,
         /// For a build that refuses to start because it makes other rows of the same events: compare, and with --execute let the tables stay
         /// as they are.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing"], requires_if("true", "reason"))]
+        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing", "derived"], requires_if("true", "reason"))]
         accept_fold: bool,
         /// The reason, recorded in the journal.
         #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -102,6 +102,27 @@ pub enum Error {
         /// What, with the table.
         found: Vec<String>,
     },
+    /// A column that nothing fills holds something.
+    #[error(
+        "nothing was swapped, since no event fills {}, and the rebuilt rows have the default there: name it by `Service::derived`, with how it          is filled, or repeat with --accept-defaults, and what it holds is in the replaced tables only", columns.join(", ")
+    )]
+    Defaults {
+        /// Each as `table.column`.
+        columns: Vec<String>,
+    },
+    /// What the service fills by itself wasn't.
+    #[error(
+        "the tables are in place, and {what}, which no event fills, couldn't be filled: `{service} rebuild --derived --execute` tries again"
+    )]
+    Derived {
+        /// Which service.
+        service: &'static str,
+        /// What.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
     /// The live tables are made otherwise than when the rebuild began.
     #[error(
         "the live tables were changed (columns, indexes, constraints, rights) since this rebuild began: run it again, it begins anew"

@@ -15,6 +15,8 @@ pub struct Options {
     pub execute: bool,
     /// Also if they differ.
     pub accept_differences: bool,
+    /// Also if a column that nothing fills holds something, which the rebuilt rows won't.
+    pub accept_defaults: bool,
     /// Sets of replaced tables that are kept, the one that this replaces included.
     pub keep: usize,
     /// Begin even if the disk seems to be too small.
@@ -25,7 +27,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { until: None, verify: false, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false }
+        Self {
+            until: None,
+            verify: false,
+            execute: false,
+            accept_differences: false,
+            accept_defaults: false,
+            keep: 1,
+            ignore_space: false,
+            bar: false,
+        }
     }
 }
 

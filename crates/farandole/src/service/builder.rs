@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
+use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
 
 use crate::agenda::EffectHandler;
 use crate::config::{self, Config};
 use crate::participant::Participant;
+use crate::rebuild::Derived;
 use crate::service::api::Api;
 use crate::service::contract::Contract;
 use crate::service::describe::Description;
@@ -69,7 +72,14 @@ impl<P: Participant> Service<P, ()> {
         // A release behind the database's is what rolls back, or waits its turn in a rolling update.
         migrations.set_ignore_missing(true);
         let contract = Contract::of::<P>();
-        let frame = Frame { contract, migrations, openapi: None, mappings: Mappings::new(), encoding: Encoding::Avro };
+        let frame = Frame {
+            contract,
+            migrations,
+            openapi: None,
+            mappings: Mappings::new(),
+            encoding: Encoding::Avro,
+            derived: Vec::new(),
+        };
         Self { participant: Arc::new(participant), effects: (), routes: Box::new(|_| Router::new()), frame }
     }
 }
@@ -104,6 +114,32 @@ impl<P: Participant, E> Service<P, E> {
     /// How it writes its events; Avro by default. What it subscribes to is read by each record's `content-type`.
     pub fn encoding(mut self, encoding: Encoding) -> Self {
         self.frame.encoding = encoding;
+        self
+    }
+
+    /// Names a column (`table.column`) or table that no event fills, such as a search index or a cache, and how it is filled from the service's
+    /// tables. `fill` is called when tables were put in place as a whole (a rebuild's swap, a rollback, `rebuild --from-nothing`), in a
+    /// transaction of its own, while the service may be running: it must come to the same whenever it is called.
+    ///
+    /// ```
+    /// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+    /// # use loyalty::*;
+    /// use farandole::Service;
+    ///
+    /// let service = Service::new(Loyalty, farandole::migrations!["0001_tables.sql"]).derived("accounts.grade", |conn| {
+    ///     Box::pin(async move {
+    ///         sqlx::query("update accounts set grade = points / 1000").execute(conn).await?;
+    ///         Ok(())
+    ///     })
+    /// });
+    /// assert_eq!(service.description(&farandole::Config::default()).derived, ["accounts.grade"]);
+    /// ```
+    pub fn derived(
+        mut self,
+        what: &'static str,
+        fill: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        self.frame.derived.push(Derived::new(what, fill));
         self
     }
 

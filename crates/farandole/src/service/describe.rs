@@ -38,6 +38,8 @@ pub struct Description {
     pub deadlines: Vec<&'static str>,
     /// What it asks of the outside world.
     pub effects: Vec<&'static str>,
+    /// Columns (`table.column`) and tables that no event fills, and that it fills by itself after a rebuild.
+    pub derived: Vec<&'static str>,
     /// The migrations of its tables, by number and name.
     pub migrations: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl Description {
             commands: contract.commands,
             deadlines: contract.deadlines.clone(),
             effects: contract.effects.to_vec(),
+            derived: frame.derived.iter().map(|derived| derived.what).collect(),
             migrations: migrations.iter().map(|m| format!("{} ({})", m.version, m.description)).collect(),
         }
     }
@@ -154,6 +157,7 @@ impl std::fmt::Display for Description {
         writeln!(f, "commands      {}", if self.commands == "Never" { "-" } else { self.commands })?;
         writeln!(f, "deadlines     {}", list(&self.deadlines))?;
         writeln!(f, "effects       {}", list(&self.effects))?;
+        writeln!(f, "fills itself  {}", list(&self.derived))?;
         writeln!(f, "migrations    {}", owned(&self.migrations))
     }
 }

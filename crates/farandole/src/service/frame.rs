@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 
+use crate::rebuild::Derived;
 use crate::service::contract::Contract;
 use crate::service::error::Error;
 use crate::wire::codec::Encoding;
@@ -20,6 +21,7 @@ pub(super) struct Frame {
     pub openapi: Option<fn() -> utoipa::openapi::OpenApi>,
     pub mappings: Mappings,
     pub encoding: Encoding,
+    pub derived: Vec<Derived>,
 }
 
 impl Frame {

@@ -127,6 +127,7 @@ impl<P: Participant, E> Service<P, E> {
         pools.close().await;
         report.healed = Some(healed.map_err(Error::Heal)?);
         frame.end_restore(config, &told).await?;
+        self.rebuilding(config, None, async |rebuild| rebuild.derive(true).await).await?;
         report.done = true;
         let outcome = format!(
             "positions as of {}, {} input(s) parked",

@@ -114,6 +114,19 @@ impl<P: Participant, E> Service<P, E> {
         self.rebuilding(config, by, async |rebuild| rebuild.aggregate(id, execute).await).await
     }
 
+    /// Fills what no event does, as [`Service::derived`] says, or lists it. The journal tells `by` whom.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn fill_derived(&self, config: &Config, execute: bool, by: Option<By<'_>>) -> Result<rebuild::Filled, Error> {
+        let by = by.filter(|_| execute);
+        let filled = self.rebuilding(config, by, async |rebuild| rebuild.derive(execute).await).await?;
+        if filled.done {
+            self.tell(config, by, "rebuild --derived", &filled.what.join(", "), "filled").await?;
+        }
+        Ok(filled)
+    }
+
     /// Drops what rebuilds have left beside the live tables, replaced ones included; or lists it. The journal tells `by` whom.
     ///
     /// # Errors
@@ -163,7 +176,7 @@ impl<P: Participant, E> Service<P, E> {
         Ok(())
     }
 
-    async fn rebuilding<T>(
+    pub(super) async fn rebuilding<T>(
         &self,
         config: &Config,
         by: Option<By<'_>>,
@@ -177,7 +190,18 @@ impl<P: Participant, E> Service<P, E> {
         let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
         let sessions = parts::quarter(&config.database);
         let (pool, relay) = (&pools.relay, &relay);
-        let work = work(rebuild::Rebuild { participant, codec, topic, relay, pool, held, at_once, sessions, told });
+        let work = work(rebuild::Rebuild {
+            participant,
+            codec,
+            topic,
+            relay,
+            pool,
+            held,
+            at_once,
+            sessions,
+            derived: &self.frame.derived,
+            told,
+        });
         let done = Box::pin(work).await;
         pools.close().await;
         done.map_err(Error::Rebuild)

@@ -3,6 +3,7 @@
 mod acts;
 mod aggregate;
 mod asleep;
+mod derived;
 mod elsewhere;
 mod from_nothing;
 mod history;

@@ -19,7 +19,7 @@ impl Shop {
     }
 
     /// The database is gone; an empty one is in its place.
-    async fn lose(&self) {
+    pub(super) async fn lose(&self) {
         let name = &self.database.name;
         let mut admin = PgConnection::connect(Stage::shared().postgres()).await.unwrap();
         for sql in [

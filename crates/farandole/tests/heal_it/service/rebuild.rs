@@ -9,8 +9,16 @@ use farandole::service;
 use super::*;
 use crate::till::{Tills, service};
 
-const VERIFY: Options =
-    Options { until: None, verify: true, execute: false, accept_differences: false, keep: 1, ignore_space: false, bar: false };
+const VERIFY: Options = Options {
+    until: None,
+    verify: true,
+    execute: false,
+    accept_differences: false,
+    accept_defaults: false,
+    keep: 1,
+    ignore_space: false,
+    bar: false,
+};
 const EXECUTE: Options = Options { execute: true, ..VERIFY };
 
 impl Shop {
@@ -38,6 +46,7 @@ impl Shop {
             held: 1,
             at_once: 3,
             sessions: 1,
+            derived: &[],
             told: None,
         };
         rebuild.run(options).await
