@@ -51,6 +51,9 @@ const REPLAY: &str = "\
 Examples:
   What would be read again from a day on:
     farandole replay --topic billing --from 2026-01-31T00:00:00Z
+  Try a new version of a handler in tables of its own; then drop them:
+    farandole replay --topic billing --from beginning --into v2 --execute --reason 'before the release'
+    farandole replay --into v2 --drop --execute --reason 'tried'
   Fill tables that were emptied, without taking the database from others:
     farandole replay --topic billing --from beginning --rate 200/s --accept-repeats --execute --reason 'new column'
 
@@ -119,14 +122,21 @@ enum Verb {
         #[command(flatten)]
         kafka: Kafka,
         /// The topic, with its prefix
-        #[arg(long)]
-        topic: String,
+        #[arg(long, required_unless_present = "drop")]
+        topic: Option<String>,
         /// The partition; all that have read beyond that if omitted
         #[arg(long)]
         partition: Option<i32>,
         /// From where: `beginning` (the first record still there), a time (2026-01-31T12:00:00Z) or an offset
-        #[arg(long, value_name = "beginning|TIME|OFFSET")]
-        from: replay::From,
+        #[arg(long, value_name = "beginning|TIME|OFFSET", required_unless_present = "drop")]
+        from: Option<replay::From>,
+        /// Leave the live tables as they are, and try a new version of the handler beside them: makes this schema, with empty tables like those
+        /// of the reader, and a reader of its own, which the new version is with `IntakeConfig::into`
+        #[arg(long, value_name = "SCHEMA", conflicts_with = "accept_repeats")]
+        into: Option<String>,
+        /// With --into: drop what it has made
+        #[arg(long, requires = "into", conflicts_with_all = ["topic", "partition", "from", "rate"])]
+        drop: bool,
         /// Records a second at most, so that the database has room for others: 200/s
         #[arg(long, value_name = "N/s")]
         rate: Option<replay::Rate>,
@@ -301,16 +311,24 @@ fn main() -> ExitCode {
             }
             Ok(())
         }),
-        Verb::Replay { whose, kafka, topic, partition, from, rate, accept_repeats, reason, execute, output } => {
+        Verb::Replay { whose, kafka, topic, partition, from, into, drop, rate, accept_repeats, reason, execute, output } => {
             on_runtime(async {
                 let (database, reader) = whose.split();
                 let name = operator();
                 let by = execute.then_some(Operator { name: &name, reason: reason.as_deref(), journal: None });
-                let goal = operate::Goal { topic: &topic, partition, to: from.0 };
-                let pace = Pace { rate: rate.map(|rate| rate.0) };
-                let replayed =
-                    operate::replay(&database, reader.as_deref(), &kafka.into(), goal, pace, accept_repeats, by).await?;
-                print(&replayed, output);
+                let (reader, kafka, pace) = (reader.as_deref(), kafka.into(), Pace { rate: rate.map(|rate| rate.0) });
+                // Without --drop both are there: clap sees to it.
+                let goal = topic.as_deref().zip(from).map(|(topic, from)| operate::Goal { topic, partition, to: from.0 });
+                match (into.as_deref(), goal) {
+                    (Some(schema), _) if drop => print(&operate::end_trial(&database, reader, schema, execute).await?, output),
+                    (Some(schema), Some(goal)) => {
+                        print(&operate::begin_trial(&database, reader, &kafka, goal, pace, schema, by).await?, output);
+                    }
+                    (None, Some(goal)) => {
+                        print(&operate::replay(&database, reader, &kafka, goal, pace, accept_repeats, by).await?, output);
+                    }
+                    (_, None) => {}
+                }
                 // There is no journal that would keep it.
                 if let Some(reason) = reason.filter(|_| execute) {
                     eprintln!("replayed by {}: {}", shown(&name), shown(&reason));

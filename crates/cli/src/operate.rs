@@ -15,6 +15,7 @@ use farandole::parking::operate::{self as parked, Dropped, Queues, Which};
 use farandole::relay::{self, Relay};
 use farandole::replay::Replayed;
 use farandole::topics;
+use farandole::trial::{Ended, Trial};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
 
@@ -198,6 +199,34 @@ pub async fn replay(
     }
     let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: Some(pace) };
     Ok(farandole::replay::replay(&mut conn, kafka, &ask, accepts_repeats, by).await?)
+}
+
+/// Says what a new version of a handler would be given in a schema of its own, and begins that if `by` somebody.
+///
+/// # Errors
+/// As [`farandole::trial::begin`].
+pub async fn begin_trial(
+    database: &Database,
+    named: Option<&str>,
+    kafka: &Kafka,
+    Goal { topic, partition, to }: Goal<'_>,
+    pace: Pace,
+    schema: &str,
+    by: Option<Operator<'_>>,
+) -> anyhow::Result<Trial> {
+    let mut conn = database.connect().await?;
+    let reader = reader(&mut conn, named).await?;
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: Some(pace) };
+    Ok(farandole::trial::begin(&mut conn, kafka, &ask, schema, by).await?)
+}
+
+/// Drops what a trial has made, or says what that is.
+///
+/// # Errors
+/// As [`farandole::trial::end`].
+pub async fn end_trial(database: &Database, named: Option<&str>, schema: &str, execute: bool) -> anyhow::Result<Ended> {
+    let mut conn = database.connect().await?;
+    Ok(farandole::trial::end(&mut conn, named, schema, execute).await?)
 }
 
 /// Names a session, for who finds it in their way; as much as a name may have.

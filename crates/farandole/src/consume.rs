@@ -12,3 +12,4 @@ pub mod replay;
 #[cfg(feature = "http")]
 pub(crate) mod restore;
 pub(crate) mod tidy;
+pub mod trial;

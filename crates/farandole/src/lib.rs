@@ -153,7 +153,7 @@ pub use farandole_outbox::{
 
 // For the operator's tool, the shop's demo and the tests; it may change with any version.
 #[doc(hidden)]
-pub use consume::{again, release, replay};
+pub use consume::{again, release, replay, trial};
 #[doc(hidden)]
 pub use database::{step, surroundings};
 #[doc(hidden)]

@@ -159,3 +159,69 @@ async fn what_may_be_replayed_is_declared() {
         "{err}"
     );
 }
+
+/// A new version: counts each record twice.
+struct Twice(Counts);
+
+impl Handler for Twice {
+    async fn handle(&self, tx: &mut Tx<'_>, records: &[Record]) -> Result<(), Error> {
+        self.0.count(tx, records).await?;
+        self.0.count(tx, records).await
+    }
+}
+
+/// A new version of a handler is tried beside the live one: in tables of its own, from the topic's beginning, and then along with it.
+///
+/// Guards: names are looked for in the trial's schema alone, and a schema that isn't there is waited for. Without, the version that is tried
+/// writes into the live tables. The live reader's positions stay. Without, it skips or repeats.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_is_tried_beside_the_live_one() {
+    let world = World::new().await;
+    let tables = "create table counts (reader text, key text, n bigint not null, primary key (reader, key)); create schema taken";
+    sqlx::raw_sql(tables).execute(&world.pool).await.unwrap();
+    world.publish(&["a", "a", "b"]).await;
+    let live = start(&world);
+    eventually("all to be counted", async || counted(&world, "counts").await == 3).await;
+    let mut tried = config(&world, "counts");
+    tried.into = Some("v2".to_owned());
+    let new = Reader::new(Twice(Counts("counts")), Codec::json(), world.pool.clone(), tried).start();
+    let waits = async || new.health().troubles().iter().any(|trouble| trouble.contains("farandole replay --into v2"));
+    eventually("it to say that there is no schema", waits).await;
+
+    let into = |schema, more: &[&str]| {
+        world.tool(&[&["replay", "--topic", &world.topic, "--from", "beginning", "--into", schema], more].concat())
+    };
+    let (ok, shown, _) = said(&into("v2", &["--reader", "counts"]));
+    assert!(
+        ok && shown.contains("schema v2 would get 1 empty table(s)") && shown.contains("2 records at offsets 0 to 1"),
+        "{shown}"
+    );
+    let named = ["--reader", "counts", "--execute", "--reason", "a test"];
+    for wrong in ["taken", "pg_v2", "v 2", "farandole"] {
+        let (ok, _, err) = said(&into(wrong, &named));
+        assert!(!ok && err.contains(&format!("schema `{wrong}` can't be a trial's")), "{err}");
+    }
+    let (ok, begun, err) = said(&into("v2", &named));
+    assert!(ok && begun.contains("begun as reader counts.v2") && err.contains("replayed by ann: a test"), "{begun}{err}");
+    let of = async |schema: &str| -> i64 {
+        let sum = format!("select coalesce(sum(n), 0)::bigint from {schema}.counts");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sum)).fetch_one(&world.pool).await.unwrap()
+    };
+    eventually("all to be counted twice", async || of("v2").await == 6).await;
+    world.publish(&["c"]).await;
+    eventually("the next to be counted by both", async || (of("v2").await, of("public").await) == (8, 4)).await;
+    let (ok, _, err) = said(&into("v2", &named));
+    assert!(!ok && err.contains("--into v2 --drop"), "{err}");
+
+    new.stop().await.unwrap();
+    let (ok, shown, _) = said(&world.tool(&["replay", "--into", "v2", "--drop"]));
+    assert!(ok && shown.contains("positions of counts.v2") && of("v2").await == 8, "{shown}");
+    let (ok, dropped, err) = said(&world.tool(&["replay", "--into", "v2", "--drop", "--execute", "--reason", "tried"]));
+    assert!(ok && dropped.contains("dropped"), "{dropped}{err}");
+    let left = "select (select count(*) from farandole.steps where scope like '%counts.v2%') + (select count(*) from farandole.readers where reader = 'counts.v2')
+                + (select count(*) from pg_namespace where nspname = 'v2')";
+    assert_eq!(sqlx::query_scalar::<_, i64>(left).fetch_one(&world.pool).await.unwrap(), 0);
+    world.publish(&["a"]).await;
+    eventually("the live one to go on", async || of("public").await == 5).await;
+    live.stop().await.unwrap();
+}

@@ -61,3 +61,8 @@ pub(crate) async fn note(conn: &mut PgConnection, reader: &str, repeating: Repea
 pub async fn repeating(conn: &mut PgConnection, reader: &str) -> Result<Repeating, step::Error> {
     Ok(step::latest::<Declared>(conn, &scope(reader)).await?.map_or(Repeating::Undeclared, |(_, declared)| declared.repeating))
 }
+
+/// Forgets it.
+pub(crate) async fn forget(conn: &mut PgConnection, reader: &str) -> sqlx::Result<()> {
+    sqlx::query("delete from farandole.steps where scope = $1").bind(scope(reader)).execute(conn).await.map(drop)
+}

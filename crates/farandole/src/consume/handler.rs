@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::consume::intake::{self, Intake, Troubles};
-use crate::consume::{declared, release, tidy};
+use crate::consume::{declared, release, tidy, trial};
 use crate::database::gate::{BEGIN, begin};
 use crate::database::locks::lock_all;
 use crate::database::session::LIMIT;
@@ -204,7 +204,12 @@ impl<H: Handler> Reader<H> {
     ///
     /// Nothing is read before [`Reader::start`].
     pub fn new(handler: H, codec: Codec, pool: impl Into<Sessions>, config: intake::Config) -> Self {
-        let handling = Arc::new(Handling { handler, codec, sessions: pool.into(), reader: config.reader.clone() });
+        let mut config = config;
+        if let Some(schema) = &config.into {
+            (config.reader, config.group) = (trial::name(&config.reader, schema), trial::name(&config.group, schema));
+        }
+        let (reader, into) = (config.reader.clone(), config.into.clone());
+        let handling = Arc::new(Handling { handler, codec, sessions: pool.into(), reader, into });
         Self { intake: Intake::new(Arc::clone(&handling), config), handling }
     }
 
@@ -284,6 +289,8 @@ pub struct Handling<H> {
     codec: Codec,
     sessions: Sessions,
     reader: String,
+    /// The schema in which it is tried.
+    into: Option<String>,
 }
 
 impl<H> std::fmt::Debug for Handling<H> {
@@ -353,6 +360,13 @@ impl<H: Handler> Handling<H> {
     ) -> Result<Vec<Verdict>, engine::Error> {
         let at = |doing| engine::Error::database(doing, records.len());
         let mut tx = begin(conn).await.map_err(at(BEGIN))?;
+        if let Some(schema) = &self.into
+            && !trial::enter(&mut tx, schema).await.map_err(at("entering the schema of a trial"))?
+        {
+            return Err(engine::Error::NotYet(format!(
+                "schema {schema} isn't there: `farandole replay --into {schema}` makes it"
+            )));
+        }
         let keys: Vec<String> = records.iter().map(Record::aggregate).collect();
         lock_all(&mut tx, "handler", &keys).await.map_err(at("locking keys"))?;
         let standing = source.claim(&mut tx, records).await?;

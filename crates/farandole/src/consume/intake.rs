@@ -74,6 +74,7 @@ pub(crate) use position::scope;
 pub use position::{Position, positions};
 #[cfg(feature = "http")]
 pub(crate) use readers::enter;
+pub(crate) use readers::forget_reader;
 pub use readers::{forget as forget_topic, rename};
 pub use troubles::Troubles;
 

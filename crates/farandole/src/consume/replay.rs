@@ -114,6 +114,25 @@ pub enum Error {
         /// How many.
         inputs: i64,
     },
+    /// No place for a trial.
+    #[error("schema `{schema}` can't be a trial's: {why} (`--into`)")]
+    Schema {
+        /// Which.
+        schema: String,
+        /// Why not.
+        why: String,
+    },
+    /// The trial reads that topic already.
+    #[error(
+        "the trial in schema {schema} reads {topic} already, and its tables hold what it has made of it: drop it first with \
+         `farandole replay --into {schema} --drop`, or try in another schema"
+    )]
+    TrialBegun {
+        /// Which.
+        schema: String,
+        /// Which topic.
+        topic: String,
+    },
     /// Brokers, database, or another operator.
     #[error(transparent)]
     Positions(#[from] operate::Error),
@@ -137,10 +156,7 @@ pub async fn replay(
     operator: Option<Operator<'_>>,
 ) -> Result<Replayed, Error> {
     let (reader, topic) = (|| ask.reader.to_owned(), || ask.topic.to_owned());
-    let participant = "select exists (select from farandole.owner where service = $1 and topic is not null)";
-    if sqlx::query_scalar(participant).bind(ask.reader).fetch_one(&mut *conn).await.map_err(Error::Database)? {
-        return Err(Error::Participant { reader: reader(), topic: topic() });
-    }
+    not_a_participant(conn, ask).await?;
     let repeating = declared::repeating(conn, ask.reader).await.map_err(Error::Declared)?;
     if operator.is_some() {
         if repeating != Repeating::Harmless && !accepts_repeats {
@@ -156,6 +172,15 @@ pub async fn replay(
     let Setting { reader, executed, partitions } = operate::set(conn, kafka, ask, operator).await?;
     let rate = ask.replay.and_then(|pace| pace.rate);
     Ok(Replayed { reader, repeating, rate, executed, partitions })
+}
+
+/// Refuses a service, whose participant is never replayed.
+pub(crate) async fn not_a_participant(conn: &mut PgConnection, ask: &Ask<'_>) -> Result<(), Error> {
+    let participant = "select exists (select from farandole.owner where service = $1 and topic is not null)";
+    match sqlx::query_scalar(participant).bind(ask.reader).fetch_one(conn).await.map_err(Error::Database)? {
+        true => Err(Error::Participant { reader: ask.reader.to_owned(), topic: ask.topic.to_owned() }),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -226,6 +226,7 @@ fn intake_config(contract: &Contract, config: &Config, mappings: &Mappings) -> i
         properties: config.kafka.properties.clone(),
         group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", contract.name)),
         reader: contract.name.to_owned(),
+        into: None,
         instance: config.intake.instance.clone(),
         start: config.intake.start.renamed(name),
         expired: config.intake.expired.renamed(name),

@@ -35,6 +35,9 @@ pub struct Config {
     /// all of its records, so under another name it begins anew; the group may change. The group's name unless it is set; a service's is its
     /// own, whatever this says.
     pub reader: String,
+    /// Tries the handler in this schema, beside the live reader: names without a schema are looked for there alone, and positions are those of
+    /// reader `READER.SCHEMA`, which `farandole replay --into SCHEMA` has made; until then it waits. A service has no use for it.
+    pub into: Option<String>,
     /// Static member id, so that a restart within the session timeout moves no partition.
     pub instance: Option<String>,
     /// Topics with their prefixes.
@@ -86,6 +89,7 @@ impl Config {
             properties: BTreeMap::new(),
             reader: group.clone(),
             group,
+            into: None,
             instance: None,
             topics,
             start: PerTopic::default(),

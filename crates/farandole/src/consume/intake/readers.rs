@@ -166,3 +166,19 @@ pub async fn forget(conn: &mut PgConnection, reader: &str, topic: &str) -> sqlx:
     tx.commit().await?;
     Ok(gone)
 }
+
+/// Forgets everything that is stored of `reader`: positions, what it has parked, what it has seen.
+pub(crate) async fn forget_reader(conn: &mut PgConnection, reader: &str) -> sqlx::Result<()> {
+    for scopes in [all_of(reader), begun::all_of(reader)] {
+        sqlx::query("delete from farandole.steps where starts_with(scope, $1)").bind(scopes).execute(&mut *conn).await?;
+    }
+    for sql in [
+        "delete from farandole.parked where reader = $1",
+        "delete from farandole.strangers where reader = $1",
+        "delete from farandole.applied where reader = $1",
+        "delete from farandole.readers where reader = $1",
+    ] {
+        sqlx::query(sql).bind(reader).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
