@@ -144,9 +144,13 @@ pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
     }
     let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
     println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
+    let files = crate::shop::SERVICES.into_iter().map(|service| shop.env_file(service)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(folder) = files.first().and_then(|file| file.parent()) {
+        println!("  export SERVICES='{}'", folder.display());
+    }
     println!("\nA service's own program, on its database, whose password is in these files:");
-    for (service, verb) in crate::shop::SERVICES.into_iter().zip(["describe", "positions", "parked"]) {
-        println!("  (. '{}' && target/release/{service} {verb})", shop.env_file(service)?.display());
+    for ((service, verb), file) in crate::shop::SERVICES.into_iter().zip(["describe", "positions", "parked"]).zip(&files) {
+        println!("  (. '{}' && target/release/{service} {verb})", file.display());
     }
     let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
     println!("\nThree things to try:");
