@@ -56,13 +56,12 @@ use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
 use crate::wire::extent::{Client, Extent};
 
-pub use aggregate::AggregateReport;
 pub use derived::{Derived, Filled};
 pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use look::Happened;
 pub use options::{Options, Until};
-pub use report::{Difference, Report, TableReport};
+pub use report::{AggregateReport, Difference, Report, TableReport};
 
 /// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
 /// all the memory used, however long the topic is.

@@ -9,10 +9,8 @@
 //! The rows are folded into temporary tables, which end with the session, however that ends.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tokio::sync::mpsc;
 
@@ -26,66 +24,15 @@ use crate::rebuild::compare::{self, Side};
 use crate::rebuild::error::database;
 use crate::rebuild::look::Look;
 use crate::rebuild::read::{Mark, Reader, client};
+use crate::rebuild::report::AggregateReport;
 use crate::rebuild::shadow::{self, Declared, quoted};
 use crate::rebuild::shared::Shared;
-use crate::rebuild::{AHEAD, Error, Rebuild, TableReport, report, swap};
+use crate::rebuild::{AHEAD, Error, Rebuild, swap};
 use crate::wire::extent::{Client, Extent};
 use crate::wire::partitioner;
 
 /// The setting by which statements know the aggregate.
 const ID: &str = "farandole.aggregate";
-
-/// What was made of one aggregate's events.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct AggregateReport {
-    /// Whose tables.
-    pub service: String,
-    /// Its topic.
-    pub topic: String,
-    /// Which aggregate.
-    pub aggregate: String,
-    /// The partition that its events are in.
-    pub partition: i32,
-    /// How many they are.
-    pub events: u64,
-    /// Tables that hold rows of it, live or rebuilt.
-    pub tables: Vec<TableReport>,
-    /// Tables whose rows events of several aggregates change: not compared.
-    pub shared: Vec<String>,
-    /// How long those who decide had to wait, in milliseconds; none if they hadn't.
-    pub pause: Option<f64>,
-    /// The live rows are now those that its events make.
-    pub mended: bool,
-}
-
-impl AggregateReport {
-    /// How many rows differ, or did before they were mended.
-    pub fn differences(&self) -> i64 {
-        self.tables.iter().map(|table| table.different).sum()
-    }
-}
-
-impl fmt::Display for AggregateReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, topic, aggregate, partition, events, .. } = self;
-        writeln!(f, "{service}: {events} event(s) of {aggregate} folded, from {topic}/{partition}")?;
-        report::tables(f, &self.tables)?;
-        for table in &self.shared {
-            writeln!(
-                f,
-                "  {table}: not compared, since events of several aggregates change its rows; `{service} rebuild --verify` does"
-            )?;
-        }
-        if let Some(pause) = self.pause {
-            writeln!(f, "while the difference was looked at again {service} paused deciding for {pause:.0} ms")?;
-        }
-        match (self.differences(), self.mended) {
-            (0, _) => writeln!(f, "nothing to mend"),
-            (_, true) => writeln!(f, "mended: the live rows are those that its events make"),
-            (_, false) => writeln!(f, "nothing was changed; to mend it, add --execute --reason '…'"),
-        }
-    }
-}
 
 /// A fold of one aggregate.
 struct One<'a, P: Participant> {

@@ -140,8 +140,60 @@ impl fmt::Display for Report {
     }
 }
 
+/// What was made of one aggregate's events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AggregateReport {
+    /// Whose tables.
+    pub service: String,
+    /// Its topic.
+    pub topic: String,
+    /// Which aggregate.
+    pub aggregate: String,
+    /// The partition that its events are in.
+    pub partition: i32,
+    /// How many they are.
+    pub events: u64,
+    /// Tables that hold rows of it, live or rebuilt.
+    pub tables: Vec<TableReport>,
+    /// Tables whose rows events of several aggregates change: not compared.
+    pub shared: Vec<String>,
+    /// How long those who decide had to wait, in milliseconds; none if they hadn't.
+    pub pause: Option<f64>,
+    /// The live rows are now those that its events make.
+    pub mended: bool,
+}
+
+impl AggregateReport {
+    /// How many rows differ, or did before they were mended.
+    pub fn differences(&self) -> i64 {
+        self.tables.iter().map(|table| table.different).sum()
+    }
+}
+
+impl fmt::Display for AggregateReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, topic, aggregate, partition, events, .. } = self;
+        writeln!(f, "{service}: {events} event(s) of {aggregate} folded, from {topic}/{partition}")?;
+        tables(f, &self.tables)?;
+        for table in &self.shared {
+            writeln!(
+                f,
+                "  {table}: not compared, since events of several aggregates change its rows; `{service} rebuild --verify` does"
+            )?;
+        }
+        if let Some(pause) = self.pause {
+            writeln!(f, "while the difference was looked at again {service} paused deciding for {pause:.0} ms")?;
+        }
+        match (self.differences(), self.mended) {
+            (0, _) => writeln!(f, "nothing to mend"),
+            (_, true) => writeln!(f, "mended: the live rows are those that its events make"),
+            (_, false) => writeln!(f, "nothing was changed; to mend it, add --execute --reason '…'"),
+        }
+    }
+}
+
 /// What a comparison found.
-pub(super) fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
+fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
     for table in tables {
         let TableReport { table, live, rebuilt, different, .. } = table;
         if *different == 0 {
