@@ -175,6 +175,7 @@ impl<P: Participant> Place<P> {
             held: HELD,
             at_once: AT_ONCE,
             sessions: 3,
+            pass_over: std::collections::BTreeSet::new(),
             derived: &[],
             told: None,
         };

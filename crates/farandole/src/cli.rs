@@ -163,6 +163,7 @@ where
             execute,
             accept_differences,
             accept_defaults,
+            pass_over,
             keep,
             ignore_space,
             aggregate,
@@ -176,6 +177,7 @@ where
             output,
         } => {
             let bar = std::io::stderr().is_terminal();
+            let choices = heal::Choices { pass_over: pass_over.into_iter().collect(), ..heal::Choices::default() };
             let options =
                 rebuild::Options { until, verify, execute, accept_differences, accept_defaults, keep, ignore_space, bar };
             let (service, config, differs) = (&service, &config, &differs);
@@ -183,7 +185,7 @@ where
                 let name = operator();
                 let by = Some(By { name: &name, reason: reason.as_deref() });
                 if let Some(id) = aggregate {
-                    let report = service.rebuild_aggregate(config, &id, execute, by).await?;
+                    let report = service.rebuild_aggregate(config, &id, execute, &choices, by).await?;
                     print(&report, output);
                     differs.set(report.differences() > 0 && !report.mended);
                 } else if accept_fold {
@@ -193,13 +195,13 @@ where
                 } else if derived {
                     print(&service.fill_derived(config, execute, by).await?, output);
                 } else if from_nothing {
-                    print(&service.rebuild_from_nothing(config, execute, by).await?, output);
+                    print(&service.rebuild_from_nothing_with(config, execute, &choices, by).await?, output);
                 } else if rollback {
                     print(&service.roll_back(config, execute, lose, by).await?, output);
                 } else if clean {
                     print(&service.clean_rebuilds(config, execute, by).await?, output);
                 } else {
-                    let report = service.rebuild_by(config, options, by).await?;
+                    let report = service.rebuild_with(config, options, &choices, by).await?;
                     print(&report, output);
                     differs.set(report.differences() > 0 && report.replaced.is_none());
                 }

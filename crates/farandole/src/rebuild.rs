@@ -33,7 +33,7 @@ mod shared;
 mod swap;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,6 +98,8 @@ pub struct Rebuild<'a, P> {
     /// Sessions with the database that it may have. It uses one, one more to read schemas by its codec, and a third, if it may, to write rows
     /// while the next events are folded.
     pub sessions: u32,
+    /// Records to pass over, as topic/partition@offset: in the service's name, and nothing can be made of them.
+    pub pass_over: BTreeSet<String>,
     /// What no event fills.
     pub derived: &'a [Derived],
     /// Who has it done, and where that is told.
@@ -124,7 +126,9 @@ impl<P: Participant> Rebuild<'_, P> {
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
         let client = client(self.relay.client())?;
         let extents = self.extents(&client).await?;
-        let look = |extents| Look { client: Arc::clone(&client), own: own.clone(), service: P::NAME, extents };
+        let passed = &self.pass_over;
+        let look =
+            |extents| Look { client: Arc::clone(&client), own: own.clone(), passed: passed.clone(), service: P::NAME, extents };
         let (until, by) = self.until(options.until, look(extents.clone())).await?;
         if options.execute {
             // Before the work, and once more when it is done.
@@ -138,7 +142,8 @@ impl<P: Participant> Rebuild<'_, P> {
         if !options.ignore_space {
             room::check(&mut conn, P::NAME, &shadow).await?;
         }
-        let mut reader = Reader::new(Arc::clone(&client), events, own.clone(), until, &shadow.marks, self.at_once);
+        let mut reader =
+            Reader::new(Arc::clone(&client), events, own.clone(), (until, passed.clone()), &shadow.marks, self.at_once);
         let left = reader.left(&extents);
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });

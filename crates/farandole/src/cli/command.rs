@@ -107,6 +107,10 @@ pub(super) enum Verb {
         /// With --execute: also if a column that neither events nor the service fill holds something, which the rebuilt rows won't.
         #[arg(long, requires = "execute")]
         accept_defaults: bool,
+        /// Skip the record at TOPIC/PARTITION@OFFSET, of which nothing can be made and which a heal has skipped as well: a refusal names it.
+        /// Repeatable.
+        #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
+        pass_over: Vec<At>,
         /// How many sets of replaced tables to keep.
         #[arg(long, value_name = "N", default_value_t = 1)]
         keep: usize,

@@ -80,7 +80,15 @@ impl<P: Participant> Rebuild<'_, P> {
         let (service, topic, aggregate) = (P::NAME.to_owned(), self.topic.clone(), id.clone());
         let report = AggregateReport { service, topic, aggregate, partition, ..AggregateReport::default() };
         let events = || Events::new(self.codec.clone());
-        let mut reader = Reader::new(Arc::clone(&client), events(), own.clone(), None, &BTreeMap::new(), self.at_once).only(&id);
+        let mut reader = Reader::new(
+            Arc::clone(&client),
+            events(),
+            own.clone(),
+            (None, self.pass_over.clone()),
+            &BTreeMap::new(),
+            self.at_once,
+        )
+        .only(&id);
         let (marks, look) = (BTreeMap::new(), Arc::clone(&client));
         let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, report };
         let extents: Vec<Extent> = of(extents);
@@ -92,7 +100,7 @@ impl<P: Participant> Rebuild<'_, P> {
         if one.report.differences() == 0 {
             return Ok(one.report);
         }
-        let look = Look { client: look, own, service: P::NAME, extents };
+        let look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents };
         let shared = Shared::of(&self.participant, &events(), &mut one.conn, look, &id).await?;
         one.leave(shared);
         if one.report.differences() == 0 {

@@ -19,6 +19,19 @@ pub enum Error {
     /// Database, schemas or an event was in the way.
     #[error(transparent)]
     Fold(#[from] fold::Error),
+    /// A record of which nothing can be made.
+    #[error(
+        "{place}, in this service's name, can't be folded: {reason}. If it is no event of {service}'s, continue without it: repeat with \
+         `--pass-over {place}`"
+    )]
+    Unreadable {
+        /// Which service.
+        service: &'static str,
+        /// topic/partition@offset.
+        place: String,
+        /// Why.
+        reason: String,
+    },
     /// The journal's.
     #[error("telling the journal")]
     Journal(#[source] parking::Error),
@@ -104,7 +117,8 @@ pub enum Error {
     },
     /// A column that nothing fills holds something.
     #[error(
-        "nothing was swapped, since no event fills {}, and the rebuilt rows have the default there: name it by `Service::derived`, with how it          is filled, or repeat with --accept-defaults, and what it holds is in the replaced tables only", columns.join(", ")
+        "nothing was swapped, since no event fills {}, and the rebuilt rows have the default there: name it by `Service::derived`, with how it \
+         is filled, or repeat with --accept-defaults, and what it holds is in the replaced tables only", columns.join(", ")
     )]
     Defaults {
         /// Each as `table.column`.
@@ -244,8 +258,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same; a full disk by its name.
+    /// The same; a full disk by its name, and what to do about a record that can't be read.
     pub(super) fn of(self, service: &'static str) -> Self {
+        if let Self::Fold(fold::Error::Unreadable { place, reason }) = self {
+            return Self::Unreadable { service, place, reason };
+        }
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self);
         while let Some(error) = cause {
             let code =

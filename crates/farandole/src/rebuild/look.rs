@@ -19,6 +19,8 @@ use crate::wire::record::Record;
 pub(super) struct Look {
     pub client: Arc<Client>,
     pub own: Own,
+    /// Records to pass over (topic/partition@offset).
+    pub passed: BTreeSet<String>,
     pub service: &'static str,
     pub extents: Vec<Extent>,
 }
@@ -103,12 +105,14 @@ impl Look {
         mut found: T,
         mut see: impl FnMut(&mut T, &Record, i64) + Send + 'static,
     ) -> Result<T, Error> {
-        let Self { client, own, service, extents } = self;
-        let (client, own, service, extents) = (Arc::clone(client), own.clone(), *service, extents.clone());
+        let Self { client, own, passed, service, extents } = self;
+        let (client, own, passed) = (Arc::clone(client), own.clone(), passed.clone());
+        let (service, extents) = (*service, extents.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let mut walks: BTreeMap<i32, Walk> = BTreeMap::new();
             client.lend(&extents, |record| {
-                let walk = walks.entry(record.partition).or_insert_with(|| Walk::new(own.clone(), None, false));
+                let walk =
+                    walks.entry(record.partition).or_insert_with(|| Walk::new(own.clone(), None, false).passing(passed.clone()));
                 if let RecordClass::Beyond(new) = walk.next(record).map_err(|wrong| broken(service, record, &wrong))? {
                     see(&mut found, record, new.link.place.number);
                 }

@@ -60,6 +60,7 @@ pub(super) struct Reader<P> {
     client: Arc<Client>,
     events: Events<P>,
     own: Own,
+    passed: BTreeSet<String>,
     until: Option<i64>,
     /// The key of the one aggregate whose events are wanted.
     only: Option<Vec<u8>>,
@@ -82,16 +83,17 @@ impl<P: Participant> Reader<P> {
         client: Arc<Client>,
         events: Events<P>,
         own: Own,
-        until: Option<i64>,
+        (until, passed): (Option<i64>, BTreeSet<String>),
         marks: &BTreeMap<i32, Mark>,
         at_once: usize,
     ) -> Self {
         let resumed = |(partition, mark): (&i32, &Mark)| {
             // From the record itself: a walk looks for it by its id.
-            (*partition, Partition { walk: Walk::new(own.clone(), Some(mark.head), true), next: mark.offset })
+            let walk = Walk::new(own.clone(), Some(mark.head), true).passing(passed.clone());
+            (*partition, Partition { walk, next: mark.offset })
         };
         let partitions = marks.iter().map(resumed).collect();
-        Self { client, events, own, until, only: None, partitions, at_once, schemas: BTreeSet::new() }
+        Self { client, events, own, passed, until, only: None, partitions, at_once, schemas: BTreeSet::new() }
     }
 
     /// The same, for the events of one aggregate; the chain is followed through those of all.
@@ -125,8 +127,8 @@ impl<P: Participant> Reader<P> {
     }
 
     fn stretch(&mut self, extent: &Extent) -> Extent {
-        let own = &self.own;
-        let new = || Partition { walk: Walk::new(own.clone(), None, false), next: extent.low };
+        let Self { own, passed, .. } = self;
+        let new = || Partition { walk: Walk::new(own.clone(), None, false).passing(passed.clone()), next: extent.low };
         let partition = self.partitions.entry(extent.partition).or_insert_with(new);
         Extent { low: partition.next.max(extent.low), ..extent.clone() }
     }
@@ -135,11 +137,14 @@ impl<P: Participant> Reader<P> {
         chunk.records += 1;
         let Some(partition) = self.partitions.get_mut(&record.partition) else { return Ok(()) };
         partition.next = record.offset + 1;
+        let before = partition.walk.last;
         let found = partition.walk.next(record).map_err(|wrong| broken(P::NAME, record, &wrong))?;
+        // One that is passed over may be the chain's last all the same.
+        if let Some(head) = partition.walk.last.filter(|head| before != Some(*head)) {
+            chunk.marks.insert(record.partition, Mark { offset: record.offset, head });
+        }
         let RecordClass::Beyond(new) = found else { return Ok(()) };
         let number = new.link.place.number;
-        let head = Head { lineage: new.link.place.lineage, number, id: new.id };
-        chunk.marks.insert(record.partition, Mark { offset: record.offset, head });
         if self.until.is_some_and(|until| number > until) || self.only.is_some() && record.key != self.only {
             return Ok(());
         }

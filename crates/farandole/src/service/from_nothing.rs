@@ -111,6 +111,20 @@ impl<P: Participant, E> Service<P, E> {
     /// # Errors
     /// When the database isn't empty, or a topic has lost its beginning; and when Kafka, PostgreSQL or a schema can't be reached.
     pub async fn rebuild_from_nothing(&self, config: &Config, execute: bool, by: Option<By<'_>>) -> Result<FromNothing, Error> {
+        self.rebuild_from_nothing_with(config, execute, &heal::Choices::default(), by).await
+    }
+
+    /// The same, with a person's decisions: records to pass over.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild_from_nothing`].
+    pub async fn rebuild_from_nothing_with(
+        &self,
+        config: &Config,
+        execute: bool,
+        choices: &heal::Choices,
+        by: Option<By<'_>>,
+    ) -> Result<FromNothing, Error> {
         let frame = &self.frame;
         let (mut report, told) = frame.survey(config).await?;
         if !execute {
@@ -123,7 +137,7 @@ impl<P: Participant, E> Service<P, E> {
         let fold =
             heal::Folding::new(Arc::clone(&self.participant), codec, report.topic.clone(), hears).since(told.since.clone());
         let relay = parts::relay_config(P::NAME, config);
-        let healed = heal::heal(&pools.relay, &relay, &fold, heal::Mode::Execute).await;
+        let healed = heal::heal_with(&pools.relay, &relay, &fold, heal::Mode::Execute, choices).await;
         pools.close().await;
         report.healed = Some(healed.map_err(Error::Heal)?);
         frame.end_restore(config, &told).await?;

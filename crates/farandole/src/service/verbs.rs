@@ -95,7 +95,22 @@ impl<P: Participant, E> Service<P, E> {
         options: rebuild::Options,
         by: Option<By<'_>>,
     ) -> Result<rebuild::Report, Error> {
-        self.rebuilding(config, by.filter(|_| options.execute), async |rebuild| rebuild.run(options).await).await
+        self.rebuild_with(config, options, &heal::Choices::default(), by).await
+    }
+
+    /// The same, with a person's decisions: records to pass over, of which a heal was told as well.
+    ///
+    /// # Errors
+    /// As [`Service::rebuild`].
+    pub async fn rebuild_with(
+        &self,
+        config: &Config,
+        options: rebuild::Options,
+        choices: &heal::Choices,
+        by: Option<By<'_>>,
+    ) -> Result<rebuild::Report, Error> {
+        let by = by.filter(|_| options.execute);
+        self.rebuilding_with(config, choices, by, async |rebuild| rebuild.run(options).await).await
     }
 
     /// Compares the rows of one aggregate with what its events make, and mends them if told to `execute`; the service may run. The journal
@@ -108,10 +123,11 @@ impl<P: Participant, E> Service<P, E> {
         config: &Config,
         id: &str,
         execute: bool,
+        choices: &heal::Choices,
         by: Option<By<'_>>,
     ) -> Result<rebuild::AggregateReport, Error> {
         let by = by.filter(|_| execute);
-        self.rebuilding(config, by, async |rebuild| rebuild.aggregate(id, execute).await).await
+        self.rebuilding_with(config, choices, by, async |rebuild| rebuild.aggregate(id, execute).await).await
     }
 
     /// Fills what no event does, as [`Service::derived`] says, or lists it. The journal tells `by` whom.
@@ -182,6 +198,16 @@ impl<P: Participant, E> Service<P, E> {
         by: Option<By<'_>>,
         work: impl AsyncFnOnce(rebuild::Rebuild<'_, P>) -> Result<T, rebuild::Error>,
     ) -> Result<T, Error> {
+        self.rebuilding_with(config, &heal::Choices::default(), by, work).await
+    }
+
+    async fn rebuilding_with<T>(
+        &self,
+        config: &Config,
+        choices: &heal::Choices,
+        by: Option<By<'_>>,
+        work: impl AsyncFnOnce(rebuild::Rebuild<'_, P>) -> Result<T, rebuild::Error>,
+    ) -> Result<T, Error> {
         let (pools, codec) = self.frame.ground(config).await?;
         let journal = self.frame.journal_for(config, &pools, by).await?;
         let topic = topics::own(&config.topics.prefix, P::NAME);
@@ -190,6 +216,7 @@ impl<P: Participant, E> Service<P, E> {
         let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
         let sessions = parts::quarter(&config.database);
         let (pool, relay) = (&pools.relay, &relay);
+        let pass_over = choices.pass_over.iter().map(heal::At::to_string).collect();
         let work = work(rebuild::Rebuild {
             participant,
             codec,
@@ -199,6 +226,7 @@ impl<P: Participant, E> Service<P, E> {
             held,
             at_once,
             sessions,
+            pass_over,
             derived: &self.frame.derived,
             told,
         });

@@ -4,7 +4,8 @@ use super::*;
 
 impl Shop {
     async fn aggregate(&self, id: &str, execute: bool) -> Result<farandole::rebuild::AggregateReport, service::Error> {
-        service(self.insurer.clone()).rebuild_aggregate(&self.config, id, execute, None).await
+        let choices = farandole::heal::Choices::default();
+        service(self.insurer.clone()).rebuild_aggregate(&self.config, id, execute, &choices, None).await
     }
 }
 

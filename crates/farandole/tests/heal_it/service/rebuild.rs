@@ -46,6 +46,7 @@ impl Shop {
             held: 1,
             at_once: 3,
             sessions: 1,
+            pass_over: std::collections::BTreeSet::new(),
             derived: &[],
             told: None,
         };

@@ -36,12 +36,26 @@ async fn a_tombstone_in_our_name_is_passed_over_when_it_is_named() {
     );
     let choices = Choices { pass_over: [at.parse().unwrap()].into(), ..Choices::default() };
     let done = service(shop.insurer.clone()).heal_with(&shop.config, Mode::Execute, &choices).await.unwrap();
-    assert!(done.done && done.passed == [at], "{done}");
+    assert!(done.done && done.passed == [at.clone()], "{done}");
+
+    // A rebuild is told of it as well, whether it is the last of its partition or not.
+    let verify = farandole::rebuild::Options { verify: true, ..Default::default() };
+    let till_service = || service(shop.insurer.clone());
+    let refused = till_service().rebuild(&shop.config, verify).await.unwrap_err();
+    let refused = farandole::engine::chain_of(&refused);
+    assert!(refused.contains(&format!("repeat with `--pass-over {at}`")), "{refused}");
+    let rebuilt = till_service().rebuild_with(&shop.config, verify, &choices, None).await.unwrap();
+    assert_eq!(rebuilt.differences(), 0, "{rebuilt}");
+    assert_eq!(till_service().rebuild_aggregate(&shop.config, "k0", false, &choices, None).await.unwrap().differences(), 0);
 
     let till = shop.start(Missing::Refuse).await.ready().await;
     shop.sell("k0", "tea", 2).await;
     shop.all_counted().await;
     till.stop().await;
+    let anew = || async { service(shop.insurer.clone()).rebuild_from_nothing_with(&shop.config, true, &choices, None).await };
+    shop.lose().await;
+    assert!(anew().await.unwrap().done);
+    shop.all_counted().await;
     let (kafka, topic) = (shop.config.kafka.bootstrap.clone(), own);
     let report = tokio::task::spawn_blocking(move || farandole_cli::verify::topic(&kafka, &[], &topic, false)).await.unwrap();
     let report = report.unwrap();
