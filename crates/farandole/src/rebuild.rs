@@ -183,7 +183,8 @@ impl<P: Participant> Rebuild<'_, P> {
         let (_, alone) = fold.whole(reader).await?;
         let Fold { mut conn, shadow, .. } = fold;
         let differences = options.verify.then(|| report.differences());
-        report.replaced = Some(swap::swap(&mut conn, &shadow, options.keep, self.told, differences).await?);
+        let (replaced, kept) = swap::swap(&mut conn, &shadow, options.keep, self.told, differences).await?;
+        (report.replaced, report.kept) = (Some(replaced), kept);
         report.paused(alone.give(&mut conn).await?);
         shadow.validate(&mut conn).await?;
         self.fill(&mut conn).await?;

@@ -31,6 +31,13 @@ impl Kept {
     }
 }
 
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, tables, bytes } = self;
+        write!(f, "{schema}: {} table(s), {:.1} MB", tables.len(), *bytes as f64 / 1e6)
+    }
+}
+
 /// Schemas beside the live tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cleaned {
@@ -42,9 +49,7 @@ pub struct Cleaned {
 
 impl fmt::Display for Cleaned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Kept { schema, tables, bytes } in &self.schemas {
-            writeln!(f, "{schema}: {} table(s), {:.1} MB", tables.len(), *bytes as f64 / 1e6)?;
-        }
+        self.schemas.iter().try_for_each(|kept| writeln!(f, "{kept}"))?;
         match (self.schemas.is_empty(), self.dropped) {
             (true, _) => writeln!(f, "nothing to drop"),
             (false, true) => writeln!(f, "dropped"),
@@ -71,11 +76,12 @@ const APPENDED: &str = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('
 /// What the fold that wrote the live tables made of the topic's first events.
 const FOLD: &str = "(select state from farandole.steps where scope = 'fold' order by step desc limit 1)";
 
-/// Drops the oldest sets until `keep` are left.
-pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<(), Error> {
-    let mut kept: Vec<Kept> = all(conn).await?.into_iter().filter(Kept::is_replaced).collect();
-    kept.truncate(kept.len().saturating_sub(keep));
-    drop_all(conn, &kept).await
+/// Drops the oldest sets until `keep` are left, and gives those.
+pub(super) async fn trim(conn: &mut PgConnection, keep: usize) -> Result<Vec<Kept>, Error> {
+    let mut sets: Vec<Kept> = all(conn).await?.into_iter().filter(Kept::is_replaced).collect();
+    let left = sets.split_off(sets.len().saturating_sub(keep));
+    drop_all(conn, &sets).await?;
+    Ok(left)
 }
 
 async fn drop_all(conn: &mut PgConnection, schemas: &[Kept]) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::ground::time::Timestamp;
+use crate::rebuild::kept::Kept;
 use crate::rebuild::look::Happened;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::Shadow;
@@ -42,6 +43,8 @@ pub struct Report {
     pub pause: Option<f64>,
     /// The schema of the tables that were live before; none if they still are.
     pub replaced: Option<String>,
+    /// Sets of replaced tables that are kept, the oldest first.
+    pub kept: Vec<Kept>,
 }
 
 /// A table, rebuilt and live.
@@ -133,7 +136,11 @@ impl fmt::Display for Report {
         let (used, may) = self.sessions;
         writeln!(f, "it used {used} of the {may} connections that it may, a quarter of what a replica of {} has", self.service)?;
         match (&self.replaced, self.until) {
-            (Some(replaced), _) => writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}"),
+            (Some(replaced), _) if self.kept.iter().any(|kept| kept.schema == *replaced) => {
+                writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}. Kept:")?;
+                self.kept.iter().try_for_each(|kept| writeln!(f, "  {kept}"))
+            }
+            (Some(_), _) => writeln!(f, "the rebuilt tables are live; those before weren't kept"),
             (None, Some(_)) => writeln!(f, "the tables are in schema {}", self.schema),
             (None, None) => writeln!(f, "the live tables are as they were; the rebuilt ones are in schema {}", self.schema),
         }

@@ -11,7 +11,7 @@ use crate::publish::relay::log;
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::{Shadow, quoted};
-use crate::rebuild::{Error, kept};
+use crate::rebuild::{Error, Kept, kept};
 
 /// How long deciding transactions are waited for. Those that come later wait behind this.
 const WAIT: Duration = Duration::from_secs(5);
@@ -89,14 +89,14 @@ pub(super) async fn complete(
 }
 
 /// Puts the rebuilt tables in the live ones' place, in one transaction. Those before are kept, and of sets that were kept before as many as
-/// `keep` leaves. Gives the schema that they are in.
+/// `keep` leaves. Gives the schema that they are in, and the sets that are kept.
 pub(super) async fn swap(
     conn: &mut PgConnection,
     shadow: &Shadow,
     keep: usize,
     told: Option<Operator<'_>>,
     differences: Option<i64>,
-) -> Result<String, Error> {
+) -> Result<(String, Vec<Kept>), Error> {
     let doing = database("putting the rebuilt tables in the live ones' place");
     let mut tx = session::begin(conn).await.map_err(&doing)?;
     shadow.replaces(&mut tx).await?;
@@ -120,7 +120,7 @@ pub(super) async fn swap(
     // What they were folded by is noted at the next start: by the build that did it, or one that folds as it does.
     sql += &format!("delete from farandole.steps where scope = 'fold'; drop schema {schema} cascade");
     tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
-    kept::trim(&mut tx, keep).await?;
+    let kept = kept::trim(&mut tx, keep).await?;
     tx.commit().await.map_err(doing)?;
-    Ok(replaced)
+    Ok((replaced, kept))
 }
