@@ -127,8 +127,9 @@ enum Verb {
         /// The partition; all that have read beyond that if omitted
         #[arg(long)]
         partition: Option<i32>,
-        /// From where: `beginning` (the first record still there), a time (2026-01-31T12:00:00Z) or an offset
-        #[arg(long, value_name = "beginning|TIME|OFFSET", required_unless_present = "drop")]
+        /// From where: `beginning` (the first record still there), a time (2026-01-31T12:00:00Z), an offset, or `number:N` (the first record of
+        /// number N or more, of a producer that uses the kit)
+        #[arg(long, value_name = "beginning|TIME|OFFSET|number:N", required_unless_present = "drop")]
         from: Option<replay::From>,
         /// Leave the live tables as they are, and try a new version of the handler beside them: makes this schema, with empty tables like those
         /// of the reader, and a reader of its own, which the new version is with `IntakeConfig::into`

@@ -98,6 +98,10 @@ async fn a_handler_is_given_a_topic_again() {
     let refused = world.tool(&later);
     assert!(refused.status.code() == Some(1) && said(&refused).2.contains("nothing to replay"), "{refused:?}");
 
+    // By the numbers of the topic's source, of which each partition has some.
+    let (ok, shown, _) = said(&world.tool(&["replay", "--topic", &world.topic, "--from", "number:7"]));
+    assert!(ok && shown.contains("reads again: 6 records at offsets 6 to 11"), "{shown}");
+
     let execute = ["--accept-repeats", "--rate", "3/s", "--execute", "--reason", "a test"];
     let hold = "select set_config('application_name', 'farandole by ben', false), pg_advisory_lock(hashtextextended('positions/counts', 0))";
     let mut other = world.pool.acquire().await.unwrap();

@@ -36,6 +36,37 @@ Every setting `field` of `[section]` can also be set as FARANDOLE_SECTION_FIELD,
 
 Exit codes: 0 success, or stopped on request; 1 failure; 2 wrong usage or configuration.";
 
+const HEAL_EXAMPLES: &str = "\
+Examples:
+  How database and topics differ, and what would be done:
+    heal
+  Do it:
+    heal --execute --reason \"restored last night's backup\"
+  Without a record that nothing can be made of, which a refusal has named:
+    heal --pass-over orders/3@1042 --execute
+
+Exit codes: 0 they agree, or agree now, or were looked at; 1 refused or failed; 2 wrong usage or configuration.";
+
+const REBUILD_EXAMPLES: &str = "\
+Examples:
+  Compare all tables with the topic; put the rebuilt ones in place if they are equal; go back to those before:
+    rebuild --verify
+    rebuild --verify --execute --reason \"a row was changed by hand\"
+    rebuild --rollback --execute
+  One order, compared and mended:
+    rebuild --aggregate 0190f5fe-7c00-7a00-8000-000000000001
+    rebuild --aggregate 0190f5fe-7c00-7a00-8000-000000000001 --execute --reason \"changed by hand\"
+  The tables as they were, in a schema of their own:
+    rebuild --until 2026-11-21T12:00:00Z
+  A database that is lost, with an empty one in its place and the service stopped:
+    rebuild --from-nothing
+    rebuild --from-nothing --execute --reason \"the disk was lost\"
+  What rebuilds have left beside the live tables:
+    rebuild --clean
+    rebuild --clean --execute
+
+Exit codes: 0 done, or equal; 1 something differs, or it was refused or failed; 2 wrong usage or configuration.";
+
 const HISTORY_EXAMPLES: &str = "\
 Examples:
   The last ten things that were done:
@@ -69,6 +100,7 @@ pub(super) enum Verb {
     Migrate,
     /// Reconcile database and topics after a restored backup or a lossy failover, when the service refuses to start. Prints how
     /// they differ and what would be done; --execute does it. Stop the service first.
+    #[command(after_help = HEAL_EXAMPLES)]
     Heal {
         /// Skip the record at TOPIC/PARTITION@OFFSET, which is in this service's name and can't be folded: nothing of it is
         /// applied. A refusal names the record. Repeatable.
@@ -90,6 +122,7 @@ pub(super) enum Verb {
     },
     /// Rebuild the service's tables from its own topic, in a schema beside the live ones; the service may be running. Without
     /// --execute the live tables stay as they are. A rebuild that was interrupted continues where it was.
+    #[command(after_help = REBUILD_EXAMPLES)]
     Rebuild {
         /// Rebuild the tables as they were when the event of this number had been applied, or all that had happened by this time (RFC
         /// 3339), in schema farandole_until_NUMBER.

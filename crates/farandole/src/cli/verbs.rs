@@ -58,8 +58,9 @@ pub enum Positions {
         /// The partition; all of them if omitted.
         #[arg(long)]
         partition: Option<i32>,
-        /// An offset, `earliest` (the first record still there), `latest`, or a time (2026-01-31T12:00:00Z).
-        #[arg(long, value_name = "OFFSET|earliest|latest|TIME")]
+        /// An offset, `number:N` (the first record of number N or more, of a producer that uses the kit), `earliest` (the first record still
+        /// there), `latest`, or a time (2026-01-31T12:00:00Z).
+        #[arg(long, value_name = "OFFSET|number:N|earliest|latest|TIME")]
         to: To,
         /// The reason. A service's journal keeps it; a reader of your own has none, so it is only printed.
         #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

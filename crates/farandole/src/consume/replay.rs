@@ -30,8 +30,10 @@ impl FromStr for From {
     fn from_str(text: &str) -> Result<Self, String> {
         match (text, text.parse::<To>()) {
             ("beginning", _) => Ok(Self(To::Start(Start::Earliest))),
-            (_, Ok(to @ (To::Offset(_) | To::Start(Start::At(_))))) => Ok(Self(to)),
-            _ => Err(format!("`{text}` is neither `beginning` nor a time like `2026-01-31T12:00:00Z` nor an offset")),
+            (_, Ok(to @ (To::Offset(_) | To::Number(_) | To::Start(Start::At(_))))) => Ok(Self(to)),
+            _ => Err(format!(
+                "`{text}` is neither `beginning` nor a time like `2026-01-31T12:00:00Z` nor an offset nor `number:120000`"
+            )),
         }
     }
 }
@@ -190,9 +192,9 @@ mod tests {
     #[test]
     fn beginnings_and_rates_are_read() {
         assert_eq!("beginning".parse(), Ok(From(To::Start(Start::Earliest))));
-        assert_eq!("17".parse(), Ok(From(To::Offset(17))));
+        assert_eq!(("17".parse(), "number:17".parse()), (Ok(From(To::Offset(17))), Ok(From(To::Number(17)))));
         assert!("2026-01-31T12:00:00Z".parse::<From>().is_ok());
-        for wrong in ["latest", "earliest", "-1", ""] {
+        for wrong in ["latest", "earliest", "-1", "number:0", "number:x", ""] {
             assert!(wrong.parse::<From>().unwrap_err().contains("`beginning`"), "{wrong}");
         }
         assert_eq!(

@@ -8,7 +8,7 @@
 //!
 //! The rows are folded into temporary tables, which end with the session, however that ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
@@ -46,6 +46,8 @@ struct One<'a, P: Participant> {
     /// Tables that can hold rows of this id, with the type of the column that is it.
     tables: Vec<(Declared, String)>,
     marks: BTreeMap<i32, Mark>,
+    /// Tables in which its own events change rows of other keys.
+    beyond: BTreeSet<String>,
     report: AggregateReport,
 }
 
@@ -61,7 +63,14 @@ impl<P: Participant> Rebuild<'_, P> {
     async fn one(&self, id: &str, execute: bool) -> Result<AggregateReport, Error> {
         // As its events' keys have it.
         let id = match id.parse::<P::Id>() {
-            Ok(id) => id.to_string(),
+            Ok(id) if !id.to_string().contains('\0') => id.to_string(),
+            Ok(_) => {
+                return Err(Error::NoId {
+                    service: P::NAME,
+                    id: id.to_owned(),
+                    why: "no text in PostgreSQL has a NUL".to_owned(),
+                });
+            }
             Err(why) => return Err(Error::NoId { service: P::NAME, id: id.to_owned(), why: why.to_string() }),
         };
         let mut conn = self.open().await?;
@@ -90,9 +99,10 @@ impl<P: Participant> Rebuild<'_, P> {
         )
         .only(&id);
         let (marks, look) = (BTreeMap::new(), Arc::clone(&client));
-        let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, report };
+        let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, beyond: BTreeSet::new(), report };
         let extents: Vec<Extent> = of(extents);
         reader = one.round(reader, extents.clone()).await?;
+        one.leave(one.beyond.clone());
         one.compare().await?;
         if one.report.events == 0 && one.report.tables.is_empty() {
             return Err(Error::NoAggregate { topic: self.topic.clone(), id });
@@ -101,7 +111,7 @@ impl<P: Participant> Rebuild<'_, P> {
             return Ok(one.report);
         }
         let look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents };
-        let shared = Shared::of(&self.participant, &events(), &mut one.conn, look, &id).await?;
+        let Shared(shared) = Shared::of(&self.participant, &events(), &mut one.conn, look, &id).await?;
         one.leave(shared);
         if one.report.differences() == 0 {
             return Ok(one.report);
@@ -168,6 +178,12 @@ impl<P: Participant> One<'_, P> {
             self.folder.fold(&mut self.conn, &chunk.events).await?;
             self.marks.extend(chunk.marks);
             self.report.events += chunk.events.len() as u64;
+            let Self { folder, beyond, id, .. } = self;
+            folder.tables.touched(&mut |table, key| {
+                if key.first().is_none_or(|first| first != id) {
+                    beyond.insert(table.to_owned());
+                }
+            });
             if self.folder.tables.changed() >= self.rebuild.held {
                 self.write_out().await?;
             }
@@ -206,10 +222,12 @@ impl<P: Participant> One<'_, P> {
     }
 
     /// Leaves tables out that others change.
-    fn leave(&mut self, Shared(shared): Shared) {
+    fn leave(&mut self, shared: BTreeSet<String>) {
         self.tables.retain(|((table, ..), _)| !shared.contains(*table));
         self.report.tables.retain(|table| !shared.contains(&table.table));
-        self.report.shared = shared.into_iter().collect();
+        self.report.shared.extend(shared);
+        self.report.shared.sort();
+        self.report.shared.dedup();
     }
 
     /// Puts the aggregate's rows in the live ones' place. Columns that no event fills stay.

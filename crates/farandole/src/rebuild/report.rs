@@ -162,7 +162,7 @@ pub struct AggregateReport {
     pub events: u64,
     /// Tables that hold rows of it, live or rebuilt.
     pub tables: Vec<TableReport>,
-    /// Tables whose rows events of several aggregates change: not compared.
+    /// Tables in which events change rows of other keys than their aggregate's: not compared.
     pub shared: Vec<String>,
     /// How long those who decide had to wait, in milliseconds; none if they hadn't.
     pub pause: Option<f64>,

@@ -12,7 +12,7 @@ use crate::consume::intake::position::{Position, Replay};
 use crate::consume::intake::preview::Passage;
 use crate::consume::intake::resume::Stretch;
 use crate::consume::intake::setting::{Change, Error, To};
-use crate::wire::extent::{Client, Extent, View};
+use crate::wire::extent::{self, Client, Extent, View};
 use crate::wire::identity::{self, Ear};
 use crate::wire::mapping::Mapping;
 use crate::wire::settings::Kafka;
@@ -113,6 +113,7 @@ pub(super) fn goals(question: &Question) -> Result<(i32, BTreeMap<i32, Goal>), E
         let topic_id = topic_id.clone();
         let to = match to {
             To::Start(start) => begin::offset(&consumer, topic, partition, *start).map_err(failed)?,
+            To::Number(number) => numbered(&reader, &whole, *number).map_err(Error::Reading)?,
             To::Offset(to) if (low..=high).contains(to) => *to,
             To::Offset(to) => return Err(Error::Outside { topic: topic.to_owned(), partition, low, high, to: *to }),
         };
@@ -135,6 +136,17 @@ pub(super) fn goals(question: &Question) -> Result<(i32, BTreeMap<i32, Goal>), E
         None => (0..all).map(one).collect::<Result<_, _>>()?,
     };
     Ok((all, goals))
+}
+
+/// The offset of the first record of `number` or more; the end, if there is none. Record by record: sources number for themselves.
+fn numbered(reader: &Client, whole: &Extent, number: i64) -> Result<i64, extent::Error> {
+    let mut found = whole.high;
+    reader.lend(std::slice::from_ref(whole), |record| {
+        let reached = record.link().ok().flatten().is_some_and(|(_, link)| link.place.number >= number);
+        found = if reached { record.offset } else { found };
+        Ok(!reached)
+    })?;
+    Ok(found)
 }
 
 /// The id of `topic`, which is there. The client tells it while it is polled.

@@ -18,6 +18,8 @@ use crate::wire::per_topic::Start;
 pub enum To {
     /// This offset is read next.
     Offset(i64),
+    /// The first record of this number or a higher one, as a source of the kit's numbers its records; in each partition.
+    Number(i64),
     /// Where a reader would start by that setting; `earliest` is the first record that is still there.
     Start(Start),
 }
@@ -25,6 +27,10 @@ pub enum To {
 impl FromStr for To {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(number) = text.strip_prefix("number:") {
+            let number = number.parse::<i64>().ok().filter(|number| *number > 0);
+            return number.map(Self::Number).ok_or_else(|| format!("`{text}` names no record: numbers begin at 1"));
+        }
         match text.parse::<i64>() {
             Ok(offset) if offset >= 0 => Ok(Self::Offset(offset)),
             Ok(_) => Err(format!("`{text}` is not an offset: offsets start at 0")),
