@@ -1,6 +1,7 @@
 //! A whole service on a database that is set back while its topic, its inputs and its consumers go on.
 
 mod acts;
+mod any_history;
 mod asleep;
 mod elsewhere;
 mod from_nothing;
