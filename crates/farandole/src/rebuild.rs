@@ -134,7 +134,7 @@ impl<P: Participant> Rebuild<'_, P> {
         // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
         beside.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
         let mut report = Report { by, ..Report::new(P::NAME, &self.topic, &shadow, until) };
-        let (writer, progress) = (Writer::new(beside), Progress::new(&self.topic, left, options.bar));
+        let (writer, progress) = (Writer::new(beside, shadow.note().1), Progress::new(&self.topic, left, options.bar));
         let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {

@@ -1,4 +1,8 @@
 //! Writes rows on a connection of its own while the next events are folded.
+//!
+//! What is written follows what was written before, by the database's own word: the note of how far the fold is changes only from what it was.
+//! Without, a rebuild goes on writing whose other session was ended (the one that keeps a second away), and the second reads rows back that
+//! hold events which it folds once more.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -12,11 +16,13 @@ use crate::participant::table::Out;
 pub(super) struct Writer {
     conn: Option<PgConnection>,
     writing: Option<JoinHandle<(PgConnection, Result<(), Error>)>>,
+    /// How far the fold was when it was noted last.
+    noted: Value,
 }
 
 impl Writer {
-    pub fn new(conn: PgConnection) -> Self {
-        Self { conn: Some(conn), writing: None }
+    pub fn new(conn: PgConnection, noted: Value) -> Self {
+        Self { conn: Some(conn), writing: None, noted }
     }
 
     /// Waits until everything is written.
@@ -31,17 +37,30 @@ impl Writer {
     pub async fn start(&mut self, out: Out, note: String, marks: Value) -> Result<(), Error> {
         self.settle().await?;
         let Some(mut conn) = self.conn.take() else { return Err(Error::Evolve("writing rows has failed".to_owned())) };
+        let before = std::mem::replace(&mut self.noted, marks.clone());
         self.writing = Some(tokio::spawn(async move {
-            let done = write(&mut conn, out, note, marks).await.map_err(Error::database("writing rows"));
+            let done = match write(&mut conn, out, note, (marks, before)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    Err(Error::Evolve("another rebuild has gone on with these tables meanwhile: repeat this one".to_owned()))
+                }
+                Err(source) => Err(Error::Database { doing: "writing rows", source }),
+            };
             (conn, done)
         }));
         Ok(())
     }
 }
 
-async fn write(conn: &mut PgConnection, out: Out, note: String, marks: Value) -> sqlx::Result<()> {
+/// Whether it was written: not if somebody else has noted something since.
+async fn write(conn: &mut PgConnection, out: Out, note: String, (marks, before): (Value, Value)) -> sqlx::Result<bool> {
     let mut tx = session::begin(conn).await?;
     out.write(&mut tx).await?;
-    sqlx::query(AssertSqlSafe(note)).bind(marks).execute(&mut *tx).await?;
-    tx.commit().await
+    let noted = sqlx::query(AssertSqlSafe(note)).bind(marks).bind(before).execute(&mut *tx).await?;
+    if noted.rows_affected() == 0 {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    tx.commit().await?;
+    Ok(true)
 }

@@ -6,6 +6,7 @@ mod asleep;
 mod elsewhere;
 mod from_nothing;
 mod history;
+mod killed;
 mod markers;
 mod odd;
 mod other_fold;
