@@ -140,6 +140,7 @@ impl<P: Participant> Rebuild<'_, P> {
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
         }
+        swap::reached(&state, P::NAME, &self.topic, &fold.shadow.marks)?;
         fold.progress.next("creating indexes");
         fold.shadow.finish(&mut fold.conn).await?;
         report.folded(fold.progress.events, began.elapsed(), &fold.shadow.marks);

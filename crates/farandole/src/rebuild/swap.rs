@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use crate::database::{gate, session};
 use crate::parking::acts::Operator;
 use crate::publish::relay::log;
+use crate::publish::relay::state::State;
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::{Shadow, quoted};
@@ -64,6 +65,17 @@ pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> R
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Whether what was folded goes as far as the relay had published by `state`, at least: what a topic has lost at its end no chain shows.
+pub(super) fn reached(state: &State, service: &'static str, topic: &str, marks: &BTreeMap<i32, Mark>) -> Result<(), Error> {
+    for (&partition, published) in state.heads.get(topic).into_iter().flatten() {
+        let (found, published) = (marks.get(&partition).map_or(0, |mark| mark.head.number), published.number);
+        if found < published {
+            return Err(Error::Incomplete { service, topic: topic.to_owned(), partition, found, published });
+        }
+    }
+    Ok(())
 }
 
 /// Whether what was folded ends where the relay says that it has published to.

@@ -1,5 +1,7 @@
 //! Whatever happened to whatever service, and wherever a rebuild of it was broken off: its rows are those that it had.
 
+mod odd_topics;
+
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -34,7 +36,7 @@ struct Drawn {
     inputs: u64,
     held: usize,
     at_once: usize,
-    /// Of an hour's inputs at most so many polls of a rebuild are gone through before it is broken off for the first time.
+    /// A rebuild is broken off the first time after at most so many.
     polls: u64,
     opens_gate: bool,
     is_mute: bool,

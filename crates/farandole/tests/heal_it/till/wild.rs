@@ -53,6 +53,8 @@ const ARTICLES: [&str; 4] = ["ash", "elm/fir", "oak\\", "yew"];
 pub const GATE: &str = "gate";
 /// Opens it, as the number of a command.
 pub const OPEN: i64 = -1;
+/// From here on a number is one for so many events more.
+pub const MANY: i64 = 1 << 20;
 /// From here on a number is one for a note of so many letters more.
 pub const NOTED: i64 = 1 << 40;
 const BEDS: i64 = 4;
@@ -86,6 +88,9 @@ impl Wild {
         }
         if sown.n >= NOTED {
             return vec![made::<Grown>(key, &"x".repeat((sown.n - NOTED) as usize), 0).into()];
+        }
+        if sown.n >= MANY {
+            return (0..sown.n - MANY).map(|n| made::<Grown>(key, ARTICLES[0], n % 64).into()).collect();
         }
         let mut random = Random::new(self.salt ^ sown.n.unsigned_abs().wrapping_mul(0x9E37_79B9));
         let weights: Vec<u64> = (0..4).map(|kind| 1 + (self.salt >> (3 * kind)) % 8).collect();
