@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use farandole::config::Config;
-use farandole::rebuild::{AT_ONCE, HELD, Options, Rebuild};
+use farandole::rebuild::{Options, Rebuild};
 use farandole::{Codec, Participant, Service, Tables as _, relay};
 use futures_util::TryStreamExt as _;
 use inventory::Inventory;
@@ -166,19 +166,8 @@ async fn one<P: Participant + Copy>(
 impl<P: Participant> Place<P> {
     /// Events a second, and the rows that came of them.
     async fn rebuild(&self, events: u32) -> anyhow::Result<(Side, i64)> {
-        let rebuild = Rebuild {
-            participant: Arc::clone(&self.participant),
-            codec: self.codec.clone(),
-            topic: self.topic.clone(),
-            relay: &self.relay,
-            pool: &self.pool,
-            held: HELD,
-            at_once: AT_ONCE,
-            sessions: 3,
-            pass_over: std::collections::BTreeSet::new(),
-            derived: &[],
-            told: None,
-        };
+        let rebuild =
+            Rebuild::new(Arc::clone(&self.participant), self.codec.clone(), self.topic.clone(), &self.relay, &self.pool);
         forget_peak()?;
         let (before, began) = (own_usage()?, Instant::now());
         // To the end: they are live then.

@@ -65,10 +65,10 @@ pub use report::{AggregateReport, Difference, Report, TableReport};
 
 /// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
 /// all the memory used, however long the topic is.
-pub const HELD: usize = 30_000;
+const HELD: usize = 30_000;
 const FOLDED: usize = 24 << 20;
 /// Events that are folded at once.
-pub const AT_ONCE: usize = 2_000;
+const AT_ONCE: usize = 2_000;
 /// Chunks that are read ahead.
 const AHEAD: usize = 3;
 /// Sessions with the database: the fold's, one that reads schemas, and one that writes.
@@ -104,6 +104,14 @@ pub struct Rebuild<'a, P> {
     pub derived: &'a [Derived],
     /// Who has it done, and where that is told.
     pub told: Option<Operator<'a>>,
+}
+
+impl<'a, P: Participant> Rebuild<'a, P> {
+    /// One of the tables behind `pool`, told to nobody, with what a service gives it by default.
+    pub fn new(participant: Arc<P>, codec: Codec, topic: String, relay: &'a relay::Config, pool: &'a PgPool) -> Self {
+        let (held, at_once, sessions, pass_over) = (HELD, AT_ONCE, WITH_WRITER, BTreeSet::new());
+        Self { participant, codec, topic, relay, pool, held, at_once, sessions, pass_over, derived: &[], told: None }
+    }
 }
 
 impl<P: Participant> Rebuild<'_, P> {
@@ -148,7 +156,8 @@ impl<P: Participant> Rebuild<'_, P> {
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
         folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
-        let writer = Writer::new(if self.sessions >= WITH_WRITER { Some(self.writing(&shadow).await?) } else { None });
+        let beside = if self.sessions >= WITH_WRITER { Some(self.writing(&shadow).await?) } else { None };
+        let writer = Writer::new(beside, shadow.note().1);
         let sessions = (self.sessions.min(WITH_WRITER), self.sessions);
         let mut report = Report { by, sessions, ..Report::new(P::NAME, &self.topic, &shadow, until) };
         let progress = Progress::new(&self.topic, left, options.bar);
@@ -157,6 +166,7 @@ impl<P: Participant> Rebuild<'_, P> {
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
         }
+        swap::reached(&state, P::NAME, &self.topic, (&fold.shadow.marks, None))?;
         fold.progress.next("creating indexes");
         fold.shadow.finish(&mut fold.conn).await?;
         report.folded(fold.progress.events, began.elapsed(), &fold.shadow.marks);
@@ -330,7 +340,7 @@ impl<P: Participant> Fold<'_, P> {
         swap::drained(&mut self.conn, P::NAME).await?;
         let extents = self.rebuild.extents(&self.client).await?;
         let reader = self.round(reader, extents).await?;
-        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, &self.shadow.marks, None).await?;
+        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, (&self.shadow.marks, None)).await?;
         Ok((reader, alone))
     }
 

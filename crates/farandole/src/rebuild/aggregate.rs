@@ -102,6 +102,7 @@ impl<P: Participant> Rebuild<'_, P> {
         let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, beyond: BTreeSet::new(), report };
         let extents: Vec<Extent> = of(extents);
         reader = one.round(reader, extents.clone()).await?;
+        swap::reached(&state, P::NAME, &self.topic, (&one.marks, Some(partition)))?;
         one.leave(one.beyond.clone());
         one.compare().await?;
         if one.report.events == 0 && one.report.tables.is_empty() {
@@ -120,7 +121,7 @@ impl<P: Participant> Rebuild<'_, P> {
         swap::drained(&mut one.conn, P::NAME).await?;
         let extents = of(self.extents(&one.client).await?);
         one.round(reader, extents).await?;
-        swap::complete(&mut one.conn, P::NAME, &self.topic, &one.marks, Some(partition)).await?;
+        swap::complete(&mut one.conn, P::NAME, &self.topic, (&one.marks, Some(partition))).await?;
         one.compare().await?;
         if execute && one.report.differences() > 0 {
             one.mend().await?;

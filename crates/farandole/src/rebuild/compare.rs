@@ -68,8 +68,8 @@ pub(super) async fn compared(
     let mut examples = Vec::new();
     if different > 0 {
         let texts = columns[..key].iter().map(|column| format!("{}::text", quoted(column))).collect::<Vec<_>>().join(", ");
-        // Of a row with a null in it `is not null` doesn't hold either.
-        let side = |side: &str| format!("case when {side}::text is not null then to_jsonb({side}) end");
+        // Of a row, `is not null` means that none of its columns is.
+        let side = |side: &str| format!("case when not {side} is null then to_jsonb({side}) end");
         let sql = format!(
             "select concat_ws('/', {texts}), {}, {}, {} from {differing} order by {keys} limit {EXAMPLES}",
             side("l"),

@@ -25,18 +25,23 @@ pub struct Options {
     pub bar: bool,
 }
 
+impl Options {
+    /// Folds, and does no more.
+    pub const DEFAULT: Self = Self {
+        until: None,
+        verify: false,
+        execute: false,
+        accept_differences: false,
+        accept_defaults: false,
+        keep: 1,
+        ignore_space: false,
+        bar: false,
+    };
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            until: None,
-            verify: false,
-            execute: false,
-            accept_differences: false,
-            accept_defaults: false,
-            keep: 1,
-            ignore_space: false,
-            bar: false,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -237,9 +237,9 @@ impl Shadow {
         .map_err(database("asking for constraints and indexes"))
     }
 
-    /// The statement that notes how far each partition was folded, and what it is given.
+    /// The statement that notes how far each partition was folded, if that is where it was before, and what it is given.
     pub fn note(&self) -> (String, serde_json::Value) {
-        (format!("update {}.farandole_progress set marks = $1", self.schema), serde_json::json!(self.marks))
+        (format!("update {}.farandole_progress set marks = $1 where marks = $2", self.schema), serde_json::json!(self.marks))
     }
 
     /// From here on this session finds the rebuilt tables.

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use crate::database::{gate, session};
 use crate::parking::acts::Operator;
 use crate::publish::relay::log;
+use crate::publish::relay::state::{Head, State};
 use crate::rebuild::error::database;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::{Shadow, quoted};
@@ -64,25 +65,45 @@ pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> R
     }
 }
 
-/// Whether what was folded ends where the relay says that it has published to: in each partition, or in `one`.
+/// Where the relay published last: in each partition of `topic`, or in `one`.
+fn published<'a>(state: &'a State, topic: &str, one: Option<i32>) -> impl Iterator<Item = (i32, Head)> + 'a {
+    let heads = state.heads.get(topic).into_iter().flatten().map(|(partition, head)| (*partition, *head));
+    heads.filter(move |(partition, _)| one.is_none_or(|one| one == *partition))
+}
+
+/// Whether what was folded goes as far as the relay had published by `state`, at least: what a topic has lost at its end no chain shows.
+pub(super) fn reached(
+    state: &State,
+    service: &'static str,
+    topic: &str,
+    (marks, one): (&BTreeMap<i32, Mark>, Option<i32>),
+) -> Result<(), Error> {
+    for (partition, published) in published(state, topic, one) {
+        let (found, published) = (marks.get(&partition).map_or(0, |mark| mark.head.number), published.number);
+        if found < published {
+            return Err(Error::Incomplete { service, topic: topic.to_owned(), partition, found, published });
+        }
+    }
+    Ok(())
+}
+
+/// Whether what was folded ends where the relay says that it has published to.
 pub(super) async fn complete(
     conn: &mut PgConnection,
     service: &'static str,
     topic: &str,
-    marks: &BTreeMap<i32, Mark>,
-    one: Option<i32>,
+    (marks, one): (&BTreeMap<i32, Mark>, Option<i32>),
 ) -> Result<(), Error> {
     let state = log::look(conn).await?.state;
-    let heads = state.heads.get(topic).into_iter().flatten();
-    for (&partition, published) in heads.filter(|(partition, _)| one.is_none_or(|one| one == **partition)) {
-        let topic = || topic.to_owned();
-        match marks.get(&partition).map(|mark| mark.head) {
-            Some(end) if end.id == published.id => {}
-            Some(end) if end.number > published.number => return Err(Error::Behind { service, topic: topic(), partition }),
-            end => {
-                let (found, published) = (end.map_or(0, |end| end.number), published.number);
-                return Err(Error::Incomplete { service, topic: topic(), partition, found, published });
-            }
+    reached(&state, service, topic, (marks, one))?;
+    for (partition, published) in published(&state, topic, one) {
+        let end = marks.get(&partition).map(|mark| mark.head);
+        if end.is_some_and(|end| end.number > published.number) {
+            return Err(Error::Behind { service, topic: topic.to_owned(), partition });
+        }
+        if end.is_none_or(|end| end.id != published.id) {
+            let (found, published) = (end.map_or(0, |end| end.number), published.number);
+            return Err(Error::Incomplete { service, topic: topic.to_owned(), partition, found, published });
         }
     }
     Ok(())

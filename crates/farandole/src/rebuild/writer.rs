@@ -1,4 +1,8 @@
 //! Writes rows: on a connection of its own while the next events are folded, or on the one that there is.
+//!
+//! What is written follows what was written before, by the database's own word: the note of how far the fold is changes only from what it was.
+//! Without, a rebuild goes on writing whose other session was ended (the one that keeps a second away), and the second reads rows back that
+//! hold events which it folds once more.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -12,11 +16,13 @@ use crate::participant::table::Out;
 pub(super) struct Writer {
     conn: Option<PgConnection>,
     writing: Option<JoinHandle<(PgConnection, Result<(), Error>)>>,
+    /// How far the fold was when it was noted last.
+    noted: Value,
 }
 
 impl Writer {
-    pub fn new(conn: Option<PgConnection>) -> Self {
-        Self { conn, writing: None }
+    pub fn new(conn: Option<PgConnection>, noted: Value) -> Self {
+        Self { conn, writing: None, noted }
     }
 
     /// Its connection, if it has one and nothing is being written.
@@ -36,20 +42,32 @@ impl Writer {
     /// it on `shared`.
     pub async fn start(&mut self, shared: &mut PgConnection, out: Out, note: String, marks: Value) -> Result<(), Error> {
         self.settle().await?;
-        let Some(mut conn) = self.conn.take() else {
-            return write(shared, out, note, marks).await.map_err(Error::database("writing rows"));
-        };
+        let before = std::mem::replace(&mut self.noted, marks.clone());
+        let Some(mut conn) = self.conn.take() else { return written(shared, out, note, (marks, before)).await };
         self.writing = Some(tokio::spawn(async move {
-            let done = write(&mut conn, out, note, marks).await.map_err(Error::database("writing rows"));
+            let done = written(&mut conn, out, note, (marks, before)).await;
             (conn, done)
         }));
         Ok(())
     }
 }
 
-async fn write(conn: &mut PgConnection, out: Out, note: String, marks: Value) -> sqlx::Result<()> {
+async fn written(conn: &mut PgConnection, out: Out, note: String, noted: (Value, Value)) -> Result<(), Error> {
+    match write(conn, out, note, noted).await.map_err(Error::database("writing rows"))? {
+        true => Ok(()),
+        false => Err(Error::Evolve("another rebuild has gone on with these tables meanwhile: repeat this one".to_owned())),
+    }
+}
+
+/// Whether it was written: not if somebody else has noted something since.
+async fn write(conn: &mut PgConnection, out: Out, note: String, (marks, before): (Value, Value)) -> sqlx::Result<bool> {
     let mut tx = session::begin(conn).await?;
     out.write(&mut tx).await?;
-    sqlx::query(AssertSqlSafe(note)).bind(marks).execute(&mut *tx).await?;
-    tx.commit().await
+    let noted = sqlx::query(AssertSqlSafe(note)).bind(marks).bind(before).execute(&mut *tx).await?;
+    if noted.rows_affected() == 0 {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    tx.commit().await?;
+    Ok(true)
 }

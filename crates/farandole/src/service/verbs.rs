@@ -212,24 +212,12 @@ impl<P: Participant, E> Service<P, E> {
         let journal = self.frame.journal_for(config, &pools, by).await?;
         let topic = topics::own(&config.topics.prefix, P::NAME);
         let (relay, participant) = (parts::relay_config(P::NAME, config), Arc::clone(&self.participant));
-        let (held, at_once) = (rebuild::HELD, rebuild::AT_ONCE);
         let told = by.zip(journal.as_ref()).map(|(by, journal)| by.telling(journal));
         let sessions = parts::quarter(&config.database);
-        let (pool, relay) = (&pools.relay, &relay);
         let pass_over = choices.pass_over.iter().map(heal::At::to_string).collect();
-        let work = work(rebuild::Rebuild {
-            participant,
-            codec,
-            topic,
-            relay,
-            pool,
-            held,
-            at_once,
-            sessions,
-            pass_over,
-            derived: &self.frame.derived,
-            told,
-        });
+        let rebuild = rebuild::Rebuild::new(participant, codec, topic, &relay, &pools.relay);
+        let derived = &self.frame.derived[..];
+        let work = work(rebuild::Rebuild { sessions, pass_over, derived, told, ..rebuild });
         let done = Box::pin(work).await;
         pools.close().await;
         done.map_err(Error::Rebuild)

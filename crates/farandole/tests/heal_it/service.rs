@@ -2,11 +2,13 @@
 
 mod acts;
 mod aggregate;
+mod any_history;
 mod asleep;
 mod derived;
 mod elsewhere;
 mod from_nothing;
 mod history;
+mod killed;
 mod markers;
 mod odd;
 mod other_fold;

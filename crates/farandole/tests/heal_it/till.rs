@@ -32,6 +32,8 @@ macro_rules! record {
         }
     };
 }
+pub mod wild;
+
 record!(Sold, "Sold", "sales");
 record!(Counted, "Counted", "till");
 record!(Insured, "Insured", "till");
@@ -158,18 +160,19 @@ async fn sell(
 }
 
 pub fn service(insurer: Insurer) -> Service<Tills, Insurer> {
-    Service::new(Tills, migrator())
+    Service::new(Tills, migrator(TABLES))
         .effects(insurer)
         .routes(|api| Router::new().route("/sell/{key}/{article}/{n}", post(sell)).with_state(api))
 }
 
 pub fn changed(insurer: Insurer) -> Service<Changed, Insurer> {
-    Service::new(Changed, migrator()).effects(insurer)
+    Service::new(Changed, migrator(TABLES)).effects(insurer)
 }
 
-fn migrator() -> sqlx::migrate::Migrator {
-    let tables = "create table tills (key text primary key, total bigint not null, insured bigint not null);
-                  create table articles (article text primary key, sold bigint not null);";
+const TABLES: &str = "create table tills (key text primary key, total bigint not null, insured bigint not null);
+    create table articles (article text primary key, sold bigint not null);";
+
+fn migrator(tables: &'static str) -> sqlx::migrate::Migrator {
     let migration =
         sqlx::migrate::Migration::new(1, "tables".into(), sqlx::migrate::MigrationType::Simple, tables.into_sql_str(), false);
     sqlx::migrate::Migrator::with_migrations(vec![migration])

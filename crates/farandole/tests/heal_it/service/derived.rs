@@ -6,16 +6,7 @@ use farandole::rebuild::Options;
 
 use super::*;
 
-const EXECUTE: Options = Options {
-    until: None,
-    verify: true,
-    execute: true,
-    accept_differences: false,
-    accept_defaults: false,
-    keep: 1,
-    ignore_space: false,
-    bar: false,
-};
+const EXECUTE: Options = Options { verify: true, execute: true, ..Options::DEFAULT };
 
 /// D13. A column that no event fills is filled by the service's own function once tables are in place, after a swap, a rollback and a rebuild
 /// from nothing; one that holds something and that nobody says how to fill keeps the swap from being made.

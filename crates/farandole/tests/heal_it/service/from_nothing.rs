@@ -32,7 +32,7 @@ impl Shop {
     }
 
     /// Waits until all that is read is in a checkpoint, and that is out.
-    async fn checkpointed(&self, pool: &PgPool) {
+    pub(super) async fn checkpointed(&self, pool: &PgPool) {
         self.codec.add_reader_schema(journal::TYPES).unwrap();
         let journalled = async || {
             let kind = "farandole.journal.Checkpoint";
@@ -63,7 +63,7 @@ impl Shop {
     }
 }
 
-async fn positions(pool: &PgPool) -> Vec<(String, i64)> {
+pub(super) async fn positions(pool: &PgPool) -> Vec<(String, i64)> {
     let mut conn = pool.acquire().await.unwrap();
     let all = farandole::intake::positions(&mut conn, "till").await.unwrap();
     all.into_iter().map(|(at, position)| (at, position.next_offset)).collect()

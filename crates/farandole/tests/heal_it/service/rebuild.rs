@@ -9,16 +9,7 @@ use farandole::service;
 use super::*;
 use crate::till::{Tills, service};
 
-const VERIFY: Options = Options {
-    until: None,
-    verify: true,
-    execute: false,
-    accept_differences: false,
-    accept_defaults: false,
-    keep: 1,
-    ignore_space: false,
-    bar: false,
-};
+const VERIFY: Options = Options { verify: true, ..Options::DEFAULT };
 const EXECUTE: Options = Options { execute: true, ..VERIFY };
 
 impl Shop {
@@ -37,19 +28,7 @@ impl Shop {
         relay.topics = vec![topic.clone(), format!("{topic}.journal")];
         let codec = Codec::new(&self.config.registry.url, pool.clone());
         codec.add_reader_schema(Event::TYPES).unwrap();
-        let rebuild = Rebuild {
-            participant: Arc::new(Tills),
-            codec,
-            topic,
-            relay: &relay,
-            pool,
-            held: 1,
-            at_once: 3,
-            sessions: 1,
-            pass_over: std::collections::BTreeSet::new(),
-            derived: &[],
-            told: None,
-        };
+        let rebuild = Rebuild { held: 1, at_once: 3, sessions: 1, ..Rebuild::new(Arc::new(Tills), codec, topic, &relay, pool) };
         rebuild.run(options).await
     }
 
