@@ -38,6 +38,7 @@ mod any;
 mod error;
 mod fold;
 mod open;
+mod order;
 mod pass;
 mod read;
 mod report;
