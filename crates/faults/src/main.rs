@@ -50,7 +50,7 @@ struct Args {
     #[arg(long)]
     plan: bool,
     /// Drill what operators do to get state back, instead of breaking anything else
-    #[arg(long, conflicts_with_all = ["minutes", "plan"])]
+    #[arg(long, conflicts_with = "minutes")]
     rebuild: bool,
     /// With --rebuild: each kind of drill once
     #[arg(long, requires = "rebuild")]
@@ -110,12 +110,19 @@ fn seed(args: &Args) -> u64 {
 
 async fn drill(args: &Args) -> anyhow::Result<ExitCode> {
     let seed = seed(args);
+    if args.plan {
+        farandole::cli::end_with_the_reader();
+    }
     println!("seed {seed}");
     let orders = match &args.orders {
         Some(path) => Orders::File { path: path.clone(), rate: args.rate },
         None => Orders::Drawn { rate: args.rate.unwrap_or(RATE) },
     };
     let plan = if args.short { Plan { orders, ..Plan::short(seed) } } else { Plan::long(seed, orders) };
+    if args.plan {
+        println!("{plan}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let ground = Ground::start(seed).await?;
     let report = drills::run(&ground, &plan).await?;
     tokio::task::spawn_blocking(|| ground.stop()).await.context("stopping the shop")?;

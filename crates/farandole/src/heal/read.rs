@@ -4,8 +4,8 @@ use rdkafka::config::ClientConfig;
 use tokio::sync::mpsc;
 
 use crate::heal::Error;
-use crate::publish::relay::{self, ends};
 use crate::publish::relay::own::Own;
+use crate::publish::relay::{self, ends};
 use crate::wire::extent::{Client, Extent, View};
 use crate::wire::record::Record;
 

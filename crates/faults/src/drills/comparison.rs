@@ -65,7 +65,9 @@ impl Loss<'_> {
         if differ != named || !difference.added.is_empty() {
             let others: Vec<_> = differ.symmetric_difference(&named).take(3).collect();
             let (service, named) = (self.service, named.len());
-            verdict.violations.push(format!("{service}: {table}: {difference}; {named} row(s) were never relayed; not both: {others:?}"));
+            verdict
+                .violations
+                .push(format!("{service}: {table}: {difference}; {named} row(s) were never relayed; not both: {others:?}"));
         }
         self.line(verdict, table, &difference, "lack an event that was never relayed");
     }
@@ -220,9 +222,13 @@ mod tests {
     #[test]
     fn of_a_drained_service_everything_has_to_be_there() {
         assert_eq!(violated("orders", true, &[], |_| {}), 0);
-        for (what, key) in
-            [("orders", "o1"), ("tasks", "confirm/o1/x"), ("answers", "POST /orders k1"), ("parked", "payments/1@7"), ("positions", "payments/1")]
-        {
+        for (what, key) in [
+            ("orders", "o1"),
+            ("tasks", "confirm/o1/x"),
+            ("answers", "POST /orders k1"),
+            ("parked", "payments/1@7"),
+            ("positions", "payments/1"),
+        ] {
             assert_eq!(violated("orders", true, &[], |after| set(after, what, key, None)), 1, "{what} is gone");
             let other = if what == "positions" { "8" } else { "other" };
             assert_eq!(violated("orders", true, &[], |after| set(after, what, key, Some(other))), 1, "{what} is another");
@@ -246,7 +252,9 @@ mod tests {
         assert_eq!(violated("orders", false, &lost, |_| {}), 2, "a row and an answer of what nobody relayed");
         let other = |after: &mut Held| (gone(after), set(after, "orders", "o2", Some("placed"))).1;
         assert_eq!(violated("orders", false, &lost, other), 1, "a row more");
-        let back = |after: &mut Held| (gone(after), set(after, "positions", "payments/1", Some("7")), set(after, "parked", "payments/1@7", None)).0;
+        let back = |after: &mut Held| {
+            (gone(after), set(after, "positions", "payments/1", Some("7")), set(after, "parked", "payments/1@7", None)).0
+        };
         assert_eq!(violated("orders", false, &lost, back), 0, "read again, and parked again");
         let lost_parked = |after: &mut Held| (gone(after), set(after, "parked", "payments/1@7", None)).0;
         assert_eq!(violated("orders", false, &lost, lost_parked), 1, "behind the position");

@@ -49,7 +49,6 @@ impl Server {
         let url = database.url.strip_suffix(name.as_str()).map(|server| format!("{server}{copy}"));
         Ok(Database { url: url.context("a database's address ends with its name")?, name: copy, ..database.clone() })
     }
-
 }
 
 /// The schemas of the kit beside its own: those that rebuilds leave.
@@ -60,7 +59,8 @@ pub async fn beside(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
 
 /// Which relation each live table is; 0 if it isn't there.
 pub async fn live(conn: &mut PgConnection, tables: &[&str]) -> anyhow::Result<BTreeMap<String, i64>> {
-    let sql = "select name, coalesce(to_regclass('public.' || quote_ident(name))::oid::bigint, 0) from unnest($1::text[]) as t (name)";
+    let sql =
+        "select name, coalesce(to_regclass('public.' || quote_ident(name))::oid::bigint, 0) from unnest($1::text[]) as t (name)";
     let found: Vec<(String, i64)> =
         sqlx::query_as(sql).bind(tables).fetch_all(conn).await.context("looking for the live tables")?;
     Ok(found.into_iter().collect())

@@ -1,5 +1,5 @@
 //! The shop that is drilled on: one broker, PostgreSQL, registry and acquirer; of each service a replica and a second one of another
-//! build. Callers, and the acquirer, are reached through fronts, Kafka through a door.
+//! build. Callers and payments come through fronts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,6 @@ use super::databases::Server;
 use super::effects::Effects;
 use super::front::Front;
 use super::operator::Operator;
-use crate::proxy::Door;
 use crate::shop::strays::Strays;
 use crate::target::Process;
 
@@ -55,11 +54,9 @@ pub struct Ground {
     acquirer: (Process, Front, String),
     client: reqwest::Client,
     builds: PathBuf,
-    /// Past fronts and door, for the audit and for operators.
+    /// Past fronts, for the audit and for operators.
     pub direct: demo::shop::Shop,
     pub server: Server,
-    /// The way to Kafka of all services.
-    pub kafka: Arc<Door>,
     pub callers: Arc<Callers>,
     pub effects: Arc<Effects>,
     pub strays: Strays,
@@ -80,12 +77,10 @@ impl Ground {
     /// # Errors
     /// When something doesn't start. Nothing is left running then.
     pub async fn start(seed: u64) -> anyhow::Result<Self> {
-        let kafka = Arc::new(Door::open().await?);
-        let options = Options { brokers: 1, proxies: vec![kafka.port()], ..Options::default() };
+        let options = Options::default();
         let folder = demo::shop::folder(&options.dir, "drills")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let stage = Arc::new(stage);
-        kafka.lead_to(stage.behind().to_vec());
         let mut databases = BTreeMap::new();
         for service in SERVICES {
             databases.insert(service, stage.database(service).await?);
@@ -94,7 +89,7 @@ impl Ground {
             Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
         let (callers, effects) = (Arc::<Callers>::default(), Arc::<Effects>::default());
         let mut direct = demo::shop::Shop::on(parts.clone(), folder.clone())?;
-        let mut seen = demo::shop::Shop::on(Parts { kafka: kafka.address(), ..parts }, folder.clone())?;
+        let mut seen = demo::shop::Shop::on(parts, folder.clone())?;
         let settings = SERVICES.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
         seen.settings.extend(settings);
         seen.settings.push(("orders", CONFIRM.0, CONFIRM.1.to_owned()));
@@ -141,7 +136,6 @@ impl Ground {
             builds,
             direct,
             server: Server { admin: stage.postgres().to_owned() },
-            kafka,
             callers,
             effects,
             strays: Strays::new(stage.kafka(), seed),

@@ -66,9 +66,10 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
             bail!("{tried} rebuilds were started to kill {times}, and only {done} were killed");
         }
         tried += 1;
+        // Three services and four phases: each meets each.
         let service = SERVICES[done as usize % SERVICES.len()];
         let pace = paces.get(service).context("each service's pace was taken")?;
-        let phase = PHASES[(done as usize / SERVICES.len() + done as usize) % PHASES.len()];
+        let phase = PHASES[done as usize % PHASES.len()];
         let mut conn = PgConnection::connect(&ground.database(service)?.url).await?;
         let before = look(&mut conn, service).await?;
         let running = ground.operator(service, Build::First)?.start(&REBUILD)?;
@@ -86,7 +87,11 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
         conn.close().await?;
     }
     let counts: Vec<String> = killed.iter().map(|(phase, n)| format!("{n} {phase:?}").to_lowercase()).collect();
-    drill.line(format!("killed {} ({}), {swapped} of them after the swap; each was followed by one that ended right", times, counts.join(", ")));
+    drill.line(format!(
+        "killed {} ({}), {swapped} of them after the swap; each was followed by one that ended right",
+        times,
+        counts.join(", ")
+    ));
     for service in SERVICES {
         clean(ground, service, &mut drill).await?;
     }

@@ -46,10 +46,7 @@ pub(super) async fn run(load: &Load, orders: &Orders, fronts: [String; 2], stop:
             placed: None,
         };
         let account = importer::run(options).await.with_context(|| format!("importing {}", path.display()))?;
-        told = format!(
-            "{} lines of the file gave {} orders in {:.0} s; ",
-            account.lines, account.placed, account.seconds
-        );
+        told = format!("{} lines of the file gave {} orders in {:.0} s; ", account.lines, account.placed, account.seconds);
         if stop.is_cancelled() {
             return Ok(told + "the file's end came after the last drill");
         }

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use reqwest::StatusCode;
 use serde_json::json;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use stage::Database;
-use uuid::Uuid;
 
 use super::comparison::{Loss, compare};
 use super::ground::{Build, Ground};
@@ -16,8 +15,6 @@ use super::held::Held;
 use super::report::Drill;
 use super::rest::{self, UNSENT};
 use super::unrelayed::{self, Relayed, Unrelayed};
-use crate::plan::Harm;
-use crate::target::Subject as _;
 
 /// Makes everything from the topics.
 const FROM_NOTHING: [&str; 5] = ["rebuild", "--from-nothing", "--execute", "--reason", "drill"];
@@ -27,8 +24,8 @@ const UNDER_WAY: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// Effects that are open when everything is lost.
 const OPEN: i64 = 3;
-/// Of these there are receipts only at the load's beginning.
-const RECEIPTS: u32 = 3;
+/// Events of each service that aren't relayed when it is lost, at least.
+const LOST: i64 = 5;
 /// Rows that are named in the report.
 const NAMED: usize = 200;
 
@@ -59,24 +56,20 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
     Ok(drill.end())
 }
 
-/// Loses databases in the middle of the load, with events that were never relayed: the way to Kafka was cut before.
+/// Loses databases in the middle of the load, with events that were never relayed: the relays were held before.
 pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("lost, undrained", &all(services));
     // So that some are always on their way.
     ground.acquirer(json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
     open_effects(ground).await?;
-    ground.kafka.strike(Harm::Cut)?;
-    if services.contains(&"inventory") {
-        for _ in 0..RECEIPTS {
-            let body = json!({ "sku": "drilled", "quantity": 5 }).to_string().into_bytes();
-            ground.ask("inventory", "/receipts", &format!("drill-{}", Uuid::now_v7()), body).await?;
-        }
-    }
-    for service in services {
+    let mut held = Vec::new();
+    // Those first that hear of others.
+    for service in services.iter().rev() {
+        held.push(hold_relay(ground, service).await?);
         undelivered(ground, service).await?;
     }
     ground.end(services, true)?;
-    ground.kafka.mend(Harm::Cut)?;
+    drop(held);
     ground.acquirer(json!({})).await?;
     let copies = lose(ground, services).await?;
     let mut lost = Vec::new();
@@ -87,7 +80,11 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
         let events: Vec<&Unrelayed> = unrelayed.iter().filter(|row| row.topic == **service).collect();
         drill.that(!events.is_empty(), || format!("{service}: everything had been relayed: nothing is proved"));
         let stock = unrelayed::stock(&ground.direct.parts.registry, copy, &events).await?;
-        drill.line(format!("{service}: {} event(s) and {} journal entries were never relayed", events.len(), unrelayed.len() - events.len()));
+        drill.line(format!(
+            "{service}: {} event(s) and {} journal entries were never relayed",
+            events.len(),
+            unrelayed.len() - events.len()
+        ));
         for row in unrelayed.iter().take(NAMED) {
             drill.lines.push(format!("  lost {row}"));
         }
@@ -118,7 +115,25 @@ async fn open_effects(ground: &Ground) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the service has decided something that it can't relay.
+/// Keeps the relay of a service from its next step, while all else goes on, until what this gives is dropped: a transaction that has that
+/// step, and doesn't commit it.
+async fn hold_relay(ground: &Ground, service: &str) -> anyhow::Result<PgConnection> {
+    let until = Instant::now() + UNDER_WAY;
+    let mut conn = PgConnection::connect(&ground.database(service)?.url).await?;
+    conn.execute("begin").await?;
+    loop {
+        let sql = "savepoint relay; insert into farandole.steps (scope, step, state)
+                   select scope, max(step) + 1, '{}' from farandole.steps where scope = 'relay' group by scope";
+        match conn.execute(sql).await {
+            Ok(_) => return Ok(conn),
+            // It was quicker.
+            Err(error) => anyhow::ensure!(Instant::now() < until, "the relay of {service} can't be held: {error}"),
+        }
+        conn.execute("rollback to relay").await?;
+    }
+}
+
+/// Waits until the service has decided some things that it can't relay.
 async fn undelivered(ground: &Ground, service: &str) -> anyhow::Result<()> {
     let pool = ground.direct.pool(service).await?;
     let until = Instant::now() + UNDER_WAY;
@@ -126,10 +141,10 @@ async fn undelivered(ground: &Ground, service: &str) -> anyhow::Result<()> {
     let waiting = async {
         loop {
             let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.clone())).bind(service).fetch_one(&pool).await?;
-            if rows > 0 {
+            if rows >= LOST {
                 return anyhow::Ok(());
             }
-            anyhow::ensure!(Instant::now() < until, "{service} decides nothing within {} s", UNDER_WAY.as_secs());
+            anyhow::ensure!(Instant::now() < until, "{service} decides {rows} thing(s) within {} s", UNDER_WAY.as_secs());
             tokio::time::sleep(LOOK).await;
         }
     };
@@ -151,7 +166,9 @@ async fn lose(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Vec<
 async fn anew(ground: &Ground, service: &str, copy: &Database, drill: &mut Drill) -> anyhow::Result<(Held, Held)> {
     let began = Instant::now();
     let ended = ground.operator(service, Build::First)?.run(&FROM_NOTHING).await?;
-    drill.that(ended.is_success() && ended.report["done"] == true, || format!("`{service} rebuild --from-nothing` {}", ended.how()));
+    drill.that(ended.is_success() && ended.report["done"] == true, || {
+        format!("`{service} rebuild --from-nothing` {}", ended.how())
+    });
     let records = ended.report["records"].as_i64().unwrap_or_default();
     drill.line(format!("{service}: made anew from {records} offset(s) in {:.1} s", began.elapsed().as_secs_f64()));
     Ok((Held::read(service, copy).await?, Held::read(service, ground.database(service)?).await?))

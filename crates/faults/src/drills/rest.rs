@@ -20,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The journal's entry that says where a service reads.
 const CHECKPOINT: &str = "farandole.journal.Checkpoint";
 /// Rows that the relay hasn't had acknowledged.
-pub const UNSENT: &str = "select count(*) from farandole.outbox where not pg_visible_in_snapshot(xid, (select (state->>'a')::pg_snapshot
+pub const UNSENT: &str =
+    "select count(*) from farandole.outbox where not pg_visible_in_snapshot(xid, (select (state->>'a')::pg_snapshot
                           from farandole.steps where scope = 'relay' order by step desc limit 1))";
 
 /// Where a service reads, and how far its outbox is: as long as that stays, it is at rest.

@@ -1,5 +1,6 @@
 //! All drills one after the other, beside the load; then rest and audit.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,20 @@ impl Plan {
             undrained: vec![vec!["inventory"]],
             ..Self::long(seed, Orders::Drawn { rate: 20 })
         }
+    }
+}
+
+/// The drills, one a line.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for service in SERVICES {
+            let replicas = if self.second { "two replicas" } else { "one replica" };
+            writeln!(f, "swap             {service}, {} time(s) beside {replicas}", self.swaps)?;
+        }
+        writeln!(f, "kill             {} time(s)", self.kills)?;
+        self.drained.iter().try_for_each(|set| writeln!(f, "lost, drained    {}", set.join(" and ")))?;
+        self.undrained.iter().try_for_each(|set| writeln!(f, "lost, undrained  {}", set.join(" and ")))?;
+        write!(f, "{} drills", SERVICES.len() + 1 + self.drained.len() + self.undrained.len())
     }
 }
 

@@ -6,7 +6,8 @@ use std::fs;
 /// Connections that `pid` holds to `port` of loopback; none if it has ended.
 pub fn connections(pid: u32, port: u16) -> usize {
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let link = |fd: fs::DirEntry| fs::read_link(fd.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    let link =
+        |fd: fs::DirEntry| fs::read_link(fd.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
     let held: HashSet<u64> = fds.filter_map(link).collect();
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     table.lines().skip(1).filter_map(|line| open(line, port)).filter(|inode| held.contains(inode)).count()

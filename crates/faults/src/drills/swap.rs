@@ -91,7 +91,9 @@ fn requests(drill: &mut Drill, before: &Answers, during: &Answers) {
     ));
     drill.line(format!("{} request(s) failed", during.unusual.len()));
     let first = during.unusual.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    drill.that(during.unusual.is_empty(), || format!("{} request(s) failed while tables were swapped: {first}", during.unusual.len()));
+    drill.that(during.unusual.is_empty(), || {
+        format!("{} request(s) failed while tables were swapped: {first}", during.unusual.len())
+    });
     drill.that(during.count > 0, || "nobody asked for anything meanwhile: nothing is proved".to_owned());
 }
 

@@ -75,16 +75,18 @@ impl Relayed {
     }
 }
 
+/// As it is read: id, topic, type, aggregate, command, payload.
+type Row = (Uuid, String, String, String, Option<String>, Vec<u8>);
+
 /// The rows of a database's outbox that aren't there, in the order in which they were decided.
 pub async fn find(database: &Database, relayed: &Relayed) -> anyhow::Result<Vec<Unrelayed>> {
     let reading = || format!("reading the outbox of {}", database.name);
     let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.with_context(reading)?;
     let sql = "select id, topic, type, aggregateid, command, payload from farandole.outbox order by seq";
-    let rows: Vec<(Uuid, String, String, String, Option<String>, Vec<u8>)> =
-        sqlx::query_as(sql).fetch_all(&pool).await.with_context(reading)?;
+    let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(&pool).await.with_context(reading)?;
     pool.close().await;
     let rows = rows.into_iter().filter(|(id, ..)| !relayed.ids.contains(id));
-    let row = |(id, topic, kind, aggregate, command, payload): (_, _, _, _, Option<String>, _)| Unrelayed {
+    let row = |(id, topic, kind, aggregate, command, payload): Row| Unrelayed {
         id,
         topic,
         kind,

@@ -38,12 +38,8 @@ impl System for Shop {
 
     async fn audit(&self) -> anyhow::Result<Vec<Check>> {
         let restored = self.restored.iter().filter(|(_, restored)| restored.load(Ordering::Relaxed)).map(|(name, _)| *name);
-        let audited = Audited {
-            direct: &self.direct,
-            strays: &self.strays,
-            registry: Some(&self.registry),
-            restored: restored.collect(),
-        };
+        let audited =
+            Audited { direct: &self.direct, strays: &self.strays, registry: Some(&self.registry), restored: restored.collect() };
         audit::settle(&audited, &self.load.ledger()).await
     }
 }
