@@ -5,7 +5,8 @@
 //! - **The topic has more** (a backup was restored, a fail-over lost commits): the records that the database lacks are folded
 //!   into it. They bring back rows, deadlines, effects and the answers of commands. Inputs that they name as their causes are
 //!   noted, since the positions are as old as the rest: they come again and are passed over. Inputs that led to no event are
-//!   decided again.
+//!   decided again. All partitions' records come in the order of their numbers (`order`), so that a row which is a sum of several
+//!   aggregates' events takes no value that it never had.
 //! - **The snapshots mean nothing** (a dump was restored in another cluster): each row of the outbox is looked for in the topics
 //!   by its id; those that aren't there are published, the others never again.
 //! - **The topic has less** (a fail-over of the brokers; it was deleted and created again): rows of the outbox that it lost are published again, under new numbers,
@@ -23,7 +24,7 @@
 //!
 //! **It may be broken off anywhere** and run again: a batch of records, with the heads moved past it, is one transaction, and
 //! so is the end. What stays is the mark. A second run finds nothing to do. Memory is bounded by batches of some hundred
-//! records, whatever the topic holds; the outbox's ids are kept in a temporary table.
+//! records of each partition, whatever the topic holds; the outbox's ids are kept in a temporary table.
 //!
 //! **How it would fail without**: without the causes, inputs since the backup would be applied twice; without the ids, rows that
 //! were unsent at the backup would be published twice, or folded although they are there; without the mark, a service that
@@ -38,6 +39,7 @@ mod any;
 mod error;
 mod fold;
 mod open;
+mod order;
 mod pass;
 mod read;
 mod report;

@@ -40,6 +40,7 @@
 //!
 //! **How it fails:** what is found wrong is in the [`Report`]; an error means that the run itself could not go on.
 
+pub mod drills;
 pub mod plan;
 mod proxy;
 mod report;

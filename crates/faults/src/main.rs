@@ -1,22 +1,33 @@
 //! `faults`: breaks the shop on purpose, and audits what it holds afterwards. See `--help`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use faults::drills::{self, Ground, Orders, Plan};
 use faults::plan::plan;
 use faults::shop::Shop;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Orders a second, unless told.
+const RATE: u32 = 20;
 
 const EXAMPLES: &str = "\
 Examples:
   scripts/faults                          three minutes, a seed of the moment, which is printed first
   scripts/faults --minutes 10 --seed 42   the same plan of faults each time
   scripts/faults --seed 42 --plan         print the plan, do nothing
+  scripts/faults --rebuild                drills instead of faults, some ten minutes: tables of each service are rebuilt and swapped beside
+                                          two replicas, rebuilds are killed, databases are lost and made anew from the topics
+  scripts/faults --rebuild --orders online-retail.csv.gz --rate 20
+                                          beside the orders of a file, which are placed to its end
+  scripts/faults --rebuild --short        each kind of drill once, about a minute and a half
 
-The table goes to standard output, progress to standard error. The last line is `N faults, 0 violations`, or says what was violated.
+The table goes to standard output, progress to standard error. The last line is `N faults, 0 violations` (with --rebuild: `N drills, …`), or
+says what was violated.
 
 Exit codes: 0 nothing was violated, 1 something was or the run could not go on, 2 wrong usage, 130 stopped by a signal";
 
@@ -32,12 +43,21 @@ struct Args {
     /// What the faults and the load are drawn from
     #[arg(long)]
     seed: Option<u64>,
-    /// Orders a second
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rate: u32,
+    /// Orders a second; 20 when left out, and of a file as many as are taken
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: Option<u32>,
     /// Print the plan and stop
     #[arg(long)]
     plan: bool,
+    /// Drill what operators do to get state back, instead of breaking anything else
+    #[arg(long, conflicts_with = "minutes")]
+    rebuild: bool,
+    /// With --rebuild: each kind of drill once
+    #[arg(long, requires = "rebuild")]
+    short: bool,
+    /// With --rebuild: place the orders of this file ("Online Retail", plain or gzip) to its end, and drawn ones behind it
+    #[arg(long, value_name = "FILE", requires = "rebuild")]
+    orders: Option<PathBuf>,
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -65,7 +85,7 @@ fn main() -> ExitCode {
 
 async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     tokio::select! {
-        done = wreck(args) => done,
+        done = async { if args.rebuild { drill(args).await } else { wreck(args).await } } => done,
         // Leaving this function drops the shop and the stage, which stop what they started.
         interrupted = interrupted() => {
             interrupted?;
@@ -83,8 +103,35 @@ async fn interrupted() -> anyhow::Result<()> {
     }
 }
 
+/// The seed that was given, or one of the moment that is short enough to type.
+fn seed(args: &Args) -> u64 {
+    args.seed.unwrap_or_else(|| (uuid::Uuid::new_v4().as_u128() & 0xFFFF_FFFF) as u64)
+}
+
+async fn drill(args: &Args) -> anyhow::Result<ExitCode> {
+    let seed = seed(args);
+    if args.plan {
+        farandole::cli::end_with_the_reader();
+    }
+    println!("seed {seed}");
+    let orders = match &args.orders {
+        Some(path) => Orders::File { path: path.clone(), rate: args.rate },
+        None => Orders::Drawn { rate: args.rate.unwrap_or(RATE) },
+    };
+    let plan = if args.short { Plan { orders, ..Plan::short(seed) } } else { Plan::long(seed, orders) };
+    if args.plan {
+        println!("{plan}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ground = Ground::start(seed).await?;
+    let report = drills::run(&ground, &plan).await?;
+    tokio::task::spawn_blocking(|| ground.stop()).await.context("stopping the shop")?;
+    println!("{report}");
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(|| (uuid::Uuid::new_v4().as_u128() & 0xFFFF_FFFF) as u64); // short enough to type
+    let seed = seed(args);
     if args.plan {
         farandole::cli::end_with_the_reader();
     }
@@ -105,7 +152,7 @@ async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
         args.minutes,
         args.minutes
     );
-    let shop = Arc::new(Shop::start(seed, args.rate).await?);
+    let shop = Arc::new(Shop::start(seed, args.rate.unwrap_or(RATE)).await?);
     let report = faults::run(Arc::clone(&shop), &planned).await?;
     if let Some(shop) = Arc::into_inner(shop) {
         tokio::task::spawn_blocking(|| shop.stop()).await.context("stopping the shop")?;

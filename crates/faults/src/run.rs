@@ -162,10 +162,14 @@ fn say(trouble: &Mutex<Vec<String>>, what: String) {
 }
 
 /// A task that ends with its owner.
-struct Owned<T>(JoinHandle<T>);
+pub(crate) struct Owned<T>(JoinHandle<T>);
 
 impl<T> Owned<anyhow::Result<T>> {
-    async fn join(mut self) -> anyhow::Result<T> {
+    pub(crate) fn new(task: JoinHandle<anyhow::Result<T>>) -> Self {
+        Self(task)
+    }
+
+    pub(crate) async fn join(mut self) -> anyhow::Result<T> {
         (&mut self.0).await.context("it ended early")?
     }
 }

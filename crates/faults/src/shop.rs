@@ -1,15 +1,15 @@
 //! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, and of each service one replica that runs and one
 //! that joins at times, everything connected through proxies.
 
-mod audit;
-mod backup;
-mod ledger;
-mod load;
+pub(crate) mod audit;
+pub(crate) mod backup;
+pub(crate) mod ledger;
+pub(crate) mod load;
 mod outbox;
 mod registry;
 mod replica;
 mod servers;
-mod strays;
+pub(crate) mod strays;
 mod system;
 
 use std::collections::BTreeMap;

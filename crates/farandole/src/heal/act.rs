@@ -6,12 +6,14 @@ use uuid::Uuid;
 use crate::database::{gate, session};
 use crate::fold;
 use crate::heal::open::Open;
+use crate::heal::order::{self, Queue};
 use crate::heal::rows::{self, Scope};
-use crate::heal::survey::{Diff, Found, PartitionDiff, Surveyor, counts};
+use crate::heal::survey::{Diff, Found, PartitionDiff, Surveyor, Walking, counts};
 use crate::heal::{Error, MissingRecord, Report, tasks};
 use crate::publish::relay::log::{self, Lease, Log, Look, Purpose};
 use crate::publish::relay::state::{Head, State};
 use crate::publish::relay::{History, read};
+use crate::wire::extent::Extent;
 
 /// Records that wait for the rest of an input's events. Events of one input lie closely together; this bounds memory.
 const WAITING: usize = 2_000;
@@ -44,8 +46,11 @@ pub(super) async fn act(
     let me = Uuid::now_v7();
     let (log, state) = lease(surveyor, pool, me, &look.state).await?;
     let mut healer = Healer { surveyor, conn, log, state, scope: survey.scope, applied: 0 };
-    for part in survey.parts.iter().filter(|p| p.missing + p.known > 0) {
-        healer.part(part).await?;
+    let beyond = survey.parts.iter().filter(|part| part.missing + part.known > 0);
+    let (own, others): (Vec<_>, Vec<_>) = beyond.partition(|part| surveyor.fold.topic() == Some(part.extent.topic.as_str()));
+    healer.parts(&own).await?;
+    for part in others {
+        healer.parts(&[part]).await?;
     }
     report.effects = Some(healer.end(&look, survey, me).await?);
     report.applied = Some(healer.applied);
@@ -103,54 +108,94 @@ async fn lease(surveyor: &Surveyor<'_>, pool: &PgPool, me: Uuid, looked: &State)
     }
 }
 
+/// A partition that is read.
+struct Side<'a> {
+    part: &'a PartitionDiff,
+    walking: Walking,
+    /// Inputs whose events aren't all there yet.
+    waiting: Vec<Found>,
+    open: Open,
+    queue: Queue<Found>,
+}
+
+impl Side<'_> {
+    /// Takes what was read, or that nothing comes any more.
+    fn take(&mut self, found: Option<Vec<Found>>) {
+        let is_over = found.is_none();
+        for found in found.into_iter().flatten() {
+            if found.row.is_none() {
+                self.open.next(found.missing.record.key.as_deref(), &found.missing.link);
+            }
+            self.waiting.push(found);
+            if self.open.is_empty() || self.waiting.len() > WAITING {
+                self.queue.push(std::mem::take(&mut self.waiting), number);
+            }
+        }
+        if is_over {
+            self.queue.push(std::mem::take(&mut self.waiting), number);
+            self.queue.end();
+        }
+    }
+}
+
+fn number(found: &Found) -> i64 {
+    found.missing.link.place.number
+}
+
 impl Healer<'_> {
-    /// Folds what a partition has beyond its head.
-    async fn part(&mut self, part: &PartitionDiff) -> Result<(), Error> {
-        let topic = &part.extent.topic;
-        tracing::info!(topic, partition = part.extent.partition, missing = part.missing, known = part.known, "folding");
-        let mut walking = self.surveyor.walk(part.extent.clone(), part.from, part.head);
-        let (mut waiting, mut whole, mut open) = (Vec::<Found>::new(), 0, Open::default());
-        while let Some(found) = walking.next(&mut self.conn, self.scope).await? {
-            for found in found {
-                if found.row.is_none() {
-                    open.next(found.missing.record.key.as_deref(), &found.missing.link);
-                }
-                waiting.push(found);
-                if open.is_empty() || waiting.len() > WAITING {
-                    whole = waiting.len();
+    /// Folds what these partitions have beyond their heads, in the order in which it was decided.
+    async fn parts(&mut self, parts: &[&PartitionDiff]) -> Result<(), Error> {
+        let mut sides = Vec::with_capacity(parts.len());
+        for part in parts {
+            let topic = &part.extent.topic;
+            tracing::info!(topic, partition = part.extent.partition, missing = part.missing, known = part.known, "folding");
+            let walking = self.surveyor.walk(part.extent.clone(), part.from, part.head, parts.len());
+            sides.push(Side { part, walking, waiting: Vec::new(), open: Open::default(), queue: Queue::default() });
+        }
+        loop {
+            for side in &mut sides {
+                while side.queue.is_wanting() {
+                    let found = side.walking.next(&mut self.conn, self.scope).await?;
+                    side.take(found);
+                    if self.log.is_due() {
+                        self.log.append(&mut self.state).await?;
+                    }
                 }
             }
-            let rest = waiting.split_off(whole);
-            self.batch(part, std::mem::replace(&mut waiting, rest)).await?;
-            whole = 0;
+            let due = order::next(&mut sides.iter_mut().map(|side| &mut side.queue).collect::<Vec<_>>());
+            let due: Vec<_> = sides.iter().map(|side| side.part).zip(due).filter(|(_, found)| !found.is_empty()).collect();
+            if due.is_empty() {
+                return Ok(());
+            }
+            self.batch(due).await?;
             if self.log.is_due() {
                 self.log.append(&mut self.state).await?;
             }
         }
-        self.batch(part, waiting).await
     }
 
-    /// Folds these and moves the head past them, in one transaction.
-    async fn batch(&mut self, part: &PartitionDiff, found: Vec<Found>) -> Result<(), Error> {
-        let Some(last) = found.last().map(|f| Head {
-            lineage: f.missing.link.place.lineage,
-            number: f.missing.link.place.number,
-            id: f.missing.id,
-        }) else {
-            return Ok(());
-        };
-        let out: Vec<i64> = found.iter().filter_map(|f| f.row).map(|row| row.seq).collect();
-        let missing: Vec<MissingRecord> = found.into_iter().filter(|f| f.row.is_none()).map(|f| f.missing).collect();
+    /// Folds these and moves the heads past them, in one transaction.
+    async fn batch(&mut self, due: Vec<(&PartitionDiff, Vec<Found>)>) -> Result<(), Error> {
         let mut state = self.state.clone();
-        state.heads.entry(part.extent.topic.clone()).or_default().insert(part.extent.partition, last);
-        state.next = state.next.max(last.number + 1);
+        let (mut out, mut missing) = (Vec::new(), Vec::new());
+        for (part, found) in due {
+            let Extent { topic, partition, .. } = &part.extent;
+            if let Some(MissingRecord { id, link, .. }) = found.last().map(|last| &last.missing) {
+                let last = Head { lineage: link.place.lineage, number: link.place.number, id: *id };
+                state.heads.entry(topic.clone()).or_default().insert(*partition, last);
+                state.next = state.next.max(last.number + 1);
+            }
+            out.extend(found.iter().filter_map(|found| Some(found.row?.seq)));
+            if self.surveyor.fold.topic() == Some(topic.as_str()) {
+                missing.extend(found.into_iter().filter(|found| found.row.is_none()).map(|found| found.missing));
+            }
+        }
+        missing.sort_by_key(|missing: &MissingRecord| missing.link.place.number);
 
         let mut tx = session::begin(&mut self.conn).await.map_err(Error::database("begin"))?;
         rows::are_out(&mut tx, &out).await?;
-        let mut applied = 0;
-        if self.surveyor.fold.topic() == Some(part.extent.topic.as_str()) {
-            applied = self.surveyor.fold.fold(&mut tx, &missing).await?;
-        }
+        // None where nothing folds.
+        let applied = self.surveyor.fold.fold(&mut tx, &missing).await?;
         self.log.note(&mut tx, &mut state).await?;
         tx.commit().await.map_err(Error::database("commit"))?;
         self.state = state;

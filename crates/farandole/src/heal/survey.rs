@@ -155,7 +155,7 @@ impl Surveyor<'_> {
             }
             _ => extent.low,
         };
-        let mut walking = self.walk(extent.clone(), from, head);
+        let mut walking = self.walk(extent.clone(), from, head, 1);
         let mut part = PartitionDiff {
             extent,
             from,
@@ -195,13 +195,13 @@ impl Surveyor<'_> {
         Ok(part)
     }
 
-    /// A walk along a partition, from offset `from`.
-    pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>) -> Walking {
+    /// A walk along a partition, from offset `from`, one of `side_by_side` at the same time.
+    pub(super) fn walk(&self, extent: Extent, from: i64, head: Option<Head>, side_by_side: usize) -> Walking {
         let named = self.choices.pass_over.iter().map(At::to_string).collect();
         let walk = Walk::new(self.own.clone(), head, from > 0).passing(named);
         // A service's journal tells what happened to inputs; its topic of state is another.
         let walk = if self.fold.topic().is_some_and(|own| own != extent.topic) { walk.of_no_state() } else { walk };
-        let records = read::records(self.kafka.clone(), extent.clone(), from);
+        let records = read::records(self.kafka.clone(), extent.clone(), from, side_by_side);
         Walking { service: self.config.service.clone(), walk, records, extent, told: Instant::now(), end_known: false }
     }
 }

@@ -15,6 +15,7 @@ mod other_fold;
 mod owner;
 mod partitions;
 mod rebuild;
+mod sums;
 mod surroundings;
 mod tombstone;
 

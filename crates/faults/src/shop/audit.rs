@@ -1,7 +1,6 @@
 //! Lets the shop come to rest, reads back what Kafka, PostgreSQL and the acquirer hold, and checks it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -9,9 +8,10 @@ use demo::audit::{Check, audit_with};
 use demo::shop::SERVICES;
 use demo::{tables, topics};
 
-use super::Shop;
 use super::ledger::Ledger;
 use super::outbox::{self, Published, Row, Service};
+use super::registry;
+use super::strays::Strays;
 
 /// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown.
 const SETTLE: Duration = Duration::from_secs(180);
@@ -23,13 +23,26 @@ const WHY: &str = "written by nobody of ours";
 /// How long one may take to be given up.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
+/// What is audited.
+#[derive(Clone)]
+pub struct Audited<'a> {
+    /// Past all proxies.
+    pub direct: &'a demo::shop::Shop,
+    /// What strangers have written.
+    pub strays: &'a Strays,
+    /// The registry, if it may have lost what it held.
+    pub registry: Option<&'a registry::Server>,
+    /// Services whose database isn't the one that they began with: its outbox proves less.
+    pub restored: Vec<&'static str>,
+}
+
 /// Audits until everything holds or time is up: then the last audit says what doesn't.
-pub async fn settle(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
+pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let until = Instant::now() + SETTLE;
     loop {
         let late = Instant::now() > until;
         give_up_strays(shop).await?;
-        if late || tables::open_matters(&shop.direct).await?.is_empty() {
+        if late || tables::open_matters(shop.direct).await?.is_empty() {
             let checks = once(shop, ledger).await?;
             if late || checks.iter().all(|check| check.violations == 0) {
                 return Ok(checks);
@@ -39,7 +52,7 @@ pub async fn settle(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> 
     }
 }
 
-async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
+async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let mut services = Vec::new();
     for name in SERVICES {
         services.extend(rows(shop, name).await?);
@@ -47,7 +60,7 @@ async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let account = importer::Account { placed: ledger.placed() as u64, ..importer::Account::default() };
     // By topic: the time and the schema of the newest record.
     let mut newest = BTreeMap::<String, (String, i32)>::new();
-    let audit = audit_with(&shop.direct, &account, |record| {
+    let audit = audit_with(shop.direct, &account, |record| {
         if let (Some(time), Some(schema)) = (record.header("ce_time"), record.schema_id()) {
             let newest = newest.entry(record.topic.clone()).or_default();
             *newest = newest.clone().max((time.to_owned(), schema));
@@ -71,10 +84,10 @@ async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     checks.extend(outbox::check(&services));
     checks.extend(ledger.check(&audit.facts));
     checks.push(chains(shop).await?);
-    if shop.registry.lost() {
+    if let Some(registry) = shop.registry.filter(|registry| registry.lost()) {
         let mut check = Check::new("the registry, which had lost everything, has the schema of each topic's newest record");
         for (topic, (_, schema)) in newest {
-            let known = shop.registry.knows(schema).await?;
+            let known = registry.knows(schema).await?;
             check.that(known, || format!("{topic} is written with schema {schema}, which the registry doesn't have"));
         }
         checks.push(check);
@@ -83,7 +96,7 @@ async fn once(shop: &Shop, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
 }
 
 /// Does what an operator does about records that were never ours and are parked: gives them up, with the service's own binary.
-async fn give_up_strays(shop: &Shop) -> anyhow::Result<()> {
+async fn give_up_strays(shop: &Audited<'_>) -> anyhow::Result<()> {
     for service in SERVICES {
         let pool = shop.direct.pool(service).await?;
         let strays = "select distinct aggregate from farandole.parked
@@ -105,7 +118,7 @@ async fn give_up_strays(shop: &Shop) -> anyhow::Result<()> {
 }
 
 /// What the outbox of `name` holds, for its own topic and for its journal.
-async fn rows(shop: &Shop, name: &str) -> anyhow::Result<[Service; 2]> {
+async fn rows(shop: &Audited<'_>, name: &str) -> anyhow::Result<[Service; 2]> {
     let pool = shop.direct.pool(name).await?;
     let sql = "select seq, id, aggregateid, topic from farandole.outbox order by seq";
     let rows: Vec<(i64, uuid::Uuid, String, String)> =
@@ -113,7 +126,7 @@ async fn rows(shop: &Shop, name: &str) -> anyhow::Result<[Service; 2]> {
     let whole: bool = sqlx::query_scalar("select to_regclass('farandole.outbox_1') is not null").fetch_one(&pool).await?;
     pool.close().await;
     // A database that was set back knows nothing of what was healed from the topic.
-    let whole = whole && !shop.restored.get(name).is_some_and(|restored| restored.load(Ordering::Relaxed));
+    let whole = whole && !shop.restored.contains(&name);
     let of = |topic: String, decides| {
         let rows =
             rows.iter().filter(|(.., to)| *to == topic).map(|(seq, id, key, _)| Row { seq: *seq, id: *id, key: key.clone() });
@@ -124,7 +137,7 @@ async fn rows(shop: &Shop, name: &str) -> anyhow::Result<[Service; 2]> {
 }
 
 /// As `farandole verify` walks them, the journals too.
-async fn chains(shop: &Shop) -> anyhow::Result<Check> {
+async fn chains(shop: &Audited<'_>) -> anyhow::Result<Check> {
     let mut check = Check::new(
         "`farandole verify` finds no gap, fork or ghost, and of foreign and damaged records those that were put there",
     );

@@ -188,7 +188,7 @@ impl Backup {
 }
 
 /// Lets nobody in, and ends who is there.
-async fn close(admin: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+pub(crate) async fn close(admin: &mut PgConnection, name: &str) -> sqlx::Result<()> {
     admin.execute(AssertSqlSafe(format!("alter database \"{name}\" allow_connections false"))).await?;
     let ended = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = $1";
     sqlx::query(ended).bind(name).execute(admin).await?;

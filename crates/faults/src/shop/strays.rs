@@ -115,6 +115,16 @@ impl Stray {
         Self { key: Some(format!("stray-{n}").into_bytes()), value: Some(value), headers, damaged: false }
     }
 
+    /// A record of `kind`, which is heard, and whose value is no event: it parks. Two after each other have the same key.
+    fn unreadable(n: u64, kind: &'static str) -> Self {
+        let headers = vec![
+            ("ce_id", uuid::Uuid::from_u128(u128::from(n)).to_string().into_bytes()),
+            ("ce_source", b"/elsewhere".to_vec()),
+            ("ce_type", kind.into()),
+        ];
+        Self { key: Some(format!("stray-{}", n / 2).into_bytes()), value: Some(b"stray".to_vec()), headers, damaged: false }
+    }
+
     fn record<'a>(&'a self, topic: &'a str, partition: i32) -> BaseRecord<'a, [u8], [u8]> {
         let add = |all: OwnedHeaders, (key, value): &'a (&'static str, Vec<u8>)| all.insert(Header { key, value: Some(value) });
         let mut record = BaseRecord::to(topic).partition(partition).headers(self.headers.iter().fold(OwnedHeaders::new(), add));
@@ -224,6 +234,16 @@ impl Strays {
                 producer.abort_transaction(ACCEPT).context("aborting a transaction")?;
             }
         }
+        Ok(())
+    }
+
+    /// In some partitions of `topic` two records of `kind` with the same key that nobody can read: the second parks behind the first. Blocks.
+    pub fn unreadable(&self, topic: &str, kind: &'static str) -> anyhow::Result<()> {
+        let producer = self.producer(false)?;
+        let partitions: Vec<i32> = self.some_partitions(&producer, topic)?.into_iter().flat_map(|n| [n, n]).collect();
+        self.lock().number |= 1; // so that pairs begin with an even one
+        let sent = self.send(&producer, topic, &partitions, |_, n| Stray::unreadable(n, kind))?;
+        sent.iter().for_each(|stray| self.count(topic, stray, true));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The shop, as the runner drives it.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -8,7 +9,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
-use super::{BROKERS, Shop, audit};
+use super::audit::{self, Audited};
+use super::{BROKERS, Shop};
 use crate::run::System;
 use crate::target::Target;
 
@@ -35,7 +37,10 @@ impl System for Shop {
     }
 
     async fn audit(&self) -> anyhow::Result<Vec<Check>> {
-        audit::settle(self, &self.load.ledger()).await
+        let restored = self.restored.iter().filter(|(_, restored)| restored.load(Ordering::Relaxed)).map(|(name, _)| *name);
+        let audited =
+            Audited { direct: &self.direct, strays: &self.strays, registry: Some(&self.registry), restored: restored.collect() };
+        audit::settle(&audited, &self.load.ledger()).await
     }
 }
 

@@ -38,6 +38,17 @@ fn a_length_without_sense_is_refused() {
     }
 }
 
+#[test]
+fn drills_say_what_they_would_do() {
+    let plan = |args: &[&str]| String::from_utf8(faults(&[&["--rebuild", "--plan"], args].concat()).stdout).unwrap();
+    let (long, short) = (plan(&[]), plan(&["--short"]));
+    assert!(long.contains("kill             20 time(s)") && long.ends_with("12 drills\n"), "{long}");
+    assert!(short.contains("lost, undrained  inventory") && short.ends_with("7 drills\n"), "{short}");
+    for wrong in [&["--short"][..], &["--orders", "x.csv"], &["--rebuild", "--minutes", "1"]] {
+        assert_eq!(faults(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 /// Ctrl-C in the middle of it all stops everything, and says so by its exit code.
 #[test]
 fn an_interrupted_run_leaves_nothing() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on says where")]
 
 mod command;
+mod drills;
 mod shop;
 
 /// Three brokers at a time are enough for one machine.

@@ -1,0 +1,306 @@
+//! The shop that is drilled on: one broker, PostgreSQL, registry and acquirer; of each service a replica and a second one of another
+//! build. Callers and payments come through fronts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use demo::shop::{Parts, SERVICES};
+use serde_json::Value;
+use stage::process::Command;
+use stage::{Database, Options, Stage};
+
+use super::callers::Callers;
+use super::databases::Server;
+use super::effects::Effects;
+use super::front::Front;
+use super::operator::Operator;
+use crate::shop::strays::Strays;
+use crate::target::Process;
+
+/// How long a service may take to be ready: its first start registers schemas and makes topics.
+const READY: Duration = Duration::from_secs(90);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the acquirer may take to be told something, or a front to pass a request on, again and again.
+const ANSWER: Duration = Duration::from_secs(60);
+/// What every service is told beside where its parts are: checkpoints soon, so that what is lost is little.
+const CHECKPOINT: (&str, &str) = ("FARANDOLE_INTAKE_CHECKPOINT_EVERY", "500ms");
+/// Longer than any drill holds an order up, and shorter than the audit waits.
+const CONFIRM: (&str, &str) = ("FARANDOLE_OWN_CONFIRM_WITHIN", "2m");
+
+/// The two replicas that a service may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// The one that runs.
+    First,
+    /// A copy of the binary of another length, which is how a rebuild tells builds apart.
+    Second,
+}
+
+/// A service as it is drilled on.
+struct Service {
+    processes: [Process; 2],
+    addresses: [String; 2],
+    operators: [Operator; 2],
+    front: Option<Front>,
+}
+
+/// The running shop. Dropping it kills everything that it started.
+pub struct Ground {
+    services: BTreeMap<&'static str, Service>,
+    acquirer: (Process, Front, String),
+    client: reqwest::Client,
+    builds: PathBuf,
+    /// Past fronts, for the audit and for operators.
+    pub direct: demo::shop::Shop,
+    pub server: Server,
+    pub callers: Arc<Callers>,
+    pub effects: Arc<Effects>,
+    pub strays: Strays,
+    // Last: what uses it goes first.
+    stage: Arc<Stage>,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // Copies of binaries, a hundred megabytes each; what is left is removed with the run's folder.
+        let _ = std::fs::remove_dir_all(&self.builds);
+    }
+}
+
+impl Ground {
+    /// Starts a stage and the shop on it.
+    ///
+    /// # Errors
+    /// When something doesn't start. Nothing is left running then.
+    pub async fn start(seed: u64) -> anyhow::Result<Self> {
+        let options = Options::default();
+        let folder = demo::shop::folder(&options.dir, "drills")?;
+        let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
+        let stage = Arc::new(stage);
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+        }
+        let parts =
+            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let (callers, effects) = (Arc::<Callers>::default(), Arc::<Effects>::default());
+        let mut direct = demo::shop::Shop::on(parts.clone(), folder.clone())?;
+        let mut seen = demo::shop::Shop::on(parts, folder.clone())?;
+        let settings = SERVICES.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
+        seen.settings.extend(settings);
+        seen.settings.push(("orders", CONFIRM.0, CONFIRM.1.to_owned()));
+
+        let mut taken = Vec::new();
+        let mut port = || -> anyhow::Result<u16> {
+            taken.push(stage::free_port(&taken)?);
+            taken.last().copied().context("a port was just taken")
+        };
+        let at = port()?;
+        direct.expect_acquirer(at);
+        let front = Front::open(Arc::<Effects>::clone(&effects)).await?;
+        seen.expect_acquirer(front.port());
+        front.lead_to([format!("127.0.0.1:{at}")]);
+        let process = Process::new(direct.acquirer_command(at)?.0);
+        process.start()?;
+        let builds = folder.join("builds");
+        std::fs::create_dir_all(&builds).with_context(|| format!("making {}", builds.display()))?;
+        let mut services = BTreeMap::new();
+        for service in SERVICES {
+            let ports = [port()?, port()?];
+            let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+            let programs = [direct.bin(service), another(&direct.bin(service), builds.join(service))?];
+            let env = direct.env(service, 0)?;
+            let operators =
+                programs.clone().map(|program| Operator { program, env: env.clone(), folder: folder.clone(), service });
+            let process = |n: usize, name: &str| -> anyhow::Result<Process> {
+                let command = Command::new(name, &programs[n]).args(["serve", "--migrate"]).env(seen.env(service, ports[n])?);
+                Ok(Process::new(command.log(folder.join(format!("{name}.log")))))
+            };
+            let processes = [process(0, service)?, process(1, &format!("{service}-2"))?];
+            let front = match service {
+                "payments" => None,
+                _ => Some(Front::open(Arc::<Callers>::clone(&callers)).await?),
+            };
+            front.iter().for_each(|front| front.lead_to([addresses[0].clone()]));
+            services.insert(service, Service { processes, addresses, operators, front });
+        }
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().context("making an HTTP client")?;
+        let ground = Self {
+            services,
+            acquirer: (process, front, direct.url("acquirer")),
+            client,
+            builds,
+            direct,
+            server: Server { admin: stage.postgres().to_owned() },
+            callers,
+            effects,
+            strays: Strays::new(stage.kafka(), seed),
+            stage,
+        };
+        for service in SERVICES {
+            ground.start_service(service, Build::First)?;
+        }
+        for service in SERVICES {
+            ground.ready(service, Build::First).await?;
+        }
+        eprintln!("faults: the shop is ready; its logs are in {}", folder.display());
+        Ok(ground)
+    }
+
+    fn of(&self, service: &str) -> anyhow::Result<&Service> {
+        self.services.get(service).with_context(|| format!("there is no service {service}"))
+    }
+
+    /// The address at which callers come.
+    pub fn front(&self, service: &str) -> anyhow::Result<String> {
+        Ok(self.of(service)?.front.as_ref().with_context(|| format!("nobody calls {service}"))?.address())
+    }
+
+    /// Holds callers, or lets them pass again.
+    pub fn hold(&self, held: bool) {
+        self.services.values().filter_map(|service| service.front.as_ref()).for_each(|front| front.hold(held));
+    }
+
+    /// An operator with the binary of a build.
+    pub fn operator(&self, service: &str, build: Build) -> anyhow::Result<&Operator> {
+        Ok(&self.of(service)?.operators[build as usize])
+    }
+
+    pub fn database(&self, service: &str) -> anyhow::Result<&Database> {
+        self.direct.parts.databases.get(service).with_context(|| format!("{service} has no database"))
+    }
+
+    /// Starts a replica.
+    pub fn start_service(&self, service: &str, build: Build) -> anyhow::Result<()> {
+        self.of(service)?.processes[build as usize].start()
+    }
+
+    /// Waits until a replica says that it is ready.
+    pub async fn ready(&self, service: &str, build: Build) -> anyhow::Result<()> {
+        let address = &self.of(service)?.addresses[build as usize];
+        let until = Instant::now() + READY;
+        let mut last = String::from("no answer");
+        while Instant::now() < until {
+            match self.client.get(format!("http://{address}/readyz")).send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Err(_) => {}
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        bail!("{service} is not ready within {} s: {last}", READY.as_secs())
+    }
+
+    /// The second replica joins the first, and callers come to both; or it leaves again.
+    pub async fn second(&self, service: &'static str, joins: bool) -> anyhow::Result<()> {
+        let of = self.of(service)?;
+        let lead = |many: usize| of.front.iter().for_each(|front| front.lead_to(of.addresses[..many].to_vec()));
+        if joins {
+            self.start_service(service, Build::Second)?;
+            self.ready(service, Build::Second).await?;
+            lead(2);
+        } else {
+            lead(1);
+            tokio::task::block_in_place(|| of.processes[1].stop());
+        }
+        Ok(())
+    }
+
+    /// Tells services to stop, all at once, or kills them with -9.
+    pub fn end(&self, services: &[&'static str], kill: bool) -> anyhow::Result<()> {
+        let processes = services.iter().map(|service| Ok(&self.of(service)?.processes[0])).collect::<anyhow::Result<Vec<_>>>()?;
+        tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                for process in processes {
+                    scope.spawn(move || if kill { process.kill() } else { process.stop() });
+                }
+            });
+        });
+        Ok(())
+    }
+
+    /// Services that have ended although nobody ended them.
+    pub fn ended(&self) -> Vec<String> {
+        use crate::target::Subject as _;
+        self.services.values().flat_map(|service| &service.processes).filter_map(|process| process.look()).collect()
+    }
+
+    /// Tells the acquirer what to do wrong.
+    pub async fn acquirer(&self, faults: Value) -> anyhow::Result<()> {
+        let until = Instant::now() + ANSWER;
+        loop {
+            let asked = self.client.put(format!("{}/faults", self.acquirer.2)).json(&faults).send().await;
+            match asked {
+                Ok(answer) => {
+                    ensure!(answer.status().is_success(), "the acquirer doesn't take its faults: {}", answer.status());
+                    return Ok(());
+                }
+                Err(error) => ensure!(Instant::now() < until, "the acquirer can't be told its faults: {error}"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks through the front of a service, as a caller does: again until the answer is no "come again".
+    pub async fn ask(&self, service: &str, path: &str, key: &str, body: Vec<u8>) -> anyhow::Result<reqwest::StatusCode> {
+        let (url, until) = (format!("http://{}{path}", self.front(service)?), Instant::now() + ANSWER);
+        loop {
+            let request = self.client.post(&url).header("Idempotency-Key", key).header("Content-Type", "application/json");
+            let last = match request.body(body.clone()).send().await {
+                Ok(answer) if !answer.status().is_server_error() => return Ok(answer.status()),
+                Ok(answer) => answer.status().to_string(),
+                Err(error) => error.to_string(),
+            };
+            ensure!(Instant::now() < until, "{key} isn't answered within {} s: {last}", ANSWER.as_secs());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the load has reached every service: each has decided something and published it.
+    pub async fn flows(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + READY;
+        for service in SERVICES {
+            let pool = self.direct.pool(service).await?;
+            while Instant::now() < until {
+                let sql = "select count(*) from farandole.outbox where topic = $1";
+                let decided: i64 = sqlx::query_scalar(sql).bind(service).fetch_one(&pool).await?;
+                if decided > 0 {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            pool.close().await;
+            ensure!(Instant::now() < until, "{service} decides nothing within {} s", READY.as_secs());
+        }
+        Ok(())
+    }
+
+    /// The processes that run now, the stage's parts included: none of them is left when this is dropped.
+    pub fn pids(&self) -> Vec<u32> {
+        let own = self.services.values().flat_map(|service| &service.processes).chain([&self.acquirer.0]);
+        own.filter_map(Process::pid).chain(self.stage.pids().into_iter().map(|(_, pid)| pid)).collect()
+    }
+
+    /// Tells all services to stop, then the stage. Blocks.
+    pub fn stop(self) {
+        std::thread::scope(|scope| {
+            for process in self.services.values().flat_map(|service| &service.processes) {
+                scope.spawn(|| process.stop());
+            }
+        });
+    }
+}
+
+/// A copy of a binary that is another build to those who compare lengths.
+fn another(program: &PathBuf, copy: PathBuf) -> anyhow::Result<PathBuf> {
+    use std::io::Write as _;
+    let copying = || format!("copying {}", program.display());
+    std::fs::copy(program, &copy).with_context(copying)?;
+    let mut file = std::fs::OpenOptions::new().append(true).open(&copy).with_context(copying)?;
+    file.write_all(b"\0").with_context(copying)?;
+    Ok(copy)
+}
