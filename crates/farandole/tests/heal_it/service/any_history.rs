@@ -123,7 +123,7 @@ async fn history(drawn: Drawn) {
     assert_eq!(before.rows, live);
     pool.close().await;
     garden.shop.lose().await;
-    garden.from_nothing(&mut random).await;
+    garden.made_anew(&mut random).await;
     let pool = garden.shop.pool().await;
     before.is_back(&All::of(&pool).await);
     pool.close().await;

@@ -161,7 +161,7 @@ impl Garden {
     }
 
     /// The same from the topics alone.
-    pub(super) async fn from_nothing(&self, random: &mut Random) {
+    pub(super) async fn made_anew(&self, random: &mut Random) {
         let (until, mut polls) = (Instant::now() + PATIENCE, 2_000);
         while Instant::now() < until {
             polls *= 2;
