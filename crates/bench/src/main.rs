@@ -125,6 +125,9 @@ struct Args {
     /// rebuild: with 10,000,000 events as well, which takes some twenty minutes for three runs
     #[arg(long)]
     large: bool,
+    /// rebuild: of events of one aggregate alone, all in one partition
+    #[arg(long)]
+    one_aggregate: bool,
     /// held-xmin: seconds that the foreign transaction has been open, under load, before anything is measured
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     held: u64,
@@ -211,7 +214,10 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     if args.wants(What::Rebuild) {
         let sizes = args.events.map_or_else(|| rebuild::SIZES.to_vec(), |events| vec![events]);
         for events in sizes.into_iter().chain(args.large.then_some(rebuild::LARGE)) {
-            show(&rebuild::measure(stage, events, args.runs).await?)?;
+            show(&match args.one_aggregate {
+                true => rebuild::measure_one(stage, events, args.runs).await?,
+                false => rebuild::measure(stage, events, args.runs).await?,
+            })?;
         }
     }
     if args.wants(What::HeldXmin) {

@@ -52,6 +52,14 @@ pub async fn measure(stage: &Stage, events: u32, runs: u16) -> anyhow::Result<Ve
     Ok(all)
 }
 
+/// Events a second where all of them are of one aggregate: one partition holds them, and one row is all that comes of them.
+pub async fn measure_one(stage: &Stage, events: u32, runs: u16) -> anyhow::Result<Vec<Figure>> {
+    let names = ["rebuild one aggregate", "its rows"];
+    let mut all = one(stage, Inventory, INVENTORY, names, events, runs, received_event).await?;
+    all.truncate(1); // one row is no measure of rows
+    Ok(all)
+}
+
 /// The `n`th event, and its key.
 type Nth<E> = fn(u64) -> (String, E);
 
@@ -108,6 +116,12 @@ fn stock_event(n: u64) -> (String, inventory::Event) {
         return (id(of).to_string(), StockReleased { order_id: id(of), lines: lines(of), released_at: AT + n as i64 }.into());
     }
     (id(n).to_string(), StockReserved { order_id: id(n), lines: lines(n), reserved_at: AT + n as i64 }.into())
+}
+
+/// A piece of the one article comes in.
+fn received_event(n: u64) -> (String, inventory::Event) {
+    let received = StockReceived { receipt_id: id(n), sku: sku(0), quantity: 1, received_at: AT + n as i64 };
+    (received.sku.clone(), received.into())
 }
 
 struct Place<P> {

@@ -59,15 +59,15 @@ async fn written(conn: &mut PgConnection, out: Out, note: String, noted: (Value,
     }
 }
 
-/// Whether it was written: not if somebody else has noted something since.
+/// Whether it was written: not if somebody else has noted something since. The note comes first: who else writes waits for it.
 async fn write(conn: &mut PgConnection, out: Out, note: String, (marks, before): (Value, Value)) -> sqlx::Result<bool> {
     let mut tx = session::begin(conn).await?;
-    out.write(&mut tx).await?;
     let noted = sqlx::query(AssertSqlSafe(note)).bind(marks).bind(before).execute(&mut *tx).await?;
     if noted.rows_affected() == 0 {
         tx.rollback().await?;
         return Ok(false);
     }
+    out.write(&mut tx).await?;
     tx.commit().await?;
     Ok(true)
 }

@@ -152,7 +152,11 @@ async fn columns_that_no_event_fills_are_made_or_named() {
     pool.execute("update plots set since = now(); update beds set is_wet = false").await.unwrap();
     let shown = "select array_agg(shown order by shown) from plots";
     let before: Vec<String> = sqlx::query_scalar(shown).fetch_one(&pool).await.unwrap();
-    let report = garden.wild().rebuild(&garden.shop.config, Options { execute: true, ..VERIFY }).await.unwrap();
+    let execute = Options { execute: true, ..VERIFY };
+    let refused = garden.wild().rebuild(&garden.shop.config, execute).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(said.contains("no event fills plots.id, plots.since"), "{said}");
+    let report = garden.wild().rebuild(&garden.shop.config, Options { accept_defaults: true, ..execute }).await.unwrap();
     assert!(report.differences() == 0 && report.replaced.is_some(), "{report}");
     let left_out: Vec<&[String]> = report.tables.iter().map(|table| &table.left_out[..]).collect();
     assert_eq!(left_out, [&["id".to_owned(), "since".to_owned()][..], &["is_wet".to_owned()], &[]], "{report}");
