@@ -38,6 +38,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! What an operator does to get state back is drilled beside the same load: see [`drills`].
+//!
 //! **How it fails:** what is found wrong is in the [`Report`]; an error means that the run itself could not go on.
 
 pub mod drills;

@@ -12,9 +12,6 @@ use faults::plan::plan;
 use faults::shop::Shop;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Orders a second, unless told.
-const RATE: u32 = 20;
-
 const EXAMPLES: &str = "\
 Examples:
   scripts/faults                          three minutes, a seed of the moment, which is printed first
@@ -22,7 +19,7 @@ Examples:
   scripts/faults --seed 42 --plan         print the plan, do nothing
   scripts/faults --rebuild                drills instead of faults, some ten minutes: tables of each service are rebuilt and swapped beside
                                           two replicas, rebuilds are killed, databases are lost and made anew from the topics
-  scripts/faults --rebuild --orders online-retail.csv.gz --rate 20
+  scripts/faults --rebuild --orders online-retail.csv.gz
                                           beside the orders of a file, which are placed to its end
   scripts/faults --rebuild --short        each kind of drill once, about a minute and a half
 
@@ -43,9 +40,9 @@ struct Args {
     /// What the faults and the load are drawn from
     #[arg(long)]
     seed: Option<u64>,
-    /// Orders a second; 20 when left out, and of a file as many as are taken
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rate: Option<u32>,
+    /// Orders a second
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
     /// Print the plan and stop
     #[arg(long)]
     plan: bool,
@@ -116,7 +113,7 @@ async fn drill(args: &Args) -> anyhow::Result<ExitCode> {
     println!("seed {seed}");
     let orders = match &args.orders {
         Some(path) => Orders::File { path: path.clone(), rate: args.rate },
-        None => Orders::Drawn { rate: args.rate.unwrap_or(RATE) },
+        None => Orders::Drawn { rate: args.rate },
     };
     let plan = if args.short { Plan { orders, ..Plan::short(seed) } } else { Plan::long(seed, orders) };
     if args.plan {
@@ -152,7 +149,7 @@ async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
         args.minutes,
         args.minutes
     );
-    let shop = Arc::new(Shop::start(seed, args.rate.unwrap_or(RATE)).await?);
+    let shop = Arc::new(Shop::start(seed, args.rate).await?);
     let report = faults::run(Arc::clone(&shop), &planned).await?;
     if let Some(shop) = Arc::into_inner(shop) {
         tokio::task::spawn_blocking(|| shop.stop()).await.context("stopping the shop")?;

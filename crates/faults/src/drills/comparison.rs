@@ -51,7 +51,7 @@ impl Loss<'_> {
         let rows = self.before.rows(what).len();
         verdict.lines.push(match difference.is_empty() {
             true => format!("{what}: {rows} rows, equal"),
-            false => format!("{what}: {rows} rows, of which {} {why}", difference.keys().count()),
+            false => format!("{what}: {rows} rows; {} differ: {why}", difference.keys().count()),
         });
     }
 
@@ -69,7 +69,7 @@ impl Loss<'_> {
                 .violations
                 .push(format!("{service}: {table}: {difference}; {named} row(s) were never relayed; not both: {others:?}"));
         }
-        self.line(verdict, table, &difference, "lack an event that was never relayed");
+        self.line(verdict, table, &difference, "they lack an event that was never relayed");
     }
 
     /// Each article has what it had, less what unrelayed events had brought and taken.
@@ -84,7 +84,7 @@ impl Loss<'_> {
                 verdict.violations.push(format!("{}: stock: {text}", self.service));
             }
         }
-        self.line(verdict, "stock", &difference, "lack what was never relayed");
+        self.line(verdict, "stock", &difference, "they lack what was never relayed");
     }
 
     /// Those of unrelayed events' aggregates may differ. What was closed unheard stays until its outcome is in.
@@ -99,7 +99,7 @@ impl Loss<'_> {
         if !others.is_empty() {
             verdict.violations.push(format!("{}: tasks: {difference}; not of what was never relayed: {others:?}", self.service));
         }
-        self.line(verdict, "tasks", &difference, "are of what was never relayed");
+        self.line(verdict, "tasks", &difference, "they are of what was never relayed");
         if kept > 0 {
             verdict.lines.push(format!("tasks: {kept} closed effect(s) beside, kept until their outcome is in"));
         }
@@ -118,7 +118,7 @@ impl Loss<'_> {
         if wrong || difference.added.len() + difference.changed.len() > 0 {
             verdict.violations.push(format!("{}: answers: {difference}; {} lost", self.service, lost.len()));
         }
-        self.line(verdict, "answers", &difference, "were of commands whose events were never relayed");
+        self.line(verdict, "answers", &difference, "of commands whose events were never relayed");
         if eventless > 0 {
             verdict.lines.push(format!("answers: {eventless} of commands that led to no event don't come back"));
         }
@@ -138,7 +138,7 @@ impl Loss<'_> {
         if !difference.is_empty() {
             verdict.violations.push(format!("{}: parked: {difference}", self.service));
         }
-        self.line(verdict, "parked", &difference, "differ");
+        self.line(verdict, "parked", &difference, "see below");
     }
 
     fn is_read_again(&self, place: &str) -> bool {
@@ -155,7 +155,7 @@ impl Loss<'_> {
         if ahead || self.drained && !difference.is_empty() {
             verdict.violations.push(format!("{}: positions: {difference}", self.service));
         }
-        self.line(verdict, "positions", &difference, "are set back");
+        self.line(verdict, "positions", &difference, "they are set back");
         let records: i64 = difference.keys().map(again).sum();
         if records > 0 {
             verdict.lines.push(format!("positions: {records} record(s) are read again"));

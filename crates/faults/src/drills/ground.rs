@@ -54,6 +54,8 @@ pub struct Ground {
     acquirer: (Process, Front, String),
     client: reqwest::Client,
     builds: PathBuf,
+    /// Logs and lists of this run; the next one removes them.
+    pub folder: PathBuf,
     /// Past fronts, for the audit and for operators.
     pub direct: demo::shop::Shop,
     pub server: Server,
@@ -129,11 +131,13 @@ impl Ground {
             services.insert(service, Service { processes, addresses, operators, front });
         }
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().context("making an HTTP client")?;
+        eprintln!("faults: logs are in {}", folder.display());
         let ground = Self {
             services,
             acquirer: (process, front, direct.url("acquirer")),
             client,
             builds,
+            folder,
             direct,
             server: Server { admin: stage.postgres().to_owned() },
             callers,
@@ -147,7 +151,7 @@ impl Ground {
         for service in SERVICES {
             ground.ready(service, Build::First).await?;
         }
-        eprintln!("faults: the shop is ready; its logs are in {}", folder.display());
+        eprintln!("faults: the shop is ready");
         Ok(ground)
     }
 

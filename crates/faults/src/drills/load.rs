@@ -15,16 +15,15 @@ const IN_FLIGHT: usize = 32;
 pub enum Orders {
     /// Drawn ones, so many a second.
     Drawn { rate: u32 },
-    /// Those of a file, so many a second or as fast as they are taken; drawn ones once the file is at its end, until the drills are.
-    File { path: PathBuf, rate: Option<u32> },
+    /// Those of a file, so many a second; drawn ones once the file is at its end, until the drills are.
+    File { path: PathBuf, rate: u32 },
 }
 
 impl Orders {
-    /// How many drawn ones a second.
-    pub(super) fn drawn(&self) -> u32 {
+    /// How many a second.
+    pub(super) fn rate(&self) -> u32 {
         match self {
-            Self::Drawn { rate } => *rate,
-            Self::File { rate, .. } => rate.unwrap_or(20),
+            Self::Drawn { rate } | Self::File { rate, .. } => *rate,
         }
     }
 }
@@ -39,7 +38,7 @@ pub(super) async fn run(load: &Load, orders: &Orders, fronts: [String; 2], stop:
             orders,
             inventory,
             concurrency: IN_FLIGHT,
-            rate: *rate,
+            rate: Some(*rate),
             scripted_cancels: 100,
             refused: None,
             progress: false,

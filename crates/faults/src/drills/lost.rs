@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use stage::Database;
+use uuid::Uuid;
 
 use super::comparison::{Loss, compare};
 use super::ground::{Build, Ground};
@@ -26,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const OPEN: i64 = 3;
 /// Events of each service that aren't relayed when it is lost, at least.
 const LOST: i64 = 5;
-/// Rows that are named in the report.
-const NAMED: usize = 200;
+/// Rows that the report names; all of them are in a file.
+const NAMED: usize = 10;
 
 /// How a drill calls these services.
 fn all(services: &[&'static str]) -> String {
@@ -85,15 +86,23 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
             events.len(),
             unrelayed.len() - events.len()
         ));
-        for row in unrelayed.iter().take(NAMED) {
-            drill.lines.push(format!("  lost {row}"));
-        }
+        name(ground, &mut drill, service, &unrelayed)?;
         judge(&mut drill, (service, false), &before, &after, (&unrelayed, &relayed), &stock);
         lost.extend(unrelayed);
     }
     start(ground, services).await?;
     again(ground, &mut drill, &lost).await?;
     Ok(drill.end())
+}
+
+/// Names each row that was never relayed, the first of them in the report.
+fn name(ground: &Ground, drill: &mut Drill, service: &str, rows: &[Unrelayed]) -> anyhow::Result<()> {
+    drill.lines.extend(rows.iter().take(NAMED).map(|row| format!("  lost {row}")));
+    let list = ground.folder.join(format!("{service}-unrelayed-{}.txt", Uuid::now_v7().simple()));
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    std::fs::write(&list, lines).with_context(|| format!("writing {}", list.display()))?;
+    drill.lines.push(format!("  all of them: {}", list.display()));
+    Ok(())
 }
 
 /// Waits until some effects are open.

@@ -55,7 +55,7 @@ impl Plan {
             kills: 3,
             drained: vec![vec!["payments"], SERVICES.to_vec()],
             undrained: vec![vec!["inventory"]],
-            ..Self::long(seed, Orders::Drawn { rate: 20 })
+            ..Self::long(seed, Orders::Drawn { rate: 10 })
         }
     }
 }
@@ -80,7 +80,7 @@ impl fmt::Display for Plan {
 /// When they can't go on. What is found wrong is no error: see [`Report`].
 pub async fn run(ground: &Ground, plan: &Plan) -> anyhow::Result<Report> {
     let fronts = [ground.front("orders")?, ground.front("inventory")?];
-    let load = Arc::new(Load::new(plan.seed, plan.orders.drawn(), &fronts[0], &fronts[1])?);
+    let load = Arc::new(Load::new(plan.seed, plan.orders.rate(), &fronts[0], &fronts[1])?);
     let stop = CancellationToken::new();
     let (told, loading, orders) = (stop.clone(), Arc::clone(&load), plan.orders.clone());
     let under_way = Owned::new(tokio::spawn(async move { load::run(&loading, &orders, fronts, told).await })).join();
