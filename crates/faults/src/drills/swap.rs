@@ -12,6 +12,8 @@ use super::operator::Ended;
 use super::report::Drill;
 use super::sockets::connections;
 
+/// Commands have one connection.
+const COMMANDS: u32 = 1;
 /// Between two looks at the connections.
 const SAMPLE: Duration = Duration::from_millis(5);
 /// How much slower a request may be, of a hundred the slowest. It is said and decides nothing: that is the machine's.
@@ -61,9 +63,17 @@ pub async fn drill(ground: &Ground, service: &'static str, swaps: Swaps) -> anyh
         ground.second(service, false).await?;
     }
     requests(&mut drill, &before, &during);
-    let pool = farandole::Config::default().database.max_connections as usize;
+    let database = farandole::Config::default().database;
+    let parts = [
+        database.max_connections,
+        database.intake_connections,
+        database.agenda_connections,
+        database.relay_connections,
+        COMMANDS,
+    ];
+    let pool = parts.iter().sum::<u32>() as usize;
     let most_allowed = (pool / 4).max(1);
-    drill.line(format!("{most} connection(s) of the rebuild at most; a quarter of the pool's {pool} are {most_allowed}"));
+    drill.line(format!("{most} connection(s) of the rebuild at most; a quarter of a replica's {pool} are {most_allowed}"));
     drill.that(most <= most_allowed, || format!("{service}: {most} connections of the rebuild, more than {most_allowed}"));
     let Started { effects, twice } = started;
     drill.line(format!("{effects} effect(s) started, {} of them twice", twice.len()));
