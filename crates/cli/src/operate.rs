@@ -80,6 +80,10 @@ async fn own_program(database: &Database, verb: &str) -> anyhow::Result<()> {
 /// The reader that is meant: the one that is named, or the only one there is.
 async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<String> {
     let known: Vec<String> = sqlx::query_scalar("select reader from farandole.readers order by reader").fetch_all(conn).await?;
+    // Those beside which a new version is tried; a trial is meant by its name only.
+    let is_trial =
+        |name: &String| known.iter().any(|of| name.strip_prefix(of.as_str()).is_some_and(|rest| rest.starts_with('.')));
+    let known: Vec<String> = known.iter().filter(|name| named.is_some() || !is_trial(name)).cloned().collect();
     match (named, &known[..]) {
         (Some(named), known) if known.iter().any(|reader| reader == named) => Ok(named.to_owned()),
         (Some(named), _) => bail!("no reader {named} in this database; known readers: {}", known.join(", ")),
@@ -216,8 +220,8 @@ pub async fn begin_trial(
 ) -> anyhow::Result<Trial> {
     let mut conn = database.connect().await?;
     let reader = reader(&mut conn, named).await?;
-    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: Some(pace) };
-    Ok(farandole::trial::begin(&mut conn, kafka, &ask, schema, by).await?)
+    let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: None };
+    Ok(farandole::trial::begin(&mut conn, kafka, &ask, pace, schema, by).await?)
 }
 
 /// Drops what a trial has made, or says what that is.

@@ -187,7 +187,7 @@ where
                 if let Some(id) = aggregate {
                     let report = service.rebuild_aggregate(config, &id, execute, &choices, by).await?;
                     print(&report, output);
-                    differs.set(report.differences() > 0 && !report.mended);
+                    differs.set(report.differences() > 0 && !report.mended || !report.has_compared());
                 } else if accept_fold {
                     let report = service.accept_fold(config, execute, by).await?;
                     print(&report, output);

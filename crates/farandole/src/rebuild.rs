@@ -21,6 +21,7 @@ mod attached;
 mod compare;
 mod derived;
 mod error;
+mod fit;
 mod kept;
 mod look;
 mod options;
@@ -48,6 +49,7 @@ use crate::participant::table::{Stored, Tables as _};
 use crate::publish::relay::own::Own;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
+use crate::rebuild::fit::Purpose;
 use crate::rebuild::look::Look;
 use crate::rebuild::progress::Progress;
 use crate::rebuild::read::{Chunk, Mark, Reader, client};
@@ -61,7 +63,7 @@ pub use error::Error;
 pub use kept::{Cleaned, Kept, RolledBack};
 pub use look::Happened;
 pub use options::{Options, Until};
-pub use report::{AggregateReport, Difference, Report, TableReport};
+pub use report::{AggregateReport, Connections, Difference, Report, TableReport};
 
 /// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
 /// all the memory used, however long the topic is.
@@ -137,10 +139,18 @@ impl<P: Participant> Rebuild<'_, P> {
         let passed = &self.pass_over;
         let look =
             |extents| Look { client: Arc::clone(&client), own: own.clone(), passed: passed.clone(), service: P::NAME, extents };
+        // The journal shares the numbers.
+        if let Some(Until::Number(until)) =
+            options.until.filter(|until| matches!(until, Until::Number(until) if *until >= state.next))
+        {
+            return Err(Error::Beyond { topic: self.topic.clone(), until, last: state.next - 1 });
+        }
         let (until, by) = self.until(options.until, look(extents.clone())).await?;
+        let live = shadow::live(&mut conn).await?;
+        let purpose = if options.execute { Purpose::Swap } else { Purpose::Beside };
+        fit::check(&mut conn, &live, &P::Tables::columns(), purpose).await?;
         if options.execute {
             // Before the work, and once more when it is done.
-            let live = shadow::live(&mut conn).await?;
             attached::refuse(&mut conn, &live, P::Tables::names()).await?;
             if !options.accept_defaults {
                 derived::refuse(&mut conn, &live, &P::Tables::columns(), self.derived).await?;
@@ -150,16 +160,22 @@ impl<P: Participant> Rebuild<'_, P> {
         if !options.ignore_space {
             room::check(&mut conn, P::NAME, &shadow).await?;
         }
-        let mut reader =
-            Reader::new(Arc::clone(&client), events, own.clone(), (until, passed.clone()), &shadow.marks, self.at_once);
+        let mut reader = Reader::new(
+            Arc::clone(&client),
+            (events, &self.topic),
+            own.clone(),
+            (until, passed.clone()),
+            &shadow.marks,
+            self.at_once,
+        );
         let left = reader.left(&extents);
         let expected = usize::try_from(left).unwrap_or(0);
         let mut folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected });
         folder.tables.prepare(&mut conn, shadow.resumed).await.map_err(database("reading which rows are stored"))?;
         let beside = if self.sessions >= WITH_WRITER { Some(self.writing(&shadow).await?) } else { None };
         let writer = Writer::new(beside, shadow.note().1);
-        let sessions = (self.sessions.min(WITH_WRITER), self.sessions);
-        let mut report = Report { by, sessions, ..Report::new(P::NAME, &self.topic, &shadow, until) };
+        let connections = Connections { used: self.sessions.min(WITH_WRITER), allowed: self.sessions };
+        let mut report = Report { by, connections, ..Report::new(P::NAME, &self.topic, &shadow, until) };
         let progress = Progress::new(&self.topic, left, options.bar);
         let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
@@ -297,7 +313,11 @@ impl<P: Participant> Rebuild<'_, P> {
     }
 
     async fn connect(&self) -> Result<PgConnection, Error> {
-        let mut conn = log::connect(self.pool, "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0").await?;
+        let mut conn = log::connect(
+            self.pool,
+            "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set client_min_messages = warning",
+        )
+        .await?;
         // Who is in somebody's way is told by this.
         let named = sqlx::query("select set_config('application_name', $1, false)").bind(format!("{} rebuild", P::NAME));
         named.execute(&mut conn).await.map_err(database("preparing a session"))?;
@@ -337,7 +357,7 @@ impl<P: Participant> Fold<'_, P> {
     /// Has those who decide wait, and folds to the end of the topic: what the relay says that it has published.
     async fn whole(&mut self, reader: Reader<P>) -> Result<(Reader<P>, swap::Alone), Error> {
         let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;
-        swap::drained(&mut self.conn, P::NAME).await?;
+        swap::drained(&mut self.conn, P::NAME, &self.rebuild.topic).await?;
         let extents = self.rebuild.extents(&self.client).await?;
         let reader = self.round(reader, extents).await?;
         swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, (&self.shadow.marks, None)).await?;

@@ -205,6 +205,9 @@ async fn a_new_version_is_tried_beside_the_live_one() {
         let (ok, _, err) = said(&into(wrong, &named));
         assert!(!ok && err.contains(&format!("schema `{wrong}` can't be a trial's")), "{err}");
     }
+    // A word of SQL's is a name like any other; what is made is dropped again.
+    assert!(said(&into("select", &named)).0);
+    assert!(said(&world.tool(&["replay", "--into", "select", "--drop", "--execute", "--reason", "tried"])).0);
     let (ok, begun, err) = said(&into("v2", &named));
     assert!(ok && begun.contains("begun as reader counts.v2") && err.contains("replayed by ann: a test"), "{begun}{err}");
     let of = async |schema: &str| -> i64 {

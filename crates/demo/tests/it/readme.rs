@@ -87,7 +87,7 @@ async fn an_order_by_hand() {
         "it differs",
         "mended: the live rows are those that its events make",
         "they differ",
-        "stock: 1 rows, 1 rebuilt, 1 differ",
+        "stock: 1 live, 1 rebuilt, 1 differ",
         "it is live again",
         "1 row(s) differed",
         "as of number 1",

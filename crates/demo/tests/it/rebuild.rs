@@ -23,7 +23,11 @@ async fn an_operator_rebuilds_each_service_beside_the_shop() {
     stock.execute("update stock set received = received + 1").await.unwrap();
     let (code, printed, said) = own.ask("inventory", &["rebuild", "--verify", "--execute"]).await;
     assert_eq!(code, Some(1), "{printed}{said}");
-    assert!(printed.contains("stock: 1 rows, 1 rebuilt, 1 differ") && printed.contains("stock 11111\n  live    {"), "{printed}");
+    assert!(
+        printed.contains("stock: 1 live, 1 rebuilt, 1 differ")
+            && printed.contains("stock 11111\n  received: live 31, rebuilt 30\n"),
+        "{printed}"
+    );
     assert_eq!(own.stock("11111").await, (31, 6), "nothing was swapped");
     let (code, printed, said) = own.ask("inventory", &["rebuild", "--execute"]).await;
     assert_eq!(code, Some(0), "{printed}{said}");

@@ -131,7 +131,7 @@ pub(super) enum Verb {
         /// Compare the rebuilt tables with the live ones, row by row; exit code 1 if they differ.
         #[arg(long)]
         verify: bool,
-        /// Put the rebuilt tables in place of the live ones, in one transaction; the previous ones stay in schema farandole_replaced.
+        /// Put the rebuilt tables in place of the live ones, in one transaction; the previous ones stay in a schema farandole_replaced_….
         #[arg(long)]
         execute: bool,
         /// With --verify --execute: also if they differ.

@@ -111,10 +111,17 @@ pub fn operator() -> String {
     // Where nobody has logged in, as in a container: the user's number, and on which machine.
     name.unwrap_or_else(|| {
         let user = std::fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me));
-        let user = user.map_or_else(|_| "unknown".to_owned(), |user| format!("user {user}"));
+        let user = user.map_or_else(|_| "unknown".to_owned(), |user| known(user).unwrap_or_else(|| format!("user {user}")));
         let host = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok()).unwrap_or_default();
         format!("{user} at {}", host.trim())
     })
+}
+
+/// The name of a user of this machine.
+fn known(user: u32) -> Option<String> {
+    let known = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut lines = known.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    lines.find_map(|line| (line.get(2)?.parse::<u32>().ok()? == user).then(|| (*line[0]).to_owned()))
 }
 
 /// Prints what is parked.

@@ -64,6 +64,7 @@ use crate::ground::error::chain_of;
 use crate::ground::told::Told;
 use troubles::Of;
 
+pub(crate) use begun::note as note_begun;
 pub use config::Config;
 pub use error::Error;
 #[doc(hidden)]

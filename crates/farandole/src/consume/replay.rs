@@ -74,7 +74,7 @@ impl fmt::Display for Replayed {
         }
         let accept = if self.repeating == Repeating::Harmless { "" } else { " --accept-repeats" };
         match self.executed {
-            true => writeln!(f, "begun; the reader takes it up within seconds, and `farandole positions` shows how far it is"),
+            true => writeln!(f, "begun; the reader takes it up within 10 s, and `farandole positions` shows how far it is"),
             false => writeln!(f, "nothing was changed; to do it, add{accept} --execute --reason '…'"),
         }
     }

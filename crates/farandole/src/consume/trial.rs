@@ -13,8 +13,8 @@ use std::fmt;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use crate::consume::intake::operate::{self, Ask, Change};
-use crate::consume::intake::{Position, positions, scope};
+use crate::consume::intake::operate::{self, Ask, Change, Pace};
+use crate::consume::intake::{positions, scope};
 use crate::consume::replay::{self, Error};
 use crate::consume::{declared, intake};
 use crate::database::step::{self, Append};
@@ -107,6 +107,7 @@ pub async fn begin(
     conn: &mut PgConnection,
     kafka: &Kafka,
     ask: &Ask<'_>,
+    pace: Pace,
     schema: &str,
     operator: Option<Operator<'_>>,
 ) -> Result<Trial, Error> {
@@ -127,16 +128,19 @@ pub async fn begin(
     if known.iter().any(|(at, _)| at.rsplit_once('/').is_some_and(|(topic, _)| topic == ask.topic)) {
         return Err(Error::TrialBegun { schema: schema.to_owned(), topic: ask.topic.to_owned() });
     }
-    let looked = operate::set(conn, kafka, ask, None).await.map_err(Error::Positions)?;
-    let Some(operator) = operator else {
-        let (schema, partitions) = (schema.to_owned(), looked.partitions);
-        return Ok(Trial { reader, name, schema, tables, executed: false, partitions });
-    };
+    let taken = "select exists (select from farandole.readers where reader = $1)";
+    if !is_there && sqlx::query_scalar(taken).bind(&name).fetch_one(&mut *conn).await.map_err(failed)? {
+        let why = format!("its reader would be {name}, and there is one of that name");
+        return Err(Error::Schema { schema: schema.to_owned(), why });
+    }
+    let (count, places, partitions) = operate::anew(conn, kafka, ask, pace).await.map_err(Error::Positions)?;
+    let schema = schema.to_owned();
+    let Some(operator) = operator else { return Ok(Trial { reader, name, schema, tables, executed: false, partitions }) };
     let mut tx = gate::begin(conn).await.map_err(failed)?;
     if !is_there {
         let makes = "select format('create schema %I', $1::text) union all select format('comment on schema %I is %L', $1::text, $2::text)
                      union all select format('create table %I.%I (like %I including all)', $1::text, t, t) from unnest($3::text[]) t";
-        let makes = sqlx::query_scalar(makes).bind(schema).bind(format!("{MADE}{reader}")).bind(&tables);
+        let makes = sqlx::query_scalar(makes).bind(&schema).bind(format!("{MADE}{reader}")).bind(&tables);
         let makes: Vec<String> = makes.fetch_all(&mut *tx).await.map_err(failed)?;
         for make in makes {
             tx.execute(AssertSqlSafe(make)).await.map_err(failed)?;
@@ -147,19 +151,16 @@ pub async fn begin(
         .execute(&mut *tx)
         .await
         .map_err(failed)?;
-    let mut steps = Vec::new();
-    for (at, position) in positions(&mut tx, ask.reader).await.map_err(failed)? {
-        let Some((topic, Ok(partition))) = at.rsplit_once('/').map(|(topic, n)| (topic, n.parse::<i32>())) else { continue };
-        if topic == ask.topic {
-            steps.push((scope(&name, topic, partition), Position { replay: None, ..position }));
-        }
-    }
-    let appends: Vec<_> = steps.iter().map(|(scope, state)| Append { scope, expected: None, state }).collect();
+    let begun = intake::note_begun(&mut tx, &name, ask.topic, count).await;
+    begun.map_err(Error::Declared)?;
+    let steps: Vec<_> = places.iter().map(|(partition, place)| (scope(&name, ask.topic, *partition), place)).collect();
+    let appends: Vec<_> = steps.iter().map(|(scope, state)| Append { scope, expected: None, state: *state }).collect();
     step::append_many(&mut tx, &appends).await.map_err(Error::Declared)?;
+    let outcome = format!("schema {schema}, reader {name}");
+    let told = operator.did(&mut tx, "replay --into", format!("{} of {reader}", ask.topic), outcome).await;
+    told.map_err(|error| Error::Positions(operate::Error::Journal(error)))?;
     tx.commit().await.map_err(failed)?;
-    let own = Ask { reader: &name, ..*ask };
-    let partitions = operate::set(conn, kafka, &own, Some(operator)).await.map_err(Error::Positions)?.partitions;
-    Ok(Trial { reader, name, schema: schema.to_owned(), tables, executed: true, partitions })
+    Ok(Trial { reader, name, schema, tables, executed: true, partitions })
 }
 
 /// Drops a trial's schema and forgets what is stored of its reader, or says what that is.
@@ -176,7 +177,8 @@ pub async fn end(conn: &mut PgConnection, named: Option<&str>, schema: &str, exe
     let (name, tables) = (name(&reader, schema), tables(conn, Some(schema)).await?);
     if execute {
         let mut tx = session::begin(conn).await.map_err(failed)?;
-        tx.execute(AssertSqlSafe(format!("drop schema {schema} cascade"))).await.map_err(failed)?;
+        // In quotes: a name may be a word of SQL's.
+        tx.execute(AssertSqlSafe(format!("drop schema \"{schema}\" cascade"))).await.map_err(failed)?;
         intake::forget_reader(&mut tx, &name).await.map_err(failed)?;
         declared::forget(&mut tx, &name).await.map_err(failed)?;
         tx.commit().await.map_err(failed)?;
@@ -187,7 +189,7 @@ pub async fn end(conn: &mut PgConnection, named: Option<&str>, schema: &str, exe
 /// The ordinary tables of a schema, or of those that the search path begins with; sqlx's own list of migrations is none.
 async fn tables(conn: &mut PgConnection, schema: Option<&str>) -> Result<Vec<String>, Error> {
     let sql = "select relname::text from pg_class
-               where relnamespace = coalesce(to_regnamespace($1), to_regnamespace(quote_ident(current_schema()))) and relkind in ('r', 'p')
+               where relnamespace = to_regnamespace(quote_ident(coalesce($1, current_schema()))) and relkind in ('r', 'p')
                  and not relispartition and relname <> '_sqlx_migrations' order by relname";
     sqlx::query_scalar(sql).bind(schema).fetch_all(conn).await.map_err(failed)
 }
@@ -219,7 +221,7 @@ fn valid(schema: &str) -> Result<(), String> {
 ///
 /// **How it would fail without** that look: a search path that names a schema which isn't there goes on at the next, where the live tables are.
 pub(crate) async fn enter(conn: &mut PgConnection, schema: &str) -> sqlx::Result<bool> {
-    let sql = "select to_regnamespace($1) is not null, set_config('search_path', $1, true)";
+    let sql = "select to_regnamespace(quote_ident($1)) is not null, set_config('search_path', quote_ident($1), true)";
     let (is_there, _): (bool, String) = sqlx::query_as(sql).bind(schema).fetch_one(conn).await?;
     Ok(is_there)
 }

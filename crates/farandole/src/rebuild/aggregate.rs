@@ -3,6 +3,8 @@
 //! **Which rows**: those whose key is the aggregate's id, or begins with it, in tables that no other aggregate's event changes
 //! ([`shared`](super::shared)). What several aggregates make together (stock) is the whole topic's matter, and is only named.
 //!
+//! Which these are is looked at first: such a row may be equal by accident.
+//!
 //! **Beside the live service.** Rows that are equal cost nobody anything. Where they differ, everybody who decides waits for a moment, as for a
 //! swap, until the relay has published what is left: a difference that stands then is one, and is mended in one transaction.
 //!
@@ -22,6 +24,7 @@ use crate::publish::relay::log;
 use crate::publish::relay::own::Own;
 use crate::rebuild::compare::{self, Side};
 use crate::rebuild::error::database;
+use crate::rebuild::fit::{self, Purpose};
 use crate::rebuild::look::Look;
 use crate::rebuild::read::{Mark, Reader, client};
 use crate::rebuild::report::AggregateReport;
@@ -44,6 +47,8 @@ struct One<'a, P: Participant> {
     /// Where the live tables are.
     live: String,
     /// Tables that can hold rows of this id, with the type of the column that is it.
+    all: Vec<(Declared, String)>,
+    /// Those of them that are compared.
     tables: Vec<(Declared, String)>,
     marks: BTreeMap<i32, Mark>,
     /// Tables in which its own events change rows of other keys.
@@ -81,9 +86,16 @@ impl<P: Participant> Rebuild<'_, P> {
         let own = Own::of(P::NAME, &state);
         let client = client(self.relay.client())?;
         let extents = self.extents(&client).await?;
-        let partition = partitioner::partition(id.as_bytes(), i32::try_from(extents.len()).unwrap_or(i32::MAX));
+        let found = i32::try_from(extents.len()).unwrap_or(i32::MAX);
+        let count = state.partitions.get(&self.topic).copied().unwrap_or(found);
+        if count != found {
+            // Its events are where they were published to; those of a key go elsewhere by another count.
+            return Err(Error::Partitions { topic: self.topic.clone(), found, published: count });
+        }
+        let partition = partitioner::partition(id.as_bytes(), count);
         let of = |extents: Vec<Extent>| extents.into_iter().filter(move |extent| extent.partition == partition).collect();
         let live = shadow::live(&mut conn).await?;
+        fit::check(&mut conn, &live, &P::Tables::columns(), Purpose::Temporary).await?;
         let tables = candidates::<P>(&mut conn, &live, &id).await?;
         let folder = Folder::new(Arc::clone(&self.participant), Stored::Own { expected: 0 });
         let (service, topic, aggregate) = (P::NAME.to_owned(), self.topic.clone(), id.clone());
@@ -91,7 +103,7 @@ impl<P: Participant> Rebuild<'_, P> {
         let events = || Events::new(self.codec.clone());
         let mut reader = Reader::new(
             Arc::clone(&client),
-            events(),
+            (events(), &self.topic),
             own.clone(),
             (None, self.pass_over.clone()),
             &BTreeMap::new(),
@@ -99,34 +111,48 @@ impl<P: Participant> Rebuild<'_, P> {
         )
         .only(&id);
         let (marks, look) = (BTreeMap::new(), Arc::clone(&client));
-        let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, beyond: BTreeSet::new(), report };
+        let mut one = One {
+            rebuild: self,
+            client,
+            conn,
+            folder,
+            id: &id,
+            live,
+            all: tables.clone(),
+            tables,
+            marks,
+            beyond: BTreeSet::new(),
+            report,
+        };
         let extents: Vec<Extent> = of(extents);
         reader = one.round(reader, extents.clone()).await?;
         swap::reached(&state, P::NAME, &self.topic, (&one.marks, Some(partition)))?;
-        one.leave(one.beyond.clone());
+        // Before anything is compared: a row that several aggregates change may be equal by accident.
+        let mut look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents };
+        let Shared(shared) = Shared::of(&self.participant, &events(), &mut one.conn, &look, &id).await?;
+        one.leave(shared);
         one.compare().await?;
-        if one.report.events == 0 && one.report.tables.is_empty() {
+        if one.report.events == 0 && !one.has_rows().await? {
             return Err(Error::NoAggregate { topic: self.topic.clone(), id });
         }
         if one.report.differences() == 0 {
             return Ok(one.report);
         }
-        let look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents };
-        let Shared(shared) = Shared::of(&self.participant, &events(), &mut one.conn, look, &id).await?;
-        one.leave(shared);
-        if one.report.differences() == 0 {
-            return Ok(one.report);
-        }
         let alone = swap::Alone::take(&mut one.conn, P::NAME).await?;
-        swap::drained(&mut one.conn, P::NAME).await?;
-        let extents = of(self.extents(&one.client).await?);
-        one.round(reader, extents).await?;
+        swap::drained(&mut one.conn, P::NAME, &self.topic).await?;
+        look.extents = of(self.extents(&one.client).await?);
+        one.round(reader, look.extents.clone()).await?;
         swap::complete(&mut one.conn, P::NAME, &self.topic, (&one.marks, Some(partition))).await?;
         one.compare().await?;
         if execute && one.report.differences() > 0 {
             one.mend().await?;
         }
         one.report.pause = Some(alone.give(&mut one.conn).await?);
+        if one.report.differences() > 0 {
+            let last = look.last_of(vec![id.clone()]).await?.remove(&id);
+            let examples = one.report.tables.iter_mut().flat_map(|table| &mut table.examples);
+            examples.for_each(|example| example.last.clone_from(&last));
+        }
         Ok(one.report)
     }
 }
@@ -220,6 +246,18 @@ impl<P: Participant> One<'_, P> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a live row, in whatever table, is of this id.
+    async fn has_rows(&mut self) -> Result<bool, Error> {
+        for (declared, of) in self.all.clone() {
+            let Side { table, only } = self.sides(declared, &of).0;
+            let sql = format!("select exists (select from {table}{only})");
+            if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.conn).await.map_err(database("looking for rows"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Leaves tables out that others change.

@@ -10,8 +10,8 @@ use crate::rebuild::error::database;
 
 /// In words, each with the table, as `$1` is its schema and `$2` the tables' names.
 const ATTACHED: &str = "
-with t as (select c.oid, c.relname, c.relrowsecurity, c.relacl, c.relreplident from pg_class c
-           where c.relnamespace = to_regnamespace(quote_ident($1)) and c.relname = any($2) and c.relkind in ('r', 'p'))
+with t as (select c.oid, c.relname, c.relrowsecurity, c.relacl, c.relreplident, c.reltype, y.typarray as rowarray
+           from pg_class c join pg_type y on y.oid = c.reltype where c.relnamespace = to_regnamespace(quote_ident($1)) and c.relname = any($2) and c.relkind in ('r', 'p'))
 select format('view %s on %s', r.ev_class::regclass, t.relname) from t
   join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid and d.classid = 'pg_rewrite'::regclass
   join pg_rewrite r on r.oid = d.objid where r.ev_class <> t.oid
@@ -39,6 +39,18 @@ select format('publication %s of %s', p.pubname, t.relname) from t
   join pg_publication_rel r on r.prrelid = t.oid join pg_publication p on p.oid = r.prpubid
 union
 select format('inheritance of %s', t.relname) from t join pg_inherits i on t.oid in (i.inhrelid, i.inhparent)
+union
+select format('function %s, which is made for %s', d.objid::regprocedure, t.relname) from t
+  join pg_depend d on d.classid = 'pg_proc'::regclass
+   and (d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid or d.refclassid = 'pg_type'::regclass and d.refobjid in (t.reltype, t.rowarray))
+union
+select format('column %s.%s, whose type is a row of %s', d.objid::regclass, a.attname, t.relname) from t
+  join pg_depend d on d.classid = 'pg_class'::regclass and d.refclassid = 'pg_type'::regclass and d.refobjid in (t.reltype, t.rowarray) and d.objsubid > 0
+  join pg_attribute a on a.attrelid = d.objid and a.attnum = d.objsubid
+union
+select format('extended statistics %s on %s', s.stxname, t.relname) from t join pg_statistic_ext s on s.stxrelid = t.oid
+union
+select format('rule %s of %s', r.rulename, t.relname) from t join pg_rewrite r on r.ev_class = t.oid
 order by 1 limit 20";
 
 /// Sets the search path, and gives the one before.
@@ -55,10 +67,10 @@ with t as (select c.oid, c.relname, c.relacl from pg_class c
          from t join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
          left join pg_attrdef d on d.adrelid = t.oid and d.adnum = a.attnum
        union all select t.relname, pg_get_indexdef(i.indexrelid) from t join pg_index i on i.indrelid = t.oid
-       union all select t.relname, c.conname || pg_get_constraintdef(c.oid) from t join pg_constraint c on c.conrelid = t.oid
+       union all select t.relname, c.conname || regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '') from t join pg_constraint c on c.conrelid = t.oid
        union all select t.relname, pg_get_triggerdef(g.oid) from t join pg_trigger g on g.tgrelid = t.oid and not g.tgisinternal
        union all select t.relname, t.relacl::text from t)
-select coalesce(md5(string_agg(format('%s %s', parts.table, part), chr(10) order by parts.table, part)), '') from parts";
+select coalesce(md5(string_agg(replace(replace(format('%s %s', parts.table, part), quote_ident($1) || '.', ''), quote_ident($3) || '.', ''), chr(10) order by parts.table, part)), '') from parts";
 
 /// Refuses tables of `schema` to which something is attached that a swap would leave behind.
 pub(super) async fn refuse(conn: &mut PgConnection, schema: &str, tables: &[&str]) -> Result<(), Error> {
@@ -67,15 +79,15 @@ pub(super) async fn refuse(conn: &mut PgConnection, schema: &str, tables: &[&str
     if found.is_empty() { Ok(()) } else { Err(Error::Attached { found }) }
 }
 
-/// A word for how the tables of `schema` are made.
-pub(super) async fn definition(conn: &mut PgConnection, schema: &str, tables: &[&str]) -> Result<String, Error> {
+/// A word for how the tables of `schema` are made, whichever of this schema and `live` what belongs to them is in.
+pub(super) async fn definition(conn: &mut PgConnection, schema: &str, live: &str, tables: &[&str]) -> Result<String, Error> {
     let doing = database("looking how the tables are made");
     // Names are written as the search path has them: as one has them that finds none of the tables.
     let set = async |path: String, conn: &mut PgConnection| -> Result<String, Error> {
         sqlx::query_scalar(PATH).bind(path).fetch_one(conn).await.map_err(&doing)
     };
     let before = set("pg_catalog".to_owned(), conn).await?;
-    let made = sqlx::query_scalar(DEFINITION).bind(schema).bind(tables).fetch_one(&mut *conn).await.map_err(&doing)?;
+    let made = sqlx::query_scalar(DEFINITION).bind(schema).bind(tables).bind(live).fetch_one(&mut *conn).await.map_err(&doing)?;
     set(before, conn).await?;
     Ok(made)
 }

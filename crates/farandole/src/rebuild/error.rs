@@ -177,6 +177,15 @@ pub enum Error {
         /// Which table.
         table: String,
     },
+    /// The live tables were changed since the swap.
+    #[error(
+        "the live tables were changed (columns, indexes, constraints) since those in schema {schema} were replaced, and would lose that: \
+         rebuild instead"
+    )]
+    ChangedSince {
+        /// Where the replaced ones are.
+        schema: String,
+    },
     /// Something was decided since the swap.
     #[error(
         "{service} has decided {written} event(s) since these tables were replaced, and their rows would be lost from the tables (not from \
@@ -195,6 +204,58 @@ pub enum Error {
         topic: String,
         /// The time.
         time: Timestamp,
+    },
+    /// An earlier run's place is gone.
+    #[error(
+        "{topic}/{partition} doesn't hold the record any more up to which an earlier rebuild had folded: its beginning has expired, or it was \
+         deleted and created again. `{service} rebuild --clean --execute` drops that one, and the next begins anew"
+    )]
+    MarkGone {
+        /// Which service.
+        service: &'static str,
+        /// Which topic.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+    },
+    /// The topic has another number of partitions than was published to.
+    #[error(
+        "{topic} has {found} partitions, and was published to with {published}: which of them holds an aggregate's events isn't known. \
+         `rebuild --verify` reads all of them"
+    )]
+    Partitions {
+        /// Which topic.
+        topic: String,
+        /// How many there are.
+        found: i32,
+        /// How many there were.
+        published: i32,
+    },
+    /// Live tables that somebody uses.
+    #[error(
+        "the live tables are in use, and nothing was swapped: {holders}. Wait for it or end it, and repeat the command, which goes on from here"
+    )]
+    InUse {
+        /// The sessions.
+        holders: String,
+    },
+    /// Rights that it takes.
+    #[error("{what} is missing, which this takes: {grant}")]
+    Right {
+        /// Which right.
+        what: String,
+        /// What gives it.
+        grant: String,
+    },
+    /// No event has that number yet.
+    #[error("no event of {topic} has number {until} yet: the last is {last} (`--until`)")]
+    Beyond {
+        /// Which topic.
+        topic: String,
+        /// What was asked for.
+        until: i64,
+        /// The last number of the topic and its journal.
+        last: i64,
     },
     /// The disk is too small.
     #[error(

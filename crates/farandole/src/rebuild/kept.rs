@@ -53,7 +53,7 @@ impl fmt::Display for Cleaned {
         match (self.schemas.is_empty(), self.dropped) {
             (true, _) => writeln!(f, "nothing to drop"),
             (false, true) => writeln!(f, "dropped"),
-            (false, false) => writeln!(f, "nothing was dropped: repeat with --execute"),
+            (false, false) => writeln!(f, "nothing was dropped; to do it, add --execute"),
         }
     }
 }
@@ -64,7 +64,7 @@ pub(super) async fn new(conn: &mut PgConnection) -> Result<String, Error> {
     let sql = format!("select '{REPLACED}' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD_HH24MISS_US')");
     let schema: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.map_err(&doing)?;
     let sql = format!(
-        "create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended, {FOLD} as fold"
+        "create schema {schema}; create table {schema}.farandole_swapped as select {APPENDED} as appended, {FOLD} as fold, {RELAY} as relay"
     );
     conn.execute(AssertSqlSafe(sql)).await.map_err(doing)?;
     Ok(schema)
@@ -72,6 +72,9 @@ pub(super) async fn new(conn: &mut PgConnection) -> Result<String, Error> {
 
 /// How many rows the outbox ever had: who decides something appends.
 const APPENDED: &str = "coalesce(pg_sequence_last_value(pg_get_serial_sequence('farandole.outbox', 'seq')::regclass), 0)";
+
+/// What the relay knows: a heal puts events into tables that are in no outbox, under a new lineage.
+const RELAY: &str = "(select state from farandole.steps where scope = 'relay' order by step desc limit 1)";
 
 /// What the fold that wrote the live tables made of the topic's first events.
 const FOLD: &str = "(select state from farandole.steps where scope = 'fold' order by step desc limit 1)";
@@ -125,21 +128,34 @@ pub(super) async fn clean(conn: &mut PgConnection, execute: bool) -> Result<Clea
 /// What a rollback did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RolledBack {
+    /// Whose tables.
+    pub service: String,
     /// The set that is live again, or would be.
     pub schema: String,
     /// Events that were decided since it was replaced: its rows know nothing of them.
     pub written: i64,
+    /// Where the tables are that were live until then, once it was done: a second rollback takes this one back.
+    pub kept: Option<String>,
     /// Whether it was done.
     pub done: bool,
 }
 
 impl fmt::Display for RolledBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { schema, written, done } = self;
+        let Self { service, schema, written, kept, done } = self;
         writeln!(f, "{schema}: {written} event(s) were decided since it was replaced")?;
         match (done, written) {
-            (true, _) => writeln!(f, "it is live again"),
-            (false, 0) => writeln!(f, "nothing was changed: repeat with --execute"),
+            (true, written) => {
+                writeln!(f, "it is live again; the tables before are in schema {}", kept.as_deref().unwrap_or("-"))?;
+                if *written > 0 {
+                    writeln!(
+                        f,
+                        "the live tables lack what these events made of them: `{service} rebuild --execute` brings that back"
+                    )?;
+                }
+                Ok(())
+            }
+            (false, 0) => writeln!(f, "nothing was changed; to do it, add --execute"),
             (false, _) => writeln!(
                 f,
                 "nothing was changed: rebuild instead, or repeat with --execute --lose, and the tables lack what these events made of them"
@@ -164,24 +180,33 @@ pub(super) async fn rollback(
     // Events of the service's own topic alone: the journal is told of where it reads while nothing is decided. Of rows that are gone it isn't
     // known any more, so each counts.
     let sql = format!(
-        "select (select count(*) from farandole.outbox where seq > appended and topic = $1)
-              + greatest(least(coalesce((select min(seq) from farandole.outbox) - 1, {APPENDED}), {APPENDED}) - appended, 0)
-         from {schema}.farandole_swapped"
+        "select greatest((select count(*) from farandole.outbox where seq > appended and topic = $1)
+              + greatest(least(coalesce((select min(seq) from farandole.outbox) - 1, {APPENDED}), {APPENDED}) - appended, 0),
+              case when r.now->>'lineage' <> s.relay->>'lineage' then greatest((r.now->>'next')::bigint - (s.relay->>'next')::bigint, 1) end)
+         from {schema}.farandole_swapped s, (select {RELAY} as now) r"
     );
     let written: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).bind(topic).fetch_one(&mut *tx).await.map_err(&doing)?;
     if let Some(table) = tables.iter().find(|table| !kept.iter().any(|kept| kept == *table)) {
         return Err(Error::NotKept { schema, table: (*table).to_owned() });
     }
+    let mut kept_now = None;
     if execute {
         if written > 0 && !lose {
             return Err(Error::WrittenSince { service, written });
         }
         attached::refuse(&mut tx, live, tables).await?;
+        let now = attached::definition(&mut tx, live, &schema, tables).await?;
+        if now != attached::definition(&mut tx, &schema, live, tables).await? {
+            return Err(Error::ChangedSince { schema });
+        }
+        // What was live is kept in its turn: also this can be taken back.
+        let now = new(&mut tx).await?;
         let mut sql = String::new();
         for table in tables {
             let (table, live) = (quoted(table), quoted(live));
-            sql += &format!("drop table {live}.{table} cascade; alter table {schema}.{table} set schema {live};");
+            sql += &format!("alter table {live}.{table} set schema {now}; alter table {schema}.{table} set schema {live};");
         }
+        kept_now = Some(now);
         // The tables are those of the fold that wrote them.
         sql += &format!(
             "delete from farandole.steps where scope = 'fold';
@@ -191,5 +216,5 @@ pub(super) async fn rollback(
         tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
     }
     tx.commit().await.map_err(doing)?;
-    Ok(RolledBack { schema, written, done: execute })
+    Ok(RolledBack { service: service.to_owned(), schema, written, kept: kept_now, done: execute })
 }

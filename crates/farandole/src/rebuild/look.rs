@@ -59,7 +59,7 @@ impl Look {
     }
 
     /// The last event of each of these aggregates; of those that have none, nothing.
-    pub async fn last_of(self, aggregates: Vec<String>) -> Result<HashMap<String, Happened>, Error> {
+    pub async fn last_of(&self, aggregates: Vec<String>) -> Result<HashMap<String, Happened>, Error> {
         let asked: HashMap<Vec<u8>, String> = aggregates.into_iter().map(|name| (name.clone().into_bytes(), name)).collect();
         let last = move |found: &mut HashMap<String, Happened>, record: &Record, number: i64| {
             if let Some(name) = record.key.as_ref().and_then(|key| asked.get(key)) {

@@ -59,6 +59,7 @@ struct Partition {
 pub(super) struct Reader<P> {
     client: Arc<Client>,
     events: Events<P>,
+    topic: String,
     own: Own,
     passed: BTreeSet<String>,
     until: Option<i64>,
@@ -81,7 +82,7 @@ impl<P: Participant> Reader<P> {
     /// From the beginning, or from where `marks` says that an earlier one was.
     pub fn new(
         client: Arc<Client>,
-        events: Events<P>,
+        (events, topic): (Events<P>, &str),
         own: Own,
         (until, passed): (Option<i64>, BTreeSet<String>),
         marks: &BTreeMap<i32, Mark>,
@@ -93,7 +94,8 @@ impl<P: Participant> Reader<P> {
             (*partition, Partition { walk, next: mark.offset })
         };
         let partitions = marks.iter().map(resumed).collect();
-        Self { client, events, own, passed, until, only: None, partitions, at_once, schemas: BTreeSet::new() }
+        let topic = topic.to_owned();
+        Self { client, events, topic, own, passed, until, only: None, partitions, at_once, schemas: BTreeSet::new() }
     }
 
     /// The same, for the events of one aggregate; the chain is followed through those of all.
@@ -122,7 +124,13 @@ impl<P: Participant> Reader<P> {
                 }
             }
             let _ = chunks.blocking_send(chunk); // as above
-            Ok(self)
+            // Where an earlier run ended has expired, or is of a topic that is gone: what follows it was never looked at.
+            match self.partitions.iter().find(|(_, partition)| !partition.walk.has_met_head()) {
+                Some((partition, _)) => {
+                    Err(Error::MarkGone { service: P::NAME, topic: self.topic.clone(), partition: *partition })
+                }
+                None => Ok(self),
+            }
         })
     }
 

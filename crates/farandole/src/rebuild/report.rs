@@ -12,6 +12,9 @@ use crate::rebuild::look::Happened;
 use crate::rebuild::read::Mark;
 use crate::rebuild::shadow::Shadow;
 
+/// Letters of a value that are printed.
+const SHORT: usize = 300;
+
 /// What was folded, compared and swapped.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -38,13 +41,23 @@ pub struct Report {
     /// What the comparison found; empty without one.
     pub tables: Vec<TableReport>,
     /// Sessions with the database that it used at most, and how many it may use: a quarter of what a replica may, at least one.
-    pub sessions: (u32, u32),
+    pub connections: Connections,
     /// How long those who decide had to wait, at most at once, in milliseconds.
+    #[serde(rename = "pause_ms")]
     pub pause: Option<f64>,
     /// The schema of the tables that were live before; none if they still are.
     pub replaced: Option<String>,
     /// Sets of replaced tables that are kept, the oldest first.
     pub kept: Vec<Kept>,
+}
+
+/// Connections to the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Those used at most at once.
+    pub used: u32,
+    /// Those that may be used.
+    pub allowed: u32,
 }
 
 /// A table, rebuilt and live.
@@ -131,18 +144,32 @@ impl fmt::Display for Report {
         }
         tables(f, &self.tables)?;
         if let Some(pause) = self.pause {
-            writeln!(f, "while it was compared or swapped {} paused deciding for {pause:.0} ms at most", self.service)?;
+            writeln!(f, "deciding was paused for {pause:.0} ms at most: requests and events waited")?;
         }
-        let (used, may) = self.sessions;
-        writeln!(f, "it used {used} of the {may} connections that it may, a quarter of what a replica of {} has", self.service)?;
+        let Connections { used, allowed } = self.connections;
+        writeln!(f, "{used} connections to the database, of {allowed} allowed: a quarter of those of a replica")?;
         match (&self.replaced, self.until) {
             (Some(replaced), _) if self.kept.iter().any(|kept| kept.schema == *replaced) => {
                 writeln!(f, "the rebuilt tables are live; those before are in schema {replaced}. Kept:")?;
                 self.kept.iter().try_for_each(|kept| writeln!(f, "  {kept}"))
             }
             (Some(_), _) => writeln!(f, "the rebuilt tables are live; those before weren't kept"),
-            (None, Some(_)) => writeln!(f, "the tables are in schema {}", self.schema),
-            (None, None) => writeln!(f, "the live tables are as they were; the rebuilt ones are in schema {}", self.schema),
+            (None, Some(_)) => {
+                writeln!(f, "the tables are in schema {0}; `{1} rebuild --clean --execute` drops them", self.schema, self.service)
+            }
+            (None, None) => {
+                let Self { service, schema, .. } = self;
+                if self.differences() > 0 {
+                    writeln!(
+                        f,
+                        "mend one aggregate: `{service} rebuild --aggregate ID --execute`; all: `{service} rebuild --execute`"
+                    )?;
+                }
+                writeln!(
+                    f,
+                    "the live tables are as they were; the rebuilt ones are in schema {schema}, `{service} rebuild --clean --execute` drops them"
+                )
+            }
         }
     }
 }
@@ -165,6 +192,7 @@ pub struct AggregateReport {
     /// Tables in which events change rows of other keys than their aggregate's: not compared.
     pub shared: Vec<String>,
     /// How long those who decide had to wait, in milliseconds; none if they hadn't.
+    #[serde(rename = "pause_ms")]
     pub pause: Option<f64>,
     /// The live rows are now those that its events make.
     pub mended: bool,
@@ -174,6 +202,13 @@ impl AggregateReport {
     /// How many rows differ, or did before they were mended.
     pub fn differences(&self) -> i64 {
         self.tables.iter().map(|table| table.different).sum()
+    }
+}
+
+impl AggregateReport {
+    /// Whether a table was compared: none is, where several aggregates change all those in which it has rows.
+    pub fn has_compared(&self) -> bool {
+        !self.tables.is_empty()
     }
 }
 
@@ -189,10 +224,11 @@ impl fmt::Display for AggregateReport {
             )?;
         }
         if let Some(pause) = self.pause {
-            writeln!(f, "while the difference was looked at again {service} paused deciding for {pause:.0} ms")?;
+            writeln!(f, "deciding was paused for {pause:.0} ms, to look at the difference again")?;
         }
         match (self.differences(), self.mended) {
-            (0, _) => writeln!(f, "nothing to mend"),
+            (0, _) if !self.has_compared() => writeln!(f, "nothing was compared"),
+            (0, _) => writeln!(f, "nothing to mend in what was compared"),
             (_, true) => writeln!(f, "mended: the live rows are those that its events make"),
             (_, false) => writeln!(f, "nothing was changed; to mend it, add --execute --reason '…'"),
         }
@@ -211,8 +247,18 @@ fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
     }
     for table in tables {
         for Difference { key, live, rebuilt, last, .. } in &table.examples {
-            let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-            writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
+            match (live, rebuilt) {
+                (Some(live), Some(rebuilt)) => {
+                    writeln!(f, "{} {key}", table.table)?;
+                    columns(live, rebuilt)
+                        .into_iter()
+                        .try_for_each(|(column, live, rebuilt)| writeln!(f, "  {column}: live {live}, rebuilt {rebuilt}"))?;
+                }
+                (live, rebuilt) => {
+                    let text = |row: &Option<serde_json::Value>| row.as_ref().map_or_else(|| "none".to_owned(), short);
+                    writeln!(f, "{} {key}\n  live    {}\n  rebuilt {}", table.table, text(live), text(rebuilt))?;
+                }
+            }
             match last {
                 Some(Happened { kind, number, time, place }) => {
                     writeln!(f, "  last event of its aggregate: {kind}, number {number}, {time}, {place}")?;
@@ -229,4 +275,22 @@ fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The columns in which two rows differ, with both values.
+fn columns(live: &serde_json::Value, rebuilt: &serde_json::Value) -> Vec<(String, String, String)> {
+    let none = serde_json::Map::new();
+    let (live, rebuilt) = (live.as_object().unwrap_or(&none), rebuilt.as_object().unwrap_or(&none));
+    let value = |row: &serde_json::Map<String, serde_json::Value>, column: &str| row.get(column).map_or_else(String::new, short);
+    let differing = live.keys().filter(|column| live.get(*column) != rebuilt.get(*column));
+    differing.map(|column| (column.clone(), value(live, column), value(rebuilt, column))).collect()
+}
+
+/// A value, as much of it as a line has room for; all of it is in the JSON.
+fn short(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHORT) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
 }

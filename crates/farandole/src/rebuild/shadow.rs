@@ -95,7 +95,7 @@ impl Shadow {
         alone(conn, service, &schema).await?;
         let columns = tables.iter().map(|(table, columns, key)| format!("{table}({}) {key}", columns.join(","))).collect();
         let names: Vec<&str> = tables.iter().map(|(table, ..)| *table).collect();
-        let made = attached::definition(conn, &live, &names).await?;
+        let made = attached::definition(conn, &live, &live, &names).await?;
         let (service, topic, build) = (service.to_owned(), topic.to_owned(), attached::build());
         let about = About { service, topic, until, columns, made: made.clone(), build };
         let mut shadow = Self { schema, live, tables, resumed: false, marks: BTreeMap::new(), is_finished: false, made };
@@ -119,14 +119,19 @@ impl Shadow {
             return Ok(false);
         }
         let sql = format!("select about, marks, finished from {progress}");
-        let Some(row) = sqlx::query(AssertSqlSafe(sql)).fetch_optional(conn).await.map_err(&doing)? else { return Ok(false) };
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_optional(&mut *conn).await.map_err(&doing)?;
+        let Some(row) = row else { return Ok(false) };
         let decode = || -> sqlx::Result<(About, BTreeMap<i32, Mark>, bool)> {
             let json = |i: usize| row.try_get::<serde_json::Value, _>(i);
             let about = serde_json::from_value(json(0)?).map_err(sqlx::Error::decode)?;
             Ok((about, serde_json::from_value(json(1)?).map_err(sqlx::Error::decode)?, row.try_get(2)?))
         };
-        let (found, marks, finished) = decode().map_err(doing)?;
-        if found != *about {
+        let (found, marks, finished) = decode().map_err(&doing)?;
+        // What isn't there any more would be looked for in the live schema, which comes next.
+        let names: Vec<&str> = self.tables.iter().map(|(table, ..)| *table).collect();
+        let whole = "select bool_and(to_regclass(format('%I.%I', $1::text, t)) is not null) from unnest($2::text[]) t";
+        let whole: bool = sqlx::query_scalar(whole).bind(&self.schema).bind(names).fetch_one(conn).await.map_err(&doing)?;
+        if found != *about || !whole {
             return Ok(false);
         }
         (self.resumed, self.marks, self.is_finished) = (true, marks, finished);
@@ -166,7 +171,7 @@ impl Shadow {
     pub async fn replaces(&self, conn: &mut PgConnection) -> Result<(), Error> {
         let names: Vec<&str> = self.tables.iter().map(|(table, ..)| *table).collect();
         attached::refuse(conn, &self.live, &names).await?;
-        match attached::definition(conn, &self.live, &names).await? {
+        match attached::definition(conn, &self.live, &self.live, &names).await? {
             made if made == self.made => Ok(()),
             _ => Err(Error::Migrated),
         }
@@ -219,6 +224,12 @@ impl Shadow {
                select 4, p.privilege_type, format('grant %s on %I.%I to %s%s', p.privilege_type, $2::text, $3::text,
                         case when p.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(p.grantee)) end, case when p.is_grantable then ' with grant option' else '' end), false
                from pg_class c, t, aclexplode(c.relacl) p where c.oid = t.live and p.grantee <> c.relowner
+               union all
+               select 4, 'options', format('alter table %I.%I set (%s)', $2::text, $3::text, array_to_string(c.reloptions, ', ')), false
+               from pg_class c, t where c.oid = t.live and c.reloptions is not null
+               union all
+               select 4, a.attname::text, format('alter table %I.%I alter column %I set statistics %s', $2::text, $3::text, a.attname, a.attstattarget), false
+               from pg_attribute a, t where a.attrelid = t.live and a.attnum > 0 and not a.attisdropped and a.attstattarget > 0
              )
              select case place when 5 then regexp_replace(statement, '( NOT VALID)?$', ' not valid') else statement end from made
              where case when is_key then 'Key' when place in (3, 5) then 'Checks' else 'Indexes' end = $5 order by place, name",

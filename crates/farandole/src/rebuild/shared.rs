@@ -34,7 +34,7 @@ impl Shared {
         participant: &Arc<P>,
         events: &Events<P>,
         conn: &mut PgConnection,
-        look: Look,
+        look: &Look,
         id: &str,
     ) -> Result<Self, Error> {
         let found = look.first_of_each_type((AGGREGATES, EVENTS, BYTES), id).await?;

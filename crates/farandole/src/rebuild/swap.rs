@@ -18,8 +18,27 @@ use crate::rebuild::{Error, Kept, kept};
 const WAIT: Duration = Duration::from_secs(5);
 /// How long the relay may take to publish what is left: a round takes milliseconds.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long who uses a live table is waited for.
+const IN_USE: Duration = Duration::from_secs(3);
+/// The sessions that use tables of a schema ($1) of these names ($2), but for this one.
+const HOLDERS: &str = "
+select coalesce(string_agg(distinct format('%s (pid %s), which uses %s', coalesce(nullif(a.application_name, ''), a.usename), a.pid, c.relname), ', '),
+                'whoever it was has just ended')
+from pg_locks l join pg_class c on c.oid = l.relation join pg_stat_activity a on a.pid = l.pid
+where l.granted and c.relname = any($2) and c.relnamespace = to_regnamespace(quote_ident($1)) and l.pid <> pg_backend_pid()";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a session that has everybody wait may be silent, in seconds: folding what is left takes less.
+const SILENT: u32 = 15;
+
+/// Sets after how many seconds of silence the server ends this session; never with 0.
+fn silent(seconds: u32) -> String {
+    format!(
+        "set idle_in_transaction_session_timeout = '{seconds}s';
+         select set_config(name, '{seconds}s', false) from pg_settings where name = 'idle_session_timeout'"
+    )
+}
 
 /// The lock that every deciding transaction shares, held alone.
 pub(super) struct Alone {
@@ -33,25 +52,30 @@ impl Alone {
         let since = Instant::now();
         conn.execute(AssertSqlSafe(format!("set lock_timeout = '{}s'", WAIT.as_secs()))).await.map_err(&doing)?;
         let locked = gate::alone(conn).await.map_err(&doing)?;
-        conn.execute("set lock_timeout = '10s'").await.map_err(&doing)?;
+        // Who is stopped (Ctrl-Z) while it has everybody wait is sent away by the server: its session ends, and the lock with it.
+        conn.execute(AssertSqlSafe(format!("set lock_timeout = '10s'; {}", silent(SILENT)))).await.map_err(&doing)?;
         locked.map(|()| Self { since }).map_err(|holders| Error::Busy { service, holders, seconds: WAIT.as_secs() })
     }
 
     /// Lets them go on. Gives how long they had to wait, in milliseconds.
     pub async fn give(self, conn: &mut PgConnection) -> Result<f64, Error> {
-        gate::release(conn).await.map_err(database("letting the service go on"))?;
+        let doing = database("letting the service go on");
+        gate::release(conn).await.map_err(&doing)?;
+        conn.execute(AssertSqlSafe(silent(0))).await.map_err(&doing)?;
         Ok(self.since.elapsed().as_secs_f64() * 1e3)
     }
 }
 
-/// Waits until the relay has published all that the outbox holds.
-pub(super) async fn drained(conn: &mut PgConnection, service: &'static str) -> Result<(), Error> {
+/// Waits until the relay has published all events that the outbox holds. What waits there for the journal is no event.
+pub(super) async fn drained(conn: &mut PgConnection, service: &'static str, topic: &str) -> Result<(), Error> {
     let began = Instant::now();
     loop {
         let look = log::look(conn).await?;
-        let sql = "select count(*) from farandole.outbox o where not pg_visible_in_snapshot(o.xid, $1::pg_snapshot)";
+        let sql =
+            "select count(*) from farandole.outbox o where not pg_visible_in_snapshot(o.xid, $1::pg_snapshot) and o.topic = $2";
         let rows: i64 = sqlx::query_scalar(sql)
             .bind(&look.state.acked.0)
+            .bind(topic)
             .fetch_one(&mut *conn)
             .await
             .map_err(database("counting events that aren't published"))?;
@@ -140,7 +164,17 @@ pub(super) async fn swap(
     }
     // What they were folded by is noted at the next start: by the build that did it, or one that folds as it does.
     sql += &format!("delete from farandole.steps where scope = 'fold'; drop schema {schema} cascade");
-    tx.execute(AssertSqlSafe(sql)).await.map_err(&doing)?;
+    // Deciders wait meanwhile: somebody who reads a live table for long is named rather than waited for.
+    tx.execute(AssertSqlSafe(format!("set local lock_timeout = '{}s'", IN_USE.as_secs()))).await.map_err(&doing)?;
+    if let Err(error) = tx.execute(AssertSqlSafe(sql)).await {
+        if error.as_database_error().is_none_or(|e| e.code().as_deref() != Some("55P03")) {
+            return Err(doing(error));
+        }
+        let names: Vec<&str> = shadow.tables.iter().map(|(table, ..)| *table).collect();
+        tx.rollback().await.map_err(&doing)?;
+        let holders = sqlx::query_scalar(HOLDERS).bind(&shadow.live).bind(names).fetch_one(conn).await.map_err(&doing)?;
+        return Err(Error::InUse { holders });
+    }
     let kept = kept::trim(&mut tx, keep).await?;
     tx.commit().await.map_err(doing)?;
     Ok((replaced, kept))

@@ -90,6 +90,17 @@ pub enum Error {
     /// What the fold makes of events can't be compared.
     #[error("comparing what the fold makes of the topic's first events")]
     Fold(#[source] fold::Error),
+    /// A heal of a database in which there is nothing.
+    #[error(
+        "this database is empty, and topic {topic} isn't: it is in place of one that was lost. `{service} rebuild --from-nothing` brings back \
+         positions and what was parked or dropped as well, which no heal does"
+    )]
+    Lost {
+        /// Which service.
+        service: &'static str,
+        /// Its topic.
+        topic: String,
+    },
     /// `rebuild --from-nothing` is for a database that holds nothing.
     #[error(
         "this database holds {what}, and a rebuild from nothing needs an empty one. To rebuild the tables beside the live ones leave out \

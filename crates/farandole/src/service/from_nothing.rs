@@ -98,7 +98,21 @@ impl fmt::Display for FromNothing {
         }
         writeln!(f, "  ids of foreign records: a producer's repetition of one that was applied before is applied again")?;
         match &self.healed {
-            Some(healed) => write!(f, "{healed}"),
+            Some(healed) => {
+                let folded: u64 =
+                    healed.partitions.iter().filter(|partition| partition.folded).map(|partition| partition.missing).sum();
+                healed.torn.iter().try_for_each(|torn| writeln!(f, "  only {torn} reached the topic; the others are lost"))?;
+                writeln!(
+                    f,
+                    "done: {folded} event(s) folded, {} effect(s) to be run again under their idempotency keys, {} input(s) parked",
+                    healed.effects.unwrap_or(0),
+                    self.parked
+                )?;
+                writeln!(
+                    f,
+                    "start {service}, then compare with `{service} rebuild --verify`; `{service} positions` shows where it reads"
+                )
+            }
             None => writeln!(f, "nothing was changed; apply with `{service} rebuild --from-nothing --execute`"),
         }
     }
@@ -197,6 +211,25 @@ impl Frame {
                 ..FromNothing::default()
             };
             Ok((report, told))
+        })
+    }
+
+    /// Refuses a heal of a database that has nothing where the topic has events: it is in place of one that was lost. A heal would bring back no
+    /// positions, nothing that was parked, and what was dropped would be decided again.
+    pub(super) fn not_lost<'a>(&'a self, config: &'a Config) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let mut conn = parts::open(&parts::connect_options(&config.database)?, session::Purpose::Any).await?;
+            let empty = self.is_empty(&mut conn).await;
+            let _ = conn.close().await; // it only read
+            if !matches!(empty, Ok(false)) {
+                return Ok(());
+            }
+            let topic = topics::own(&config.topics.prefix, self.contract.name);
+            let extents = ends::extents(parts::relay_config(self.contract.name, config).client(), vec![topic.clone()]).await;
+            match extents.map_err(Error::Relay)?.iter().any(|extent| extent.high > extent.low) {
+                true => Err(Error::Lost { service: self.contract.name, topic }),
+                false => Ok(()),
+            }
         })
     }
 

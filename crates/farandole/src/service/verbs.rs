@@ -52,6 +52,7 @@ impl<P: Participant, E> Service<P, E> {
     ) -> Result<heal::Report, Error> {
         let by = by.filter(|_| mode == heal::Mode::Execute);
         let (pools, codec) = self.frame.ground(config).await?;
+        self.frame.not_lost(config).await?;
         // A registry that is away keeps nobody from healing.
         let journal = self.frame.journal_for(config, &pools, by).await.unwrap_or_else(|error| {
             tracing::error!(error = chain_of(&error), "the journal can't be told of this heal");

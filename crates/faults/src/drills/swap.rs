@@ -51,7 +51,7 @@ pub async fn drill(ground: &Ground, service: &'static str, swaps: Swaps) -> anyh
         drill.that(ended.report["replaced"].is_string(), || format!("{service}: nothing was swapped"));
         let number = |what: &str| ended.report[what].as_f64().unwrap_or_default();
         let rows: i64 = tables(&ended.report).filter_map(|table| table["live"].as_i64()).sum();
-        let (events, seconds, pause) = (number("events"), number("seconds"), number("pause"));
+        let (events, seconds, pause) = (number("events"), number("seconds"), number("pause_ms"));
         drill.line(format!(
             "{events} events folded in {seconds:.1} s, {rows} rows equal, writers paused for {pause:.0} ms, {held} connection(s)"
         ));

@@ -39,7 +39,7 @@ pub(super) fn scope(reader: &str, topic: &str) -> String {
 }
 
 /// With how many partitions `reader` began with `topic`. If it begins now, it is with the `found` ones.
-pub(super) async fn note(conn: &mut PgConnection, reader: &str, topic: &str, found: i32) -> Result<i32, step::Error> {
+pub(crate) async fn note(conn: &mut PgConnection, reader: &str, topic: &str, found: i32) -> Result<i32, step::Error> {
     let scope = scope(reader, topic);
     if let Some((_, Begun { partitions })) = step::latest(conn, &scope).await? {
         return Ok(partitions);

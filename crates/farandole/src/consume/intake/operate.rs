@@ -119,6 +119,27 @@ async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<(
     Ok((count, goals, changes))
 }
 
+/// Where a reader of another name begins that is to read `ask.topic` from where it says, with what `ask.reader` has read as the end of a replay:
+/// how many partitions the topic has, its positions, and what differs in them.
+pub(crate) async fn anew(
+    conn: &mut PgConnection,
+    kafka: &Kafka,
+    ask: &Ask<'_>,
+    pace: Pace,
+) -> Result<(i32, Vec<(i32, Position)>, Vec<Change>), Error> {
+    let Ask { reader, topic, .. } = *ask;
+    let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
+    let (count, goals, changes) = plan(conn, kafka, &Ask { replay: None, ..*ask }).await?;
+    let number = |at: &str| at.rsplit_once('/').filter(|(of, _)| *of == topic)?.1.parse::<i32>().ok();
+    let stored = positions(conn, reader).await.map_err(failed)?;
+    let mut all: BTreeMap<i32, Position> = stored.into_iter().filter_map(|(at, p)| Some((number(&at)?, p))).collect();
+    for (partition, goal) in &goals {
+        let again = all.get(partition).and_then(|before| goal.again(before, pace.share(goals.len())));
+        all.insert(*partition, again.unwrap_or_else(|| goal.after(None, topic).0));
+    }
+    Ok((count, all.into_iter().collect(), changes))
+}
+
 async fn write(
     conn: &mut PgConnection,
     ask: &Ask<'_>,

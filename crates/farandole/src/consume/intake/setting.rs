@@ -77,7 +77,9 @@ pub enum Error {
         to: i64,
     },
     /// A replay of what wasn't read.
-    #[error("{reader} has read nothing of {topic} from there on, so there is nothing to replay (`--from`)")]
+    #[error(
+        "{reader} has read nothing of {topic} from there on, so there is nothing to replay (`--from`); or a replay is under way, which `farandole positions` shows"
+    )]
     NothingAgain {
         /// Whose positions.
         reader: String,

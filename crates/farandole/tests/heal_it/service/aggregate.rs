@@ -41,7 +41,9 @@ async fn one_aggregate_is_compared_and_mended() {
     let found = shop.aggregate("k3", false).await.unwrap();
     assert_eq!((found.differences(), found.mended, found.pause.is_some()), (1, false, true), "{found}");
     let said = found.to_string();
-    assert!(said.contains("tills k3\n  live    {") && said.contains("--execute --reason"), "{said}");
+    let total = wanted.0.get("k3").unwrap().0;
+    let words = format!("tills k3\n  total: live {}, rebuilt {total}\n  last event of its aggregate: test.Counted", total + 1);
+    assert!(said.contains(&words) && said.contains("--execute --reason"), "{said}");
     assert!(said.contains("articles: not compared, since events of several aggregates change its rows"), "{said}");
     let mended = shop.aggregate("k3", true).await.unwrap();
     assert_eq!((mended.differences(), mended.mended), (1, true), "{mended}");
@@ -54,13 +56,17 @@ async fn one_aggregate_is_compared_and_mended() {
     assert!(shop.aggregate("nobody", true).await.unwrap().mended);
     let tills = state(&pool).await.0;
     assert_eq!((tills.get("k5"), tills.get("nobody")), (wanted.0.get("k5"), None));
-    // The article of the same name is what all tills make of it.
+    // The article of the same name is what all tills make of it, also where it happens to be what this till alone would.
+    pool.execute("update articles set sold = 5 where article = 'tea'").await.unwrap();
     let both = shop.aggregate("tea", true).await.unwrap();
     assert_eq!((both.differences(), both.tables.len()), (0, 1), "{both}");
     let refused = shop.aggregate("never", true).await.unwrap_err();
     let said = farandole::engine::chain_of(&refused);
     assert!(said.contains("has no event of `never`, and no table a row of it"), "{said}");
     // It goes on as if nothing had been.
+    pool.execute(AssertSqlSafe(format!("update articles set sold = {} where article = 'tea'", wanted.1["tea"] + 1)))
+        .await
+        .unwrap();
     pool.execute("update articles set sold = sold - 1; update tills set total = total - 1 where key = 'k4'").await.unwrap();
     shop.sell("k3", "tea", 7).await;
     shop.all_counted().await;
@@ -108,5 +114,32 @@ async fn folding_publishes_nothing_and_calls_nobody() {
     assert!(service().rebuild(&shop.config, execute).await.unwrap().replaced.is_some());
     assert_eq!(shop.aggregate("k0", true).await.unwrap().differences(), 0);
     assert_eq!(stands().await, before);
+    pool.close().await;
+}
+
+/// By another number of partitions a key's events are looked for where they aren't. Guard: the number that was published with. Without, "no event
+/// is of it" is told, and a right row deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_given_partitions_mends_nothing() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    for i in 0..8 {
+        shop.sell(&format!("k{i}"), "tea", 1).await;
+    }
+    shop.all_counted().await;
+    till.stop().await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &shop.config.kafka.bootstrap).create().unwrap();
+    let own = format!("{}till", shop.config.topics.prefix);
+    let more = rdkafka::admin::NewPartitions::new(&own, 5);
+    admin.create_partitions([&more], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let pool = shop.pool().await;
+    let before = state(&pool).await;
+    for i in 0..8 {
+        let refused = shop.aggregate(&format!("k{i}"), true).await.unwrap_err();
+        let said = farandole::engine::chain_of(&refused);
+        assert!(said.contains("has 5 partitions, and was published to with 3"), "{said}");
+    }
+    assert_eq!(state(&pool).await, before);
     pool.close().await;
 }

@@ -286,3 +286,149 @@ async fn a_swap_takes_nothing_away() {
     till.stop().await;
     pool.close().await;
 }
+
+/// D13, D17. An earlier run's tables are gone on with only where they are whole, and where the topic still holds the record that they end with.
+///
+/// Guards: each table is looked for. Without, one that is gone is found in the live schema, which comes next, and its sums are doubled. The
+/// record is met. Without, what expired meanwhile is left out, and the rest swapped in as all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_run_left_is_gone_on_with_only_if_it_fits() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    let pool = shop.pool().await;
+    let live = state(&pool).await;
+    assert_eq!(shop.rebuild(VERIFY).await.unwrap().differences(), 0);
+    pool.execute("drop table farandole_rebuild.articles").await.unwrap();
+    shop.busy(&till, 1).await;
+    shop.all_counted().await;
+    let again = shop.rebuild(Options { verify: false, ..VERIFY }).await.unwrap();
+    assert!(!again.resumed, "{again}");
+    assert_ne!(state(&pool).await, live);
+    assert_eq!(shop.rebuild(VERIFY).await.unwrap().differences(), 0, "the live tables are what was counted");
+
+    // What is behind the place where it ended expires, that place included.
+    let live = state(&pool).await;
+    shop.busy(&till, 2).await;
+    shop.all_counted().await;
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &shop.config.kafka.bootstrap).create().unwrap();
+    let (kafka, own) = (shop.config.kafka.bootstrap.clone(), shop.own_topic());
+    let extents = tokio::task::spawn_blocking(move || {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", kafka);
+        Client::new(&client, View::Everything).unwrap().extents(&own).unwrap()
+    });
+    let mut cut = rdkafka::TopicPartitionList::new();
+    for extent in extents.await.unwrap() {
+        cut.add_partition_offset(&extent.topic, extent.partition, rdkafka::Offset::Offset(extent.high - 1)).unwrap();
+    }
+    admin.delete_records(&cut, &AdminOptions::new()).await.unwrap();
+    for options in [VERIFY, Options { verify: false, ..EXECUTE }, EXECUTE] {
+        let refused = shop.rebuild(options).await.unwrap_err();
+        let said = farandole::engine::chain_of(&refused);
+        assert!(said.contains("`till rebuild --clean --execute`"), "{said}");
+    }
+    assert_ne!(state(&pool).await, live);
+    till.stop().await;
+    pool.close().await;
+}
+
+/// D17. A rollback loses nothing in silence: neither what a heal has folded since, which is in no outbox, nor a migration that was made; and it
+/// can be taken back itself.
+///
+/// Guards: the lineage of the relay at the swap; how the tables were made then; what was live is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_loses_nothing_in_silence() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    let till_service = |shop: &Shop| service(shop.insurer.clone());
+    shop.rebuild(EXECUTE).await.unwrap();
+    till.stop().await;
+    shop.copy(&shop.database.name, &shop.backup()).await;
+    let till = shop.start(Missing::Refuse).await.ready().await;
+    shop.busy(&till, 1).await;
+    shop.all_counted().await;
+    till.stop().await;
+    shop.copy(&shop.backup(), &shop.database.name).await;
+    assert!(shop.heal(Mode::Execute).await.unwrap().done);
+    let pool = shop.pool().await;
+    let healed = state(&pool).await;
+    let refused = till_service(&shop).roll_back(&shop.config, true, false, None).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(said.contains("event(s) since these tables were replaced"), "{said}");
+    assert_eq!(state(&pool).await, healed);
+
+    pool.execute("alter table articles add note text").await.unwrap();
+    let refused = till_service(&shop).roll_back(&shop.config, true, true, None).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(said.contains("the live tables were changed") && said.contains("rebuild instead"), "{said}");
+    pool.execute("alter table articles drop note").await.unwrap();
+    let back = till_service(&shop).roll_back(&shop.config, true, true, None).await.unwrap();
+    assert!(back.done && back.written > 0 && back.to_string().contains("`till rebuild --execute` brings that back"), "{back}");
+    assert_ne!(state(&pool).await, healed);
+    let forth = till_service(&shop).roll_back(&shop.config, true, true, None).await.unwrap();
+    assert_eq!(Some(&forth.schema), back.kept.as_ref(), "{forth}");
+    assert_eq!(state(&pool).await, healed);
+    pool.close().await;
+}
+
+/// D17. Somebody who uses a live table for long, or a rebuild that is stopped, keeps nobody waiting for long, and is named.
+///
+/// Guards: how long a table is waited for, with everybody waiting; how long a session that has them wait may be silent. Without, a service
+/// stands still for as long as its operator's terminal does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_keeps_nobody_waiting_for_long() {
+    let mut shop = Shop::new().await;
+    let till = shop.start(Missing::Make).await.ready().await;
+    shop.busy(&till, 0).await;
+    shop.all_counted().await;
+    let mut reads = PgConnection::connect(&shop.database.url).await.unwrap();
+    reads.execute("set application_name = 'a long report'; begin; select * from articles").await.unwrap();
+    let refused = shop.rebuild(EXECUTE).await.unwrap_err();
+    let said = farandole::engine::chain_of(&refused);
+    assert!(said.contains("a long report (pid ") && said.contains("which uses articles"), "{said}");
+    assert_eq!(shop.ask(&till, "meanwhile", ("k1", "cups", 7), false).await.0, 201);
+    reads.execute("rollback").await.unwrap();
+    let swapped = shop.rebuild(EXECUTE).await.unwrap();
+    assert!(swapped.resumed && swapped.replaced.is_some(), "{swapped}");
+
+    // A function and a rule that are made for a table would go on at the replaced one, or go with it.
+    let pool = shop.pool().await;
+    let made =
+        "create function sold(a text) returns bigint language sql begin atomic select sold from articles where article = a; end;
+                create function twice(a articles) returns bigint language sql as 'select 2 * a.sold';
+                create rule quiet as on delete to articles where old.sold > 1000000 do instead nothing;
+                alter table tills set (fillfactor = 70); alter table tills alter total set statistics 200;
+                create statistics both_of_tills on total, insured from tills";
+    pool.execute(made).await.unwrap();
+    let said = farandole::engine::chain_of(&shop.rebuild(EXECUTE).await.unwrap_err());
+    for words in [
+        "function sold(text)",
+        "function twice(articles)",
+        "rule quiet of articles",
+        "extended statistics both_of_tills on tills",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    pool.execute(
+        "drop function sold(text); drop function twice(articles); drop rule quiet on articles; drop statistics both_of_tills",
+    )
+    .await
+    .unwrap();
+    shop.rebuild(EXECUTE).await.unwrap();
+    let kept = "select coalesce(array_to_string(reloptions, ','), '') || ' ' || (select attstattarget from pg_attribute where attrelid = c.oid and attname = 'total') from pg_class c where oid = 'tills'::regclass";
+    assert_eq!(sqlx::query_scalar::<_, String>(kept).fetch_one(&pool).await.unwrap(), "fillfactor=70 200");
+    // What a trigger alone fills can't be written beside; rights are looked at before the work.
+    pool.execute("alter table tills add column c int; update tills set c = 1; alter table tills alter c set not null")
+        .await
+        .unwrap();
+    let said = farandole::engine::chain_of(&shop.rebuild(VERIFY).await.unwrap_err());
+    assert!(said.contains("column c is `not null`, has no default, and no event fills it"), "{said}");
+    pool.execute("alter table tills drop c").await.unwrap();
+    till.stop().await;
+    pool.close().await;
+}
