@@ -126,53 +126,53 @@ pub(super) enum Verb {
     Rebuild {
         /// Rebuild the tables as they were when the event of this number had been applied, or all that had happened by this time (RFC
         /// 3339), in schema farandole_until_NUMBER.
-        #[arg(long, value_name = "NUMBER|TIME", conflicts_with_all = ["verify", "execute"])]
+        #[arg(long, help_heading = "The past", value_name = "NUMBER|TIME", conflicts_with_all = ["verify", "execute"])]
         until: Option<rebuild::Until>,
         /// Compare the rebuilt tables with the live ones, row by row; exit code 1 if they differ.
-        #[arg(long)]
+        #[arg(long, help_heading = "Compare and swap")]
         verify: bool,
         /// Put the rebuilt tables in place of the live ones, in one transaction; the previous ones stay in a schema farandole_replaced_….
         #[arg(long)]
         execute: bool,
         /// With --verify --execute: also if they differ.
-        #[arg(long, requires_all = ["verify", "execute"])]
+        #[arg(long, help_heading = "Compare and swap", requires_all = ["verify", "execute"])]
         accept_differences: bool,
         /// With --execute: also if a column that neither events nor the service fill holds something, which the rebuilt rows won't.
-        #[arg(long, requires = "execute")]
+        #[arg(long, help_heading = "Compare and swap", requires = "execute")]
         accept_defaults: bool,
         /// Skip the record at TOPIC/PARTITION@OFFSET, of which nothing can be made and which a heal has skipped as well: a refusal names it.
         /// Repeatable.
         #[arg(long, value_name = "TOPIC/PARTITION@OFFSET")]
         pass_over: Vec<At>,
         /// How many sets of replaced tables to keep.
-        #[arg(long, value_name = "N", default_value_t = 1)]
+        #[arg(long, help_heading = "Compare and swap", value_name = "N", default_value_t = 1)]
         keep: usize,
         /// Begin even if the disk seems to be too small.
-        #[arg(long)]
+        #[arg(long, help_heading = "Compare and swap")]
         ignore_space: bool,
         /// Compare the rows of this aggregate alone with what its events make; exit code 1 if they differ. With --execute, mend them. Rows
         /// that several aggregates change aren't looked at.
-        #[arg(long, value_name = "ID", conflicts_with_all = ["until", "accept_differences", "keep", "ignore_space"])]
+        #[arg(long, help_heading = "One aggregate", value_name = "ID", conflicts_with_all = ["until", "accept_differences", "keep", "ignore_space"])]
         aggregate: Option<String>,
         /// Put the tables back that the last swap replaced. Refused if something was decided since.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate"])]
+        #[arg(long, help_heading = "Go back, tidy up", conflicts_with_all = ["until", "verify", "aggregate"])]
         rollback: bool,
         /// With --rollback: also if something was decided since; the tables then lack it, and only another rebuild brings it back.
-        #[arg(long, requires = "rollback")]
+        #[arg(long, help_heading = "Go back, tidy up", requires = "rollback")]
         lose: bool,
         /// List what rebuilds have left beside the live tables, replaced ones included; with --execute, drop it.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback"])]
+        #[arg(long, help_heading = "Go back, tidy up", conflicts_with_all = ["until", "verify", "aggregate", "rollback"])]
         clean: bool,
         /// Make the whole database from the topics: tables, state, deadlines, effects, answers, positions and what was parked. For a database
         /// that is lost, so it has to be empty. Prints what it would do; --execute does it. Stop the service first.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep"])]
+        #[arg(long, help_heading = "A lost database", conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep"])]
         from_nothing: bool,
         /// Fill what no event does (`describe` names it), as after a swap; without --execute, list it.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing"])]
+        #[arg(long, help_heading = "What no event fills", conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing"])]
         derived: bool,
         /// For a build that refuses to start because it makes other rows of the same events: compare, and with --execute let the tables stay
         /// as they are.
-        #[arg(long, conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing", "derived"], requires_if("true", "reason"))]
+        #[arg(long, help_heading = "A changed build", conflicts_with_all = ["until", "verify", "aggregate", "rollback", "clean", "keep", "from_nothing", "derived"], requires_if("true", "reason"))]
         accept_fold: bool,
         /// The reason, recorded in the journal.
         #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

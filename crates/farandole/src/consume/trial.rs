@@ -128,9 +128,9 @@ pub async fn begin(
     if known.iter().any(|(at, _)| at.rsplit_once('/').is_some_and(|(topic, _)| topic == ask.topic)) {
         return Err(Error::TrialBegun { schema: schema.to_owned(), topic: ask.topic.to_owned() });
     }
-    let taken = "select exists (select from farandole.readers where reader = $1)";
-    if !is_there && sqlx::query_scalar(taken).bind(&name).fetch_one(&mut *conn).await.map_err(failed)? {
-        let why = format!("its reader would be {name}, and there is one of that name");
+    // A build that waits to be tried has read nothing yet.
+    if !is_there && !known.is_empty() {
+        let why = format!("its reader would be {name}, and there is one of that name, which has read something");
         return Err(Error::Schema { schema: schema.to_owned(), why });
     }
     let (count, places, partitions) = operate::anew(conn, kafka, ask, pace).await.map_err(Error::Positions)?;
