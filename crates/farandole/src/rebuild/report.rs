@@ -242,7 +242,7 @@ fn tables(f: &mut fmt::Formatter<'_>, tables: &[TableReport]) -> fmt::Result {
         if *different == 0 {
             writeln!(f, "  {table}: {live} rows, equal")?;
         } else {
-            writeln!(f, "  {table}: {live} rows, {rebuilt} rebuilt, {different} differ")?;
+            writeln!(f, "  {table}: {live} live, {rebuilt} rebuilt, {different} differ")?;
         }
     }
     for table in tables {
