@@ -70,7 +70,6 @@ pub use error::Error;
 #[doc(hidden)]
 pub use judge::judge;
 pub(crate) use position::all_of;
-#[cfg(feature = "http")]
 pub(crate) use position::scope;
 pub use position::{Position, positions};
 #[cfg(feature = "http")]
