@@ -93,7 +93,7 @@ pub struct Rebuild<'a, P> {
     pub relay: &'a relay::Config,
     /// Where the tables are.
     pub pool: &'a PgPool,
-    /// Rows that are held before they are written ([`HELD`]), and events that are folded at once ([`AT_ONCE`]).
+    /// Rows that are held before they are written, and events that are folded at once.
     pub held: usize,
     /// See `held`.
     pub at_once: usize,
