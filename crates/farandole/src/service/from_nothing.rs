@@ -15,26 +15,34 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::config::Config;
 use crate::consume::restore::{self, Journalled};
-use crate::database::{session, step, surroundings};
+use crate::database::{locks, session, step, surroundings};
 use crate::heal;
 use crate::participant::Participant;
 use crate::publish::relay::ends;
 use crate::publish::relay::own::Own;
 use crate::publish::relay::state::{SCOPE, State};
+use crate::rebuild;
 use crate::service::Missing;
 use crate::service::acts::By;
 use crate::service::frame::{Doing, Frame, heard};
-use crate::service::{Error, Service, http, migrate, parts, wait};
+use crate::service::{Error, Service, http, migrate, own, parts, wait};
 use crate::wire::codec::Codec;
 use crate::wire::message::Message as _;
 use crate::wire::topics;
 
+/// How long the session of one that was killed may be seen.
+const GONE: Duration = Duration::from_secs(3);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// The lock that one of them has.
+const LOCK: &str = "farandole/from-nothing";
 /// The scope of the mark in the step log.
 const MARK: &str = "from-nothing";
 
@@ -144,6 +152,16 @@ impl<P: Participant, E> Service<P, E> {
         if !execute {
             return Ok(report);
         }
+        // Until this ends, or its session does: a second one is told who is at it.
+        let mut alone = parts::open(&parts::connect_options(&config.database)?, session::Purpose::Long).await?;
+        own::introduce(&mut alone, &format!("{} rebuild --from-nothing", P::NAME)).await?;
+        let until = Instant::now() + GONE;
+        while let Err(who) = locks::alone(&mut alone, LOCK).await.map_err(failed("looking for another rebuild from nothing"))? {
+            if Instant::now() > until {
+                return Err(Error::Rebuild(rebuild::Error::Running { service: P::NAME, who }));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         frame.restore(config, &told, &mut report).await?;
         let (pools, codec) = frame.ground(config).await?;
         let prefix = &config.topics.prefix;
@@ -157,6 +175,7 @@ impl<P: Participant, E> Service<P, E> {
         frame.end_restore(config, &told).await?;
         self.rebuilding(config, None, async |rebuild| rebuild.derive(true).await).await?;
         report.done = true;
+        let _ = alone.close().await; // what was done is committed
         let outcome = format!(
             "positions as of {}, {} input(s) parked",
             report.checkpoint.as_deref().unwrap_or("no checkpoint"),

@@ -127,6 +127,12 @@ async fn a_lost_database_comes_back_from_the_topics() {
     assert!(dry.to_string().contains("`till rebuild --from-nothing --execute`"), "{dry}");
     let kits: bool = sqlx::query_scalar("select to_regclass('farandole.steps') is null").fetch_one(&pool).await.unwrap();
     assert!(kits, "a look changes nothing");
+    // One at a time.
+    let mut other = PgConnection::connect(&shop.database.url).await.unwrap();
+    other.execute("select set_config('application_name', 'by ben', false), pg_advisory_lock(hashtextextended('farandole/from-nothing', 0))").await.unwrap();
+    let said = farandole::engine::chain_of(&shop.anew(true).await.unwrap_err());
+    assert!(said.contains("another rebuild of till is running (by ben (pid "), "{said}");
+    other.close().await.unwrap();
     let done = shop.anew(true).await.unwrap();
     let healed = done.healed.clone().unwrap();
     assert_eq!((done.done, healed.lineage, healed.effects), (true, (1, 2), Some(1)), "{done}");
