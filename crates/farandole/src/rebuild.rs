@@ -22,6 +22,7 @@ mod compare;
 mod derived;
 mod error;
 mod fit;
+mod folding;
 mod kept;
 mod look;
 mod options;
@@ -39,7 +40,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::{Executor as _, PgConnection, PgPool};
-use tokio::sync::mpsc;
 
 use crate::fold::{Events, Folder};
 use crate::ground::time::Timestamp;
@@ -50,13 +50,14 @@ use crate::publish::relay::own::Own;
 use crate::publish::relay::{self, log};
 use crate::rebuild::error::database;
 use crate::rebuild::fit::Purpose;
+use crate::rebuild::folding::Fold;
 use crate::rebuild::look::Look;
 use crate::rebuild::progress::Progress;
-use crate::rebuild::read::{Chunk, Mark, Reader, client};
+use crate::rebuild::read::{Mark, Reader, client, extents};
 use crate::rebuild::shadow::Shadow;
 use crate::rebuild::writer::Writer;
 use crate::wire::codec::Codec;
-use crate::wire::extent::{Client, Extent};
+use crate::wire::extent::Extent;
 
 pub use derived::{Derived, Filled};
 pub use error::Error;
@@ -65,20 +66,13 @@ pub use look::Happened;
 pub use options::{Options, Until};
 pub use report::{AggregateReport, Connections, Difference, Report, TableReport};
 
-/// Rows that change before they are written, and bytes of events folded: together with those that are being written and what is read ahead
-/// all the memory used, however long the topic is.
+/// Rows that change before they are written: together with those that are being written and what is read ahead all the memory used, however
+/// long the topic is.
 const HELD: usize = 30_000;
-const FOLDED: usize = 24 << 20;
 /// Events that are folded at once.
 const AT_ONCE: usize = 2_000;
-/// Chunks that are read ahead.
-const AHEAD: usize = 3;
 /// Sessions with the database: the fold's, one that reads schemas, and one that writes.
 const WITH_WRITER: u32 = 3;
-/// Rounds of following a topic's end before those who decide have to wait for the last one.
-const ROUNDS: u32 = 20;
-/// A round as short as this is followed by the last one.
-const SHORT: i64 = 2_000;
 
 /// A service's tables, to be rebuilt.
 #[derive(Debug)]
@@ -135,7 +129,7 @@ impl<P: Participant> Rebuild<'_, P> {
         }
         let (own, events) = (Own::of(P::NAME, &state), Events::new(self.codec.clone()));
         let client = client(self.relay.client())?;
-        let extents = self.extents(&client).await?;
+        let extents = extents(&client, &self.topic).await?;
         let passed = &self.pass_over;
         let look =
             |extents| Look { client: Arc::clone(&client), own: own.clone(), passed: passed.clone(), service: P::NAME, extents };
@@ -177,7 +171,8 @@ impl<P: Participant> Rebuild<'_, P> {
         let connections = Connections { used: self.sessions.min(WITH_WRITER), allowed: self.sessions };
         let mut report = Report { by, connections, ..Report::new(P::NAME, &self.topic, &shadow, until) };
         let progress = Progress::new(&self.topic, left, options.bar);
-        let mut fold = Fold { rebuild: self, client: Arc::clone(&client), conn, folder, writer, shadow, progress };
+        let (topic, client) = (self.topic.clone(), Arc::clone(&client));
+        let mut fold = Fold { topic, held: self.held, client, conn, folder, writer, shadow, progress };
         reader = fold.round(reader, extents).await?;
         if options.until.is_none() {
             reader = fold.follow(reader).await?;
@@ -331,79 +326,5 @@ impl<P: Participant> Rebuild<'_, P> {
         // What the server loses it loses with the note of how far the fold is; the swap comes after it in the log, and is waited for.
         conn.execute("set synchronous_commit = off").await.map_err(database("preparing to write rows"))?;
         Ok(conn)
-    }
-
-    /// What the topic holds as of now.
-    async fn extents(&self, client: &Arc<Client>) -> Result<Vec<Extent>, Error> {
-        let (client, topic) = (Arc::clone(client), self.topic.clone());
-        let asking = tokio::task::spawn_blocking(move || client.extents(&topic));
-        let extents = asking.await.map_err(|_| Error::Thread)??;
-        if extents.is_empty() { Err(Error::NoTopic { topic: self.topic.clone() }) } else { Ok(extents) }
-    }
-}
-
-/// A fold under way.
-struct Fold<'a, P: Participant> {
-    rebuild: &'a Rebuild<'a, P>,
-    client: Arc<Client>,
-    conn: PgConnection,
-    folder: Folder<P>,
-    writer: Writer,
-    shadow: Shadow,
-    progress: Progress,
-}
-
-impl<P: Participant> Fold<'_, P> {
-    /// Has those who decide wait, and folds to the end of the topic: what the relay says that it has published.
-    async fn whole(&mut self, reader: Reader<P>) -> Result<(Reader<P>, swap::Alone), Error> {
-        let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;
-        swap::drained(&mut self.conn, P::NAME, &self.rebuild.topic).await?;
-        let extents = self.rebuild.extents(&self.client).await?;
-        let reader = self.round(reader, extents).await?;
-        swap::complete(&mut self.conn, P::NAME, &self.rebuild.topic, (&self.shadow.marks, None)).await?;
-        Ok((reader, alone))
-    }
-
-    /// Follows the end of a topic that is being published to, until what is left is short.
-    async fn follow(&mut self, mut reader: Reader<P>) -> Result<Reader<P>, Error> {
-        for _ in 0..ROUNDS {
-            let extents = self.rebuild.extents(&self.client).await?;
-            let left = reader.left(&extents);
-            reader = self.round(reader, extents).await?;
-            if left < SHORT {
-                break;
-            }
-        }
-        Ok(reader)
-    }
-
-    /// Folds up to the ends of `extents`.
-    async fn round(&mut self, reader: Reader<P>, extents: Vec<Extent>) -> Result<Reader<P>, Error> {
-        let (sender, mut chunks) = mpsc::channel::<Chunk<P::Event>>(AHEAD);
-        let reading = reader.start(extents, sender);
-        let mut folded = 0;
-        while let Some(chunk) = chunks.recv().await {
-            self.folder.fold(&mut self.conn, &chunk.events).await?;
-            self.shadow.marks.extend(chunk.marks);
-            folded += chunk.bytes;
-            self.progress.folded(chunk.events.len(), chunk.records);
-            if self.folder.tables.changed() >= self.rebuild.held || folded >= FOLDED {
-                self.write_out().await?;
-                folded = 0;
-            }
-        }
-        let reader = reading.await.map_err(|_| Error::Thread)??;
-        self.write_out().await?;
-        self.writer.settle().await?;
-        Ok(reader)
-    }
-
-    /// Has rows written, and how far each partition was folded, in one transaction, while the next events are folded.
-    async fn write_out(&mut self) -> Result<(), Error> {
-        let out = self.folder.tables.take_out().map_err(database("encoding rows"))?;
-        let (note, marks) = self.shadow.note();
-        self.writer.start(&mut self.conn, out, note, marks).await?;
-        self.folder.tables.let_go();
-        Ok(())
     }
 }

@@ -26,11 +26,11 @@ use crate::rebuild::compare::{self, Side};
 use crate::rebuild::error::database;
 use crate::rebuild::fit::{self, Purpose};
 use crate::rebuild::look::Look;
-use crate::rebuild::read::{Mark, Reader, client};
+use crate::rebuild::read::{AHEAD, Mark, Reader, client, extents};
 use crate::rebuild::report::AggregateReport;
 use crate::rebuild::shadow::{self, Declared, quoted};
 use crate::rebuild::shared::Shared;
-use crate::rebuild::{AHEAD, Error, Rebuild, swap};
+use crate::rebuild::{Error, Rebuild, swap};
 use crate::wire::extent::{Client, Extent};
 use crate::wire::partitioner;
 
@@ -85,8 +85,8 @@ impl<P: Participant> Rebuild<'_, P> {
         }
         let own = Own::of(P::NAME, &state);
         let client = client(self.relay.client())?;
-        let extents = self.extents(&client).await?;
-        let found = i32::try_from(extents.len()).unwrap_or(i32::MAX);
+        let ends = extents(&client, &self.topic).await?;
+        let found = i32::try_from(ends.len()).unwrap_or(i32::MAX);
         let count = state.partitions.get(&self.topic).copied().unwrap_or(found);
         if count != found {
             // Its events are where they were published to; those of a key go elsewhere by another count.
@@ -124,11 +124,11 @@ impl<P: Participant> Rebuild<'_, P> {
             beyond: BTreeSet::new(),
             report,
         };
-        let extents: Vec<Extent> = of(extents);
-        reader = one.round(reader, extents.clone()).await?;
+        let whole: Vec<Extent> = of(ends);
+        reader = one.round(reader, whole.clone()).await?;
         swap::reached(&state, P::NAME, &self.topic, (&one.marks, Some(partition)))?;
         // Before anything is compared: a row that several aggregates change may be equal by accident.
-        let mut look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents };
+        let mut look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents: whole };
         let Shared(shared) = Shared::of(&self.participant, &events(), &mut one.conn, &look, &id).await?;
         one.leave(shared);
         one.compare().await?;
@@ -140,7 +140,7 @@ impl<P: Participant> Rebuild<'_, P> {
         }
         let alone = swap::Alone::take(&mut one.conn, P::NAME).await?;
         swap::drained(&mut one.conn, P::NAME, &self.topic).await?;
-        look.extents = of(self.extents(&one.client).await?);
+        look.extents = of(extents(&one.client, &self.topic).await?);
         one.round(reader, look.extents.clone()).await?;
         swap::complete(&mut one.conn, P::NAME, &self.topic, (&one.marks, Some(partition))).await?;
         one.compare().await?;

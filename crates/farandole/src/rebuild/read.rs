@@ -24,6 +24,9 @@ const BYTES: usize = 1 << 20;
 /// then, and its row is held still. By default it is four times as much.
 const FETCHED: usize = 1 << 18;
 
+/// Chunks that are read ahead.
+pub(super) const AHEAD: usize = 3;
+
 /// How far a partition was folded: the record that was last, and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
@@ -76,6 +79,14 @@ pub(super) struct Reader<P> {
 pub(super) fn client(mut kafka: ClientConfig) -> Result<Arc<Client>, Error> {
     kafka.set("fetch.message.max.bytes", FETCHED.to_string());
     Ok(Arc::new(Client::new(&kafka, View::Everything)?))
+}
+
+/// What a service's topic holds as of now.
+pub(super) async fn extents(client: &Arc<Client>, topic: &str) -> Result<Vec<Extent>, Error> {
+    let (client, asked) = (Arc::clone(client), topic.to_owned());
+    let asking = tokio::task::spawn_blocking(move || client.extents(&asked));
+    let extents = asking.await.map_err(|_| Error::Thread)??;
+    if extents.is_empty() { Err(Error::NoTopic { topic: topic.to_owned() }) } else { Ok(extents) }
 }
 
 impl<P: Participant> Reader<P> {
