@@ -14,7 +14,7 @@ use super::comparison::{Loss, compare};
 use super::ground::{Build, Ground};
 use super::held::Held;
 use super::report::Drill;
-use super::rest::{self, UNSENT};
+use super::rest;
 use super::unrelayed::{self, Relayed, Unrelayed};
 
 /// Makes everything from the topics.
@@ -142,14 +142,15 @@ async fn hold_relay(ground: &Ground, service: &str) -> anyhow::Result<PgConnecti
     }
 }
 
-/// Waits until the service has decided some things that it can't relay.
+/// Waits until the service has decided some things that it can't relay: since it is held, for what came before may be on its way.
 async fn undelivered(ground: &Ground, service: &str) -> anyhow::Result<()> {
     let pool = ground.direct.pool(service).await?;
     let until = Instant::now() + UNDER_WAY;
-    let sql = format!("{UNSENT} and topic = $1");
     let waiting = async {
+        let last: i64 = sqlx::query_scalar("select coalesce(max(seq), 0) from farandole.outbox").fetch_one(&pool).await?;
         loop {
-            let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql.clone())).bind(service).fetch_one(&pool).await?;
+            let sql = "select count(*) from farandole.outbox where seq > $1 and topic = $2";
+            let rows: i64 = sqlx::query_scalar(sql).bind(last).bind(service).fetch_one(&pool).await?;
             if rows >= LOST {
                 return anyhow::Ok(());
             }

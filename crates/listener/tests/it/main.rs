@@ -76,23 +76,26 @@ impl Server {
     }
 }
 
+/// For what comes in milliseconds, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// All that comes until the connection ends, however it ends.
 async fn told(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(20), async {
+    let read = tokio::time::timeout(PATIENCE, async {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = stream.read(&mut buffer).await {
             answer.extend_from_slice(&buffer[..n]);
         }
     });
-    read.await.expect("the connection ends within 20 s");
+    read.await.expect("the connection ends in time");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// One answer on a connection that stays open.
 async fn one(stream: &mut TcpStream) -> String {
     let mut buffer = [0; 4096];
-    let n = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer)).await.unwrap().unwrap();
+    let n = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
     String::from_utf8_lossy(&buffer[..n]).into_owned()
 }
 
