@@ -10,6 +10,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use stage::Database;
 use uuid::Uuid;
 
+use super::callers::Request;
 use super::comparison::{Loss, compare};
 use super::ground::{Build, Ground};
 use super::held::Held;
@@ -90,8 +91,10 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
         judge(&mut drill, (service, false), &before, &after, (&unrelayed, &relayed), &stock);
         lost.extend(unrelayed);
     }
+    // Before anybody is answered again: who cancels a lost order is told that there is none.
+    let requests = forget(ground, &lost);
     start(ground, services).await?;
-    again(ground, &mut drill, &lost).await?;
+    again(ground, &mut drill, requests).await?;
     Ok(drill.end())
 }
 
@@ -214,17 +217,21 @@ async fn start(ground: &Ground, services: &[&'static str]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Callers who were told of what is lost ask again, under the same keys: receipts and orders first, then what undoes them.
-async fn again(ground: &Ground, drill: &mut Drill, lost: &[Unrelayed]) -> anyhow::Result<()> {
+/// A request that is to be made again, under this key.
+type Again<'a> = (&'a str, Request);
+
+/// What callers were told of what is lost: receipts and orders, and what undoes them.
+fn forget<'a>(ground: &Ground, lost: &'a [Unrelayed]) -> (Vec<Again<'a>>, Vec<Again<'a>>) {
     let mut keys: Vec<&str> = lost.iter().filter_map(|row| Some(row.command.as_ref()?.key.as_str())).collect();
     keys.sort_unstable();
     keys.dedup();
-    let (mut first, mut then) = (Vec::new(), Vec::new());
-    for key in keys {
-        // One that nobody was told of is being asked again already.
-        let Some(request) = ground.callers.lose(key) else { continue };
-        if request.path.ends_with("/cancel") { then.push((key, request)) } else { first.push((key, request)) }
-    }
+    // One that nobody was told of is being asked again already.
+    let requests = keys.into_iter().filter_map(|key| Some((key, ground.callers.lose(key)?)));
+    requests.partition(|(_, request)| !request.path.ends_with("/cancel"))
+}
+
+/// Callers who were told of what is lost ask again, under the same keys: receipts and orders first, then what undoes them.
+async fn again(ground: &Ground, drill: &mut Drill, (first, then): (Vec<Again<'_>>, Vec<Again<'_>>)) -> anyhow::Result<()> {
     let told = first.len() + then.len();
     for (key, request) in first.into_iter().chain(then) {
         let service = if request.path == "/receipts" { "inventory" } else { "orders" };
