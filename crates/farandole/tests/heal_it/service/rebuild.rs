@@ -376,10 +376,10 @@ async fn a_rollback_loses_nothing_in_silence() {
     pool.close().await;
 }
 
-/// D17. Somebody who uses a live table for long, or a rebuild that is stopped, keeps nobody waiting for long, and is named.
+/// D17. Somebody who uses a live table for long keeps nobody waiting for long, and is named; so is what a swap would leave behind.
 ///
-/// Guards: how long a table is waited for, with everybody waiting; how long a session that has them wait may be silent. Without, a service
-/// stands still for as long as its operator's terminal does.
+/// Guards: how long a table is waited for, with everybody waiting; what is made for a table is looked for. Without, a service stands still for as
+/// long as somebody's report takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_keeps_nobody_waiting_for_long() {
     let mut shop = Shop::new().await;
