@@ -48,6 +48,15 @@ impl Database {
     }
 }
 
+impl Database {
+    /// A session, and the reader that is meant.
+    async fn reader(&self, named: Option<&str>) -> anyhow::Result<(PgConnection, String)> {
+        let mut conn = self.connect().await?;
+        let reader = reader(&mut conn, named).await?;
+        Ok((conn, reader))
+    }
+}
+
 /// Leaves to a service's own program what changes rows of the service's: that one knows which topics it subscribes to, and tells its journal what
 /// becomes of parked inputs. A reader of another name beside a service has no other program than this.
 async fn not_a_services(conn: &mut PgConnection, reader: &str, verb: &str) -> anyhow::Result<()> {
@@ -98,8 +107,7 @@ async fn reader(conn: &mut PgConnection, named: Option<&str>) -> anyhow::Result<
 /// # Errors
 /// The database's; when it isn't told which reader.
 pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Result<Queues> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     Ok(parked::list(&mut conn, &reader).await?)
 }
 
@@ -108,8 +116,7 @@ pub async fn list_parked(database: &Database, named: Option<&str>) -> anyhow::Re
 /// # Errors
 /// The database's; when nothing of it is parked.
 pub async fn retry_parked(database: &Database, named: Option<&str>, aggregate: &str) -> anyhow::Result<()> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     not_a_services(&mut conn, &reader, &format!("parked retry {aggregate}")).await?;
     if !parked::retry(&mut conn, &reader, aggregate).await? {
         bail!("{reader} has nothing parked under {aggregate}; `farandole parked` lists what is");
@@ -129,8 +136,7 @@ pub async fn drop_parked(
     reason: &str,
     by: &str,
 ) -> anyhow::Result<Vec<Dropped>> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     let all = if which == Which::All { "--all " } else { "" };
     not_a_services(&mut conn, &reader, &format!("parked drop {aggregate} {all}--reason …")).await?;
     let dropped = parked::drop_inputs(&mut conn, &reader, None, aggregate, which, reason, by).await?;
@@ -145,8 +151,7 @@ pub async fn drop_parked(
 /// # Errors
 /// The database's; when it isn't told which reader.
 pub async fn list_positions(database: &Database, named: Option<&str>, kafka: &Kafka) -> anyhow::Result<Standings> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     Ok(intake::operate::list(&mut conn, kafka, &reader).await?)
 }
 
@@ -172,8 +177,7 @@ pub async fn set_position(
     Goal { topic, partition, to }: Goal<'_>,
     by: Option<Operator<'_>>,
 ) -> anyhow::Result<Setting> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     let part = partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
     not_a_services(&mut conn, &reader, &format!("positions set --topic {topic}{part} --to …")).await?;
     if let Some(by) = by {
@@ -196,8 +200,7 @@ pub async fn replay(
     accepts_repeats: bool,
     by: Option<Operator<'_>>,
 ) -> anyhow::Result<Replayed> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     if let Some(by) = by {
         introduce(&mut conn, &format!("farandole replay by {}", by.name)).await?;
     }
@@ -218,8 +221,7 @@ pub async fn begin_trial(
     schema: &str,
     by: Option<Operator<'_>>,
 ) -> anyhow::Result<Trial> {
-    let mut conn = database.connect().await?;
-    let reader = reader(&mut conn, named).await?;
+    let (mut conn, reader) = database.reader(named).await?;
     let ask = Ask { reader: &reader, topic, partition, to, mapping: None, replay: None };
     Ok(farandole::trial::begin(&mut conn, kafka, &ask, pace, schema, by).await?)
 }

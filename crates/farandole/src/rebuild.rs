@@ -134,8 +134,8 @@ impl<P: Participant> Rebuild<'_, P> {
         let look =
             |extents| Look { client: Arc::clone(&client), own: own.clone(), passed: passed.clone(), service: P::NAME, extents };
         // The journal shares the numbers.
-        if let Some(Until::Number(until)) =
-            options.until.filter(|until| matches!(until, Until::Number(until) if *until >= state.next))
+        if let Some(Until::Number(until)) = options.until
+            && until >= state.next
         {
             return Err(Error::Beyond { topic: self.topic.clone(), until, last: state.next - 1 });
         }

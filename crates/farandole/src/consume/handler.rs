@@ -203,8 +203,7 @@ impl<H: Handler> Reader<H> {
     ///   they run under (isolation, time limits, `synchronous_commit`) the kit sets by itself; a role or `search_path` of the pool's stays.
     ///
     /// Nothing is read before [`Reader::start`].
-    pub fn new(handler: H, codec: Codec, pool: impl Into<Sessions>, config: intake::Config) -> Self {
-        let mut config = config;
+    pub fn new(handler: H, codec: Codec, pool: impl Into<Sessions>, mut config: intake::Config) -> Self {
         if let Some(schema) = &config.into {
             (config.reader, config.group) = (trial::name(&config.reader, schema), trial::name(&config.group, schema));
         }

@@ -46,9 +46,7 @@ struct One<'a, P: Participant> {
     id: &'a str,
     /// Where the live tables are.
     live: String,
-    /// Tables that can hold rows of this id, with the type of the column that is it.
-    all: Vec<(Declared, String)>,
-    /// Those of them that are compared.
+    /// Tables that can hold rows of this id and are compared, with the type of the column that is it.
     tables: Vec<(Declared, String)>,
     marks: BTreeMap<i32, Mark>,
     /// Tables in which its own events change rows of other keys.
@@ -111,30 +109,19 @@ impl<P: Participant> Rebuild<'_, P> {
         )
         .only(&id);
         let (marks, look) = (BTreeMap::new(), Arc::clone(&client));
-        let mut one = One {
-            rebuild: self,
-            client,
-            conn,
-            folder,
-            id: &id,
-            live,
-            all: tables.clone(),
-            tables,
-            marks,
-            beyond: BTreeSet::new(),
-            report,
-        };
+        let mut one = One { rebuild: self, client, conn, folder, id: &id, live, tables, marks, beyond: BTreeSet::new(), report };
         let whole: Vec<Extent> = of(ends);
         reader = one.round(reader, whole.clone()).await?;
         swap::reached(&state, P::NAME, &self.topic, (&one.marks, Some(partition)))?;
-        // Before anything is compared: a row that several aggregates change may be equal by accident.
-        let mut look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents: whole };
-        let Shared(shared) = Shared::of(&self.participant, &events(), &mut one.conn, &look, &id).await?;
-        one.leave(shared);
-        one.compare().await?;
         if one.report.events == 0 && !one.has_rows().await? {
             return Err(Error::NoAggregate { topic: self.topic.clone(), id });
         }
+        // Before anything is compared: a row that several aggregates change may be equal by accident.
+        let mut look = Look { client: look, own, passed: self.pass_over.clone(), service: P::NAME, extents: whole };
+        let Shared(mut shared) = Shared::of(&self.participant, &events(), &mut one.conn, &look).await?;
+        shared.append(&mut one.beyond);
+        one.leave(shared);
+        one.compare().await?;
         if one.report.differences() == 0 {
             return Ok(one.report);
         }
@@ -250,7 +237,7 @@ impl<P: Participant> One<'_, P> {
 
     /// Whether a live row, in whatever table, is of this id.
     async fn has_rows(&mut self) -> Result<bool, Error> {
-        for (declared, of) in self.all.clone() {
+        for (declared, of) in self.tables.clone() {
             let Side { table, only } = self.sides(declared, &of).0;
             let sql = format!("select exists (select from {table}{only})");
             if sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.conn).await.map_err(database("looking for rows"))? {
@@ -263,10 +250,7 @@ impl<P: Participant> One<'_, P> {
     /// Leaves tables out that others change.
     fn leave(&mut self, shared: BTreeSet<String>) {
         self.tables.retain(|((table, ..), _)| !shared.contains(*table));
-        self.report.tables.retain(|table| !shared.contains(&table.table));
-        self.report.shared.extend(shared);
-        self.report.shared.sort();
-        self.report.shared.dedup();
+        self.report.shared = shared.into_iter().collect();
     }
 
     /// Puts the aggregate's rows in the live ones' place. Columns that no event fills stay.

@@ -69,12 +69,11 @@ impl Look {
         self.through(HashMap::new(), last).await
     }
 
-    /// Of each type of event the first aggregates that have it, and `id`, with their first records: by key. At most so many aggregates of a
-    /// type, records of an aggregate, and bytes of all.
+    /// Of each type of event the first aggregates that have it, with their first records: by key. At most so many aggregates of a type, records
+    /// of an aggregate, and bytes of all.
     pub async fn first_of_each_type(
         &self,
         (aggregates, records, bytes): (usize, usize, usize),
-        id: &str,
     ) -> Result<BTreeMap<Vec<u8>, Vec<Record>>, Error> {
         let key = |record: &Record| record.key.clone().unwrap_or_default();
         let by_type = move |kinds: &mut HashMap<String, BTreeSet<Vec<u8>>>, record: &Record, _| {
@@ -83,8 +82,7 @@ impl Look {
                 keys.insert(key(record));
             }
         };
-        let mut wanted: BTreeSet<Vec<u8>> = self.through(HashMap::new(), by_type).await?.into_values().flatten().collect();
-        wanted.insert(id.as_bytes().to_vec());
+        let wanted: BTreeSet<Vec<u8>> = self.through(HashMap::new(), by_type).await?.into_values().flatten().collect();
         let mut left = bytes;
         let first = move |found: &mut BTreeMap<Vec<u8>, Vec<Record>>, record: &Record, _| {
             let key = key(record);

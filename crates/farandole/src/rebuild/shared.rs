@@ -29,15 +29,14 @@ const BYTES: usize = 8 << 20;
 pub(super) struct Shared(pub BTreeSet<String>);
 
 impl Shared {
-    /// Looks through the partition that `look` names, of which `id`, the one aggregate that isn't tried, is one.
+    /// Looks through the partition that `look` names.
     pub async fn of<P: Participant>(
         participant: &Arc<P>,
         events: &Events<P>,
         conn: &mut PgConnection,
         look: &Look,
-        id: &str,
     ) -> Result<Self, Error> {
-        let found = look.first_of_each_type((AGGREGATES, EVENTS, BYTES), id).await?;
+        let found = look.first_of_each_type((AGGREGATES, EVENTS, BYTES)).await?;
         let mut shared = Self::default();
         for (aggregate, records) in found {
             let aggregate = String::from_utf8_lossy(&aggregate).into_owned();

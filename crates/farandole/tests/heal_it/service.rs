@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farandole::chain::Place;
+use farandole::extent::{Client, Extent, View};
 use farandole::heal::{Error, Folding, Mode, heal};
 use farandole::service::{self, Bound, Missing};
 use farandole::{Codec, Config, Message as _, relay};
@@ -32,6 +33,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool};
 use stage::{Database, Stage};
 use tokio::task::JoinHandle;
@@ -195,6 +197,27 @@ impl Shop {
             admin.execute(AssertSqlSafe(sql)).await.unwrap();
         }
         admin.close().await.unwrap();
+    }
+
+    /// What a topic holds.
+    async fn extents(&self, topic: &str) -> Vec<Extent> {
+        let (kafka, topic) = (self.config.kafka.bootstrap.clone(), topic.to_owned());
+        let asking = tokio::task::spawn_blocking(move || {
+            let client = Client::new(ClientConfig::new().set("bootstrap.servers", kafka), View::Everything).unwrap();
+            client.extents(&topic).unwrap()
+        });
+        asking.await.unwrap()
+    }
+
+    /// As retention does it: of each partition of a topic at most so many of the last offsets stay.
+    async fn expire(&self, topic: &str, left: i64) {
+        let mut expired = TopicPartitionList::new();
+        for Extent { partition, high, .. } in self.extents(topic).await {
+            expired.add_partition_offset(topic, partition, Offset::Offset((high - left).max(0))).unwrap();
+        }
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.config.kafka.bootstrap).create().unwrap();
+        admin.delete_records(&expired, &AdminOptions::new()).await.unwrap();
     }
 
     fn backup(&self) -> String {

@@ -73,7 +73,7 @@ pub async fn set(
     operator: Option<Operator<'_>>,
 ) -> Result<Setting, Error> {
     let Some(operator) = operator else {
-        let (_, _, partitions) = plan(conn, kafka, ask).await?;
+        let partitions = plan(conn, kafka, ask).await?.changes;
         return Ok(Setting { reader: ask.reader.to_owned(), executed: false, partitions });
     };
     let lock = format!("positions/{}", ask.reader);
@@ -87,7 +87,7 @@ pub async fn set(
 }
 
 async fn set_alone(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>, operator: Operator<'_>) -> Result<Setting, Error> {
-    let (count, goals, _) = plan(conn, kafka, ask).await?;
+    let Plan { count, goals, .. } = plan(conn, kafka, ask).await?;
     let mut tries = 1;
     loop {
         match write(conn, ask, operator, count, &goals).await {
@@ -97,8 +97,19 @@ async fn set_alone(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>, operat
     }
 }
 
-/// How many partitions the topic has, where those that are asked for go, and what that changes.
-async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<(i32, BTreeMap<i32, Goal>, Vec<Change>), Error> {
+/// What is to be done.
+struct Plan {
+    /// How many partitions the topic has.
+    count: i32,
+    /// Where the reader is in them.
+    known: BTreeMap<i32, Position>,
+    /// Where those that are asked for go.
+    goals: BTreeMap<i32, Goal>,
+    /// What that changes.
+    changes: Vec<Change>,
+}
+
+async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<Plan, Error> {
     let Ask { reader, topic, partition, to, mapping, replay } = *ask;
     let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
     let number = |at: &str| at.rsplit_once('/').filter(|(of, _)| *of == topic)?.1.parse().ok();
@@ -116,7 +127,7 @@ async fn plan(conn: &mut PgConnection, kafka: &Kafka, ask: &Ask<'_>) -> Result<(
         }
     }
     let changes = goals.iter().map(|(partition, goal)| goal.change(ask.topic, *partition, known.get(partition))).collect();
-    Ok((count, goals, changes))
+    Ok(Plan { count, known, goals, changes })
 }
 
 /// Where a reader of another name begins that is to read `ask.topic` from where it says, with what `ask.reader` has read as the end of a replay:
@@ -127,15 +138,10 @@ pub(crate) async fn anew(
     ask: &Ask<'_>,
     pace: Pace,
 ) -> Result<(i32, Vec<(i32, Position)>, Vec<Change>), Error> {
-    let Ask { reader, topic, .. } = *ask;
-    let failed = |source| Error::Position(step::Error::Database { scope: scope(reader, topic, 0), source });
-    let (count, goals, changes) = plan(conn, kafka, &Ask { replay: None, ..*ask }).await?;
-    let number = |at: &str| at.rsplit_once('/').filter(|(of, _)| *of == topic)?.1.parse::<i32>().ok();
-    let stored = positions(conn, reader).await.map_err(failed)?;
-    let mut all: BTreeMap<i32, Position> = stored.into_iter().filter_map(|(at, p)| Some((number(&at)?, p))).collect();
+    let Plan { count, known: mut all, goals, changes } = plan(conn, kafka, &Ask { replay: None, ..*ask }).await?;
     for (partition, goal) in &goals {
         let again = all.get(partition).and_then(|before| goal.again(before, pace.share(goals.len())));
-        all.insert(*partition, again.unwrap_or_else(|| goal.after(None, topic).0));
+        all.insert(*partition, again.unwrap_or_else(|| goal.after(None, ask.topic).0));
     }
     Ok((count, all.into_iter().collect(), changes))
 }

@@ -92,16 +92,11 @@ async fn folding_publishes_nothing_and_calls_nobody() {
     .await;
     till.stop().await;
     let stands = async || {
-        let (kafka, own) = (shop.config.kafka.bootstrap.clone(), format!("{}till", shop.config.topics.prefix));
-        let ends = tokio::task::spawn_blocking(move || {
-            let mut client = ClientConfig::new();
-            client.set("bootstrap.servers", kafka);
-            let client = farandole::extent::Client::new(&client, farandole::extent::View::Everything).unwrap();
-            [own.clone(), format!("{own}.journal")].map(|topic| client.extents(&topic).unwrap())
-        });
+        let own = format!("{}till", shop.config.topics.prefix);
+        let ends = [shop.extents(&own).await, shop.extents(&format!("{own}.journal")).await];
         let rows = "select (select count(*) from farandole.outbox), (select count(*) from farandole.tasks)";
         let rows: (i64, i64) = sqlx::query_as(rows).fetch_one(&pool).await.unwrap();
-        (ends.await.unwrap(), rows, shop.insurer.calls.lock().unwrap().len())
+        (ends, rows, shop.insurer.calls.lock().unwrap().len())
     };
     let before = stands().await;
     assert_eq!(before.2, 1, "the jar was insured once");

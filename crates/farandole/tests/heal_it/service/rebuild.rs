@@ -312,19 +312,7 @@ async fn what_an_earlier_run_left_is_gone_on_with_only_if_it_fits() {
     let live = state(&pool).await;
     shop.busy(&till, 2).await;
     shop.all_counted().await;
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &shop.config.kafka.bootstrap).create().unwrap();
-    let (kafka, own) = (shop.config.kafka.bootstrap.clone(), shop.own_topic());
-    let extents = tokio::task::spawn_blocking(move || {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", kafka);
-        Client::new(&client, View::Everything).unwrap().extents(&own).unwrap()
-    });
-    let mut cut = rdkafka::TopicPartitionList::new();
-    for extent in extents.await.unwrap() {
-        cut.add_partition_offset(&extent.topic, extent.partition, rdkafka::Offset::Offset(extent.high - 1)).unwrap();
-    }
-    admin.delete_records(&cut, &AdminOptions::new()).await.unwrap();
+    shop.expire(&shop.own_topic(), 1).await;
     for options in [VERIFY, Options { verify: false, ..EXECUTE }, EXECUTE] {
         let refused = shop.rebuild(options).await.unwrap_err();
         let said = farandole::engine::chain_of(&refused);

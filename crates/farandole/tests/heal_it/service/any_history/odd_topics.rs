@@ -1,7 +1,5 @@
 //! Topics and tables that are seldom met, rebuilt from and compared with.
 
-use rdkafka::{Offset, TopicPartitionList};
-
 use super::*;
 use crate::till::wild::{MANY, NOTED};
 use crate::world::{Fate, transact};
@@ -44,19 +42,6 @@ impl Garden {
     async fn strange(&self, partition: i32, fate: Fate) {
         let headers = OwnedHeaders::new().insert(Header { key: "ce_source", value: Some("/elsewhere") });
         transact(&self.shop.config.kafka.bootstrap, &self.own(), partition, headers, b"not ours".to_vec(), fate).await;
-    }
-
-    /// As retention does it: of each partition at most so many of the last records stay.
-    async fn expire(&self, left: i64) {
-        let kafka = ClientConfig::new().set("bootstrap.servers", &self.shop.config.kafka.bootstrap).clone();
-        let mut expired = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            let end = crate::world::records(&self.shop.config.kafka.bootstrap, &self.own()).await;
-            let end = end.iter().filter(|record| record.partition == partition).map(|record| record.offset + 1).max();
-            expired.add_partition_offset(&self.own(), partition, Offset::Offset((end.unwrap_or(0) - left).max(0))).unwrap();
-        }
-        let admin: AdminClient<DefaultClientContext> = kafka.create().unwrap();
-        admin.delete_records(&expired, &AdminOptions::new()).await.unwrap();
     }
 }
 
@@ -116,7 +101,7 @@ async fn what_retention_left_of_a_topic_is_not_all_of_it() {
     eventually("all to be published", PATIENCE, async || unsent(&pool).await == 0).await;
     let live = rows(&pool, "public").await;
     for left in [3, 0] {
-        garden.expire(left).await;
+        garden.shop.expire(&garden.own(), left).await;
         for options in [Options { execute: true, ..VERIFY }, VERIFY, Options { verify: false, ..VERIFY }] {
             let refused = garden.wild().rebuild(&garden.shop.config, options).await;
             let said = farandole::engine::chain_of(&refused.expect_err("a part isn't all of it"));
