@@ -3,43 +3,16 @@
 use std::collections::HashMap;
 
 use farandole::record::Record;
+use farandole_check::Recording;
 use uuid::Uuid;
 
+use crate::allowed;
+pub use crate::check::Check;
 use crate::facts::{End, Facts};
 use crate::ledger::{self, Card};
 use crate::shop::{SERVICES, Shop};
 use crate::tables::{self, Held};
 use crate::topics;
-
-/// One thing that must be true, and the first few places where it isn't.
-#[derive(Debug)]
-pub struct Check {
-    pub what: &'static str,
-    pub checked: usize,
-    pub violations: usize,
-    pub examples: Vec<String>,
-}
-
-/// Violations that are shown of each check.
-const EXAMPLES: usize = 5;
-
-impl Check {
-    /// Nothing checked yet.
-    pub fn new(what: &'static str) -> Self {
-        Self { what, checked: 0, violations: 0, examples: Vec::new() }
-    }
-
-    /// One thing checked; `otherwise` says what is there instead.
-    pub fn that(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
-        self.checked += 1;
-        if !holds {
-            self.violations += 1;
-            if self.examples.len() < EXAMPLES {
-                self.examples.push(otherwise());
-            }
-        }
-    }
-}
 
 /// An audit: what was found, and what was checked.
 #[derive(Debug)]
@@ -48,6 +21,8 @@ pub struct Audit {
     pub checks: Vec<Check>,
     /// Where records are that aren't the shop's.
     pub strays: Vec<String>,
+    /// What ran.
+    pub recording: Recording,
 }
 
 impl Audit {
@@ -95,15 +70,20 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
     codec.add_reader_schema(<topics::Event as farandole::Message>::TYPES)?;
     let mut facts = Facts::default();
     let (mut faults, mut strays) = (Vec::new(), Vec::new());
+    let (mut recording, mut unreadable) = (Recording::default(), Vec::new());
     for topic in SERVICES {
         let each = |record: &Record, at, event| {
             see(record);
+            if let Err(error) = allowed::record(&mut recording, topic, record, &codec) {
+                unreadable.push(error.to_string());
+            }
             facts.add(at, event);
         };
         let wrong = topics::read(&shop.parts.kafka, &shop.parts.prefix, topic, &codec, each).await?;
         faults.extend(wrong.faults);
         strays.extend(wrong.strays);
     }
+    faults.append(&mut unreadable);
     let held = tables::read(shop).await?;
     let open = tables::open_matters(shop).await?;
     let cards = ledger::read(&reqwest::Client::new(), &shop.url("acquirer")).await?;
@@ -115,7 +95,7 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
     }
     let mut rest = Check::new("nothing is open or parked");
     rest.that(open.is_empty(), || open.join(", "));
-    let checks = vec![
+    let mut checks = vec![
         chains,
         rest,
         quiet(shop)?,
@@ -126,7 +106,9 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
         one_each(&cards),
         settled(&facts, &cards, &held),
     ];
-    Ok(Audit { facts, checks, strays })
+    let (allowed, recording) = allowed::check(shop, recording).await?;
+    checks.extend(allowed);
+    Ok(Audit { facts, checks, strays, recording })
 }
 
 /// What a watchdog mends is a fault that would otherwise pass for a pause.

@@ -29,7 +29,7 @@ const SCRIPTED_CANCELS: u32 = 20;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  scripts/demo                        stay up and try it\n  scripts/demo --once --json          exit 0 only if the audit holds\n  scripts/demo --once --kill payments kill a service with -9 in the middle\n\nExit codes: 0 the audit holds, 1 it doesn't or something failed, 2 wrong usage"
+    after_help = "Examples:\n  scripts/demo                        stay up and try it\n  scripts/demo --once --json          exit 0 only if the audit holds\n  scripts/demo --once --record run.json write down what ran\n  scripts/demo --once --kill payments kill a service with -9 in the middle\n\nExit codes: 0 the audit holds, 1 it doesn't or something failed, 2 wrong usage"
 )]
 struct Args {
     /// Stop everything at the end instead of staying up
@@ -45,6 +45,9 @@ struct Args {
     /// Print the account as JSON, as the last line of standard output
     #[arg(long)]
     json: bool,
+    /// Write what ran to this file, as JSON, for `scripts/explore --replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Kill this service with -9 in the middle and start it again
     #[arg(long, value_name = "SERVICE", value_parser = SERVICES)]
     kill: Option<String>,
@@ -135,6 +138,10 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
     first.abort();
     let first = first.await.ok().flatten();
     report::print(&shop, &account, &audit, &memory, first, began);
+    if let Some(file) = &args.record {
+        let written = serde_json::to_vec(&audit.recording).map(|json| std::fs::write(file, json))?;
+        written.with_context(|| format!("writing {}", file.display()))?;
+    }
     if !args.once && std::io::stdout().is_terminal() {
         report::invite(&shop, &audit)?;
         interrupted().await?;

@@ -29,14 +29,14 @@ pub(crate) use any::{AnyProcessor, AnyWork};
 pub use error::Error;
 pub(crate) use error::{COMMIT, CONNECT};
 #[doc(hidden)]
-pub use idempotency::IdempotencyCache;
+pub use idempotency::{CachedAnswer, IdempotencyCache};
 #[doc(hidden)]
-pub use ops::net as net_of_tasks;
+pub use ops::{Net, Opening, net as net_of_tasks};
 #[doc(hidden)]
-pub use plan::{DecisionContext, Plan};
+pub use plan::{DecisionContext, Plan, follow_up, fresh_id};
 pub(crate) use plan::{KEYED, guarded, guarded_async, op};
 #[doc(hidden)]
-pub use read::in_chain as read_in_chain;
+pub use read::{heard as read_heard, in_chain as read_in_chain};
 pub use source::{NoSource, Processor, Source};
 pub use transaction::{Engine, Wake};
 pub(crate) use transaction::{given_up, note};
@@ -46,3 +46,4 @@ pub use crate::database::session;
 pub use crate::database::sessions::Sessions;
 pub use crate::ground::error::chain_of;
 pub use crate::parking::Fault;
+pub use crate::wire::per_topic::Unknown;

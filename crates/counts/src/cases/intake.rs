@@ -6,7 +6,7 @@ use std::hint::black_box;
 use anyhow::ensure;
 use farandole::chain::{Head, Place};
 use farandole::config::Unknown;
-use farandole::engine::{DecisionContext, Decoded, IdempotencyCache, Plan, Verdict, net_of_tasks, read_in_chain};
+use farandole::engine::{DecisionContext, Decoded, IdempotencyCache, Plan, Verdict, fresh_id, net_of_tasks, read_in_chain};
 use farandole::intake::{Position, judge};
 use farandole::{Codec, Keys, Message as _, Participant as _, Record, Tables as _, Timestamp, outbox};
 use orders::tables::Tables;
@@ -79,7 +79,7 @@ fn batch(codec: &Codec, position: Position, records: Vec<Record>, mut tables: Ta
         work.input.at = Timestamp::from_micros(AT);
     }
     let standing = vec![true; works.len()];
-    let ground = DecisionContext { participant: &ORDERS, codec, topic: "orders", standing: &standing };
+    let ground = DecisionContext { participant: &ORDERS, codec, topic: "orders", standing: &standing, event_id: &fresh_id };
     let mut plan = ground.plan(&works, &aggregates, &mut tables, &mut IdempotencyCache::default(), &mut HashSet::new())?;
     let _ = black_box(tables.orders.change());
     let _ = black_box(outbox::insert(&plan.outbox));

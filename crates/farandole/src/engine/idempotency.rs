@@ -13,6 +13,10 @@ use crate::engine::{Idempotency, Work};
 use crate::participant::Participant;
 use crate::participant::problem::{Answer, Problem};
 
+/// An answer: scope and key, the hash of what was asked, the answer.
+#[doc(hidden)]
+pub type CachedAnswer = ((String, String), (Vec<u8>, Answer));
+
 /// What is known of the keys of a batch.
 #[derive(Debug, Default)]
 pub struct IdempotencyCache {
@@ -21,6 +25,19 @@ pub struct IdempotencyCache {
 }
 
 impl IdempotencyCache {
+    /// One that knows these answers.
+    #[doc(hidden)]
+    pub fn given(answers: impl IntoIterator<Item = CachedAnswer>) -> Self {
+        Self { answers: answers.into_iter().collect(), fresh: Vec::new() }
+    }
+
+    /// The answers that were given since.
+    #[doc(hidden)]
+    pub fn fresh(self) -> impl Iterator<Item = CachedAnswer> {
+        let Self { mut answers, fresh } = self;
+        fresh.into_iter().filter_map(move |at| answers.remove_entry(&at))
+    }
+
     /// Locks the keys of `works` and reads the answers that were given under them.
     pub(super) async fn lock<P: Participant>(conn: &mut PgConnection, works: &[Work<P>]) -> sqlx::Result<Self> {
         let mut keys: Vec<(&str, &str)> =

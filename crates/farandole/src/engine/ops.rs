@@ -13,16 +13,21 @@ use crate::parking::close_deadlines;
 use crate::parking::journal::Journal;
 
 /// Name and key. The order is that of the locks.
-type TaskKey = (String, String);
+#[doc(hidden)]
+pub type TaskKey = (String, String);
 
 /// What opens at a place.
 #[derive(Debug, PartialEq)]
-struct Opening {
-    kind: Kind,
-    idempotency_key: Option<Uuid>,
-    due: Timestamp,
+pub struct Opening {
+    /// What it is.
+    pub kind: Kind,
+    /// Of an effect.
+    pub idempotency_key: Option<Uuid>,
+    /// When, by the database's clock.
+    pub due: Timestamp,
     target: Option<String>,
-    effect: Option<Value>,
+    /// What is asked.
+    pub effect: Option<Value>,
     correlation: Uuid,
     traceparent: Option<String>,
 }
@@ -31,9 +36,9 @@ struct Opening {
 #[derive(Debug, Default, PartialEq)]
 pub struct Net {
     /// Places whose tasks of earlier batches are no longer wanted.
-    close: Vec<TaskKey>,
+    pub close: Vec<TaskKey>,
     /// What is open at the end of the batch, by its place and the event that opened it.
-    open: BTreeMap<(TaskKey, Uuid), Opening>,
+    pub open: BTreeMap<(TaskKey, Uuid), Opening>,
 }
 
 /// Applies `ops`, in order, within the caller's transaction. The aggregates of their keys must be locked.

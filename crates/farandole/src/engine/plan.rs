@@ -12,6 +12,7 @@ use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::tasks::{Kind, Op};
 use crate::engine::{Error, Verdict, Work};
 use crate::ground::text::name;
+use crate::ground::time::Timestamp;
 use crate::parking::Fault;
 use crate::participant::problem::Problem;
 use crate::participant::table::Tables;
@@ -45,6 +46,13 @@ pub struct DecisionContext<'a, P: Participant> {
     pub codec: &'a Codec,
     pub topic: &'a str,
     pub standing: &'a [bool],
+    /// Gives the id of the plan's event of that number.
+    pub event_id: &'a (dyn Fn(usize) -> Uuid + Sync),
+}
+
+/// The id of a new event, whatever its number.
+pub fn fresh_id(_: usize) -> Uuid {
+    Uuid::now_v7()
 }
 
 impl<P: Participant> DecisionContext<'_, P> {
@@ -122,7 +130,7 @@ impl<P: Participant> DecisionContext<'_, P> {
             let detail = format!("the decision has {} events; the limit is {MAX_EVENTS}", decision.events.len());
             return too_large("decision-too-large", detail);
         };
-        let mut rows = self.rows(work, aggregate, &decision.events, of)?;
+        let mut rows = self.rows(work, aggregate, &decision.events, of, plan.outbox.len())?;
         let mut ops = Vec::new();
         for (event, row) in decision.events.iter().zip(&mut rows) {
             match follow(self.participant, event, row) {
@@ -154,18 +162,26 @@ impl<P: Participant> DecisionContext<'_, P> {
         Ok(Verdict::Done(answer))
     }
 
-    fn rows(&self, work: &Work<P>, aggregate: &str, events: &[P::Event], n: i16) -> Result<Vec<outbox::Row>, Error> {
+    fn rows(
+        &self,
+        work: &Work<P>,
+        aggregate: &str,
+        events: &[P::Event],
+        n: i16,
+        before: usize,
+    ) -> Result<Vec<outbox::Row>, Error> {
         let command = work.origin.idempotency.as_ref().map(|asked| {
             let hash: String = asked.body_hash.iter().map(|b| format!("{b:02x}")).collect();
             format!("{},{},{hash}", escape(&asked.scope), escape(&asked.key))
         });
         (1..=n)
             .zip(events)
-            .map(|(i, event)| {
+            .enumerate()
+            .map(|(k, (i, event))| {
                 let payload = event.encode(self.codec).map_err(|source| Error::Encode { name: event.name(), source })?;
                 Ok(outbox::Row {
                     topic: self.topic.to_owned(),
-                    id: Uuid::now_v7(),
+                    id: (self.event_id)(before + k),
                     aggregate_type: P::NAME,
                     aggregate: aggregate.to_owned(),
                     kind: event.name(),
@@ -239,6 +255,29 @@ fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::R
         row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_CHOICE.into();
     }
     tasks.into_iter().map(|task| op(participant, task, row)).collect()
+}
+
+/// What an event opens and closes, for who has no row of it.
+///
+/// # Errors
+/// As for the row: when it opens two tasks of a name and key, or an effect can't be written.
+pub fn follow_up<P: Participant>(participant: &P, event: &P::Event, aggregate: &str, id: Uuid) -> Result<Vec<Op>, String> {
+    let mut row = outbox::Row {
+        topic: P::NAME.to_owned(),
+        id,
+        aggregate_type: P::NAME,
+        aggregate: aggregate.to_owned(),
+        kind: event.name(),
+        payload: Vec::new(),
+        time: Timestamp::default(),
+        cause: String::new(),
+        correlation: Uuid::nil(),
+        of: (1, 1),
+        traceparent: None,
+        command: None,
+        headers: None,
+    };
+    follow(participant, event, &mut row)
 }
 
 /// A task that the event in `row` opens or closes.

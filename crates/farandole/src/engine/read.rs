@@ -27,28 +27,12 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
     let Some(kind) = record.header("ce_type").filter(|kind| !kind.is_empty()) else {
         return fault("header `ce_type` is missing or empty".to_owned());
     };
-    let index = match P::Heard::find(kind) {
-        Some(index) => index,
-        None if P::Heard::ignores(kind) => return Decoded::Ignored,
-        None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Decoded::Unknown,
-        None => return fault(format!("type {} is unknown to this build", brief(kind))),
-    };
-    let Some(key) = record.key.as_deref().filter(|key| !key.is_empty()) else {
-        return fault("the record has no key".to_owned());
-    };
-    let Some(value) = &record.value else { return fault(format!("{kind} has no value")) };
-    let heard = match P::Heard::decode(index, &record.codec(codec), value) {
-        Ok(heard) => heard,
-        Err(error) => return fault(chain_of(&error)),
-    };
-    // Letters in the place of bytes that are none would make one id of two keys.
-    let from_key = || match std::str::from_utf8(key) {
-        Ok(key) => self::id::<P>(key),
-        Err(_) => Err(format!("the key {} is no id of {}: it isn't UTF-8", brief(&record.aggregate()), P::NAME)),
-    };
-    let id = match participant.aggregate(&heard).map_or_else(from_key, Ok) {
-        Ok(id) => id,
-        Err(reason) => return fault(reason),
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    let (id, heard) = match heard(participant, (kind, key, value), &record.codec(codec), unknown) {
+        Decoded::Input(heard) => heard,
+        Decoded::Ignored => return Decoded::Ignored,
+        Decoded::Unknown => return Decoded::Unknown,
+        Decoded::Fault(fault) => return Decoded::Fault(fault),
     };
     let origin = Origin {
         cause: format!("{}/{}/{}", record.topic, record.partition, record.offset),
@@ -59,6 +43,39 @@ pub fn in_chain<P: Participant>(participant: &P, record: &Record, codec: &Codec,
         key: Some(record.aggregate()),
     };
     Decoded::Input(Box::new(Work::new(id, Body::Heard(heard), origin)))
+}
+
+/// What a record of this type, key and value says to participant `P`, and about which aggregate of its.
+pub fn heard<P: Participant>(
+    participant: &P,
+    (kind, key, value): (&str, Option<&[u8]>, Option<&[u8]>),
+    codec: &Codec,
+    unknown: Unknown,
+) -> Decoded<(P::Id, P::Heard)> {
+    let fault = |reason: String| Decoded::Fault(Fault { reason, transient: false });
+    let index = match P::Heard::find(kind) {
+        Some(index) => index,
+        None if P::Heard::ignores(kind) => return Decoded::Ignored,
+        None if unknown.resolved(P::Heard::IGNORES.is_some()) == Unknown::Ignore => return Decoded::Unknown,
+        None => return fault(format!("type {} is unknown to this build", brief(kind))),
+    };
+    let Some(key) = key.filter(|key| !key.is_empty()) else {
+        return fault("the record has no key".to_owned());
+    };
+    let Some(value) = value else { return fault(format!("{kind} has no value")) };
+    let heard = match P::Heard::decode(index, codec, value) {
+        Ok(heard) => heard,
+        Err(error) => return fault(chain_of(&error)),
+    };
+    // Letters in the place of bytes that are none would make one id of two keys.
+    let from_key = || match std::str::from_utf8(key) {
+        Ok(key) => self::id::<P>(key),
+        Err(_) => Err(format!("the key {} is no id of {}: it isn't UTF-8", brief(&name(key)), P::NAME)),
+    };
+    match participant.aggregate(&heard).map_or_else(from_key, Ok) {
+        Ok(id) => Decoded::Input((id, heard)),
+        Err(reason) => fault(reason),
+    }
 }
 
 /// The id that a key is.

@@ -11,7 +11,7 @@ use crate::database::sessions::Sessions;
 use crate::engine::error::{ANSWER, COMMIT, CONNECT};
 use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::metrics;
-use crate::engine::plan::{DecisionContext, Plan, guarded, guarded_async};
+use crate::engine::plan::{DecisionContext, Plan, fresh_id, guarded, guarded_async};
 use crate::engine::work::Decoded;
 use crate::engine::{Error, Processor, Source, Verdict, Work, ops, read, trace};
 use crate::ground::error::chain_of;
@@ -171,8 +171,13 @@ impl<P: Participant> Engine<P> {
             work.input.at = now;
         }
         let works = &*works;
-        let ground =
-            DecisionContext { participant: &*self.participant, codec: &self.codec, topic: &self.topic, standing: &standing };
+        let ground = DecisionContext {
+            participant: &*self.participant,
+            codec: &self.codec,
+            topic: &self.topic,
+            standing: &standing,
+            event_id: &fresh_id,
+        };
         let Plan { verdicts, outbox: rows, tasks } = ground.plan(works, &aggregates, &mut tables, &mut known, &mut parked)?;
 
         let events = trace::events(&Span::current(), &rows);

@@ -12,7 +12,9 @@
 mod bulk;
 mod declare;
 mod key;
+mod memory;
 mod row;
+mod unstored;
 mod write;
 
 use std::borrow::Borrow;
@@ -30,6 +32,8 @@ use crate::database::locks;
 #[doc(hidden)]
 pub use bulk::{Out, Stored};
 pub use key::{Key, Part};
+#[doc(hidden)]
+pub use memory::{AnyRow, Find, Put};
 #[doc(hidden)]
 pub use row::CopyRows;
 pub use row::Row;
@@ -351,6 +355,12 @@ pub trait Tables: Default + Send + 'static {
     fn load(&mut self, conn: &mut PgConnection, keys: &Keys) -> impl Future<Output = sqlx::Result<()>> + Send;
     /// Stores what changed.
     fn store(&mut self, conn: &mut PgConnection) -> impl Future<Output = sqlx::Result<()>> + Send;
+    /// Loads what `keys` names from memory.
+    #[doc(hidden)]
+    fn load_from(&mut self, keys: &Keys, find: Find<'_>);
+    /// Gives what changed.
+    #[doc(hidden)]
+    fn store_to(&self, put: Put<'_>);
     /// From here on events are folded; see [`Table::fold`].
     #[doc(hidden)]
     fn fold(&mut self, stored: Stored);

@@ -44,6 +44,14 @@ macro_rules! tables {
                 Ok(())
             }
             #[allow(unused_variables)]
+            fn load_from(&mut self, keys: &$crate::Keys, find: $crate::table::Find<'_>) {
+                $(self.$field.load_from(keys, find);)*
+            }
+            #[allow(unused_variables)]
+            fn store_to(&self, put: $crate::table::Put<'_>) {
+                $(self.$field.store_to(put);)*
+            }
+            #[allow(unused_variables)]
             fn fold(&mut self, stored: $crate::table::Stored) {
                 $(self.$field.fold(stored);)*
             }

@@ -16,7 +16,7 @@ const LENGTH: usize = 4;
 /// Routes that read the tables themselves get a row from a query by [`from_row`](Row::from_row), which reads the columns in the order of
 /// their declaration.
 #[diagnostic::on_unimplemented(message = "`{Self}` is no row of a table", note = "rows are declared by `farandole::tables!`")]
-pub trait Row: Clone + PartialEq + Send + 'static {
+pub trait Row: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     /// The key: the type of the key column, or a tuple of those of several.
     type Key: Key;
     /// The table's name.

@@ -1,0 +1,332 @@
+//! The transition function: what a step makes of a state. What it does to a participant, the engine's own plan decides; what follows for
+//! positions, tasks, parked inputs and answers is as the kit stores it.
+
+use std::sync::Arc;
+
+use farandole::engine::Verdict;
+
+use crate::actor::{Ground, Happened, Ran};
+use crate::ask::Command;
+use crate::fault::Fault;
+use crate::prints::{Prints, add, hash};
+use crate::state::{Asked, Changed, Entry, Given, Known, Local, Parked, Read, State, Stored};
+use crate::step::Step;
+use crate::world::{Past, World};
+
+/// What a step came to, beside the new state.
+pub(crate) struct Happening {
+    pub of: usize,
+    pub ran: Ran,
+}
+
+impl World {
+    /// The state in which the world begins.
+    pub(crate) fn begin(&self) -> State {
+        let left = |command: &Command| Asked { left: command.times, repeats: command.repeats };
+        let mut state = State {
+            at: 0,
+            locals: self.actors.iter().map(|_| Arc::new(Local::new(self.exchanges.none()))).collect(),
+            commands: self.commands.iter().map(left).collect(),
+            redeliveries: self.redeliveries,
+            fault: None,
+            print: 0,
+        };
+        for (n, (of, about, past)) in self.given.iter().enumerate() {
+            if let Err(fault) = self.past(&mut state, *of, about, past, n) {
+                state.fault = Some(Arc::new(fault));
+                break;
+            }
+        }
+        self.print(&mut state);
+        state
+    }
+
+    fn past(&self, state: &mut State, of: usize, about: &str, past: &Past, n: usize) -> Result<(), Fault> {
+        let actor = &self.actors[of];
+        let unreadable = || Fault::Engine { words: format!("{} can't be read back", past.kind) };
+        let event = actor.read(past.kind, &past.payload, &self.codec).ok_or_else(unreadable)?;
+        let text = String::from_utf8_lossy(&past.payload).into_owned();
+        let happened = Happened { kind: past.kind, payload: past.payload.clone(), event, text };
+        self.take(of, Arc::make_mut(&mut state.locals[of]), about, happened, &format!("given {n}"))
+    }
+
+    /// Takes an event as it is: rows, tasks, and its place in the log.
+    pub(crate) fn take(&self, of: usize, local: &mut Local, about: &str, mut event: Happened, cause: &str) -> Result<(), Fault> {
+        let actor = &self.actors[of];
+        let at = local.log(about).map_or(0, |log| log.entries.len());
+        let id = crate::typed::event_id(actor.name(), about, at);
+        let find = |table: &'static str, key: &str| local.row(table, key).map(|stored| Arc::clone(&stored.row));
+        let rows = actor.evolve(&*event.event, &find)?;
+        let net = actor.follow(&*event.event, about, id)?;
+        self.store(of, local, rows);
+        self.append(of, local, about, &mut event, cause);
+        self.agenda(of, local, net, about);
+        Ok(())
+    }
+
+    /// What the step makes of the state; none if nothing changes.
+    pub(crate) fn next(&self, state: &State, step: &Step, twice: bool, cases: bool) -> Option<(State, Option<Happening>)> {
+        let mut next = state.clone();
+        let happening = match self.happen(state, &mut next, step, twice, cases) {
+            Ok(Some(happening)) => happening,
+            Ok(None) => return None,
+            Err(fault) => {
+                next.fault = Some(Arc::new(fault));
+                next.print = hash(&format!("fault after {:x} {step:?}", state.print));
+                return Some((next, None));
+            }
+        };
+        self.print(&mut next);
+        if let Some(happening) = &happening
+            && let Some(fault) = self.is_endless(&next, happening)
+        {
+            next.fault = Some(Arc::new(fault));
+        }
+        (next.print != state.print).then_some((next, happening))
+    }
+
+    /// `Ok(None)`: nothing. `Ok(Some(None))`: something, to no participant.
+    fn happen(
+        &self,
+        state: &State,
+        next: &mut State,
+        step: &Step,
+        twice: bool,
+        cases: bool,
+    ) -> Result<Option<Option<Happening>>, Fault> {
+        let given = match step {
+            Step::Clock { to } => {
+                next.at = *to;
+                return Ok(Some(None));
+            }
+            Step::Start { of, task } => {
+                let local = Arc::make_mut(&mut next.locals[*of]);
+                let changed = self.change(*of, local, task, |asking| asking.started = true);
+                return Ok(changed.then_some(None));
+            }
+            Step::Again { to, from, key, at } => {
+                let local = Arc::make_mut(&mut next.locals[*to]);
+                local.read_to(self.read(*to, *from, key, *at));
+                next.redeliveries -= 1;
+                return Ok(Some(None));
+            }
+            Step::Lost { of, task, outcome } => {
+                let local = Arc::make_mut(&mut next.locals[*of]);
+                let Some(booked) = self.book(*of, local, task, *outcome, false) else { return Ok(None) };
+                local.book(Arc::new(booked));
+                self.change(*of, local, task, |asking| asking.lost += 1);
+                return Ok(Some(None));
+            }
+            Step::Answer { of, task, outcome } => {
+                let local = Arc::make_mut(&mut next.locals[*of]);
+                let Some(booked) = self.book(*of, local, task, *outcome, true) else { return Ok(None) };
+                local.end(&task.name, &task.key, task.cause);
+                let booked = Arc::new(booked);
+                local.book(Arc::clone(&booked));
+                Some((*of, Given::Outcome { booked }))
+            }
+            _ => self.input(state, step),
+        };
+        let Some((of, given)) = given else { return Ok(None) };
+        if self.only_undecided && self.is_known(state, of, step, &given) {
+            // Recognised by its cause, as after a loss.
+            self.had(next, of, &given);
+            return Ok(Some(None));
+        }
+        let releases = matches!(step, Step::Release { .. });
+        let cause = self.cause(&given);
+        let ground =
+            Ground { state, commands: &self.commands, codec: &self.codec, me: of, releases, cause: cause.clone(), cases };
+        let ran = self.actors[of].run(&ground, &given)?;
+        if twice {
+            self.same(&ran, &self.actors[of].run(&ground, &given)?)?;
+        }
+        match step {
+            Step::Ask { which } => {
+                next.commands[*which].left -= 1;
+            }
+            Step::Repeat { which } => next.commands[*which].repeats -= 1,
+            Step::AnswerAgain { .. } => next.redeliveries -= 1,
+            Step::Release { of, at } if matches!(ran.verdict, Verdict::Done(_)) => {
+                Arc::make_mut(&mut next.locals[*of]).unpark(*at);
+            }
+            Step::Release { .. } => return Ok(None),
+            Step::Due { of, task } => {
+                Arc::make_mut(&mut next.locals[*of]).end(&task.name, &task.key, task.cause);
+            }
+            _ => {}
+        }
+        self.had(next, of, &given);
+        let ran = self.apply(Arc::make_mut(&mut next.locals[of]), of, &given, ran, &cause);
+        Ok(Some(Some(Happening { of, ran })))
+    }
+
+    /// A record counts as read, whatever became of it.
+    pub(crate) fn had(&self, next: &mut State, of: usize, given: &Given) {
+        let Given::Record { from, key, at } = given else { return };
+        let log = next.locals[*from].log(key).cloned();
+        let entries = log.as_ref().map_or(&[][..], |log| &log.entries[..=*at]);
+        let had = entries.iter().filter(|entry| entry.heard_by & (1 << of) != 0).count();
+        let local = &next.locals[of];
+        // A parked record is behind the position already.
+        if had == local.had(*from, key) + 1 {
+            let read = self.read(of, *from, key, had);
+            Arc::make_mut(&mut next.locals[of]).read_to(read);
+        }
+    }
+
+    /// Whether events of the participant name this input as their cause.
+    fn is_known(&self, state: &State, of: usize, step: &Step, given: &Given) -> bool {
+        if !matches!(step, Step::Deliver { .. } | Step::AnswerAgain { .. }) {
+            return false;
+        }
+        let cause = self.cause(given);
+        state.locals[of].logs.iter().flat_map(|log| &log.entries).any(|entry| entry.cause == cause)
+    }
+
+    /// Stores what an input led to.
+    pub(crate) fn apply(&self, local: &mut Local, of: usize, given: &Given, mut ran: Ran, cause: &str) -> Ran {
+        let name = self.actors[of].name();
+        if let Verdict::Parked(fault) = &ran.verdict
+            && !matches!(given, Given::Command { .. })
+        {
+            self.park(local, name, given, (&ran.aggregate, &ran.key, &fault.reason), cause);
+        }
+        if let Verdict::Held { behind } = &ran.verdict
+            && !matches!(given, Given::Command { .. })
+        {
+            self.park(local, name, given, (&ran.aggregate, &ran.key, &format!("waits behind {behind}")), cause);
+        }
+        self.store(of, local, std::mem::take(&mut ran.rows));
+        for (at, (hash, answer)) in std::mem::take(&mut ran.known) {
+            let prints = self.exchanges.prints(&format!("{name} known {at:?} {answer:?}"));
+            local.know(Known { at, hash, answer, prints });
+        }
+        for event in &mut ran.events {
+            self.append(of, local, &ran.aggregate, event, cause);
+        }
+        let net = std::mem::take(&mut ran.net);
+        self.agenda(of, local, net, &ran.aggregate);
+        ran
+    }
+
+    pub(crate) fn store(&self, of: usize, local: &mut Local, rows: Vec<Changed>) {
+        for (table, key, row) in rows {
+            let stored = row.map(|row| {
+                let prints = self.exchanges.prints(&format!("{of} row {table} {key} {row:?}"));
+                Stored { table, key: key.clone(), row, prints }
+            });
+            local.put(table, &key, stored);
+        }
+    }
+
+    pub(crate) fn append(&self, of: usize, local: &mut Local, aggregate: &str, event: &mut Happened, cause: &str) {
+        let at = local.log(aggregate).map_or(0, |log| log.entries.len());
+        let prints = self.exchanges.prints(&format!("{of} event {aggregate} {at} {} {cause}", event.text));
+        let heard_by = self.actors.iter().enumerate().filter(|(_, actor)| actor.hears(event.kind)).map(|(i, _)| 1 << i).sum();
+        let entry = Entry {
+            kind: event.kind,
+            payload: std::mem::take(&mut event.payload),
+            event: Arc::clone(&event.event),
+            cause: cause.to_owned(),
+            heard_by,
+            prints,
+        };
+        local.append(aggregate, entry);
+    }
+
+    fn park(
+        &self,
+        local: &mut Local,
+        name: &str,
+        given: &Given,
+        (aggregate, key, why): (&String, &String, &String),
+        cause: &str,
+    ) {
+        let before = local.parked.iter().filter(|other| other.aggregate == *aggregate).count();
+        let prints = self.exchanges.prints(&format!("{name} parked {aggregate} {key} {before} {cause}"));
+        let (given, why) = (given.clone(), why.clone());
+        local.park(Parked { given, aggregate: aggregate.clone(), key: key.clone(), why, prints });
+    }
+
+    fn read(&self, to: usize, from: usize, key: &Arc<str>, had: usize) -> Read {
+        let prints = self.exchanges.prints(&format!("{to} read {from} {key} {had}"));
+        Read { from, key: Arc::clone(key), had, prints }
+    }
+
+    /// What an event's header would say led to it.
+    pub(crate) fn cause(&self, given: &Given) -> String {
+        match given {
+            Given::Record { from, key, at } => format!("{}/{key}/{at}", self.actors[*from].name()),
+            Given::Command { which, nth } => {
+                let command = &self.commands[*which];
+                format!("command/{}/{}/{nth}", command.about, command.label)
+            }
+            Given::Deadline { task } => format!("deadline/{}/{}/{}", task.name, task.key, task.from),
+            Given::Outcome { booked } => {
+                format!("outcome/{}/{}/{}", booked.task.name, booked.task.key, booked.task.from)
+            }
+        }
+    }
+
+    /// Deciding twice must give the same.
+    fn same(&self, first: &Ran, then: &Ran) -> Result<(), Fault> {
+        let words = |ran: &Ran| {
+            let events: Vec<&str> = ran.events.iter().map(|event| event.text.as_str()).collect();
+            let rows: Vec<String> = ran.rows.iter().map(|(table, key, row)| format!("{table} {key} {row:?}")).collect();
+            format!("{:?} with {events:?}, {rows:?}, {:?}", ran.verdict, ran.net)
+        };
+        let (first, then) = (words(first), words(then));
+        if first == then { Ok(()) } else { Err(Fault::Undetermined { first, then }) }
+    }
+
+    /// An aggregate with more events than the world allows, or in which the same events come again and again without anybody's asking.
+    fn is_endless(&self, state: &State, happening: &Happening) -> Option<Fault> {
+        let log = state.locals[happening.of].log(&happening.ran.aggregate)?;
+        let events = log.entries.len();
+        let by_itself = log.entries.iter().rev().take_while(|entry| !entry.cause.starts_with("command/")).count();
+        let kinds: Vec<&str> = log.entries[events - by_itself..].iter().map(|entry| short(entry.kind)).collect();
+        // The shortest part at the end that stands there so often.
+        let round = (1..=by_itself / self.rounds).find(|n| {
+            let (last, before) = (&kinds[by_itself - n..], &kinds[by_itself - n * self.rounds..]);
+            before.chunks(*n).all(|round| round == last)
+        });
+        if round.is_none() && events <= self.events {
+            return None;
+        }
+        let cycle = round.map(|n| kinds[by_itself - n..].iter().map(|kind| (*kind).to_owned()).collect());
+        Some(Fault::Endless { aggregate: format!("{} {}", self.actors[happening.of].name(), log.key), events, cycle })
+    }
+
+    /// The sum of the state's parts.
+    pub(crate) fn parts(&self, state: &State) -> Prints {
+        let mut all = self.exchanges.none();
+        state.locals.iter().for_each(|local| add(&mut all, &local.prints));
+        let commands = self.command_prints.get_or_init(|| self.commands.iter().map(|command| self.prints_of(command)).collect());
+        for ((command, prints), asked) in self.commands.iter().zip(commands).zip(&state.commands) {
+            let at = usize::from(asked.left) * (usize::from(command.repeats) + 1) + usize::from(asked.repeats);
+            add(&mut all, &prints[at]);
+        }
+        all
+    }
+
+    /// Of all that may be left of a command.
+    fn prints_of(&self, command: &Command) -> Vec<Prints> {
+        let made = (command.text)();
+        let left = (0..=command.times).flat_map(|left| (0..=command.repeats).map(move |repeats| (left, repeats)));
+        let text = |(left, repeats)| format!("command {} {} {made} {left} {repeats}", command.about, command.label);
+        left.map(|left| self.exchanges.prints(&text(left))).collect()
+    }
+
+    /// The state's fingerprint: the least of those with names exchanged.
+    fn print(&self, state: &mut State) {
+        let rest = hash(&format!("{} {}", state.at, state.redeliveries));
+        let parts = self.parts(state);
+        state.print = parts.iter().map(|print| print.wrapping_add(rest)).min().unwrap_or(rest).max(1);
+    }
+}
+
+/// The last part of a type's name.
+pub(crate) fn short(kind: &str) -> &str {
+    kind.rsplit('.').next().unwrap_or(kind)
+}

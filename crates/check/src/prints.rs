@@ -1,0 +1,136 @@
+//! Fingerprints of a state's parts, one for each way in which interchangeable names can be exchanged.
+//!
+//! A state is known by the sum of its parts' fingerprints, so a step costs those parts that it changes. Two states that differ only in which of
+//! two interchangeable names is which have the same fingerprints in another order; the least of them is that of both.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+/// A fingerprint for each way to exchange names; the first exchanges none.
+pub(crate) type Prints = Box<[u64]>;
+
+/// The ways to exchange names.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchanges(Vec<Vec<(String, String)>>);
+
+/// Ways that are tried: of more names the worlds are too large anyway.
+const MOST: usize = 720;
+
+impl Exchanges {
+    /// All ways to exchange the names within each group.
+    pub fn of(groups: &[Vec<String>]) -> Self {
+        let mut ways: Vec<Vec<(String, String)>> = vec![Vec::new()];
+        for group in groups {
+            let orders = orders(group.len());
+            let mut more = Vec::with_capacity(ways.len() * orders.len());
+            for order in &orders {
+                for way in &ways {
+                    let mut way = way.clone();
+                    let pairs = order.iter().enumerate().filter(|(i, to)| *i != **to);
+                    way.extend(pairs.map(|(i, to)| (group[i].clone(), group[*to].clone())));
+                    more.push(way);
+                }
+            }
+            assert!(
+                more.len() <= MOST,
+                "{} ways to exchange names are too many: declare fewer interchangeable names",
+                more.len()
+            );
+            ways = more;
+        }
+        Self(ways)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Of nothing.
+    pub fn none(&self) -> Prints {
+        vec![0; self.len()].into()
+    }
+
+    /// Of a part that is described by `text`.
+    pub fn prints(&self, text: &str) -> Prints {
+        let plain = hash(text);
+        self.0.iter().map(|way| exchanged(text, way).map_or(plain, |text| hash(&text))).collect()
+    }
+}
+
+/// All orders of so many.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for order in orders(n - 1) {
+        for at in (0..n).rev() {
+            let mut longer = order.clone();
+            longer.insert(at, n - 1);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+/// The text with names exchanged; none where there is none of them.
+fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
+    let mut rest = text;
+    let mut out = String::new();
+    while let Some((at, from, to)) = first(rest, way) {
+        out.reserve(text.len());
+        out.push_str(&rest[..at]);
+        out.push_str(to);
+        rest = &rest[at + from.len()..];
+    }
+    if out.is_empty() && rest.len() == text.len() {
+        return None;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+fn first<'a>(text: &str, way: &'a [(String, String)]) -> Option<(usize, &'a str, &'a str)> {
+    let found = way.iter().filter_map(|(from, to)| text.find(from.as_str()).map(|at| (at, from.as_str(), to.as_str())));
+    found.min_by_key(|(at, from, _)| (*at, usize::MAX - from.len()))
+}
+
+/// Mixed well, since they are added up.
+pub(crate) fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// Adds a part.
+pub(crate) fn add(sum: &mut Prints, part: &Prints) {
+    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum = sum.wrapping_add(*part));
+}
+
+/// Takes a part away.
+pub(crate) fn take(sum: &mut Prints, part: &Prints) {
+    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum = sum.wrapping_sub(*part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_by_a_name_has_the_same_prints_in_another_order() {
+        let two = Exchanges::of(&[vec!["o1".to_owned(), "o2".to_owned()]]);
+        let (a, b) = (two.prints("row o1 of o2"), two.prints("row o2 of o1"));
+        assert_eq!((a[0], a[1]), (b[1], b[0]));
+        assert_ne!(a[0], a[1]);
+        let none = two.prints("row x");
+        assert_eq!(none[0], none[1]);
+        assert_eq!(Exchanges::of(&[vec!["a".into(), "b".into(), "c".into()], vec!["x".into(), "y".into()]]).len(), 12);
+    }
+
+    #[test]
+    fn names_within_names_are_exchanged_whole() {
+        let way = [("o1".to_owned(), "o11".to_owned()), ("o11".to_owned(), "o1".to_owned())];
+        assert_eq!(exchanged("o1 o11 o2", &way).as_deref(), Some("o11 o1 o2"));
+        assert_eq!(exchanged("x", &way), None);
+    }
+}

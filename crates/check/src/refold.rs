@@ -1,0 +1,50 @@
+//! What is asked of a state in which nothing more happens by itself.
+
+use std::sync::Arc;
+
+use crate::fault::Fault;
+use crate::state::{Local, State, Stored};
+use crate::step::Step;
+use crate::world::World;
+
+impl World {
+    /// Whether nothing more happens by itself.
+    pub(crate) fn is_at_end(&self, state: &State) -> bool {
+        let mut steps = Vec::new();
+        self.steps(state, &mut steps);
+        steps.iter().filter(|step| Self::is_by_itself(step)).all(|step| match step {
+            // A parked input that parks again is where it was.
+            Step::Release { .. } => self.next(state, step, false, false).is_none(),
+            _ => false,
+        })
+    }
+
+    /// Checks that folding all events again, in two orders of the keys, gives the rows that are there.
+    pub(crate) fn refold(&self, state: &State) -> Result<(), Fault> {
+        for (of, local) in state.locals.iter().enumerate() {
+            for backwards in [false, true] {
+                let mut folded = Local::new(self.exchanges.none());
+                let logs: Box<dyn Iterator<Item = _>> =
+                    if backwards { Box::new(local.logs.iter().rev()) } else { Box::new(local.logs.iter()) };
+                for entry in logs.flat_map(|log| &log.entries) {
+                    let find = |table: &'static str, key: &str| folded.row(table, key).map(|stored| Arc::clone(&stored.row));
+                    let rows = self.actors[of].evolve(&*entry.event, &find)?;
+                    self.store(of, &mut folded, rows);
+                }
+                self.compare(local, &folded)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, live: &Local, folded: &Local) -> Result<(), Fault> {
+        let text = |row: Option<&Arc<Stored>>| row.map_or_else(|| "no row".to_owned(), |stored| format!("{:?}", stored.row));
+        for stored in live.rows.iter().chain(&folded.rows) {
+            let (live, folded) = (text(live.row(stored.table, &stored.key)), text(folded.row(stored.table, &stored.key)));
+            if live != folded {
+                return Err(Fault::Order { row: format!("{}[{}]", stored.table, stored.key), live, folded });
+            }
+        }
+        Ok(())
+    }
+}

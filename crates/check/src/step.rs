@@ -1,0 +1,157 @@
+//! What may happen next.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::state::{Given, State, Task};
+use crate::world::World;
+
+/// One step of a world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A participant takes the next record of a key that it handles.
+    Deliver { to: usize, from: usize, key: Arc<str> },
+    /// A caller asks.
+    Ask { which: usize },
+    /// A caller asks again under the same key.
+    Repeat { which: usize },
+    /// Time goes on, to the next deadline.
+    Clock { to: i64 },
+    /// A deadline fires.
+    Due { of: usize, task: TaskId },
+    /// An effect is started.
+    Start { of: usize, task: TaskId },
+    /// The outside world answers.
+    Answer { of: usize, task: TaskId, outcome: usize },
+    /// The outside world acts, and its answer is lost.
+    Lost { of: usize, task: TaskId, outcome: usize },
+    /// A position is lost: what was read of a key from there on comes again.
+    Again { to: usize, from: usize, key: Arc<str>, at: usize },
+    /// An answer comes again.
+    AnswerAgain { of: usize, idempotency: Uuid },
+    /// A parked input is tried again.
+    Release { of: usize, at: usize },
+}
+
+/// Which task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskId {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) cause: Uuid,
+}
+
+impl TaskId {
+    pub(crate) fn of(task: &Task) -> Self {
+        Self { name: task.name.clone(), key: task.key.clone(), cause: task.cause }
+    }
+
+    pub(crate) fn find<'a>(&self, tasks: &'a [Arc<Task>]) -> Option<&'a Arc<Task>> {
+        tasks.iter().find(|task| task.cause == self.cause && task.name == self.name && task.key == self.key)
+    }
+}
+
+impl World {
+    /// All that may happen.
+    pub(crate) fn steps(&self, state: &State, steps: &mut Vec<Step>) {
+        for (to, local) in state.locals.iter().enumerate() {
+            for (from, other) in state.locals.iter().enumerate() {
+                for log in &other.logs {
+                    let there = log.entries.iter().filter(|entry| entry.heard_by & (1 << to) != 0).count();
+                    let had = local.had(from, &log.key);
+                    if had < there {
+                        steps.push(Step::Deliver { to, from, key: Arc::clone(&log.key) });
+                    }
+                    if state.redeliveries > 0 {
+                        steps.extend((0..had).map(|at| Step::Again { to, from, key: Arc::clone(&log.key), at }));
+                    }
+                }
+            }
+            self.tasks(state, to, steps);
+            for (at, parked) in local.parked.iter().enumerate() {
+                let older = &local.parked[..at];
+                let waits = older.iter().any(|older| {
+                    [&older.aggregate, &older.key].iter().any(|name| **name == parked.aggregate || **name == parked.key)
+                });
+                if !waits {
+                    steps.push(Step::Release { of: to, at });
+                }
+            }
+        }
+        for (which, asked) in state.commands.iter().enumerate() {
+            if asked.left > 0 {
+                steps.push(Step::Ask { which });
+            }
+            if asked.repeats > 0 && asked.left < self.commands[which].times {
+                steps.push(Step::Repeat { which });
+            }
+        }
+        let dues = state.locals.iter().flat_map(|local| &local.tasks).filter(|task| task.effect.is_none());
+        if let Some(to) = dues.map(|task| task.due).filter(|due| *due > state.at).min() {
+            steps.push(Step::Clock { to });
+        }
+    }
+
+    fn tasks(&self, state: &State, of: usize, steps: &mut Vec<Step>) {
+        let local = &state.locals[of];
+        for task in &local.tasks {
+            let id = || TaskId::of(task);
+            match &task.effect {
+                None if task.due <= state.at => steps.push(Step::Due { of, task: id() }),
+                None => {}
+                Some(asking) if !asking.started => steps.push(Step::Start { of, task: id() }),
+                Some(asking) => match local.booked(asking.idempotency) {
+                    // Who asks again under the same key is told what became of it.
+                    Some(booked) => steps.push(Step::Answer { of, task: id(), outcome: booked.outcome }),
+                    None => {
+                        steps.extend((0..asking.outcomes).map(|outcome| Step::Answer { of, task: id(), outcome }));
+                        if asking.lost < self.lost_answers {
+                            steps.extend((0..asking.outcomes).map(|outcome| Step::Lost { of, task: id(), outcome }));
+                        }
+                    }
+                },
+            }
+        }
+        if state.redeliveries > 0 {
+            let told = local.books.iter().filter(|booked| booked.told);
+            steps.extend(told.map(|booked| Step::AnswerAgain { of, idempotency: booked.idempotency }));
+        }
+    }
+
+    /// What happens by itself, apart from callers, losses and whoever feeds inputs again.
+    pub(crate) fn is_by_itself(step: &Step) -> bool {
+        match step {
+            Step::Deliver { .. } | Step::Clock { .. } | Step::Due { .. } | Step::Start { .. } | Step::Answer { .. } => true,
+            Step::Release { .. } => true,
+            Step::Ask { .. } | Step::Repeat { .. } | Step::Lost { .. } | Step::Again { .. } | Step::AnswerAgain { .. } => false,
+        }
+    }
+
+    /// The input that a step hands to a participant, and to which; none where it hands over none.
+    pub(crate) fn input(&self, state: &State, step: &Step) -> Option<(usize, Given)> {
+        Some(match step {
+            Step::Deliver { to, from, key } => {
+                let had = state.locals[*to].had(*from, key);
+                let log = state.locals[*from].log(key)?;
+                let mut handled = log.entries.iter().enumerate().filter(|(_, entry)| entry.heard_by & (1 << *to) != 0);
+                let (at, _) = handled.nth(had)?;
+                (*to, Given::Record { from: *from, key: Arc::clone(key), at })
+            }
+            Step::Ask { which } => (
+                self.commands[*which].of,
+                Given::Command { which: *which, nth: self.commands[*which].times - state.commands[*which].left },
+            ),
+            Step::Repeat { which } => (self.commands[*which].of, Given::Command { which: *which, nth: 0 }),
+            Step::Due { of, task } => (*of, Given::Deadline { task: Arc::clone(task.find(&state.locals[*of].tasks)?) }),
+            Step::AnswerAgain { of, idempotency } => {
+                (*of, Given::Outcome { booked: Arc::clone(state.locals[*of].booked(*idempotency)?) })
+            }
+            Step::Release { of, at } => (*of, state.locals[*of].parked.get(*at)?.given.clone()),
+            // The answer is booked first.
+            Step::Answer { .. } | Step::Clock { .. } | Step::Start { .. } | Step::Lost { .. } | Step::Again { .. } => {
+                return None;
+            }
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether what ran is a run that the checker allows: every decision is made again from what the topics hold, and the rows that come of it
+//! are those of the tables.
+
+use anyhow::Context as _;
+use explore::shop;
+use farandole::Codec;
+use farandole::record::Record;
+use farandole::table::Row;
+use farandole_check::{Recording, Replayed};
+use inventory::Inventory;
+use inventory::tables::{Reservation, Stock};
+use orders::Orders;
+use orders::tables::Order;
+use payments::Payments;
+use payments::tables::Payment;
+use sqlx::AssertSqlSafe;
+
+use crate::check::Check;
+use crate::shop::{SERVICES, Shop};
+use crate::topics;
+
+/// Adds a record of a service's topic to a recording.
+///
+/// # Errors
+/// When it is no event of that service.
+pub fn record(recording: &mut Recording, service: &str, record: &Record, codec: &Codec) -> anyhow::Result<()> {
+    Ok(match service {
+        "orders" => recording.event::<Orders>(record, codec),
+        "inventory" => recording.event::<Inventory>(record, codec),
+        _ => recording.event::<Payments>(record, codec),
+    }?)
+}
+
+/// Checks the run, and the tables against what it makes of them; gives the run back with what was parked in it. Everything must have come
+/// to rest.
+///
+/// # Errors
+/// When journals or tables can't be read.
+pub async fn check(shop: &Shop, mut recording: Recording) -> anyhow::Result<(Vec<Check>, Recording)> {
+    for service in SERVICES {
+        let journal = format!("{}{service}.journal", shop.parts.prefix);
+        let (records, _) = topics::applied(&shop.parts.kafka, &journal, service).await?;
+        let parked = records.iter().filter(|record| record.kind().is_some_and(|kind| kind.ends_with(".Parked")));
+        let causes = parked.filter_map(|record| Some(record.link().ok()??.1.cause));
+        recording.parked.entry(service.to_owned()).or_default().extend(causes);
+    }
+    let replay = move || (shop::ran(shop::confirm_within(&recording)).replay(&recording), recording);
+    let (replayed, recording) = tokio::task::spawn_blocking(replay).await.context("replaying ended early")?;
+    let mut allowed = Check::new("every decision is one that the services make of what they had");
+    allowed.checked = replayed.decisions + replayed.silent;
+    for why in replayed.refused.iter().chain(&replayed.vacuous) {
+        allowed.checked += 1;
+        allowed.that(false, || why.clone());
+    }
+    let mut invariants = Check::new("the invariants of the explored worlds");
+    invariants.checked = replayed.invariants();
+    replayed.violated().into_iter().for_each(|why| invariants.that(false, || why));
+    let mut rows = Check::new("the tables are what these decisions make of them");
+    same::<Order>(shop, "orders", &replayed, &mut rows).await?;
+    same::<Reservation>(shop, "inventory", &replayed, &mut rows).await?;
+    same::<Stock>(shop, "inventory", &replayed, &mut rows).await?;
+    same::<Payment>(shop, "payments", &replayed, &mut rows).await?;
+    Ok((vec![allowed, invariants, rows], recording))
+}
+
+async fn same<R: Row>(shop: &Shop, service: &str, replayed: &Replayed, check: &mut Check) -> anyhow::Result<()> {
+    let pool = shop.pool(service).await?;
+    let sql = format!("select {} from {}", R::COLUMNS.join(", "), R::TABLE);
+    let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(&pool).await.with_context(|| format!("reading {}", R::TABLE))?;
+    pool.close().await;
+    let mut there = std::collections::BTreeMap::new();
+    for row in &found {
+        let row = R::from_row(row)?;
+        there.insert(row.key(), row);
+    }
+    for row in replayed.rows::<R>() {
+        let stored = there.remove(&row.key());
+        check.that(stored.as_ref() == Some(&row), || format!("{}: {stored:?} is stored, {row:?} was decided", R::TABLE));
+    }
+    there.into_values().for_each(|row| check.that(false, || format!("{}: {row:?} is stored, and nothing led to it", R::TABLE)));
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Bugs that a good engineer could make, each a small change to one participant, and the world that shows it.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use farandole::{Answer, Body, Decision, IdempotencyKey, Keys, Participant, Refusal};
+use farandole_check::World;
+use inventory::Inventory;
+use inventory::tables::Reservation;
+use orders::{Command, Deadline, Orders};
+use payments::tables::State;
+use payments::{Heard, Outcome, Payments};
+use schemas::inventory::StockReleased;
+use schemas::orders::OrderConfirmed;
+use schemas::payments::PaymentRequested;
+
+use crate::changed::Changed;
+use crate::shop::{one_and_a_half, one_order, one_order_without_key, orders, reservations};
+
+/// A bug.
+pub struct Bug {
+    /// What was done wrong.
+    pub name: &'static str,
+    /// What the checker says of it: part of what is violated.
+    pub violates: &'static str,
+    /// The world with it.
+    pub world: fn() -> World,
+}
+
+/// All of them.
+pub const BUGS: &[Bug] = &[
+    Bug {
+        name: "the hold isn't undone when the card is authorised after the order was cancelled",
+        violates: "what ended without goods holds neither stock nor money",
+        world: || one_order((orders(), Inventory, forgets_the_void())),
+    },
+    Bug {
+        name: "stock is released twice",
+        violates: "stock adds up",
+        world: || one_order((orders(), releases_twice(), Payments)),
+    },
+    Bug {
+        name: "an order is confirmed although stock is short",
+        violates: "what is confirmed is reserved and held",
+        world: || one_and_a_half((orders(), Inventory, takes_short_for_reserved())),
+    },
+    Bug {
+        name: "the deadline isn't closed when the order is confirmed",
+        violates: "no deadline is open for what is settled",
+        world: || one_order((leaves_the_deadline(), Inventory, Payments)),
+    },
+    Bug {
+        name: "a cancellation after the confirmation is ignored",
+        violates: "what ended without goods holds neither stock nor money",
+        world: || one_order((orders(), Inventory, ignores_the_late_cancellation())),
+    },
+    Bug {
+        name: "the card is asked for before the stock is reserved",
+        violates: "what is confirmed is reserved and held",
+        world: || one_and_a_half((orders(), Inventory, asks_before_stock())),
+    },
+    Bug {
+        name: "the card is authorised twice, since each request has a key of its own",
+        violates: "at most one hold an order at the acquirer",
+        world: || one_order((orders(), Inventory, asks_twice())),
+    },
+    Bug {
+        name: "an end that overtakes the reservation is forgotten",
+        violates: "what ended without goods holds neither stock nor money",
+        world: || one_order((orders(), Inventory, forgets_an_early_end())),
+    },
+    Bug {
+        name: "a declined card is asked for again, for ever",
+        violates: "a cycle without progress",
+        world: || one_order((orders(), Inventory, never_gives_up())),
+    },
+    Bug {
+        name: "a shared row is set instead of added to",
+        violates: "stock adds up",
+        world: || reservations((orders(), sets_the_stock())),
+    },
+    Bug {
+        name: "a command's repeated key is decided again",
+        violates: "an order is placed once, and ends once",
+        world: || one_order_without_key((orders(), Inventory, Payments)),
+    },
+    Bug {
+        name: "the outcome of a closed effect is dropped",
+        violates: "what ended without goods holds neither stock nor money",
+        world: || one_order((orders(), Inventory, drops_late_outcomes())),
+    },
+    Bug {
+        name: "touches() forgets the articles",
+        violates: "touches() doesn't name stock[tea]",
+        world: || one_order((orders(), forgets_the_articles(), Payments)),
+    },
+    Bug {
+        name: "a decision depends on what the participant remembers",
+        violates: "decided twice on the same rows",
+        world: || one_order((remembers(), Inventory, Payments)),
+    },
+    Bug {
+        name: "a request for stock waits until there is some, and the order's end waits behind it",
+        violates: "unfinished business",
+        world: || one_and_a_half((orders(), waits_for_stock(), Payments)),
+    },
+    Bug {
+        name: "a cancelled order is confirmed when the card is authorised after all",
+        violates: "an order is placed once, and ends once",
+        world: || one_order((confirms_the_cancelled(), Inventory, Payments)),
+    },
+];
+
+fn forgets_the_void() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| {
+        let mut decision = payments.decide(tables, id, input)?;
+        if decision.events.len() == 2 {
+            decision.events.truncate(1);
+        }
+        Ok(decision)
+    })
+}
+
+fn releases_twice() -> Changed<Inventory> {
+    Changed::new(Inventory).evolve(|inventory, tables, event| {
+        let before = match event {
+            inventory::Event::StockReleased(StockReleased { order_id, .. }) => tables.reservations.get(order_id).cloned(),
+            _ => None,
+        };
+        inventory.evolve(tables, event);
+        if let Some(reservation) = before {
+            tables.reservations.put(reservation);
+        }
+    })
+}
+
+fn takes_short_for_reserved() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Heard(Heard::StockShort(_)) => match tables.payments.get(id).map(|payment| &*payment.state) {
+            Some(State::AwaitingStock { terms }) => Ok(Decision::event(PaymentRequested {
+                order_id: *id,
+                amount: terms.amount,
+                currency: terms.currency.clone(),
+                card_token: terms.card_token.clone(),
+                requested_at: input.at.micros(),
+            })),
+            _ => Ok(Decision::nothing()),
+        },
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn leaves_the_deadline() -> Changed<Orders> {
+    Changed::new(orders()).follow_up(|orders, event| match event {
+        orders::Event::OrderConfirmed(_) => Vec::new(),
+        _ => orders.follow_up(event),
+    })
+}
+
+fn ignores_the_late_cancellation() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Heard(Heard::OrderCancelled(_))
+            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Authorised(_))) =>
+        {
+            Ok(Decision::nothing())
+        }
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn asks_before_stock() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Heard(Heard::OrderPlaced(placed)) if tables.payments.get(id).is_none() => Ok(Decision::event(PaymentRequested {
+            order_id: *id,
+            amount: placed.total,
+            currency: placed.currency.clone(),
+            card_token: placed.card_token.clone(),
+            requested_at: input.at.micros(),
+        })),
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn asks_twice() -> Changed<Payments> {
+    let twice = Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Heard(Heard::OrderPlaced(placed))
+            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Requested { .. })) =>
+        {
+            Ok(Decision::event(PaymentRequested {
+                order_id: *id,
+                amount: placed.total,
+                currency: placed.currency.clone(),
+                card_token: placed.card_token.clone(),
+                requested_at: input.at.micros(),
+            }))
+        }
+        _ => payments.decide(tables, id, input),
+    });
+    twice.idempotency(|_| IdempotencyKey::EachEvent)
+}
+
+fn forgets_an_early_end() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Heard(Heard::OrderCancelled(_) | Heard::OrderRejected(_))
+            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::AwaitingStock { .. })) =>
+        {
+            Ok(Decision::nothing())
+        }
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn never_gives_up() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match (&input.body, tables.payments.get(id).map(|p| &*p.state)) {
+        (
+            Body::Outcome { outcome: Outcome::Declined { .. }, effect: payments::Effect::Authorise(asked) },
+            Some(State::Requested { .. }),
+        ) => Ok(Decision::event(PaymentRequested {
+            order_id: *id,
+            amount: asked.amount,
+            currency: asked.currency.clone(),
+            card_token: asked.card_token.clone(),
+            requested_at: input.at.micros(),
+        })),
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn sets_the_stock() -> Changed<Inventory> {
+    Changed::new(Inventory).evolve(|inventory, tables, event| {
+        inventory.evolve(tables, event);
+        if let inventory::Event::StockReserved(reserved) = event {
+            for line in &reserved.lines {
+                if let Some(stock) = tables.stock.get_mut(&line.sku) {
+                    stock.reserved = line.quantity;
+                }
+            }
+        }
+    })
+}
+
+fn drops_late_outcomes() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Outcome { .. }
+            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Abandoned { .. })) =>
+        {
+            Ok(Decision::nothing())
+        }
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn forgets_the_articles() -> Changed<Inventory> {
+    Changed::new(Inventory).touches(|inventory, id, input| match id {
+        inventory::Id::Order(order) => Keys::of::<Reservation>([order]),
+        inventory::Id::Article(_) => inventory.touches(id, input),
+    })
+}
+
+fn remembers() -> Changed<Orders> {
+    let asked = AtomicUsize::new(0);
+    Changed::new(orders()).decide(move |orders, tables, id, input| match &input.body {
+        Body::Command(Command::Cancel) if asked.fetch_add(1, Relaxed) % 2 == 1 => {
+            Ok(Decision::answered(Answer::ok(serde_json::json!({}))))
+        }
+        _ => orders.decide(tables, id, input),
+    })
+}
+
+fn waits_for_stock() -> Changed<Inventory> {
+    Changed::new(Inventory).decide(|inventory, tables, id, input| {
+        let decision = inventory.decide(tables, id, input)?;
+        match decision.events.first() {
+            Some(inventory::Event::StockShort(_)) => Err(Refusal::Retry("there is too little".to_owned())),
+            _ => Ok(decision),
+        }
+    })
+}
+
+fn confirms_the_cancelled() -> Changed<Orders> {
+    Changed::new(orders()).decide(|orders, tables, &id, input| match &input.body {
+        Body::Heard(orders::Heard::PaymentAuthorised(_)) if tables.orders.get(&id).is_some() => {
+            Ok(Decision::event(OrderConfirmed { order_id: id, confirmed_at: input.at.micros() }))
+        }
+        Body::Deadline(Deadline::Confirm) => orders.decide(tables, &id, input),
+        _ => orders.decide(tables, &id, input),
+    })
+}

@@ -1,0 +1,135 @@
+//! `explore`: the shop's worlds, the bugs that must be found in them, and what really ran.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser;
+use explore::bugs::BUGS;
+use explore::shop;
+use farandole_check::{Bounds, Recording};
+
+/// Explores the shop's worlds: every order in which records, commands, deadlines, answers and losses may come.
+///
+/// In the end it says how many worlds and states there were, whether all of them were explored whole, and what was violated.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  scripts/explore                       every world, and every bug: some minutes\n  scripts/explore --world 'one order'   one of them\n  scripts/explore --deep                six hours a world, with two orders and every loss\n  scripts/explore --walks 20            beside random walks of 20 seconds each\n  scripts/explore --replay run.json     a run that `scripts/demo --record run.json` wrote\n\nExit codes: 0 everything holds, 1 something doesn't, 2 wrong usage"
+)]
+struct Args {
+    /// Larger worlds, for hours
+    #[arg(long)]
+    deep: bool,
+    /// Only the world of this name
+    #[arg(long, value_name = "NAME")]
+    world: Option<String>,
+    /// States of a world at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    states: Option<u64>,
+    /// Leave out the bugs
+    #[arg(long)]
+    no_bugs: bool,
+    /// For each bug and world, also walk at random for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    walks: Option<u64>,
+    /// Replay a recorded run instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["deep", "world", "states", "no_bugs", "walks"])]
+    replay: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = args.replay.as_ref().map_or_else(|| explore(&args), replay);
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("explore: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explore(args: &Args) -> anyhow::Result<bool> {
+    let bounds = if args.deep { Bounds::deep() } else { Bounds { progress: true, ..Bounds::ci() } };
+    let bounds = args.states.map_or(bounds, |states| Bounds { states, ..bounds });
+    let named = |name: &str| args.world.as_ref().is_none_or(|only| only == name);
+    let names: Vec<String> = shop::worlds(args.deep).iter().map(|world| world.name().to_owned()).collect();
+    anyhow::ensure!(names.iter().any(|name| named(name)), "there is no such world; there are: {}", names.join(", "));
+    let (begun, mut worlds, mut states, mut exhausted, mut violations) = (Instant::now(), 0_u64, 0_u64, 0_u64, 0_u64);
+    for world in shop::worlds(args.deep).into_iter().filter(|world| named(world.name())) {
+        let walked = args.walks.map(|seconds| world.walk(1, Duration::from_secs(seconds)));
+        let report = world.explore(bounds);
+        print!("{report}");
+        if let Some(walked) = walked {
+            let share = 100.0 * walked.states as f64 / report.states as f64;
+            println!("  random walks: {} walks, {} states, {share:.1} % of those", walked.walks, walked.states);
+        }
+        (worlds, states, exhausted) = (worlds + 1, states + report.states, exhausted + u64::from(report.exhausted));
+        violations += u64::from(!report.holds());
+    }
+    let rate = states as f64 / begun.elapsed().as_secs_f64();
+    if !args.no_bugs && args.world.is_none() {
+        violations += bugs(bounds, args.walks)?;
+    }
+    println!("{worlds} worlds, {states} states at {rate:.0}/s, {exhausted} of {worlds} exhausted, {violations} violations");
+    Ok(violations == 0)
+}
+
+/// How many of the bugs aren't found.
+fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
+    let (mut missed, mut by_walks) = (0, 0);
+    for bug in BUGS {
+        let report = (bug.world)().explore(bounds);
+        let walked = walks.map(|seconds| (bug.world)().walk(1, Duration::from_secs(seconds)));
+        let walked = walked.map_or_else(String::new, |walked| match walked.violated_after {
+            Some(after) => {
+                by_walks += 1;
+                format!("; by walks after {:.1} s", after.as_secs_f64())
+            }
+            None => "; not by walks".to_owned(),
+        });
+        match &report.violation {
+            Some(violation) if violation.violated.contains(bug.violates) => {
+                let (steps, took) = (violation.chapters.len(), report.took.as_secs_f64());
+                println!("found: {}: {} steps, {} states, {took:.1} s{walked}", bug.name, steps, report.states);
+            }
+            Some(violation) => {
+                missed += 1;
+                println!("MISSED: {}: something else was found:\n{violation}", bug.name);
+            }
+            None => {
+                missed += 1;
+                println!("MISSED: {}: {report}", bug.name);
+            }
+        }
+    }
+    println!("{} of {} bugs found", BUGS.len() as u64 - missed, BUGS.len());
+    if walks.is_some() {
+        println!("{by_walks} of {} by random walks", BUGS.len());
+    }
+    Ok(missed)
+}
+
+fn replay(file: &PathBuf) -> anyhow::Result<bool> {
+    let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let run: Recording = serde_json::from_slice(&text).with_context(|| format!("{} is no recorded run", file.display()))?;
+    let replayed = shop::ran(shop::confirm_within(&run)).replay(&run);
+    for why in &replayed.refused {
+        println!("refused: {why}");
+    }
+    for why in &replayed.vacuous {
+        println!("says nothing: {why}");
+    }
+    let violated = replayed.violated();
+    for why in &violated {
+        println!("violated: {why}");
+    }
+    let (decisions, silent) = (replayed.decisions, replayed.silent);
+    let holds = replayed.holds() && violated.is_empty();
+    let word = if holds { "allowed" } else { "refused" };
+    println!("{word}: {decisions} decisions made again, {silent} records that led to nothing");
+    Ok(holds)
+}

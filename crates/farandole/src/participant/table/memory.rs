@@ -1,0 +1,27 @@
+//! Rows that lie in memory instead of a database, for who runs participants without one.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::row::Row;
+
+/// A row of any table.
+#[doc(hidden)]
+pub trait AnyRow: Any + Debug + Send + Sync {
+    /// For a downcast.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<R: Row> AnyRow for R {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Looks a row up by its table and its key's text.
+#[doc(hidden)]
+pub type Find<'a> = &'a dyn Fn(&'static str, &str) -> Option<Arc<dyn AnyRow>>;
+/// Takes a row that changed, or that there is none any more, with its table and its key's text.
+#[doc(hidden)]
+pub type Put<'a> = &'a mut dyn FnMut(&'static str, &str, Option<Arc<dyn AnyRow>>);
