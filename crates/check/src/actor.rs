@@ -56,6 +56,8 @@ pub(crate) struct Ground<'a> {
 
 /// A participant, whatever its type.
 pub(crate) trait Actor: Send + Sync {
+    #[cfg(test)]
+    fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn name(&self) -> &'static str;
     /// Types that it publishes.

@@ -74,6 +74,8 @@
 
 mod actor;
 mod agenda;
+#[cfg(test)]
+mod agrees;
 mod ask;
 mod covered;
 mod explore;

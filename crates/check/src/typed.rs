@@ -58,7 +58,7 @@ fn input_id(cause: &str) -> Uuid {
 
 impl<P: Participant> Typed<P> {
     /// The input, as the intake, the commands or the agenda would hand it over.
-    fn work(&self, ground: &Ground<'_>, given: &Given) -> Result<Work<P>, Verdict> {
+    pub(crate) fn work(&self, ground: &Ground<'_>, given: &Given) -> Result<Work<P>, Verdict> {
         let parked = |reason: String| Verdict::Parked(farandole::parking::Fault { reason, transient: false });
         let (id, body, key, idempotency) = match given {
             Given::Record { from, key, at } => {
@@ -187,6 +187,11 @@ impl<P: Participant> Typed<P> {
 }
 
 impl<P: Participant> Actor for Typed<P> {
+    #[cfg(test)]
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
