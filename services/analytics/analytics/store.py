@@ -96,6 +96,7 @@ class Store:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                self._lock.close()
                 raise Busy(f"{path} is in use by another process: stop it first") from None
         self.db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self.db.row_factory = sqlite3.Row
