@@ -5,7 +5,7 @@ outbox that aren't in the topic are numbered anew in it. What the older database
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Dict, List, Set, Tuple
 
 from confluent_kafka import TopicPartition
 
@@ -27,6 +27,7 @@ def heal(settings: Settings, store: Store, topic: str, there: Topic, execute: bo
         own = store.db.execute("select * from own").fetchone()
     if own["partitions"] != there.partitions:
         raise Wrong(f"{topic} has {there.partitions} partitions, and had {own['partitions']}: no heal puts keys back; make it again as it was")
+    rows = {row["id"] for row in store.db.execute("select id from outbox")}
     unsent = {row["id"] for row in store.db.execute("select id from outbox where acked = 0")}
     known, sent = outbox.heads(), set()
     ends: Dict[int, Tuple[Place, str]] = {}
@@ -36,7 +37,7 @@ def heal(settings: Settings, store: Store, topic: str, there: Topic, execute: bo
             low, high = client.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER, cached=False)
             for found in client.own(partition, low, high) if high > low else ():
                 ends[partition] = max(found, ends.get(partition, found))
-                sent.update({found[1]} & unsent)
+                sent.update({found[1]} & rows)
     finally:
         client.close()
 
@@ -52,12 +53,17 @@ def heal(settings: Settings, store: Store, topic: str, there: Topic, execute: bo
     if not said or not execute:
         return said
     lineage = max([own["lineage"], *(end[0].lineage for end in ends.values())]) + 1
-    _continue(store, lineage, there, ends, sent)
-    return [*said, f"healed: lineage {lineage} begins; {len(unsent - sent)} rows will be published in it"]
+    following = _continue(store, lineage, there, ends, sent)
+    return [*said, f"healed: lineage {lineage} begins; {following} rows will be published in it"]
 
 
-def _continue(store: Store, lineage: int, there: Topic, ends: Dict[int, Tuple[Place, str]], sent: "set[str]") -> None:
+def _continue(store: Store, lineage: int, there: Topic, ends: Dict[int, Tuple[Place, str]], sent: Set[str]) -> int:
+    """Gives how many rows will be published."""
     with store.transaction() as db:
+        # What lies beyond the end that a partition has now was lost with it.
+        for partition in range(there.partitions):
+            end = ends[partition][0] if partition in ends else Place(0, 0)
+            db.execute("update outbox set acked = 0 where partition = ? and (lineage, number) > (?, ?)", (partition, end.lineage, end.number))
         db.executemany("update outbox set acked = 1 where id = ?", [(id_,) for id_ in sent])
         db.execute("delete from tails")
         db.execute("delete from published")
@@ -72,3 +78,4 @@ def _continue(store: Store, lineage: int, there: Topic, ends: Dict[int, Tuple[Pl
             db.execute("insert or replace into tails values (?, ?, ?)", (row["partition"], lineage, following))
             following += 1
         db.execute("update own set lineage = ?, next = ?, topic_id = ?", (lineage, following, there.id))
+        return following - 1
