@@ -9,6 +9,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 from typing import Dict, List
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -46,10 +47,11 @@ def texts() -> Dict[str, str]:
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
-    store = Store(settings.database)
-    service = Service(settings, store, texts())
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: service.stopping.set())
+        signal.signal(number, lambda *_: stopping.set())
+    store = Store(settings.database)
+    service = Service(settings, store, texts(), stopping)
     try:
         service.run()
         logging.getLogger("analytics").info("stopped")

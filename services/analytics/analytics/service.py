@@ -34,8 +34,8 @@ log = logging.getLogger("analytics")
 
 
 class Service:
-    def __init__(self, settings: Settings, store: Store, texts: Dict[str, str]):
-        self.settings, self.store = settings, store
+    def __init__(self, settings: Settings, store: Store, texts: Dict[str, str], stopping: threading.Event):
+        self.settings, self.store, self.stopping = settings, store, stopping
         self.topic = settings.topic(NAME)
         self.topics = Topics(settings.client)
         self.codec = Codec(store, Registry(settings.registry), texts)
@@ -56,7 +56,6 @@ class Service:
         self.partitions: Dict[str, int] = {}
         self.started = False
         self.look_at = self.retry_at = 0.0
-        self.stopping = threading.Event()
 
     def run(self) -> None:
         """Until `stopping` is set. Raises `Wrong` when a person has to act first; anything that passes is waited for."""

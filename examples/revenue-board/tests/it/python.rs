@@ -36,6 +36,8 @@ pub struct Analytics {
     log: PathBuf,
     env: Vec<(&'static str, String)>,
     child: Option<Child>,
+    /// What it had logged when it was started last.
+    before: usize,
 }
 
 impl Analytics {
@@ -48,7 +50,7 @@ impl Analytics {
             ("FARANDOLE_TOPICS_PARTITIONS", shop.partitions.to_string()),
             ("ANALYTICS_DATABASE", database.display().to_string()),
         ];
-        Self { database, log, env, child: None }
+        Self { database, log, env, child: None, before: 0 }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -58,6 +60,7 @@ impl Analytics {
     }
 
     pub fn start(&mut self) {
+        self.before = self.said().len();
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         self.child = Some(self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
@@ -70,8 +73,9 @@ impl Analytics {
         child.wait().unwrap();
     }
 
-    /// With SIGTERM, upon which it ends well.
+    /// With SIGTERM, upon which it ends well once it runs.
     pub async fn stop(&mut self) {
+        eventually("analytics to read", async || self.said()[self.before..].contains("INFO analytics: reading")).await;
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.ended().await, Some(0), "{}", self.said());

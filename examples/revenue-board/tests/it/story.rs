@@ -3,7 +3,7 @@
 use crate::python::{Analytics, moment, there};
 use crate::shop::{Shop, eventually};
 
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 5;
 const ORDERS: usize = 150;
 
 #[tokio::test(flavor = "multi_thread")]
