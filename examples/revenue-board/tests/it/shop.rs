@@ -139,8 +139,13 @@ impl Shop {
             };
             let (authorisation_id, authorised_at) = ("a1".to_owned(), at);
             told.extend([(order_id, placed.into()), (order_id, OrderConfirmed { order_id, confirmed_at: at }.into())]);
-            let authorised =
-                PaymentAuthorised { order_id, authorisation_id: authorisation_id.clone(), amount, currency: currency.clone(), authorised_at };
+            let authorised = PaymentAuthorised {
+                order_id,
+                authorisation_id: authorisation_id.clone(),
+                amount,
+                currency: currency.clone(),
+                authorised_at,
+            };
             paid.push((order_id, authorised.into()));
             if self.random(5) == 0 {
                 let reason = CancellationReason::CustomerRequest;
@@ -193,7 +198,8 @@ impl Shop {
     /// What `farandole verify` says of analytics' topic, which has to be whole; and each number was given to one event. Gives the chains.
     pub async fn verified(&self) -> Vec<Value> {
         let bins = std::env::current_exe().unwrap();
-        let tool = bins.ancestors().map(|folder| folder.join("farandole")).find(|tool| tool.is_file()).expect("built with --bins");
+        let tool =
+            bins.ancestors().map(|folder| folder.join("farandole")).find(|tool| tool.is_file()).expect("built with --bins");
         let topic = format!("{}analytics", self.prefix);
         let output = Command::new(tool).args(["verify", "--json", "--quiet", "-b", &self.kafka, &topic]).output().unwrap();
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
@@ -202,7 +208,11 @@ impl Shop {
         let events: BTreeSet<&(i64, i64, String)> = published.iter().collect();
         let places: BTreeSet<(i64, i64)> = published.iter().map(|(lineage, number, _)| (*lineage, *number)).collect();
         let ids: BTreeSet<&str> = published.iter().map(|(_, _, id)| id.as_str()).collect();
-        assert_eq!((events.len(), events.len()), (places.len(), ids.len()), "a number is one event's, and an event has one number");
+        assert_eq!(
+            (events.len(), events.len()),
+            (places.len(), ids.len()),
+            "a number is one event's, and an event has one number"
+        );
         let chains = report["chains"].as_array().unwrap().clone();
         let links: u64 = chains.iter().map(|chain| chain["links"].as_u64().unwrap()).sum();
         assert_eq!(links as usize, events.len());

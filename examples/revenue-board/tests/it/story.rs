@@ -11,7 +11,8 @@ async fn killed_again_and_again_it_reports_every_day_right_and_once() {
     if !there() {
         return;
     }
-    let seed = u64::from(std::process::id()) * 7_919 + u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos());
+    let seed = u64::from(std::process::id()) * 7_919
+        + u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos());
     println!("seed {seed}");
     let mut shop = Shop::open(seed).await;
     let mut analytics = Analytics::new(&shop);

@@ -15,7 +15,8 @@ async fn strays_hold_up_nobody_and_a_broken_chain_stops_its_partition() {
     let mut analytics = Analytics::new(&shop);
     shop.trade(40).await;
     shop.stray("orders", 0, &[], None, None).await;
-    shop.stray("orders", 1, &[("ce_type", "farandole.orders.OrderConfirmed"), ("farandole", "l=1")], Some("damaged"), Some(b"x")).await;
+    shop.stray("orders", 1, &[("ce_type", "farandole.orders.OrderConfirmed"), ("farandole", "l=1")], Some("damaged"), Some(b"x"))
+        .await;
     shop.stray("payments", 0, &[("ce_type", "farandole.payments.PaymentRefunded")], Some("unknown"), Some(b"x")).await;
     shop.stray("payments", 1, &[("ce_type", "farandole.payments.PaymentVoided")], Some("unframed"), Some(b"\xff\xff")).await;
     let voided = [("ce_type", "farandole.payments.PaymentVoided")];
