@@ -27,8 +27,8 @@ const DAY: i64 = 24 * 3600 * 1_000_000;
 /// 2026-11-30.
 const TODAY: i64 = 20_787;
 
-farandole::messages! { pub enum Orders { OrderPlaced, OrderConfirmed, OrderCancelled } }
-farandole::messages! { pub enum Payments { PaymentAuthorised, PaymentVoided } }
+farandole::messages! { pub enum Orders { Placed(OrderPlaced), Confirmed(OrderConfirmed), Cancelled(OrderCancelled) } }
+farandole::messages! { pub enum Payments { Authorised(PaymentAuthorised), Voided(PaymentVoided) } }
 
 /// What days have brought: orders and revenue by day and currency.
 pub type Figures = BTreeMap<(i32, String), (i64, i64)>;
@@ -40,6 +40,8 @@ pub struct Shop {
     pub partitions: i32,
     pub folder: TempDir,
     pub truth: Figures,
+    /// The days on which orders are placed now.
+    pub days: std::ops::Range<i64>,
     orders: Outbox,
     payments: Outbox,
     board: PgPool,
@@ -111,7 +113,21 @@ impl Shop {
             .spawn()
             .unwrap();
         let (folder, truth) = (tempfile::tempdir().unwrap(), Figures::new());
-        Self { kafka, registry, prefix, partitions: 3, folder, truth, orders, payments, board, reader, stop, seed }
+        Self {
+            kafka,
+            registry,
+            prefix,
+            partitions: 3,
+            folder,
+            truth,
+            days: TODAY..TODAY + 4,
+            orders,
+            payments,
+            board,
+            reader,
+            stop,
+            seed,
+        }
     }
 
     /// A number below `most`.
@@ -120,11 +136,12 @@ impl Shop {
         (self.seed >> 33) % most
     }
 
-    /// Some orders from beginning to end, of four days and two currencies; every fifth is cancelled. The truth knows of them.
+    /// Some orders from beginning to end, in two currencies; every fifth is cancelled. The truth knows of them.
     pub async fn trade(&mut self, orders: usize) {
         let (mut told, mut paid) = (Vec::new(), Vec::new());
         for _ in 0..orders {
-            let (order_id, day) = (Uuid::new_v4(), TODAY + self.random(4) as i64);
+            let (order_id, day) =
+                (Uuid::new_v4(), self.days.start + self.random((self.days.end - self.days.start) as u64) as i64);
             let (amount, currency) = (1 + self.random(100_000) as i64, ["GBP", "EUR"][self.random(2) as usize].to_owned());
             let at = day * DAY + self.random(DAY as u64) as i64;
             let placed = OrderPlaced {
