@@ -42,17 +42,18 @@ class Relay:
             rows = self.outbox.unsent()
             if not rows:
                 return True
-            if told_to_stop():
-                return False
-            # The first of each partition: the one after it has to wait for its acknowledgement.
-            first = {row.partition: row for row in reversed(rows)}
-            wave = sorted(first.values(), key=lambda row: row.place)
+            sent: List[Row] = []
             try:
-                self._send(self.producer, wave)
+                for wave in waves(rows):
+                    if told_to_stop():
+                        return False
+                    self._send(self.producer, wave)
+                    sent += wave
             except (BufferError, KafkaException, Away) as error:
                 self.close()
                 raise Away(f"publishing to {self.topic}: {error}") from error
-            self.outbox.acknowledged(wave)
+            finally:
+                self.outbox.acknowledged(sent)
 
     def _client(self) -> Producer:
         fixed = {
@@ -107,6 +108,15 @@ class Relay:
             raise Away(f"reading where {self.topic} ends: {error}") from error
         finally:
             client.close()
+
+
+def waves(rows: List[Row]) -> Iterator[List[Row]]:
+    """`rows` in their order, one of each partition at a time: the next has to wait for its acknowledgement."""
+    while rows:
+        first = {row.partition: row for row in reversed(rows)}
+        wave = sorted(first.values(), key=lambda row: row.place)
+        rows = [row for row in rows if first[row.partition] is not row]
+        yield wave
 
 
 class End:

@@ -73,9 +73,14 @@ impl Analytics {
         child.wait().unwrap();
     }
 
+    /// Waits until it has begun to read.
+    pub async fn reads(&self) {
+        eventually("analytics to read", async || self.said()[self.before..].contains("INFO analytics: reading")).await;
+    }
+
     /// With SIGTERM, upon which it ends well once it runs.
     pub async fn stop(&mut self) {
-        eventually("analytics to read", async || self.said()[self.before..].contains("INFO analytics: reading")).await;
+        self.reads().await;
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         assert_eq!(self.ended().await, Some(0), "{}", self.said());
@@ -175,5 +180,5 @@ fn it_describes_itself_as_the_kit_does() {
 
 /// How long killing may be put off, at random: so that it meets whatever is going on.
 pub fn moment(random: &mut impl FnMut(u64) -> u64) -> Duration {
-    Duration::from_millis(random(250))
+    Duration::from_millis(random(500))
 }
