@@ -6,9 +6,9 @@ use crate::python::{Analytics, moment, there};
 use crate::shop::{Shop, eventually};
 
 const ROUNDS: usize = 5;
-const ORDERS: usize = 150;
-/// Of each round, and no other: a report that is lost isn't made good by a later one of the same day.
-const DAYS: i64 = 40;
+const ORDERS: usize = 100;
+/// Of each round, and no other, and so many that most have one order: a report that is lost isn't made good by a later one of the same day.
+const DAYS: i64 = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_reports_every_day_right_and_once() {
