@@ -7,6 +7,7 @@ time: what is refused or lost is never followed by what comes after it. After an
 from __future__ import annotations
 
 import logging
+import operator
 import time
 import uuid
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -22,6 +23,9 @@ from analytics.wire.write import headers
 
 # How long a record may take to be acknowledged.
 DELIVERY = 30.0
+# Of a record with a header whose name isn't UTF-8 the client gives half a list, and an exception beside it. Called so, that is a `SystemError`;
+# called as a method, the interpreter may take the list, and the process dies of it.
+_HEADERS = operator.methodcaller("headers")
 # Offsets that are looked at, from a partition's end backward; each look four times as many.
 STRETCH, LONGEST = 64, 65_536
 
@@ -176,9 +180,11 @@ class End:
 
 def record_of(message: Any) -> Record:
     """A message, copied out of the client."""
-    return Record(
-        message.topic(), message.partition(), message.offset(), message.key(), message.value(), texts(message.headers())
-    )
+    try:
+        named, unread = texts(_HEADERS(message)), None
+    except (SystemError, UnicodeError) as error:
+        named, unread = [], f"the headers can't be read: {type(error).__name__}"
+    return Record(message.topic(), message.partition(), message.offset(), message.key(), message.value(), named, unread)
 
 
 def ours(record: Record, source: str) -> Optional[Tuple[Place, str]]:

@@ -1,7 +1,10 @@
 //! Orders and payments as far as analytics needs them, on the kit's outboxes; the board; and what the truth is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command};
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use farandole::extent::{self, View};
@@ -245,6 +248,21 @@ impl Shop {
         let mut record: FutureRecord<'_, str, [u8]> = FutureRecord::to(&topic).partition(partition).headers(headers);
         (record.key, record.payload) = (key, value);
         producer.send(record, PATIENCE).await.unwrap();
+    }
+}
+
+impl Shop {
+    /// A record with a header whose name isn't UTF-8, which other clients don't write.
+    pub fn stray_with_a_name_that_is_no_text(&self, topic: &str, partition: i32, key: &str) {
+        let topic = format!("{}{topic}", self.prefix);
+        let mut kcat = Command::new("kcat")
+            .args(["-b", &self.kafka, "-P", "-t", &topic, "-p", &partition.to_string(), "-k", key, "-H"])
+            .arg(OsStr::from_bytes(b"\xff\xfe=x"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("kcat is installed");
+        kcat.stdin.take().unwrap().write_all(b"x\n").unwrap();
+        assert!(kcat.wait().unwrap().success());
     }
 }
 

@@ -47,6 +47,8 @@ class Record:
     key: Optional[bytes] = None
     value: Optional[bytes] = None
     headers: List[Tuple[str, str]] = field(default_factory=list)
+    # Why the client couldn't read the headers.
+    unread: Optional[str] = None
 
     def header(self, name: str) -> Optional[str]:
         """Of a name that occurs twice the first counts."""
@@ -66,6 +68,8 @@ class Record:
 
     def link(self) -> Optional[Tuple[str, Link]]:
         """Source and place; None of a foreign record. Raises `Damaged`."""
+        if self.unread is not None:
+            raise Damaged(self.unread)
         self._check_size()
         header = self.header("farandole")
         if header is None:
