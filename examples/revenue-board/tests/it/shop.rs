@@ -13,6 +13,8 @@ use farandole::relay::{self, Relay};
 use farandole::topics::{self, Kafka, Topics};
 use farandole::{Codec, Message};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderPlaced};
@@ -252,6 +254,17 @@ impl Shop {
 }
 
 impl Shop {
+    /// Deletes a topic, and makes another of its name.
+    pub async fn make_anew(&self, topic: &str) {
+        let topic = format!("{}{topic}", self.prefix);
+        let (admin, options): (AdminClient<DefaultClientContext>, _) = (self.client().create().unwrap(), AdminOptions::new());
+        admin.delete_topics(&[&topic], &options).await.unwrap().remove(0).unwrap();
+        // It may be there for a moment yet.
+        let new = NewTopic::new(&topic, self.partitions, TopicReplication::Fixed(1));
+        let make = async || admin.create_topics([&new], &options).await.unwrap().remove(0).is_ok();
+        eventually("the topic to be made", make).await;
+    }
+
     /// A record with a header whose name isn't UTF-8, which other clients don't write.
     pub fn stray_with_a_name_that_is_no_text(&self, topic: &str, partition: i32, key: &str) {
         let topic = format!("{}{topic}", self.prefix);

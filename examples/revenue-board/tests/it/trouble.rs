@@ -103,3 +103,40 @@ async fn a_database_that_was_set_back_is_refused_and_healed() {
     let links: i64 = chains.iter().map(|chain| chain["links"].as_i64().unwrap()).sum();
     eventually("the board to have every report", async || shop.reports().await == links).await;
 }
+
+/// A topic that was deleted and created again is another one: of those that are read its partitions stop, of the own one nothing is published,
+/// until somebody has decided. Then what the outbox still holds is published once more, in a new lineage.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_were_made_anew_are_noticed() {
+    if !there() {
+        return;
+    }
+    let mut shop = Shop::open(31).await;
+    let mut analytics = Analytics::new(&shop);
+    shop.trade(30).await;
+    analytics.start();
+    shop.settled().await;
+    analytics.stop().await;
+    let reports = shop.published().await.len();
+    let payments = format!("{}payments", shop.prefix);
+
+    shop.make_anew("payments").await;
+    analytics.start();
+    eventually("the partition to stop", async || analytics.said().contains("payments/0 stopped: the topic was deleted")).await;
+    analytics.stop().await;
+    assert!(analytics.told(&["positions"]).contains(&payments));
+    let forgotten = analytics.told(&["positions", "--forget", &payments]);
+    assert!(!forgotten.contains(&payments) && forgotten.contains("orders"), "{forgotten}");
+
+    shop.make_anew("analytics").await;
+    analytics.start();
+    assert_eq!(analytics.ended().await, Some(1));
+    assert!(analytics.said().contains("analytics was deleted and created again"), "{}", analytics.said());
+    assert!(shop.published().await.is_empty());
+    assert!(analytics.told(&["heal", "--execute"]).contains("lineage 2 begins"));
+    analytics.start();
+    eventually("the reports to be published again", async || shop.published().await.len() == reports).await;
+    analytics.stop().await;
+    let chains = shop.verified().await;
+    assert_eq!((chains.len(), &chains[0]["lineage"]), (1, &2.into()), "{chains:?}");
+}
