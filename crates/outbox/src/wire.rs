@@ -13,3 +13,5 @@ pub mod record;
 pub mod settings;
 pub mod topics;
 pub mod traceparent;
+#[cfg(test)]
+pub mod vectors;

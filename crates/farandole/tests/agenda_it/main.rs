@@ -28,4 +28,5 @@ mod strange;
 mod strangers;
 mod tasks;
 mod trouble;
+mod vectors;
 mod world;

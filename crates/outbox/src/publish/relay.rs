@@ -51,6 +51,8 @@ mod status;
 mod term;
 #[doc(hidden)]
 pub mod upkeep;
+#[cfg(test)]
+mod vectors;
 #[doc(hidden)]
 pub mod walk;
 

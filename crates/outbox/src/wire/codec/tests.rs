@@ -6,6 +6,7 @@
 
 mod hostile;
 mod json;
+mod vectors;
 mod whole;
 
 use std::fmt::Debug;

@@ -1,0 +1,1 @@
+"""Daily revenue of the shop, from the topics `orders` and `payments`. Written from docs/wire.md alone."""
