@@ -32,6 +32,8 @@ pub struct Replayed {
     pub silent: usize,
     /// Why the run isn't one that the participants allow; twenty reasons at most.
     pub refused: Vec<String>,
+    /// Records that would lead to something and haven't yet; twenty at most. At rest there are none.
+    pub pending: Vec<String>,
     /// What the run says nothing about: participants that decided nothing in it, and kinds of input that never came.
     pub vacuous: Vec<String>,
     world: World,
@@ -39,9 +41,9 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// It is a run that the participants allow, and it says something about each of them.
+    /// It is a run that the participants allow, it has come to rest, and it says something about each of them.
     pub fn holds(&self) -> bool {
-        self.refused.is_empty() && self.vacuous.is_empty()
+        self.refused.is_empty() && self.pending.is_empty() && self.vacuous.is_empty()
     }
 
     /// The rows that the run's events make, to be compared with the tables.
@@ -51,8 +53,17 @@ impl Replayed {
 
     /// Which of the world's invariants the run violates at its end, and why. It must have come to rest.
     pub fn violated(&self) -> Vec<String> {
+        self.check(|when| when != When::Sometimes)
+    }
+
+    /// The same of those that hold always, for a run that hasn't come to rest.
+    pub fn violated_always(&self) -> Vec<String> {
+        self.check(|when| when == When::Always)
+    }
+
+    fn check(&self, when: impl Fn(When) -> bool) -> Vec<String> {
         let seen = Seen::new(&self.world.names, &self.state);
-        let checked = self.world.invariants.iter().filter(|invariant| invariant.when != When::Sometimes);
+        let checked = self.world.invariants.iter().filter(|invariant| when(invariant.when));
         checked.filter_map(|invariant| Some(format!("{}: {}", invariant.name, (invariant.holds)(&seen).err()?))).collect()
     }
 
@@ -81,6 +92,7 @@ struct Part<'a> {
     silent: usize,
     kinds: BTreeSet<&'static str>,
     refused: Vec<String>,
+    pending: Vec<String>,
 }
 
 impl World {
@@ -103,7 +115,15 @@ impl World {
                 }
             }
         }
-        let mut replayed = Replayed { decisions: 0, silent: 0, refused, vacuous: Vec::new(), state: self.begin(), world: self };
+        let mut replayed = Replayed {
+            decisions: 0,
+            silent: 0,
+            refused,
+            pending: Vec::new(),
+            vacuous: Vec::new(),
+            state: self.begin(),
+            world: self,
+        };
         let world = &replayed.world;
         let mut locals = Vec::new();
         for (me, actor) in world.actors.iter().enumerate() {
@@ -112,13 +132,15 @@ impl World {
             state.locals[me] = Arc::clone(&world.begin().locals[me]);
             let mut loud: BTreeSet<&str> = events.iter().map(|event| event.cause.as_str()).collect();
             loud.extend(run.parked.get(actor.name()).into_iter().flatten().map(String::as_str));
-            let (ids, kinds, refused) = (HashMap::new(), BTreeSet::new(), Vec::new());
+            let (ids, kinds, refused, pending) = (HashMap::new(), BTreeSet::new(), Vec::new(), Vec::new());
             let (places, times, at) = (&places, &times, &at);
-            let mut part = Part { world, me, state, places, ids, times, loud, at, decisions: 0, silent: 0, kinds, refused };
+            let mut part =
+                Part { world, me, state, places, ids, times, loud, at, decisions: 0, silent: 0, kinds, refused, pending };
             part.run(events);
             replayed.decisions += part.decisions;
             replayed.silent += part.silent;
             replayed.refused.append(&mut part.refused);
+            replayed.pending.append(&mut part.pending);
             if part.decisions == 0 {
                 replayed.vacuous.push(format!("{} decided nothing in this run", actor.name()));
             } else if !actor.topics().is_empty() && !part.kinds.contains("record") {
@@ -127,10 +149,12 @@ impl World {
             locals.push(part.state.locals.swap_remove(me));
         }
         replayed.state.locals = locals;
-        let count = replayed.refused.len();
-        replayed.refused.truncate(TOLD);
-        if count > TOLD {
-            replayed.refused.push(format!("and {} more", count - TOLD));
+        for told in [&mut replayed.refused, &mut replayed.pending] {
+            let count = told.len();
+            told.truncate(TOLD);
+            if count > TOLD {
+                told.push(format!("and {} more", count - TOLD));
+            }
         }
         replayed
     }
@@ -169,14 +193,14 @@ impl Part<'_> {
         let all: BTreeSet<Arc<str>> = self.times.keys().map(|(_, key)| Arc::clone(key)).collect();
         for key in all {
             self.pass_silent(&key, i64::MAX);
-            let left: Vec<_> = (0..self.world.actors.len()).filter_map(|from| Some((from, self.pending(from, &key)?))).collect();
+            let left: Vec<_> = (0..self.world.actors.len()).filter_map(|from| Some((from, self.next_of(from, &key)?))).collect();
             for (from, at) in left {
                 let given = Given::Record { from, key: Arc::clone(&key), at };
                 let place = self.at.get(&(from, Arc::clone(&key), at)).copied().unwrap_or_default();
                 let ran = self.ran(&given);
                 let name = self.world.actors[self.me].name();
-                self.refused.push(match ran {
-                    Ok(ran) => format!("{name}: {place} should have led to {}, and led to nothing", words(&ran)),
+                self.pending.push(match ran {
+                    Ok(ran) => format!("{name}: {place} should lead to {}, and has led to nothing", words(&ran)),
                     Err(why) => format!("{name}: {place}: {why}"),
                 });
             }
@@ -316,7 +340,7 @@ impl Part<'_> {
     }
 
     /// The next record of a key that the participant handles and hasn't had.
-    fn pending(&self, from: usize, key: &str) -> Option<usize> {
+    fn next_of(&self, from: usize, key: &str) -> Option<usize> {
         let had = self.state.locals[self.me].had(from, key);
         let log = self.state.locals[from].log(key)?;
         if from == self.me {
@@ -329,7 +353,7 @@ impl Part<'_> {
     /// Has what leads to nothing now, of records of this key that were published by then.
     fn pass_silent(&mut self, key: &str, by: i64) {
         for from in 0..self.world.actors.len() {
-            while let Some(at) = self.pending(from, key) {
+            while let Some(at) = self.next_of(from, key) {
                 let key: Arc<str> = key.into();
                 let published = self.times.get(&(from, Arc::clone(&key))).and_then(|log| log.get(at)).copied();
                 let place = self.at.get(&(from, Arc::clone(&key), at)).copied().unwrap_or_default();
@@ -350,7 +374,7 @@ impl Part<'_> {
 
     /// Everything before a record that led to something has led to nothing, or was parked and led to something since.
     fn deliver_before(&mut self, from: usize, key: &Arc<str>, at: usize) -> Result<(), String> {
-        while let Some(next) = self.pending(from, key).filter(|next| *next < at) {
+        while let Some(next) = self.next_of(from, key).filter(|next| *next < at) {
             let given = Given::Record { from, key: Arc::clone(key), at: next };
             let place = self.at.get(&(from, Arc::clone(key), next)).copied().unwrap_or_default();
             if !self.loud.contains(place) {

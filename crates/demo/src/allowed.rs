@@ -2,34 +2,16 @@
 //! are those of the tables.
 
 use anyhow::Context as _;
-use explore::shop;
-use farandole::Codec;
-use farandole::record::Record;
+use explore::{live, shop};
 use farandole::table::Row;
 use farandole_check::{Recording, Replayed};
-use inventory::Inventory;
 use inventory::tables::{Reservation, Stock};
-use orders::Orders;
 use orders::tables::Order;
-use payments::Payments;
 use payments::tables::Payment;
 use sqlx::AssertSqlSafe;
 
 use crate::check::Check;
 use crate::shop::{SERVICES, Shop};
-use crate::topics;
-
-/// Adds a record of a service's topic to a recording.
-///
-/// # Errors
-/// When it is no event of that service.
-pub fn record(recording: &mut Recording, service: &str, record: &Record, codec: &Codec) -> anyhow::Result<()> {
-    Ok(match service {
-        "orders" => recording.event::<Orders>(record, codec),
-        "inventory" => recording.event::<Inventory>(record, codec),
-        _ => recording.event::<Payments>(record, codec),
-    }?)
-}
 
 /// Checks the run, and the tables against what it makes of them; gives the run back with what was parked in it. Everything must have come
 /// to rest.
@@ -38,17 +20,13 @@ pub fn record(recording: &mut Recording, service: &str, record: &Record, codec: 
 /// When journals or tables can't be read.
 pub async fn check(shop: &Shop, mut recording: Recording) -> anyhow::Result<(Vec<Check>, Recording)> {
     for service in SERVICES {
-        let journal = format!("{}{service}.journal", shop.parts.prefix);
-        let (records, _) = topics::applied(&shop.parts.kafka, &journal, service).await?;
-        let parked = records.iter().filter(|record| record.kind().is_some_and(|kind| kind.ends_with(".Parked")));
-        let causes = parked.filter_map(|record| Some(record.link().ok()??.1.cause));
-        recording.parked.entry(service.to_owned()).or_default().extend(causes);
+        live::parked(&mut recording, &shop.parts.kafka, &shop.parts.prefix, service).await?;
     }
     let replay = move || (shop::ran(shop::confirm_within(&recording)).replay(&recording), recording);
     let (replayed, recording) = tokio::task::spawn_blocking(replay).await.context("replaying ended early")?;
     let mut allowed = Check::new("every decision is one that the services make of what they had");
     allowed.checked = replayed.decisions + replayed.silent;
-    for why in replayed.refused.iter().chain(&replayed.vacuous) {
+    for why in replayed.refused.iter().chain(&replayed.pending).chain(&replayed.vacuous) {
         allowed.checked += 1;
         allowed.that(false, || why.clone());
     }

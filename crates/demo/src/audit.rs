@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use explore::live;
 use farandole::record::Record;
 use farandole_check::Recording;
 use uuid::Uuid;
@@ -74,7 +75,7 @@ pub async fn audit_with(shop: &Shop, account: &importer::Account, mut see: impl 
     for topic in SERVICES {
         let each = |record: &Record, at, event| {
             see(record);
-            if let Err(error) = allowed::record(&mut recording, topic, record, &codec) {
+            if let Err(error) = live::record(&mut recording, topic, record, &codec) {
                 unreadable.push(error.to_string());
             }
             facts.add(at, event);

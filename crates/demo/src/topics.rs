@@ -1,13 +1,10 @@
 //! Reads the shop's topics from beginning to end.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use farandole::Codec;
-use farandole::chain::{Head, Verdict, judge};
-use farandole::extent::{Client, View};
 use farandole::record::Record;
-use rdkafka::config::ClientConfig;
+
+pub use explore::live::{Wrong, applied};
 
 farandole::messages! {
     /// Every event of the shop.
@@ -34,15 +31,6 @@ pub struct At {
     pub kind: &'static str,
 }
 
-/// What is wrong with a topic.
-#[derive(Debug, Default)]
-pub struct Wrong {
-    /// With its chains and its events.
-    pub faults: Vec<String>,
-    /// Records that aren't the service's, or can't be told to be.
-    pub strays: Vec<String>,
-}
-
 /// Gives every event of `topic` to `each`, and says what is wrong with it.
 pub async fn read(
     bootstrap: &str,
@@ -59,43 +47,6 @@ pub async fn read(
         }
     }
     Ok(wrong)
-}
-
-/// The records of `topic` that `service` wrote and a consumer would apply, partition by partition in order, and what is wrong with the
-/// others.
-///
-/// # Errors
-/// When the topic can't be read.
-pub async fn applied(bootstrap: &str, topic: &str, service: &str) -> anyhow::Result<(Vec<Record>, Wrong)> {
-    // Held at once: an audit is for a demo's thousands of orders.
-    let (kafka, name) = (ClientConfig::new().set("bootstrap.servers", bootstrap).clone(), topic.to_owned());
-    let read = move || Client::new(&kafka, View::Committed)?.records(&name);
-    let mut records = tokio::task::spawn_blocking(read).await.context("reading ended early")??;
-    let mut heads: BTreeMap<i32, Head> = BTreeMap::new();
-    let source = format!("/farandole/{service}");
-    let mut wrong = Wrong::default();
-    records.retain(|record| {
-        let place = format!("{topic}/{}@{}", record.partition, record.offset);
-        match record.link() {
-            Ok(Some((other, _))) if other != source => wrong.strays.push(format!("{place}: {other} wrote it")),
-            Ok(Some((_, link))) => match judge(heads.get(&record.partition).copied(), link.place, link.previous) {
-                Verdict::Apply => {
-                    heads.insert(record.partition, Head { place: link.place, previous: link.previous });
-                    return true;
-                }
-                // The same number again is what a crashed relay leaves behind; consumers drop it, and so does the audit.
-                Verdict::Drop => {}
-                verdict => {
-                    wrong.faults.push(format!("{place}: the chain is broken ({verdict:?})"));
-                    return true;
-                }
-            },
-            Ok(None) => wrong.strays.push(format!("{place}: no farandole header")),
-            Err(fault) => wrong.strays.push(format!("{place}: {fault}")),
-        }
-        false
-    });
-    Ok((records, wrong))
 }
 
 async fn event(codec: &Codec, record: &Record) -> anyhow::Result<Event> {

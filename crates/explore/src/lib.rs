@@ -2,4 +2,5 @@
 
 pub mod bugs;
 pub mod changed;
+pub mod live;
 pub mod shop;

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use explore::bugs::BUGS;
-use explore::shop;
+use explore::{live, shop};
+use farandole::Codec;
 use farandole_check::{Bounds, Recording};
+use sqlx::PgPool;
 
 /// Explores the shop's worlds: every order in which records, commands, deadlines, answers and losses may come.
 ///
@@ -16,7 +18,7 @@ use farandole_check::{Bounds, Recording};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  scripts/explore                       every world, and every bug: some minutes\n  scripts/explore --world 'one order'   one of them\n  scripts/explore --deep                six hours a world, with two orders and every loss\n  scripts/explore --walks 20            beside random walks of 20 seconds each\n  scripts/explore --replay run.json     a run that `scripts/demo --record run.json` wrote\n\nExit codes: 0 everything holds, 1 something doesn't, 2 wrong usage"
+    after_help = "Examples:\n  scripts/explore                       every world, and every bug: some minutes\n  scripts/explore --world 'one order'   one of them\n  scripts/explore --deep                six hours a world, with two orders and every loss\n  scripts/explore --walks 20            beside random walks of 20 seconds each\n  scripts/explore --replay run.json     a run that `scripts/demo --record run.json` wrote\n  scripts/explore audit                 the topics of a shop that runs\n\nExit codes: 0 everything holds, 1 something doesn't, 2 wrong usage"
 )]
 struct Args {
     /// Larger worlds, for hours
@@ -37,11 +39,36 @@ struct Args {
     /// Replay a recorded run instead
     #[arg(long, value_name = "FILE", conflicts_with_all = ["deep", "world", "states", "no_bugs", "walks"])]
     replay: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Audit the topics of a running shop: every decision is made again, and the worlds' invariants are checked on what came of them
+    Audit {
+        /// Kafka's bootstrap servers
+        #[arg(long, env = "FARANDOLE_KAFKA_BOOTSTRAP")]
+        bootstrap: String,
+        /// The schema registry
+        #[arg(long, env = "FARANDOLE_REGISTRY_URL")]
+        registry: String,
+        /// In front of every topic's name
+        #[arg(long, env = "FARANDOLE_TOPICS_PREFIX", default_value = "")]
+        prefix: String,
+        /// A database of one of the services, for the ids of schemas that it has seen
+        #[arg(long, env = "FARANDOLE_DATABASE_URL", hide_env_values = true)]
+        database: String,
+    },
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = args.replay.as_ref().map_or_else(|| explore(&args), replay);
+    let done = match (&args.verb, &args.replay) {
+        (Some(verb), _) => audit(verb),
+        (None, Some(file)) => replay(file),
+        (None, None) => explore(&args),
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -116,20 +143,40 @@ fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
 fn replay(file: &PathBuf) -> anyhow::Result<bool> {
     let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let run: Recording = serde_json::from_slice(&text).with_context(|| format!("{} is no recorded run", file.display()))?;
-    let replayed = shop::ran(shop::confirm_within(&run)).replay(&run);
+    Ok(told(&run))
+}
+
+fn audit(verb: &Verb) -> anyhow::Result<bool> {
+    let Verb::Audit { bootstrap, registry, prefix, database } = verb;
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let run = runtime.block_on(async {
+        let pool = PgPool::connect(database).await.context("connecting to the database")?;
+        let now = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let now: i64 = sqlx::query_scalar(now).fetch_one(&pool).await.context("asking the database for the time")?;
+        live::recording(bootstrap, prefix, &Codec::new(registry, pool), now).await
+    })?;
+    Ok(told(&run))
+}
+
+/// Says what becomes of a run; whether it holds. What is still to come is told, and no fault while the shop runs.
+fn told(run: &Recording) -> bool {
+    let replayed = shop::ran(shop::confirm_within(run)).replay(run);
     for why in &replayed.refused {
         println!("refused: {why}");
     }
     for why in &replayed.vacuous {
         println!("says nothing: {why}");
     }
-    let violated = replayed.violated();
+    for why in &replayed.pending {
+        println!("to come: {why}");
+    }
+    let violated = if replayed.pending.is_empty() { replayed.violated() } else { replayed.violated_always() };
     for why in &violated {
         println!("violated: {why}");
     }
     let (decisions, silent) = (replayed.decisions, replayed.silent);
-    let holds = replayed.holds() && violated.is_empty();
+    let holds = replayed.refused.is_empty() && replayed.vacuous.is_empty() && violated.is_empty();
     let word = if holds { "allowed" } else { "refused" };
     println!("{word}: {decisions} decisions made again, {silent} records that led to nothing");
-    Ok(holds)
+    holds
 }
