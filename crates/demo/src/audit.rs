@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use farandole::record::Record;
 use uuid::Uuid;
 
+use crate::choreography;
 use crate::facts::{End, Facts};
 use crate::ledger::{self, Card};
 use crate::shop::{SERVICES, Shop};
@@ -68,6 +69,7 @@ pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<A
     std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
     audit.checks.push(alone);
     audit.checks.push(unparked(shop).await?);
+    audit.checks.push(choreography::check(shop).await?);
     Ok(audit)
 }
 

@@ -1,6 +1,7 @@
 //! The shop as processes on a stage, and the audit of what came of its orders: for the demo and for tests.
 
 pub mod audit;
+pub mod choreography;
 pub mod facts;
 pub mod ledger;
 pub mod report;
