@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use farandole::record::Record;
 use uuid::Uuid;
 
-use crate::choreography;
+use crate::choreography::{self, Expected};
 use crate::facts::{End, Facts};
 use crate::ledger::{self, Card};
 use crate::shop::{SERVICES, Shop};
@@ -62,14 +62,14 @@ impl Audit {
 ///
 /// # Errors
 /// When it can't be read.
-pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
+pub async fn audit(shop: &Shop, account: &importer::Account, expected: Expected) -> anyhow::Result<Audit> {
     let mut audit = audit_with(shop, account, |_| {}).await?;
     let mut alone = Check::new("no record is another's");
     alone.checked = usize::try_from(audit.facts.events).unwrap_or(usize::MAX);
     std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
     audit.checks.push(alone);
     audit.checks.push(unparked(shop).await?);
-    audit.checks.push(choreography::check(shop).await?);
+    audit.checks.push(choreography::check(shop, expected).await?);
     Ok(audit)
 }
 
