@@ -160,31 +160,31 @@ impl All<'_> {
 
     /// Who published something that came of a record, and doesn't declare to consume that.
     fn undeclared_consumers(&self) -> Vec<Finding> {
-        let (mut found, kinds) = (BTreeMap::<(String, &str, Option<&str>), Came>::new(), &self.seen.kinds);
-        let mut add = |who, topic, event, came: &Came| {
-            found.entry((who, topic, event)).and_modify(|all| all.records += came.records).or_insert_with(|| came.clone());
+        let (mut found, kinds) = (BTreeMap::<(String, &str, Option<&str>), (u64, String)>::new(), &self.seen.kinds);
+        let mut add = |kind: &Kind, topic, event, came: &Came| {
+            let first = || format!("{}/{}@{}", kind.topic, came.first.0, came.first.1);
+            found.entry((self.called(&kind.source), topic, event)).or_insert_with(|| (0, first())).0 += came.records;
         };
         for ((cause, kind), came) in &self.seen.reactions {
-            let (cause, source) = (kinds.get(*cause), &kinds.get(*kind).source);
+            let (cause, kind) = (kinds.get(*cause), kinds.get(*kind));
             let is_declared = self
-                .by_source(source)
+                .by_source(&kind.source)
                 .is_some_and(|service| service.hears.contains(&cause.topic) && service.reacts_to.contains(&cause.event));
             if !is_declared {
-                add(self.called(source), &cause.topic, Some(cause.event.as_str()), came);
+                add(kind, &cause.topic, Some(cause.event.as_str()), came);
             }
         }
         for ((kind, topic), came) in &self.seen.elsewhere {
-            let source = &kinds.get(*kind).source;
-            if !self.by_source(source).is_some_and(|service| service.hears.contains(topic)) {
-                add(self.called(source), topic, None, came);
+            let kind = kinds.get(*kind);
+            if !self.by_source(&kind.source).is_some_and(|service| service.hears.contains(topic)) {
+                add(kind, topic, None, came);
             }
         }
-        let finding = |((who, topic, event), came): ((String, &str, Option<&str>), Came)| {
+        let finding = |((who, topic, event), (records, first)): ((String, &str, Option<&str>), (u64, String))| {
             let event = event.map(|event| named(event, "ce_type"));
             let what = event.as_ref().map_or_else(|| format!("from {topic}"), |event| format!("{event} from {topic}"));
             let words = format!(
-                "{who} consumes {what}: {} of its records came of that, the first at {}; no description says so",
-                came.records, came.first
+                "{who} consumes {what}: {records} of its records came of that, the first at {first}; no description says so"
             );
             Finding { what: What::UndeclaredConsumer, who, topic: topic.to_owned(), event, words }
         };

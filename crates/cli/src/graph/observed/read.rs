@@ -18,13 +18,22 @@ const TICK: u64 = 1_000;
 /// Topics that aren't read and are named as causes: as many are kept.
 const ELSEWHERE: usize = 1_000;
 
-/// What came of a kind of input: how many records, and where the first is.
+/// Records of one kind that came of one kind of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Came {
     /// How many.
     pub records: u64,
-    /// topic/partition@offset of the first.
-    pub first: String,
+    /// Partition and offset of the first.
+    pub first: (i32, i64),
+}
+
+impl Came {
+    /// One more, or the first of them.
+    fn add(came: Option<Self>, record: &Record) -> Self {
+        let place = (record.partition, record.offset);
+        let Self { records, first } = came.unwrap_or(Self { records: 0, first: place });
+        Self { records: records + 1, first: first.min(place) }
+    }
 }
 
 /// What the topics hold.
@@ -81,19 +90,16 @@ impl Seen {
         let Ok(Some((_, link))) = record.link() else { return };
         let Some((topic, partition, offset)) = place(&link.cause) else { return };
         let Some(kind) = self.kinds.of(record) else { return };
-        let came = if let There::Kind(cause) = window.at(topic, partition, offset) {
-            self.reactions.entry((cause, kind))
+        if let There::Kind(cause) = window.at(topic, partition, offset) {
+            let came = self.reactions.remove(&(cause, kind));
+            self.reactions.insert((cause, kind), Came::add(came, record));
         } else if is_first && !topics.contains(&topic) {
-            if self.elsewhere.len() >= ELSEWHERE {
-                return;
+            let of = (kind, topic.to_owned());
+            if self.elsewhere.len() < ELSEWHERE || self.elsewhere.contains_key(&of) {
+                let came = self.elsewhere.remove(&of);
+                self.elsewhere.insert(of, Came::add(came, record));
             }
-            let came = self.elsewhere.entry((kind, topic.to_owned())).or_insert_with(|| Came { records: 0, first: record.at() });
-            came.records += 1;
-            return;
-        } else {
-            return;
-        };
-        came.or_insert_with(|| Came { records: 0, first: record.at() }).records += 1;
+        }
     }
 }
 
