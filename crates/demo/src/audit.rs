@@ -69,7 +69,7 @@ pub async fn audit(shop: &Shop, account: &importer::Account, expected: Expected)
     std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
     audit.checks.push(alone);
     audit.checks.push(unparked(shop).await?);
-    audit.checks.push(choreography::check(shop, expected).await?);
+    audit.checks.push(declared(shop, expected).await?);
     Ok(audit)
 }
 
@@ -84,6 +84,17 @@ async fn unparked(shop: &Shop) -> anyhow::Result<Check> {
         }
         check.checked += 1;
     }
+    Ok(check)
+}
+
+async fn declared(shop: &Shop, expected: Expected) -> anyhow::Result<Check> {
+    let mut check = Check::new(match expected {
+        Expected::All => "topics hold what the services declare, and all of it",
+        Expected::Any => "topics hold nothing but what the services declare",
+    });
+    let compared = choreography::compare(shop, expected).await?;
+    check.checked = compared.declared;
+    compared.named.into_iter().for_each(|words| check.that(false, || words));
     Ok(check)
 }
 
