@@ -13,6 +13,7 @@ use farandole::intake::operate::Pace;
 use farandole::parking::acts::Operator;
 use farandole::parking::operate::Which;
 use farandole::replay;
+use farandole_cli::graph;
 use farandole_cli::new::New;
 use farandole_cli::operate::{self, Database};
 use farandole_cli::schemas;
@@ -23,6 +24,7 @@ Examples:
   farandole new parcels --kit ~/src/farandole             write a service of your own, to build on
   farandole verify orders                                 walk the topic, exit 1 if a chain is broken
   farandole verify orders -b broker:9093 -X security.protocol=SSL --json | jq .violations
+  farandole graph orders.json payments.json               show who publishes what and who consumes it; see `farandole graph --help`
 
 For a reader or an outbox in your own program; a service's binary has the same commands. The database is set by
 FARANDOLE_DATABASE_URL (or an address without its password, which then comes from PGPASSWORD or ~/.pgpass):
@@ -87,6 +89,13 @@ enum Verb {
         /// No progress bar
         #[arg(long)]
         quiet: bool,
+    },
+    /// Show who publishes what and who consumes it, from the descriptions of all services; or find where topics hold something else
+    Graph {
+        #[command(flatten)]
+        args: graph::Args,
+        #[command(flatten)]
+        kafka: Kafka,
     },
     /// List inputs that a reader can't process; retry or drop them. The reader may be running.
     #[command(after_help = WHOSE)]
@@ -276,6 +285,7 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         },
         Verb::Verify { topic, kafka, json, quiet } => verified(&topic, &kafka, json, quiet),
+        Verb::Graph { args, kafka } => graph::run(&args, &kafka.bootstrap, &kafka.properties),
         Verb::Parked { whose, what, output } => on_runtime(async {
             let (database, reader) = whose.split();
             match what.unwrap_or(Parked::List) {

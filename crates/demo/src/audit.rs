@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::allowed;
 pub use crate::check::Check;
+use crate::choreography::{self, Expected};
 use crate::facts::{End, Facts};
 use crate::ledger::{self, Card};
 use crate::shop::{SERVICES, Shop};
@@ -37,13 +38,14 @@ impl Audit {
 ///
 /// # Errors
 /// When it can't be read.
-pub async fn audit(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
+pub async fn audit(shop: &Shop, account: &importer::Account, expected: Expected) -> anyhow::Result<Audit> {
     let mut audit = audit_with(shop, account, |_| {}).await?;
     let mut alone = Check::new("no record is another's");
     alone.checked = usize::try_from(audit.facts.events).unwrap_or(usize::MAX);
     std::mem::take(&mut audit.strays).into_iter().for_each(|stray| alone.that(false, || stray));
     audit.checks.push(alone);
     audit.checks.push(unparked(shop).await?);
+    audit.checks.push(declared(shop, expected).await?);
     Ok(audit)
 }
 
@@ -58,6 +60,17 @@ async fn unparked(shop: &Shop) -> anyhow::Result<Check> {
         }
         check.checked += 1;
     }
+    Ok(check)
+}
+
+async fn declared(shop: &Shop, expected: Expected) -> anyhow::Result<Check> {
+    let mut check = Check::new(match expected {
+        Expected::All => "topics hold what the services declare, and all of it",
+        Expected::Any => "topics hold nothing but what the services declare",
+    });
+    let compared = choreography::compare(shop, expected).await?;
+    check.checked = compared.declared;
+    compared.named.into_iter().for_each(|words| check.that(false, || words));
     Ok(check)
 }
 

@@ -3,6 +3,7 @@
 pub mod allowed;
 pub mod audit;
 pub mod check;
+pub mod choreography;
 pub mod facts;
 pub mod ledger;
 pub mod report;

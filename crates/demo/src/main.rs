@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser;
 use demo::audit::{self, Audit};
+use demo::choreography::Expected;
 use demo::shop::{self, SERVICES, Shop};
 use demo::{report, tables};
 use tokio::sync::watch;
@@ -102,6 +103,7 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
         Some(path) => path.canonicalize().with_context(|| format!("opening {}", path.display()))?,
         None => shop::sample()?,
     };
+    let expected = if args.data.is_some() { Expected::Any } else { Expected::All };
     let shop = Shop::start().await?;
     let first = tokio::spawn(first_confirmed(shop.orders_pool().await?, began));
     let (placed, mut watched) = watch::channel(0);
@@ -133,7 +135,7 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
     killed?;
     eprintln!("demo: placed {} orders; waiting until each has ended", account.placed);
     let memory = shop.memory();
-    let audit = settle(&shop, &account).await?;
+    let audit = settle(&shop, &account, expected).await?;
     held.set(audit.holds());
     first.abort();
     let first = first.await.ok().flatten();
@@ -155,12 +157,12 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
 }
 
 /// Audits until nothing moves any more and everything holds, or time is up: then the last audit says what doesn't.
-async fn settle(shop: &Shop, account: &importer::Account) -> anyhow::Result<Audit> {
+async fn settle(shop: &Shop, account: &importer::Account, expected: Expected) -> anyhow::Result<Audit> {
     let until = Instant::now() + SETTLE;
     loop {
         let open = tables::open_matters(shop).await?;
         if open.is_empty() || Instant::now() > until {
-            let audit = audit::audit(shop, account).await?;
+            let audit = audit::audit(shop, account, expected).await?;
             if audit.holds() || Instant::now() > until {
                 return Ok(audit);
             }

@@ -141,6 +141,11 @@ impl Shop {
         self.bins.join(service)
     }
 
+    /// Where its logs are, and what else belongs to this run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What the environment of a service says that listens on `port`: where its parts are, and settings of this shop.
     pub fn env(&self, service: &str, port: u16) -> anyhow::Result<Vec<(&'static str, String)>> {
         let database = self.parts.databases.get(service).with_context(|| format!("{service} has no database"))?;
@@ -324,7 +329,7 @@ pub fn folder(stage: &Path, program: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Where the services' binaries are: beside the demo's, or above a test's.
-fn bins() -> anyhow::Result<PathBuf> {
+pub fn bins() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let found = me.ancestors().skip(1).find(|folder| folder.join("orders").is_file());
     found.map(Path::to_owned).context("the services' binaries are not built; run `cargo build --release` first")

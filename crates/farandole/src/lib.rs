@@ -163,7 +163,7 @@ pub use ground::{time, trouble};
 #[doc(hidden)]
 pub use participant::problem;
 #[doc(hidden)]
-pub use wire::{extent, partitioner};
+pub use wire::{assignment, extent, partitioner};
 
 #[doc(hidden)]
 pub use {serde_json, sqlx};

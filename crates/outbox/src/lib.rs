@@ -49,7 +49,7 @@ pub use database::{step, surroundings};
 #[doc(hidden)]
 pub use ground::{time, trouble};
 #[doc(hidden)]
-pub use wire::{extent, partitioner};
+pub use wire::{assignment, extent, partitioner};
 
 #[doc(hidden)]
 pub use sqlx;

@@ -1,5 +1,6 @@
 //! What is in a record: key, headers, value, chain; and the topics that hold records. No table is touched but the codec's memory.
 
+pub mod assignment;
 pub mod chain;
 pub mod codec;
 pub mod extent;

@@ -25,6 +25,7 @@ pub struct Inventory;
 farandole::messages! {
     /// What inventory publishes.
     pub enum Event { StockReceived, StockReserved, StockShort, StockReleased }
+    ends { StockReceived, StockReleased }
 }
 
 farandole::messages! {

@@ -32,6 +32,7 @@ pub struct Orders {
 farandole::messages! {
     /// What orders publishes.
     pub enum Event { OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled }
+    ends { OrderConfirmed }
 }
 
 farandole::messages! {

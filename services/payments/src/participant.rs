@@ -25,6 +25,7 @@ farandole::messages! {
     pub enum Event {
         PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
     }
+    ends { PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided }
 }
 
 farandole::messages! {

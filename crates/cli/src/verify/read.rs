@@ -8,6 +8,8 @@ use farandole::extent::{Client, Extent, View};
 use indicatif::{ProgressBar, ProgressStyle};
 use rdkafka::config::ClientConfig;
 
+use crate::kafka::client;
+
 use super::{Report, Seen, Walk};
 
 /// Records between two looks at the progress bar.
@@ -18,12 +20,7 @@ const TICK: u64 = 1_000;
 /// # Errors
 /// When there is no such topic, or it can't be read to its end.
 pub fn topic(bootstrap: &str, properties: &[(String, String)], topic: &str, progress: bool) -> anyhow::Result<Report> {
-    let mut config = ClientConfig::new();
-    config.set("client.id", "farandole-verify").set("fetch.max.bytes", "16777216").set("queued.max.messages.kbytes", "32768");
-    for (name, value) in properties {
-        config.set(name, value);
-    }
-    config.set("bootstrap.servers", bootstrap);
+    let config = client("farandole-verify", bootstrap, properties);
     let parts = Client::new(&config, View::Committed)?
         .extents(topic)
         .with_context(|| format!("asking {bootstrap} (-b, FARANDOLE_KAFKA_BOOTSTRAP) for topic {topic}"))?;

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chains;
+mod choreography;
 mod heal;
 mod import;
 mod json;

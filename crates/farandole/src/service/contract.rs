@@ -18,6 +18,8 @@ pub struct Contract {
     pub ignores: Option<&'static [RecordType]>,
     /// Types of its facts.
     pub events: &'static [RecordType],
+    /// Those of them that nobody need subscribe to.
+    pub ends: &'static [RecordType],
     /// Types of the events that it reacts to.
     pub heard: &'static [RecordType],
     pub tables: &'static [&'static str],
@@ -36,6 +38,7 @@ impl Contract {
             hears: P::Heard::topics(),
             ignores: P::Heard::IGNORES,
             events: P::Event::TYPES,
+            ends: P::Event::ENDS,
             heard: P::Heard::TYPES,
             tables: P::Tables::names(),
             columns: P::Tables::columns(),

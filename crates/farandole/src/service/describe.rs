@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{Config, units};
 use crate::consume::tidy;
-use crate::service::frame::{Frame, Mappings, heard};
+use crate::service::frame::{Frame, Mappings, group, heard};
 use crate::wire::mapping::Mapping;
 use crate::wire::topics;
 
@@ -22,8 +22,16 @@ pub struct Description {
     pub journal: String,
     /// Types of the events that it publishes.
     pub events: Vec<&'static str>,
+    /// Those of them that nobody need subscribe to; see [`messages!`](crate::messages).
+    pub ends: Vec<&'static str>,
+    /// What its events name as their source: header `ce_source`.
+    pub source: String,
+    /// The `content-type` of its events.
+    pub content_type: &'static str,
     /// The topics that it subscribes to, by their names in Kafka.
     pub hears: Vec<String>,
+    /// The consumer group in which it does.
+    pub group: String,
     /// Types of the events that it subscribes to.
     pub reacts_to: Vec<&'static str>,
     /// Types of events of those topics that it lists as ignored.
@@ -53,7 +61,11 @@ impl Description {
             publishes: topics::own(prefix, contract.name),
             journal: topics::journal(prefix, contract.name),
             events: contract.events.iter().map(|t| t.name).collect(),
+            ends: contract.ends.iter().map(|t| t.name).collect(),
+            source: config.relay.source.clone().unwrap_or_else(|| format!("/farandole/{}", contract.name)),
+            content_type: frame.encoding.content_type(),
             hears: contract.hears.iter().map(|t| heard(prefix, mappings, t)).collect(),
+            group: group(contract, config),
             reacts_to: contract.heard.iter().map(|t| t.name).collect(),
             ignores: contract.ignores.unwrap_or_default().iter().map(|t| t.name).collect(),
             unknown: contract
@@ -147,6 +159,7 @@ impl std::fmt::Display for Description {
         writeln!(f, "service       {}", self.name)?;
         writeln!(f, "publishes to  {} (and {})", self.publishes, self.journal)?;
         writeln!(f, "events        {}", list(&self.events))?;
+        writeln!(f, "ends          {}", list(&self.ends))?;
         writeln!(f, "subscribes to {}", owned(&self.hears))?;
         writeln!(f, "reacts to     {}", list(&self.reacts_to))?;
         writeln!(f, "ignores       {}", list(&self.ignores))?;

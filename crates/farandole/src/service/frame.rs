@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 
+use crate::config::Config;
 use crate::rebuild::Derived;
 use crate::service::contract::Contract;
 use crate::service::error::Error;
@@ -38,4 +39,9 @@ pub(super) type Mappings = BTreeMap<&'static str, Mapping>;
 pub(super) fn heard(prefix: &str, mappings: &Mappings, topic: &str) -> String {
     let mapped = mappings.get(topic).and_then(Mapping::name);
     mapped.map_or_else(|| format!("{prefix}{topic}"), str::to_owned)
+}
+
+/// The consumer group of a service.
+pub(super) fn group(contract: &Contract, config: &Config) -> String {
+    config.intake.group.clone().unwrap_or_else(|| format!("{}{}", config.topics.prefix, contract.name))
 }

@@ -19,7 +19,7 @@ use crate::participant::Participant;
 use crate::publish::relay::{self, Relay};
 use crate::service::Error;
 use crate::service::contract::Contract;
-use crate::service::frame::{Mappings, heard};
+use crate::service::frame::{Mappings, group, heard};
 use crate::wire::codec::Codec;
 use crate::wire::topics;
 
@@ -224,7 +224,7 @@ fn intake_config(contract: &Contract, config: &Config, mappings: &Mappings) -> i
     intake::Config {
         bootstrap: config.kafka.bootstrap.clone(),
         properties: config.kafka.properties.clone(),
-        group: config.intake.group.clone().unwrap_or_else(|| format!("{prefix}{}", contract.name)),
+        group: group(contract, config),
         reader: contract.name.to_owned(),
         into: None,
         instance: config.intake.instance.clone(),

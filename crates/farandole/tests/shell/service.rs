@@ -98,6 +98,10 @@ fn a_service_describes_itself() {
     assert_eq!((description.publishes.as_str(), description.journal.as_str()), ("test-greeter", "test-greeter.journal"));
     assert_eq!(description.hears, ["test-orders"]);
     assert!(description.to_string().contains("subscribes to test-orders"));
+    let json = serde_json::to_value(&description).unwrap();
+    let told = ["source", "group", "content_type"].map(|name| json[name].as_str().unwrap());
+    assert_eq!(told, ["/farandole/greeter", "test-greeter", "application/avro"]);
+    assert_eq!(json["ends"], serde_json::json!([]), "it publishes nothing");
 }
 
 /// Guards: the kit's chain isn't promised for a topic whose keys or headers somebody else has designed.

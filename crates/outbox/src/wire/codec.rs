@@ -231,10 +231,7 @@ impl Codec {
 
     /// What header `content-type` of its values says.
     pub fn content_type(&self) -> &'static str {
-        match self.encoding {
-            Encoding::Avro => Avro::CONTENT_TYPE,
-            Encoding::Json => Json::CONTENT_TYPE,
-        }
+        self.encoding.content_type()
     }
 
     /// The headers that its values need beside those of every record.

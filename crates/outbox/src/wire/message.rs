@@ -11,6 +11,9 @@ pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {
     /// Further types of the same topics that are known and left alone, if they are listed: then any other type is one from a newer
     /// producer. Without a list, whatever isn't among [`Message::TYPES`] is left alone.
     const IGNORES: Option<&'static [RecordType]> = None;
+    /// Those of [`Message::TYPES`] that nobody need subscribe to: where a story ends, or what only their service has a use for. Nothing
+    /// depends on it while a service runs; `describe` and `farandole graph` tell it.
+    const ENDS: &'static [RecordType] = &[];
     /// Which of [`Message::TYPES`] this is.
     fn index(&self) -> usize;
     /// The value's bytes in Confluent's wire format.
@@ -103,32 +106,55 @@ pub trait Message: Sized + std::fmt::Debug + Clone + Send + Sync + 'static {
 /// # use farandole_outbox::Message as _;
 /// assert_eq!(Heard::topics(), ["orders"]);
 /// ```
+///
+/// What a service publishes may say which of its types are an end: nobody need subscribe to them. `farandole graph --check` asks for a
+/// subscriber of every other.
+///
+/// ```
+/// # mod orders { macro_rules! record { ($($n:ident),*) => { $(
+/// #     #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)] pub struct $n {}
+/// #     impl $n { pub const NAME: &str = stringify!($n); pub const SCHEMA: &str = ""; pub const TOPIC: &str = "orders"; }
+/// # )* } } record!(OrderPlaced, OrderConfirmed); }
+/// use orders::{OrderConfirmed, OrderPlaced};
+///
+/// farandole_outbox::messages! {
+///     /// What orders publishes.
+///     pub enum Event { OrderPlaced, OrderConfirmed }
+///     ends { OrderConfirmed }
+/// }
+/// # use farandole_outbox::Message as _;
+/// assert_eq!(Event::ENDS[0].name, "OrderConfirmed");
+/// ```
 #[macro_export]
 macro_rules! messages {
     (
         $(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident $(($ty:ty))?),* $(,)? }
         $(ignores { $($ignored:ty),* $(,)? })?
+        $(ends { $($end:ty),* $(,)? })?
     ) => {
-        $crate::messages!(@enum [$(#[$meta])*] $vis $name [$([$(#[$doc])*] $variant ($($ty)?)),*] [$(Some(&[$($ignored),*]))?]);
+        $crate::messages!(@enum [$(#[$meta])*] $vis $name [$([$(#[$doc])*] $variant ($($ty)?)),*] [$(Some(&[$($ignored),*]))?] [$($($end),*)?]);
+        // An end is one of the variants.
+        $($(const _: fn($end) -> $name = <$name as From<$end>>::from;)*)?
     };
     // A variant without a type has its own name's.
-    (@enum [$(#[$meta:meta])*] $vis:vis $name:ident [$([$(#[$doc:meta])*] $variant:ident ($($ty:ty)?)),*] [$($ignores:tt)*]) => {
+    (@enum [$(#[$meta:meta])*] $vis:vis $name:ident [$([$(#[$doc:meta])*] $variant:ident ($($ty:ty)?)),*] [$($ignores:tt)*] [$($ends:tt)*]) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
         #[allow(missing_docs)]
         $vis enum $name { $($(#[$doc])* $variant($crate::messages!(@type $variant $($ty)?))),* }
-        $crate::messages!(@impl $name [$($variant($crate::messages!(@type $variant $($ty)?))),*] [$($ignores)*]);
+        $crate::messages!(@impl $name [$($variant($crate::messages!(@type $variant $($ty)?))),*] [$($ignores)*] [$($ends)*]);
     };
     (@type $variant:ident $ty:ty) => { $ty };
     (@type $variant:ident) => { $variant };
     (@record $ty:ty) => { $crate::RecordType { name: <$ty>::NAME, schema: <$ty>::SCHEMA, topic: <$ty>::TOPIC } };
     (@ignores) => { None };
     (@ignores Some(&[$($ty:ty),*])) => { Some(&[$($crate::messages!(@record $ty)),*]) };
-    (@impl $name:ident [$($variant:ident($ty:ty)),*] [$($ignores:tt)*]) => {
+    (@impl $name:ident [$($variant:ident($ty:ty)),*] [$($ignores:tt)*] [$($end:ty),*]) => {
         #[allow(unused_assignments, unused_variables, unused_mut, unreachable_code, clippy::match_single_binding)]
         impl $crate::Message for $name {
             const TYPES: &'static [$crate::RecordType] = &[$($crate::messages!(@record $ty)),*];
             const IGNORES: Option<&'static [$crate::RecordType]> = $crate::messages!(@ignores $($ignores)*);
+            const ENDS: &'static [$crate::RecordType] = &[$($crate::messages!(@record $end)),*];
             fn index(&self) -> usize {
                 let mut i = 0;
                 $(if matches!(self, Self::$variant(_)) { return i; } i += 1;)*

@@ -12,6 +12,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// What header `content-type` says of its values.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Avro => Avro::CONTENT_TYPE,
+            Self::Json => Json::CONTENT_TYPE,
+        }
+    }
+
     /// The format that a `content-type` names, parameters aside.
     pub fn of_content_type(content_type: &str) -> Option<Self> {
         // As the kit writes them: what nearly every record says.

@@ -1,0 +1,42 @@
+//! A choreography in words.
+
+use std::fmt::Write as _;
+
+use super::choreography::Choreography;
+use super::words::{listed, short};
+
+/// Each service with what it publishes, to whom, and what it consumes.
+pub fn text(all: &Choreography) -> String {
+    let mut text = String::new();
+    let events = all.events().count();
+    let ends = all.events().filter(|event| event.end).count();
+    let _ = writeln!(text, "{} services, {events} events, {ends} of them ends", all.services.len());
+    for service in &all.services {
+        let _ = writeln!(text, "\n{}", service.name);
+        let published: Vec<_> = all.events().filter(|event| event.publisher == service.name).collect();
+        if !published.is_empty() {
+            let _ = writeln!(text, "  publishes to {}", service.publishes);
+        }
+        for event in published {
+            let whom = match (event.end, event.consumers.is_empty()) {
+                (true, true) => "an end".to_owned(),
+                (true, false) => format!("to {}; an end", listed(&event.consumers)),
+                (false, _) => format!("to {}", listed(&event.consumers)),
+            };
+            let _ = writeln!(text, "    {:<24} {whom}", short(event.event));
+        }
+        for (topic, events) in all.inputs(service) {
+            let events: Vec<&str> = events.into_iter().map(short).collect();
+            let _ = writeln!(text, "  consumes from {topic}: {}", events.join(", "));
+        }
+        let rows = [
+            ("takes commands", if service.is_commanded() { vec![service.commands.as_str()] } else { Vec::new() }),
+            ("sets deadlines", service.deadlines.iter().map(String::as_str).collect()),
+            ("asks the outside world", service.effects.iter().map(String::as_str).collect()),
+        ];
+        for (what, names) in rows.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let _ = writeln!(text, "  {what}: {}", names.join(", "));
+        }
+    }
+    text
+}
