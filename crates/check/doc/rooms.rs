@@ -23,7 +23,7 @@ records! { "till": ChargeRequested { booking: String } Charged { booking: String
 pub mod hotel {
     use super::*;
 
-    farandole::messages! { pub enum Event { RoomHeld, RoomBooked, RoomFreed } }
+    farandole::messages! { pub enum Event { RoomHeld, RoomBooked, RoomFreed } ends { RoomBooked } }
     farandole::messages! {
         pub enum Heard { Charged, ChargeFailed }
         ignores { ChargeRequested, RefundRequested, Refunded }
@@ -86,6 +86,7 @@ pub mod till {
 
     farandole::messages! {
         pub enum Event { ChargeRequested, Charged, ChargeFailed, RefundRequested, Refunded }
+        ends { ChargeRequested, RefundRequested, Refunded }
     }
     farandole::messages! { pub enum Heard { RoomHeld, RoomFreed } ignores { RoomBooked } }
     farandole::effects! { pub enum Effect -> Outcome { Charge, Refund } }
@@ -171,10 +172,6 @@ pub fn world(till: Till) -> World {
             till::Effect::Charge(_) => vec![till::Outcome::Charged, till::Outcome::Declined],
             till::Effect::Refund(_) => vec![till::Outcome::Refunded],
         })
-        .ends_with("till.ChargeRequested")
-        .ends_with("till.RefundRequested")
-        .ends_with("till.Refunded")
-        .ends_with("hotel.RoomBooked")
         .always("who is charged twice is nobody", |s| {
             s.events::<Till>().filter(|event| matches!(event, till::Event::Charged(_))).count() <= 1
         })

@@ -62,6 +62,8 @@ pub(crate) trait Actor: Send + Sync {
     fn name(&self) -> &'static str;
     /// Types that it publishes.
     fn publishes(&self) -> &'static [RecordType];
+    /// Whether it declares that nobody need consume its events of this type.
+    fn ends(&self, kind: &str) -> bool;
     fn hears(&self, kind: &str) -> bool;
     /// Whether it lists the type among those that it ignores, or has no such list.
     fn ignores(&self, kind: &str) -> bool;

@@ -34,8 +34,8 @@ use crate::typed::Typed;
 use crate::world::World;
 
 /// Histories, and steps of each.
-const HISTORIES: u64 = 12;
-const STEPS: usize = 100;
+const HISTORIES: u64 = 16;
+const STEPS: usize = 120;
 const ORDERS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
 
 /// As a database or a state has it, to be compared.
@@ -262,7 +262,7 @@ fn world() -> World {
             // Which payments doesn't expect of a hold that it knows: it parks, and what follows waits.
             Effect::Void(_) => vec![Outcome::Voided, Outcome::VoidRefused { reason: "expired".to_owned() }],
         })
-        .losses(6, 3);
+        .losses(40, 3);
     ORDERS.into_iter().fold(world, |world, order| {
         let place = Ask::once("place", order, move || Command::Place(basket())).repeated(2);
         world.command::<Orders>(place).command::<Orders>(Ask::once("cancel", order, || Command::Cancel).times(2))
@@ -348,7 +348,15 @@ async fn walk(world: &World, real: &[Box<dyn Real>; 3], history: u64, seen: &mut
         let mut steps = Vec::new();
         world.steps(&state, &mut steps);
         steps.retain(|step| !matches!(step, Step::Clock { .. }));
-        let Some(step) = (!steps.is_empty()).then(|| steps.swap_remove(random.below(steps.len()))) else { break };
+        // First of which kind, then which: of some kinds there are many, of others one now and then.
+        let mut kinds: Vec<_> = steps.iter().map(std::mem::discriminant).collect();
+        kinds.dedup();
+        if kinds.is_empty() {
+            break;
+        }
+        let kind = kinds[random.below(kinds.len())];
+        steps.retain(|step| std::mem::discriminant(step) == kind);
+        let step = steps.swap_remove(random.below(steps.len()));
         // An answer is booked before it is handed over.
         let given = match &step {
             Step::Answer { of, task, outcome } => {

@@ -180,7 +180,8 @@ impl World {
         });
         let model = checked.0;
         let published = std::mem::take(&mut *model.published.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_heard = |kind: &&str| world.actors.iter().any(|actor| actor.hears(kind)) || world.ends.contains(*kind);
+        let is_heard =
+            |kind: &&str| world.ends.contains(*kind) || world.actors.iter().any(|actor| actor.hears(kind) || actor.ends(kind));
         let unheard = published.into_iter().filter(|kind| !is_heard(kind)).map(ToOwned::to_owned).collect();
         let reached = std::mem::take(&mut *model.reached.lock().unwrap_or_else(PoisonError::into_inner));
         let exhausted = violation.is_none() && !model.cut.load(Relaxed);

@@ -60,7 +60,7 @@ impl std::fmt::Display for Report {
             writeln!(f, "says nothing: {vacuous}")?;
         }
         for unheard in &self.unheard {
-            writeln!(f, "nobody consumes {unheard}; if that is meant, say `.ends_with(…)`")?;
+            writeln!(f, "nobody consumes {unheard}; if that is meant, declare it an end in `messages!`")?;
         }
         if let Some(violation) = &self.violation {
             write!(f, "{violation}")?;

@@ -204,6 +204,10 @@ impl<P: Participant> Actor for Typed<P> {
         P::Event::TYPES
     }
 
+    fn ends(&self, kind: &str) -> bool {
+        P::Event::ENDS.iter().any(|end| end.name == kind)
+    }
+
     fn hears(&self, kind: &str) -> bool {
         P::Heard::find(kind).is_some()
     }

@@ -258,7 +258,8 @@ impl World {
         self
     }
 
-    /// Nobody in this world consumes events of this type, and that is meant: `farandole.orders.OrderCompleted`.
+    /// Nobody in this world consumes events of this type, and that is meant: `farandole.orders.OrderCompleted`. What a participant declares an
+    /// [end](farandole::messages) needn't be said.
     #[must_use]
     pub fn ends_with(mut self, kind: impl Into<String>) -> Self {
         self.ends.insert(kind.into());
