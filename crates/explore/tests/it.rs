@@ -129,3 +129,39 @@ fn a_run_that_says_nothing_is_refused() {
     assert!(replayed.vacuous.iter().any(|why| why == "payments decided nothing in this run"), "{:?}", replayed.vacuous);
     assert!(!replayed.holds());
 }
+
+/// The tool itself, as `scripts/explore` calls it.
+fn explore(args: &[&str]) -> (Option<i32>, String) {
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_explore")).args(args).output().unwrap();
+    (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+#[test]
+fn the_tool_says_what_it_explored() {
+    let (code, said) = explore(&["--world", "an acquirer that never answers", "--walks", "1"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 worlds, ") && said.contains("1 of 1 exhausted, 0 violations"), "{said}");
+    assert!(said.contains("random walks: "), "{said}");
+    let (code, said) = explore(&["--world", "none"]);
+    assert!(code == Some(1) && said.contains("there is no such world; there are: one order, "), "{said}");
+    let (code, said) = explore(&["--states", "500", "--no-bugs"]);
+    assert!(code == Some(0) && said.contains("0 violations"), "{said}");
+}
+
+#[test]
+fn the_tool_replays_what_ran() {
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run.json");
+    let (code, said) = explore(&["--replay", run]);
+    assert!(code == Some(0) && said.starts_with("allowed: "), "{said}");
+    let folder = std::env::temp_dir().join(format!("explore-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let wrong = folder.join("wrong.json");
+    std::fs::write(&wrong, include_str!("run.json").replace("lost_card", "stolen_card").replace("PaymentVoided", "PaymentLost"))
+        .unwrap();
+    let (code, said) = explore(&["--replay", wrong.to_str().unwrap()]);
+    assert!(code == Some(1) && said.contains("farandole.payments.PaymentLost can't be read as an event of payments"), "{said}");
+    std::fs::write(&wrong, "{").unwrap();
+    let (code, said) = explore(&["--replay", wrong.to_str().unwrap()]);
+    assert!(code == Some(1) && said.contains("is no recorded run"), "{said}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
