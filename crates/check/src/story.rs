@@ -40,7 +40,7 @@ pub struct Counterexample {
 /// One step of a story.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chapter {
-    /// What happened: by these words [`World::follow`](crate::World::follow) finds the step again.
+    /// What happened: by these words a [`Story`](crate::Story) finds the step again.
     pub step: String,
     /// What came of it.
     pub led_to: String,
