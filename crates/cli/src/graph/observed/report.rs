@@ -122,7 +122,7 @@ impl std::fmt::Display for Report {
             let came = match (consumed.led_to, consumed.committed) {
                 (0, true) => "read; nothing came of it".to_owned(),
                 (0, false) => "not seen".to_owned(),
-                (n, _) => format!("{n} events came of it"),
+                (n, _) => format!("{n} record(s) came of it"),
             };
             writeln!(f, "  {:<16} {:<24} {came}", consumed.consumer, short(&consumed.event))?;
         }
