@@ -56,7 +56,7 @@ pub struct Consumed {
 pub struct Reaction {
     /// The service, or the source of whom nobody has declared.
     pub service: String,
-    /// The input's type.
+    /// The input's type; or what it was, if it was no record: `command`, `deadline confirm`.
     pub input: String,
     /// The type of what came of it.
     pub event: String,
