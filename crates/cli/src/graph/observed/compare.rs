@@ -107,10 +107,12 @@ impl All<'_> {
     }
 
     fn reactions(&self) -> Vec<Reaction> {
-        let mut all = BTreeMap::<(String, &str, &str), u64>::new();
-        for ((cause, kind), came) in &self.seen.reactions {
-            let (cause, kind) = (self.seen.kinds.get(*cause), self.seen.kinds.get(*kind));
-            *all.entry((self.called(&kind.source), &cause.event, &kind.event)).or_default() += came.records;
+        let (kinds, mut all) = (&self.seen.kinds, BTreeMap::<(String, &str, &str), u64>::new());
+        let records = self.seen.reactions.iter().map(|((cause, kind), came)| (kinds.get(*cause).event.as_str(), kind, came));
+        let others = self.seen.inputs.iter().map(|((kind, input), came)| (input.as_str(), kind, came));
+        for (input, kind, came) in records.chain(others) {
+            let kind = kinds.get(*kind);
+            *all.entry((self.called(&kind.source), input, &kind.event)).or_default() += came.records;
         }
         let reaction = |((service, input, event), records): ((String, &str, &str), u64)| Reaction {
             service,

@@ -15,8 +15,10 @@ use super::window::{There, Window, windows};
 pub const WINDOW: i64 = 32 << 20;
 /// Records between two looks at the progress bar.
 const TICK: u64 = 1_000;
-/// Topics that aren't read and are named as causes: as many are kept.
-const ELSEWHERE: usize = 1_000;
+/// Pairs of what led to a record and what the record is: more than any choreography has.
+const MOST: usize = 10_000;
+/// Bytes of a deadline's or effect's name.
+const LONGEST: usize = 256;
 
 /// Records of one kind that came of one kind of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +27,6 @@ pub struct Came {
     pub records: u64,
     /// Partition and offset of the first.
     pub first: (i32, i64),
-}
-
-impl Came {
-    /// One more, or the first of them.
-    fn add(came: Option<Self>, record: &Record) -> Self {
-        let place = (record.partition, record.offset);
-        let Self { records, first } = came.unwrap_or(Self { records: 0, first: place });
-        Self { records: records + 1, first: first.min(place) }
-    }
 }
 
 /// What the topics hold.
@@ -47,6 +40,8 @@ pub struct Seen {
     pub kinds: Kinds,
     /// What came of what: kind of the cause, kind of the record.
     pub reactions: BTreeMap<(u16, u16), Came>,
+    /// What came of inputs that are no records: kind of the record, the input in words.
+    pub inputs: BTreeMap<(u16, String), Came>,
     /// Causes in topics that weren't read: kind of the record, topic.
     pub elsewhere: BTreeMap<(u16, String), Came>,
 }
@@ -88,18 +83,42 @@ impl Seen {
     /// Notes what a record came of, if that is in this window, or in a topic that isn't read.
     fn resolve(&mut self, record: &Record, window: &Window, is_first: bool, topics: &[&str]) {
         let Ok(Some((_, link))) = record.link() else { return };
-        let Some((topic, partition, offset)) = place(&link.cause) else { return };
         let Some(kind) = self.kinds.of(record) else { return };
-        if let There::Kind(cause) = window.at(topic, partition, offset) {
-            let came = self.reactions.remove(&(cause, kind));
-            self.reactions.insert((cause, kind), Came::add(came, record));
-        } else if is_first && !topics.contains(&topic) {
-            let of = (kind, topic.to_owned());
-            if self.elsewhere.len() < ELSEWHERE || self.elsewhere.contains_key(&of) {
-                let came = self.elsewhere.remove(&of);
-                self.elsewhere.insert(of, Came::add(came, record));
+        let Some((topic, partition, offset)) = place(&link.cause) else {
+            if let Some(input) = input(&link.cause).filter(|_| is_first) {
+                add(&mut self.inputs, (kind, input), record);
             }
+            return;
+        };
+        if let There::Kind(cause) = window.at(topic, partition, offset) {
+            add(&mut self.reactions, (cause, kind), record);
+        } else if is_first && !topics.contains(&topic) {
+            add(&mut self.elsewhere, (kind, topic.to_owned()), record);
         }
+    }
+}
+
+/// Counts a record, unless it would be one thing too many.
+fn add<T: Ord>(all: &mut BTreeMap<T, Came>, of: T, record: &Record) {
+    let place = (record.partition, record.offset);
+    if let Some(came) = all.get_mut(&of) {
+        came.records += 1;
+        came.first = came.first.min(place);
+    } else if all.len() < MOST {
+        all.insert(of, Came { records: 1, first: place });
+    }
+}
+
+/// An input that is no record, in words: a command, a transaction of the program's own, a deadline or an effect's outcome.
+fn input(cause: &str) -> Option<String> {
+    let (what, rest) = cause.split_once('/')?;
+    match what {
+        "command" | "transaction" => Some(what.to_owned()),
+        "deadline" | "outcome" => {
+            let name = rest.split('/').next()?;
+            (name.len() <= LONGEST).then(|| format!("{what} {name}"))
+        }
+        _ => None,
     }
 }
 
@@ -161,5 +180,32 @@ mod tests {
         ] {
             assert_eq!(place(cause), None, "{cause}");
         }
+    }
+
+    #[test]
+    fn inputs_that_are_no_records_are_told_by_kind_and_name() {
+        let cases = [
+            ("command/019aa0f1-0000-7000-8000-000000000000", Some("command")),
+            ("deadline/confirm/019aa0f1-0000-7000-8000-000000000000", Some("deadline confirm")),
+            ("outcome/pay/019aa0f1-0000-7000-8000-000000000000", Some("outcome pay")),
+            ("outcome/pay", Some("outcome pay")),
+            ("transaction/7", Some("transaction")),
+            ("anything/7", None),
+            ("", None),
+        ];
+        for (cause, expected) in cases {
+            assert_eq!(input(cause).as_deref(), expected, "{cause}");
+        }
+    }
+
+    /// Guard: whatever records name, what is kept of it is bounded.
+    #[test]
+    fn as_many_pairs_are_kept_as_may_be() {
+        let mut all = BTreeMap::new();
+        for n in 0..MOST + 5 {
+            add(&mut all, n, &Record { offset: 9, ..Record::default() });
+            add(&mut all, 0, &Record { offset: 3, ..Record::default() });
+        }
+        assert_eq!((all.len(), all[&0].records, all[&0].first), (MOST, MOST as u64 + 6, (0, 3)));
     }
 }

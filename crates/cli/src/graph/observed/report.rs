@@ -56,7 +56,7 @@ pub struct Consumed {
 pub struct Reaction {
     /// The service, or the source of whom nobody has declared.
     pub service: String,
-    /// The input's type.
+    /// The input's type; or what it was, if it was no record: `command`, `deadline confirm`.
     pub input: String,
     /// The type of what came of it.
     pub event: String,
@@ -122,7 +122,7 @@ impl std::fmt::Display for Report {
             let came = match (consumed.led_to, consumed.committed) {
                 (0, true) => "read; nothing came of it".to_owned(),
                 (0, false) => "not seen".to_owned(),
-                (n, _) => format!("{n} events came of it"),
+                (n, _) => format!("{n} record(s) came of it"),
             };
             writeln!(f, "  {:<16} {:<24} {came}", consumed.consumer, short(&consumed.event))?;
         }
