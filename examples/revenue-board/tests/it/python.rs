@@ -176,6 +176,9 @@ fn it_describes_itself_as_the_kit_does() {
     assert_eq!(shape(&said), shape(&kit), "{said}");
     assert_eq!(said["guarantees"][0].as_object().unwrap().len(), kit["guarantees"][0].as_object().unwrap().len());
     assert_eq!((said["name"].as_str(), said["publishes"].as_str()), (Some("analytics"), Some("analytics")));
+    // The choreography is drawn from what is committed.
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services/analytics/description.json");
+    farandole::testing::committed(file, &String::from_utf8_lossy(&output.stdout));
 }
 
 /// How long killing may be put off, at random: so that it meets whatever is going on.
