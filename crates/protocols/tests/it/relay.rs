@@ -1,0 +1,36 @@
+//! The relay's round with its step.
+
+use protocols::relay::{COMMITTED, CRASHES, GOES_ON, Guards, IN_ORDER, LATE_COMMITS, ONCE, ONE_OWNER, ZOMBIES, explore};
+
+use crate::{fails, holds};
+
+#[test]
+fn every_committed_row_goes_out_once_and_in_order() {
+    holds("relay, late commits", &explore(Guards::ALL, LATE_COMMITS), 1_000_000);
+    holds("relay, zombies", &explore(Guards::ALL, ZOMBIES), 1_000_000);
+    holds("relay, crashes", &explore(Guards::ALL, CRASHES), 1_000_000);
+}
+
+#[test]
+fn each_guard_is_needed() {
+    let rows = [
+        ("key_lock", IN_ORDER),
+        ("open_in_a", protocols::explore::FINISHED),
+        ("seq_order", IN_ORDER),
+        ("step_first", ONCE),
+        ("flush", COMMITTED),
+        ("fence", ONE_OWNER),
+        ("acknowledged", protocols::explore::FINISHED),
+        ("whole_batch", protocols::explore::FINISHED),
+        ("in_order", GOES_ON),
+        ("first_alone", GOES_ON),
+    ];
+    fails("relay", Guards::NAMES, &rows, |guard| {
+        let scene = match guard {
+            "flush" => CRASHES,
+            "key_lock" | "open_in_a" | "seq_order" => LATE_COMMITS,
+            _ => ZOMBIES,
+        };
+        explore(Guards::without(guard), scene)
+    });
+}
