@@ -57,6 +57,8 @@ guards! {
 /// A world: each shows something else, and together they stay small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scene {
+    /// Rows that are held at once, and rows of a page.
+    pub rows: (usize, usize),
     /// Keys of each transaction's rows: `a` and `b` share a partition, `c` is in the other.
     pub txs: &'static [&'static [&'static str]],
     /// Relays that end at any moment.
@@ -70,18 +72,25 @@ pub struct Scene {
 }
 
 /// Transactions that commit late, in whole batches and in pages.
-pub const LATE_COMMITS: Scene =
-    Scene { txs: &[&["a"], &["a", "c"], &["b"]], kills: 0, overtakes: 0, crashes: 0, happens: &[LATE_COMMIT, PAGES] };
+pub const LATE_COMMITS: Scene = Scene {
+    rows: (1, 1),
+    txs: &[&["a"], &["a", "c"], &["b"]],
+    kills: 0,
+    overtakes: 0,
+    crashes: 0,
+    happens: &[LATE_COMMIT, PAGES],
+};
 /// A relay that is killed, one that takes over, and what the ones before have sent.
-pub const ZOMBIES: Scene = Scene { txs: &[&["a"], &["b"]], kills: 1, overtakes: 1, crashes: 0, happens: &[LATE, FENCED, AGAIN] };
+pub const ZOMBIES: Scene =
+    Scene { rows: (3, 1), txs: &[&["a", "b"], &["a"]], kills: 1, overtakes: 1, crashes: 0, happens: &[LATE, FENCED, AGAIN] };
+/// The same in pages.
+pub const PAGED_ZOMBIES: Scene = Scene { rows: (1, 1), happens: &[LATE, FENCED, AGAIN, PAGES], ..ZOMBIES };
 /// A server that loses what wasn't flushed.
-pub const CRASHES: Scene = Scene { txs: &[&["a"], &["b"]], kills: 0, overtakes: 0, crashes: 1, happens: &[LOST_COMMIT, AGAIN] };
+pub const CRASHES: Scene =
+    Scene { rows: (1, 1), txs: &[&["a"], &["b"]], kills: 0, overtakes: 1, crashes: 1, happens: &[LOST_COMMIT, AGAIN, LATE] };
 
 const TOPIC: &str = "t";
 const PARTITIONS: usize = 2;
-/// Few, so that both ways of reading are used.
-const HEAD_ROWS: usize = 1;
-const PAGE_ROWS: usize = 1;
 /// The first transaction number that PostgreSQL gives.
 const FIRST_XID: u64 = 3;
 
@@ -351,7 +360,7 @@ impl Relays {
         let mut rows: Vec<usize> = (0..world.rows.len()).filter(is_in).collect();
         self.sort(world, &mut rows);
         let after = rows.iter().position(|row| *row as i64 + 1 == batch.after).map_or(0, |at| at + 1);
-        rows.into_iter().skip(after).take(PAGE_ROWS).collect()
+        rows.into_iter().skip(after).take(self.scene.rows.1).collect()
     }
 
     fn sort(&self, world: &World, rows: &mut [usize]) {
@@ -383,7 +392,7 @@ impl Relays {
                         }
                     } else {
                         let b = world.snapshot();
-                        world.relays[at].as_mut()?.doing = Doing::Read(b, (rows.len() <= HEAD_ROWS).then_some(rows));
+                        world.relays[at].as_mut()?.doing = Doing::Read(b, (rows.len() <= self.scene.rows.0).then_some(rows));
                     }
                 }
             },
@@ -411,7 +420,7 @@ impl Relays {
                 if self.guards.acknowledged && relay.sent.iter().any(|sent| !sent.is_empty()) {
                     return None;
                 }
-                let is_full = paged && rows.len() == PAGE_ROWS;
+                let is_full = paged && rows.len() == self.scene.rows.1;
                 let relay = world.relays[at].as_mut()?;
                 relay.doing = Doing::Nothing;
                 relay.state = relay.handed.clone();

@@ -7,8 +7,11 @@ fn the_lines_that_a_model_stands_for_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let models = [
         ("chain", protocols::chain::STANDS_FOR),
+        ("heal", protocols::heal::STANDS_FOR),
+        ("parking", protocols::parking::STANDS_FOR),
         ("position", protocols::position::STANDS_FOR),
         ("relay", protocols::relay::STANDS_FOR),
+        ("swap", protocols::swap::STANDS_FOR),
     ];
     for (model, lines) in models {
         assert!(!lines.is_empty(), "{model}");

@@ -1,9 +1,12 @@
 //! Each model explored whole, and with each of its guards taken out.
 
 mod chain;
+mod heal;
 mod lines;
+mod parking;
 mod position;
 mod relay;
+mod swap;
 
 use std::collections::BTreeSet;
 

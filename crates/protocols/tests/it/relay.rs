@@ -8,6 +8,7 @@ use crate::{fails, holds};
 fn every_committed_row_goes_out_once_and_in_order() {
     holds("relay, late commits", &explore(Guards::ALL, LATE_COMMITS), 1_000_000);
     holds("relay, zombies", &explore(Guards::ALL, ZOMBIES), 1_000_000);
+    holds("relay, zombies in pages", &explore(Guards::ALL, PAGED_ZOMBIES), 1_000_000);
     holds("relay, crashes", &explore(Guards::ALL, CRASHES), 1_000_000);
 }
 
@@ -28,7 +29,7 @@ fn each_guard_is_needed() {
     fails("relay", Guards::NAMES, &rows, |guard| {
         let scene = match guard {
             "flush" => CRASHES,
-            "key_lock" | "open_in_a" | "seq_order" => LATE_COMMITS,
+            "key_lock" | "open_in_a" | "seq_order" | "whole_batch" => LATE_COMMITS,
             _ => ZOMBIES,
         };
         explore(Guards::without(guard), scene)

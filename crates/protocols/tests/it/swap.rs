@@ -1,0 +1,26 @@
+//! The swap of a rebuild.
+
+use protocols::swap::{Guards, ONE_GENERATION, WHOLE, explore};
+
+use crate::{fails, holds};
+
+#[test]
+fn no_committed_write_is_lost() {
+    holds("swap", &explore(Guards::ALL), 1_000_000);
+}
+
+#[test]
+fn each_guard_is_needed() {
+    let rows = [
+        ("shared_gate", WHOLE),
+        ("alone", WHOLE),
+        ("drained", WHOLE),
+        ("follows", WHOLE),
+        ("complete", WHOLE),
+        ("rows_with_marks", WHOLE),
+        ("one_transaction", WHOLE),
+        ("written_since", WHOLE),
+    ];
+    let _ = ONE_GENERATION;
+    fails("swap", Guards::NAMES, &rows, |guard| explore(Guards::without(guard)));
+}
