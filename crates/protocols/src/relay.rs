@@ -59,7 +59,7 @@ guards! {
 pub struct Scene {
     /// Rows that are held at once, and rows of a page.
     pub rows: (usize, usize),
-    /// Keys of each transaction's rows: `a` and `b` share a partition, `c` is in the other.
+    /// Keys of each transaction's rows: `a`, `b` and `c` share a partition, `d` is in the other.
     pub txs: &'static [&'static [&'static str]],
     /// Relays that end at any moment.
     pub kills: u8,
@@ -74,7 +74,7 @@ pub struct Scene {
 /// Transactions that commit late, in whole batches and in pages.
 pub const LATE_COMMITS: Scene = Scene {
     rows: (1, 1),
-    txs: &[&["a"], &["a", "c"], &["b"]],
+    txs: &[&["a"], &["a", "d"], &["b"]],
     kills: 0,
     overtakes: 0,
     crashes: 0,
@@ -82,7 +82,7 @@ pub const LATE_COMMITS: Scene = Scene {
 };
 /// A relay that is killed, one that takes over, and what the ones before have sent.
 pub const ZOMBIES: Scene =
-    Scene { rows: (3, 1), txs: &[&["a", "b"], &["a"]], kills: 1, overtakes: 1, crashes: 0, happens: &[LATE, FENCED, AGAIN] };
+    Scene { rows: (3, 1), txs: &[&["a", "b"], &["c"]], kills: 1, overtakes: 1, crashes: 0, happens: &[LATE, FENCED, AGAIN] };
 /// The same in pages.
 pub const PAGED_ZOMBIES: Scene = Scene { rows: (1, 1), happens: &[LATE, FENCED, AGAIN, PAGES], ..ZOMBIES };
 /// A server that loses what wasn't flushed.

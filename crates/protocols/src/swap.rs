@@ -12,6 +12,7 @@ pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/outbox/src/database/gate.rs", "select pg_advisory_xact_lock_shared("),
     ("crates/outbox/src/database/gate.rs", "select pg_advisory_lock("),
     ("crates/farandole/src/engine/transaction.rs", "let mut tx = begin(conn).await.map_err(at(BEGIN))?;"),
+    ("crates/farandole/src/rebuild/read.rs", "walk: Walk,"),
     ("crates/farandole/src/rebuild/writer.rs", "out.write(&mut tx).await?;"),
     ("crates/farandole/src/rebuild/folding.rs", "let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;"),
     ("crates/farandole/src/rebuild/folding.rs", "swap::drained(&mut self.conn, P::NAME, &self.topic).await?;"),
@@ -32,9 +33,10 @@ guards! {
     alone,
     /// The relay publishes what is left first (`rebuild/swap.rs`, `drained`).
     drained,
-    /// What is left of the topic is folded while nobody decides (`rebuild/folding.rs`, `whole`).
-    follows,
-    /// What was folded ends where the relay says that it has published to (`rebuild/swap.rs`, `complete`).
+    /// A record is folded only behind the one that it names (`rebuild/read.rs`, by the chain rule).
+    chain,
+    /// What was folded ends where the relay says that it has published to (`rebuild/swap.rs`, `complete`). Who didn't fold what is left while
+    /// nobody decides would be refused by that as well.
     complete,
     /// Rows and how far the fold is are one transaction (`rebuild/writer.rs`).
     rows_with_marks,
@@ -73,6 +75,15 @@ enum Phase {
     Swapped,
 }
 
+/// The tables that are being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Shadow {
+    set: usize,
+    /// The mark: records of the topic that are in it, and the last of them.
+    folded: usize,
+    last: Option<usize>,
+}
+
 /// A reader's transaction: the set that it read the first table from.
 type Reader = Option<usize>;
 
@@ -87,8 +98,7 @@ pub struct World {
     outbox: Vec<usize>,
     published: usize,
     topic: Vec<usize>,
-    /// The set that is being filled, and records of the topic that are in it.
-    shadow: Option<(usize, usize)>,
+    shadow: Option<Shadow>,
     rebuild: Option<Phase>,
     /// The set that was replaced, and how many events there were then.
     replaced: Option<(usize, usize)>,
@@ -150,13 +160,14 @@ pub struct Swaps {
 
 /// Explores it.
 pub fn explore(guards: Guards) -> Found {
-    let seen = || Seen::new(&[SWAPPED, RESUMED, REFUSED, ROLLED_BACK, NOT_ROLLED_BACK, BESIDE]);
+    let seen = || Seen::new(&[SWAPPED, RESUMED, REFUSED, BROKEN, ROLLED_BACK, NOT_ROLLED_BACK, BESIDE]);
     explore::explore(|| Swaps { guards, seen: seen() })
 }
 
 const SWAPPED: &str = "tables were swapped, and written to afterwards";
 const RESUMED: &str = "a rebuild went on with what another had left";
 const REFUSED: &str = "a topic that had lost its end was refused";
+const BROKEN: &str = "a topic that had lost a record in the middle was refused";
 const ROLLED_BACK: &str = "replaced tables were put back";
 const NOT_ROLLED_BACK: &str = "a rollback was refused, since something was written";
 const BESIDE: &str = "a reader was under way when a swap was due, and was waited for";
@@ -175,16 +186,29 @@ impl World {
         self.reader.is_some() || self.writers.iter().any(|writer| matches!(writer, Writer::Wrote(_)))
     }
 
+    fn last_folded(&self) -> Option<usize> {
+        self.shadow?.last
+    }
+
+    /// Whether the next record names the one that was folded last as the one before it.
+    fn is_next(&self) -> bool {
+        let place = |event: usize| self.outbox.iter().position(|known| *known == event).map(|at| at + 1).unwrap_or(0);
+        let next = self.shadow.and_then(|shadow| self.topic.get(shadow.folded)).map(|event| place(*event));
+        next == Some(self.last_folded().map_or(0, place) + 1)
+    }
+
     fn fold(&mut self, moves: bool) -> Option<()> {
-        let (set, folded) = self.shadow?;
-        let event = *self.topic.get(folded)?;
-        self.sets[set].iter_mut().for_each(|rows| rows.push(event));
-        self.shadow = Some((set, folded + usize::from(moves)));
+        let shadow = self.shadow.as_mut()?;
+        let event = *self.topic.get(shadow.folded)?;
+        self.sets[shadow.set].iter_mut().for_each(|rows| rows.push(event));
+        if moves {
+            (shadow.folded, shadow.last) = (shadow.folded + 1, Some(event));
+        }
         Some(())
     }
 
     fn swap_in(&mut self) -> Option<usize> {
-        let (set, _) = self.shadow.take()?;
+        let Shadow { set, .. } = self.shadow.take()?;
         self.replaced = Some((self.live[0], self.outbox.len()));
         Some(set)
     }
@@ -199,9 +223,13 @@ impl Swaps {
                 if world.shadow.is_some() {
                     self.seen.note(RESUMED);
                 } else {
-                    world.shadow = Some((world.sets.len(), 0));
+                    world.shadow = Some(Shadow { set: world.sets.len(), folded: 0, last: None });
                     world.sets.push(Rows::default());
                 }
+            }
+            Act::Fold if self.guards.chain && !world.is_next() => {
+                self.seen.note(BROKEN);
+                world.rebuild = None;
             }
             Act::Fold => world.fold(true)?,
             Act::HalfFold => {
@@ -211,9 +239,8 @@ impl Swaps {
             Act::TakeGate => world.rebuild = Some(Phase::Alone),
             Act::Drain => world.rebuild = Some(Phase::Drained),
             Act::Compare => {
-                let folded = world.topic[..world.shadow?.1].last();
-                let published = world.outbox[..world.published].last();
-                let is_whole = folded == published;
+                let published = world.outbox[..world.published].last().copied();
+                let is_whole = world.last_folded() == published;
                 if !is_whole {
                     self.seen.note(REFUSED);
                 }
@@ -228,7 +255,7 @@ impl Swaps {
                     let set = world.swap_in()?;
                     (world.live, world.rebuild) = ([set; 2], Some(Phase::Swapped));
                 } else {
-                    world.live[0] = world.shadow?.0;
+                    world.live[0] = world.shadow?.set;
                     world.rebuild = Some(Phase::Half);
                 }
             }
@@ -306,7 +333,7 @@ impl Model for Swaps {
         if world.losses > 0 && !world.topic.is_empty() {
             acts.push(Act::LoseEnd);
         }
-        let is_behind = world.shadow.is_some_and(|(_, folded)| folded < world.topic.len());
+        let is_behind = world.shadow.is_some_and(|shadow| shadow.folded < world.topic.len());
         match world.rebuild {
             None => acts.extend((world.rebuilds > 0).then_some(Act::Rebuild)),
             Some(Phase::Following) => {
@@ -315,7 +342,7 @@ impl Model for Swaps {
             Some(Phase::Alone) => {
                 acts.extend((!self.guards.drained || world.published == world.outbox.len()).then_some(Act::Drain));
             }
-            Some(Phase::Drained) => acts.extend((!is_behind || !self.guards.follows).then_some(Act::Compare)),
+            Some(Phase::Drained) => acts.extend((!is_behind).then_some(Act::Compare)),
             Some(Phase::Complete) => acts.push(Act::Swap),
             Some(Phase::Half) => acts.push(Act::SwapSecond),
             Some(Phase::Swapped) => acts.push(Act::GiveGate),

@@ -1,6 +1,8 @@
 //! The relay's round with its step.
 
-use protocols::relay::{COMMITTED, CRASHES, GOES_ON, Guards, IN_ORDER, LATE_COMMITS, ONCE, ONE_OWNER, ZOMBIES, explore};
+use protocols::relay::{
+    COMMITTED, CRASHES, GOES_ON, Guards, IN_ORDER, LATE_COMMITS, ONCE, ONE_OWNER, PAGED_ZOMBIES, ZOMBIES, explore,
+};
 
 use crate::{fails, holds};
 
@@ -34,4 +36,11 @@ fn each_guard_is_needed() {
         };
         explore(Guards::without(guard), scene)
     });
+}
+
+#[test]
+fn keys_are_where_the_worlds_say() {
+    let partition = |key: &str| farandole::partitioner::partition(key.as_bytes(), 2);
+    assert_eq!([partition("a"), partition("b")], [partition("c"); 2]);
+    assert_ne!(partition("a"), partition("d"));
 }
