@@ -1,18 +1,24 @@
 //! The chain rule in one partition: two sources, a heal of one of them, repetitions, losses, forgeries, and an operator.
 //!
-//! The verdicts are the kit's: [`farandole::intake::judge`] on real records, from a real [`Position`]. Only what comes around it is written out
+//! The verdicts are the kit's: [`farandole::intake::judge`] on real records, from a real [`Position`](farandole::intake::Position). Only what comes around it is written out
 //! here: the transaction (`lane.rs`), and the operator's `positions set` (`resume.rs`).
 
 mod record;
+mod steps;
+mod world;
 
 use stateright::{Model, Property};
 
-use farandole::intake::judge;
-use farandole_outbox::chain::{Place, Verdict};
+use farandole_outbox::chain::Place;
 
-use crate::explore::{self, Found, Protocol, Seen, guards};
-pub use record::Stands;
-use record::{Entry, SOURCES, What};
+use crate::explore;
+use crate::explore::{Found, Protocol, Seen};
+use record::{Entry, SOURCES, Stands, What};
+use steps::write;
+use world::{AGAIN, AHEAD, DROPPED, FORK, GHOST, HISTORY, NO_START, OLDER, TAKEN_FORGERY, WRONG};
+
+pub use steps::{Act, Chains};
+pub use world::{Guards, World};
 
 /// The kit's lines that the steps stand for.
 pub const STANDS_FOR: &[(&str, &str)] = &[
@@ -28,185 +34,28 @@ pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/farandole/src/consume/intake/broken.rs", "To skip this one"),
 ];
 
-guards! {
-    /// What was applied is dropped (`chain.rs`, `Verdict::Drop`).
-    repeated,
-    /// What is of an older lineage is dropped (`chain.rs`, places are ordered by lineage first).
-    older_lineage,
-    /// A record whose predecessor is missing isn't applied (`Verdict::Ahead`).
-    missing_link,
-    /// Nor is a first one that names a predecessor (`Verdict::NoStart`).
-    beginning,
-    /// A second history stops the partition rather than being dropped (`Verdict::Fork`).
-    fork,
-    /// What comes after a broken link isn't looked at (`judge.rs`, the batch ends there).
-    ends_batch,
-    /// Each source has its own head (`position.rs`).
-    by_source,
-    /// Effects and position are one transaction (`lane.rs`).
-    one_transaction,
-    /// An operator's place takes the head away, so that the record there is taken for the first (`resume.rs`).
-    read_on,
-}
-
-/// What each source publishes: before a heal, and after it. Numbers have gaps, since other partitions share them.
-const HISTORY: [&[(i64, i64)]; SOURCES] = [&[(1, 1), (1, 3), (2, 4), (2, 6)], &[(1, 2), (1, 5)]];
-/// Losses, repetitions, ghosts and forgeries in one topic; they are the first source's, and the second goes on beside.
-const WRONG: u8 = 2;
-/// A number that only a relay of the first life gave.
-const GHOST: i64 = 9;
-
-/// Topic, consumer, and what may yet happen.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
-    log: Vec<Entry>,
-    /// Events published of each source, lost or not.
-    published: [usize; SOURCES],
-    lost: Vec<(usize, usize)>,
-    stands: Stands,
-    applied: Vec<(usize, What)>,
-    /// The record at which the consumer stands, and whether it ever did.
-    stopped: Option<usize>,
-    told: bool,
-    /// What may yet go wrong in the topic.
-    left: u8,
-    /// Where an operator has had it go on: a second time wouldn't help.
-    set: Option<usize>,
-    /// Nothing is written any more, and the consumer reads.
-    closed: bool,
-}
-
-/// What happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// A source's next event lands.
-    Publish(usize),
-    /// It is lost with the end of the topic's partition.
-    Lose(usize),
-    /// An event lands again.
-    Repeat(usize, usize),
-    /// A record of the life before the heal lands.
-    Ghost,
-    /// Somebody else writes in a source's name.
-    Forge(u8),
-    /// That was all. What is written doesn't depend on who reads it: a consumer that reads while it is written sees what one does that reads
-    /// later, in the same batches.
-    Close,
-    /// A batch of so many records, from so many before the position: `Worker::work`.
-    Batch(usize, usize),
-    /// The same, and a crash between effects and position, where these are two transactions.
-    Half(usize),
-    /// `positions set` to where the consumer stands, or behind it.
-    Set(usize),
-}
-
-/// The model.
-pub struct Chains {
-    guards: Guards,
-    seen: Seen,
-}
-
 /// Explores it.
 pub fn explore(guards: Guards) -> Found {
     explore::explore(|| Chains { guards, seen: Seen::new(&[DROPPED, OLDER, AHEAD, FORK, NO_START, TAKEN_FORGERY, AGAIN]) })
 }
 
-const DROPPED: &str = "a repetition was dropped";
-const OLDER: &str = "a record of an older lineage was dropped";
-const AHEAD: &str = "a missing link stopped the consumer";
-const FORK: &str = "a second history stopped the consumer";
-const NO_START: &str = "a missing beginning stopped the consumer";
-const TAKEN_FORGERY: &str = "a forgery that looks like the next was taken";
-const AGAIN: &str = "records were delivered again";
+/// No event is applied twice.
+pub const ONCE: &str = "no event is applied twice";
 
-impl Chains {
-    /// Judges `batch` and applies what is to be.
-    fn read(&self, world: &mut World, batch: &[usize], moves: bool) {
-        let records =
-            |world: &World, of: &[usize]| of.iter().map(|at| world.log[*at].record(*at, self.guards.by_source)).collect();
-        let mut stands = world.stands.clone();
-        // A batch is the kit's matter as a whole; what it does without a guard is done record by record.
-        let parts: Vec<&[usize]> = if self.guards == Guards::ALL { vec![batch] } else { batch.chunks(1).collect() };
-        for part in parts {
-            let judged = judge("s0", stands.0.clone(), records(world, part));
-            let mut took: Vec<(usize, _)> = judged.items.iter().map(|i| (i.record.offset as usize, i.head)).collect();
-            let is_new = part[0] as i64 >= stands.0.next_offset;
-            let older = judged.older.0 > 0;
-            if is_new && took.is_empty() && judged.broken.is_none() {
-                self.seen.note(if older { OLDER } else { DROPPED });
-                if part.len() == 1 && !(if older { self.guards.older_lineage } else { self.guards.repeated }) {
-                    took.push((part[0], Some(world.log[part[0]].head())));
-                }
-            }
-            if let Some(broken) = &judged.broken {
-                let at = broken.record.offset as usize;
-                let (what, guard) = match broken.verdict {
-                    Verdict::Ahead => (AHEAD, self.guards.missing_link),
-                    Verdict::NoStart => (NO_START, self.guards.beginning),
-                    _ => (FORK, self.guards.fork),
-                };
-                self.seen.note(what);
-                match (guard, broken.verdict) {
-                    (true, _) => (world.stopped, world.told) = (Some(at), true),
-                    (false, Verdict::Fork) => stands.0.next_offset = at as i64 + 1,
-                    (false, _) => took.push((at, Some(world.log[at].head()))),
-                }
-            }
-            for (at, head) in took {
-                let entry = &world.log[at];
-                if entry.what == What::Forged(3) {
-                    self.seen.note(TAKEN_FORGERY);
-                }
-                world.applied.push((entry.source, entry.what));
-                stands.pass(at, head.map(|head| (entry.name(self.guards.by_source), head)));
-            }
-            stands.0.next_offset = stands.0.next_offset.max(judged.passed);
-            if world.stopped.is_some() && self.guards.ends_batch {
-                break;
-            }
-        }
-        if moves {
-            world.stands = stands;
-        }
-        if !self.guards.ends_batch && world.stopped.is_some_and(|at| (at as i64) < world.stands.0.next_offset) {
-            world.stopped = None;
-        }
-    }
+/// A source's events are applied in order, and none is passed over but those that the topic lost.
+pub const WHOLE: &str = "events are applied in order and none is skipped, but for what the topic lost";
 
-    /// Whether something is wrong at this record: it is none of its source's, or one before it was lost or forged.
-    fn is_wrong(world: &World, at: usize) -> bool {
-        let Entry { source, what, .. } = world.log[at];
-        matches!(what, What::Forged(_) | What::Ghost)
-            || world.lost.iter().any(|(of, _)| *of == source)
-            || world.log[..at].iter().any(|entry| entry.source == source && matches!(entry.what, What::Forged(_)))
-    }
-}
+/// Records of an older lineage, and forgeries that can be told, are never applied.
+pub const GENUINE: &str = "no ghost is applied, and no forgery that can be told";
 
-/// What may come next in the topic.
-fn write(world: &World, acts: &mut Vec<Act>) {
-    let there = |source: usize, nth: usize| world.log.iter().any(|e| e.source == source && e.what == What::Event(nth));
-    let goes_wrong = world.left > 0;
-    for (source, history) in HISTORY.iter().enumerate() {
-        let published = world.published[source];
-        if published < history.len() {
-            acts.push(Act::Publish(source));
-            acts.extend((goes_wrong && source == 0).then_some(Act::Lose(source)));
-        }
-        acts.extend(
-            (0..published).filter(|nth| goes_wrong && source == 0 && there(source, *nth)).map(|nth| Act::Repeat(source, nth)),
-        );
-    }
-    if goes_wrong && world.log.iter().any(|entry| entry.place.lineage == 2) {
-        acts.push(Act::Ghost);
-    }
-    // A forgery of what has a predecessor; the first of a source can't be told from a true one.
-    if goes_wrong && there(0, 1) {
-        acts.extend((0..4).map(Act::Forge));
-    }
-    if world.published.iter().zip(HISTORY).all(|(published, history)| *published == history.len()) {
-        acts.push(Act::Close);
-    }
-}
+/// An event that the position is behind was applied.
+pub const BEHIND: &str = "an event that the position is behind was applied";
+
+/// The consumer stops only where something is wrong.
+pub const FOR_CAUSE: &str = "a consumer stops only where something is wrong";
+
+/// A loss isn't passed over in silence: the consumer has stopped at it before it goes on behind it.
+pub const TOLD: &str = "a consumer doesn't go on behind a missing link by itself";
 
 impl Model for Chains {
     type State = World;
@@ -322,30 +171,6 @@ impl Model for Chains {
 
     fn properties(&self) -> Vec<Property<Self>> {
         explore::properties()
-    }
-}
-
-/// No event is applied twice.
-pub const ONCE: &str = "no event is applied twice";
-/// A source's events are applied in order, and none is passed over but those that the topic lost.
-pub const WHOLE: &str = "events are applied in order and none is skipped, but for what the topic lost";
-/// Records of an older lineage, and forgeries that can be told, are never applied.
-pub const GENUINE: &str = "no ghost is applied, and no forgery that can be told";
-/// An event that the position is behind was applied.
-pub const BEHIND: &str = "an event that the position is behind was applied";
-/// The consumer stops only where something is wrong.
-pub const FOR_CAUSE: &str = "a consumer stops only where something is wrong";
-/// A loss isn't passed over in silence: the consumer has stopped at it before it goes on behind it.
-pub const TOLD: &str = "a consumer doesn't go on behind a missing link by itself";
-
-impl World {
-    /// Events of a source in the order in which they were applied.
-    fn events(&self, source: usize) -> impl Iterator<Item = usize> + '_ {
-        let event = move |(of, what): &(usize, What)| match what {
-            What::Event(nth) if *of == source => Some(*nth),
-            _ => None,
-        };
-        self.applied.iter().filter_map(event)
     }
 }
 

@@ -10,7 +10,7 @@
 //! - **Nothing vacuous.** What has to happen somewhere (a late record lands, a commit fails) is noted as it happens; a world in which it
 //!   never does says nothing of it.
 //! - **Termination** is an invariant: a state that nothing leads out of has nothing unfinished. The worlds are bounded by budgets, of
-//!   crashes for example, and a step that changes nothing isn't one.
+//!   crashes for example, and a step that changes nothing isn't one. A circle of steps that change something wouldn't be seen.
 //!
 //! The tests print states, depth and time of each, and the shortest story of each guard that is taken out:
 //! `cargo test --release -p protocols -- --nocapture`.

@@ -3,9 +3,17 @@
 //! A worker reads records, applies them and takes the next step, in one transaction at READ COMMITTED. The statement that takes a step is two
 //! steps here: its snapshot, by which it compares, and its insert, which meets what others have written since. Records are their offsets.
 
+mod steps;
+mod world;
+
 use stateright::{Model, Property};
 
-use crate::explore::{self, Found, Protocol, Seen, guards};
+use crate::explore;
+use crate::explore::{Found, Protocol, Seen};
+use world::{BOTH, CONFLICT, Db, FENCED, Phase, RECORDS, SET_BACK, TRIMMED, UNKNOWN_DONE, UNKNOWN_LOST, Worker};
+
+pub use steps::{Act, Positions};
+pub use world::{Guards, World};
 
 /// The kit's lines that the steps stand for.
 pub const STANDS_FOR: &[(&str, &str)] = &[
@@ -25,220 +33,17 @@ pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/outbox/src/database/step.rs", "(select max(step) from farandole.steps where scope = $1) - $3"),
 ];
 
-guards! {
-    /// Two steps of one number can't both be there (`step.rs`, the primary key).
-    primary_key,
-    /// A step is taken only behind the one that is expected (`step.rs`, the comparison).
-    comparison,
-    /// The newest step is never trimmed (`step.rs`, `TRIM`).
-    newest_stays,
-    /// Nor one that a session may still be about to collide with (`step.rs`, `TRIM`).
-    trim_waits,
-    /// What is applied and the step are one transaction (`engine/transaction.rs`).
-    one_transaction,
-    /// Who is refused a step doesn't commit (`step.rs`, the invariant).
-    refused_rolls_back,
-    /// After a commit of unknown result the batch is tried again behind the same step (`worker.rs`, `part`).
-    same_step,
-    /// In a database that was set back, what a worker remembers is compared with what is there (`lane.rs`, `still`).
-    still,
-}
-
-/// Records of the partition.
-const RECORDS: u8 = 3;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Step {
-    number: u64,
-    next: u8,
-    /// After how many commits it was there.
-    written: u8,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Db {
-    steps: Vec<Step>,
-    applied: Vec<u8>,
-}
-
-impl Db {
-    fn newest(&self) -> Option<&Step> {
-        self.steps.iter().max_by_key(|step| step.number)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    /// Nothing is under way.
-    Standing,
-    /// A batch of so many records is.
-    Begun(u8),
-    /// The step's statement has its snapshot, taken after so many commits, and the comparison held.
-    Compared(u8, u8),
-    /// The step is inserted.
-    Inserted(u8),
-    /// A commit was answered by an error.
-    Unknown(u8),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Worker {
-    step: Option<u64>,
-    next: u8,
-    /// Which life of the database it knows this from.
-    life: u8,
-    phase: Phase,
-}
-
-/// The database, its backup, and the workers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
-    db: Db,
-    backup: Option<Db>,
-    life: u8,
-    commits: u8,
-    workers: [Option<Worker>; 2],
-    ends: u8,
-    unknown: u8,
-    trims: u8,
-}
-
-/// What happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// The partition is assigned: the worker reads its position. The one before may go on.
-    Assign(usize),
-    /// A worker that has nothing to read looks whether its step is the newest: `Worker::is_moved`, by its number alone.
-    Look(usize),
-    /// A further record comes to a worker that knows its position from before the database was set back: `LaneSource::still`.
-    Wake(usize),
-    /// A batch of so many records begins.
-    Begin(usize, u8),
-    /// The statement that takes the step looks.
-    Compare(usize),
-    /// And inserts.
-    Insert(usize),
-    /// The transaction commits.
-    Commit(usize),
-    /// It commits, or doesn't, and the worker is told of an error.
-    Fail(usize, bool),
-    /// The worker tries the batch again.
-    Retry(usize),
-    /// The worker ends, and its session with it.
-    End(usize),
-    /// The oldest step is trimmed: `step::trim`.
-    Trim,
-    /// A backup is taken.
-    Backup,
-    /// The database is set back to it; sessions end.
-    Restore,
-}
-
-/// The model.
-pub struct Positions {
-    guards: Guards,
-    seen: Seen,
-}
-
 /// Explores it.
 pub fn explore(guards: Guards) -> Found {
     let seen = || Seen::new(&[BOTH, FENCED, CONFLICT, UNKNOWN_DONE, UNKNOWN_LOST, TRIMMED, SET_BACK]);
     explore::explore(|| Positions { guards, seen: seen() })
 }
 
-const BOTH: &str = "two workers had a batch in flight at once";
-const FENCED: &str = "a comparison didn't hold";
-const CONFLICT: &str = "an insert found the number taken";
-const UNKNOWN_DONE: &str = "a commit of unknown result had happened";
-const UNKNOWN_LOST: &str = "a commit of unknown result hadn't happened";
-const TRIMMED: &str = "a step was trimmed";
-const SET_BACK: &str = "a worker from before met a database that was set back";
+/// No record is applied twice.
+pub const ONCE: &str = "no record is applied twice";
 
-impl Positions {
-    /// A refused worker starts again from what the database says.
-    fn refuse(&self, world: &mut World, at: usize) {
-        if let (false, Some(Worker { next, phase: Phase::Begun(n) | Phase::Compared(n, _), .. })) =
-            (self.guards.refused_rolls_back, world.workers[at])
-        {
-            world.db.applied.extend(next..next + n);
-        }
-        world.workers[at] = None;
-    }
-
-    fn commit(&self, world: &mut World, worker: Worker, n: u8) {
-        world.commits += 1;
-        let number = worker.step.unwrap_or(0) + 1;
-        let next = worker.next + n;
-        if self.guards.one_transaction {
-            world.db.applied.extend(worker.next..next);
-        }
-        world.db.steps.push(Step { number, next, written: world.commits });
-        world.db.steps.sort_by_key(|step| (step.number, step.written));
-    }
-
-    fn go(&self, world: &mut World, at: usize, act: &Act) -> Option<()> {
-        let worker = world.workers[at]?;
-        let set = |world: &mut World, phase| world.workers[at] = Some(Worker { phase, ..worker });
-        match (act, worker.phase) {
-            (Act::Begin(_, n), _) => set(world, Phase::Begun(*n)),
-            (Act::Compare(_), Phase::Begun(n)) => {
-                let newest = world.db.newest().map(|step| (step.number, step.next));
-                if worker.life != world.life {
-                    self.seen.note(SET_BACK);
-                    if self.guards.still && newest != worker.step.map(|step| (step, worker.next)) {
-                        self.refuse(world, at);
-                        return Some(());
-                    }
-                }
-                if self.guards.comparison && newest.map(|(number, _)| number) != worker.step {
-                    self.seen.note(FENCED);
-                    self.refuse(world, at);
-                    return Some(());
-                }
-                if world.workers[1 - at].is_some_and(|w| matches!(w.phase, Phase::Compared(..) | Phase::Inserted(_))) {
-                    self.seen.note(BOTH);
-                }
-                set(world, Phase::Compared(n, world.commits));
-            }
-            (Act::Insert(_), Phase::Compared(n, _)) => {
-                let number = worker.step.unwrap_or(0) + 1;
-                let other = world.workers[1 - at];
-                let waits = other.is_some_and(|w| matches!(w.phase, Phase::Inserted(_)) && w.step == worker.step);
-                if self.guards.primary_key && waits {
-                    return None;
-                }
-                if self.guards.primary_key && world.db.steps.iter().any(|step| step.number == number) {
-                    self.seen.note(CONFLICT);
-                    self.refuse(world, at);
-                    return Some(());
-                }
-                if !self.guards.one_transaction {
-                    world.db.applied.extend(worker.next..worker.next + n);
-                }
-                set(world, Phase::Inserted(n));
-            }
-            (Act::Commit(_), Phase::Inserted(n)) => {
-                self.commit(world, worker, n);
-                let (step, next) = (Some(worker.step.unwrap_or(0) + 1), worker.next + n);
-                world.workers[at] = Some(Worker { step, next, life: world.life, phase: Phase::Standing });
-            }
-            (Act::Fail(_, happened), Phase::Inserted(n)) => {
-                world.unknown -= 1;
-                if *happened {
-                    self.commit(world, worker, n);
-                }
-                self.seen.note(if *happened { UNKNOWN_DONE } else { UNKNOWN_LOST });
-                set(world, Phase::Unknown(n));
-            }
-            (Act::Retry(_), Phase::Unknown(n)) => {
-                let step = if self.guards.same_step { worker.step } else { world.db.newest().map(|step| step.number) };
-                world.workers[at] = Some(Worker { step, phase: Phase::Begun(n), ..worker });
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-}
+/// What is applied is what the position is behind.
+pub const WHOLE: &str = "what is applied is what the position is behind, in order";
 
 impl Model for Positions {
     type State = World;
@@ -341,11 +146,6 @@ impl Model for Positions {
         explore::properties()
     }
 }
-
-/// No record is applied twice.
-pub const ONCE: &str = "no record is applied twice";
-/// What is applied is what the position is behind.
-pub const WHOLE: &str = "what is applied is what the position is behind, in order";
 
 impl Protocol for Positions {
     fn invariants() -> Vec<Property<Self>> {

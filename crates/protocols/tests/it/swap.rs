@@ -6,7 +6,7 @@ use crate::{fails, holds};
 
 #[test]
 fn no_committed_write_is_lost() {
-    holds("swap", &explore(Guards::ALL), 1_000_000);
+    holds("swap", &explore(Guards::ALL));
 }
 
 #[test]
