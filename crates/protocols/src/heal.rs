@@ -12,10 +12,10 @@ use stateright::{Model, Property};
 use crate::explore;
 use crate::explore::{Found, Protocol, Seen};
 use topic::Event;
-use world::{AGAIN, CHANGED, Db, FOLDED, GHOST, IN_TIME, INPUTS, KNOWN, Process, Relay, STRUCK};
+use world::{Db, GHOST, IN_TIME, INPUTS, Process, Relay};
 
 pub use steps::{Act, Heals};
-pub use world::{Guards, World};
+pub use world::{CRASHES, Guards, Scene, TWICE, World};
 
 /// The kit's lines that the steps stand for.
 pub const STANDS_FOR: &[(&str, &str)] = &[
@@ -35,9 +35,9 @@ pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/farandole/src/consume/intake/healed_inputs.rs", "join farandole.applied a using (topic, partition, record_offset)"),
 ];
 
-/// Explores it.
-pub fn explore(guards: Guards) -> Found {
-    explore::explore(|| Heals { guards, seen: Seen::new(&[FOLDED, KNOWN, STRUCK, GHOST, AGAIN, CHANGED, IN_TIME]) })
+/// Explores one world of it.
+pub fn explore(guards: Guards, scene: Scene) -> Found {
+    explore::explore(|| Heals { guards, scene, seen: Seen::new(scene.happens) })
 }
 
 /// No consumer stops.
@@ -66,12 +66,14 @@ impl Model for Heals {
             heal: None,
             steps: 0,
             events: 0,
-            healed: false,
-            landed: false,
             restored: false,
             started: false,
-            ends: 1,
-            breaks: 1,
+            healed: false,
+            landed: false,
+            restores: self.scene.restores,
+            ends: self.scene.ends,
+            breaks: self.scene.breaks,
+            given: 1,
         }]
     }
 
@@ -105,7 +107,7 @@ impl Model for Heals {
             acts.extend((is_settled || !self.guards.settled).then_some(Act::Late));
             acts.push(Act::Never);
         }
-        if !world.restored {
+        if world.restores > 0 {
             acts.push(if world.backup.is_none() { Act::Backup } else { Act::Restore });
         }
         if let Some(heal) = &world.heal {
@@ -125,7 +127,6 @@ impl Model for Heals {
         match act {
             Act::Start => {
                 world.process = Some(Process { step: 0, sent: 0, flying: Vec::new() });
-                world.landed = false;
                 world.started = world.restored;
                 Self::take_step(&mut world);
             }
@@ -146,12 +147,21 @@ impl Model for Heals {
             Act::Never => world.late.clear(),
             Act::Backup => world.backup = Some(world.db.clone()),
             Act::Restore => {
+                // By what is assumed: of a life before that nothing lands any more.
+                if world.restored && world.started && !(world.healed && world.landed) && self.guards.settled {
+                    world.late.clear();
+                }
                 // What the process has in its batch it goes on sending.
                 let mut before = world.clone();
                 while self.process(&mut before, &Act::Send).is_some() {}
                 world.late.extend(before.process.take().map(|process| process.flying).unwrap_or_default());
                 world.old = world.process.take().is_some();
-                (world.db, world.restored, world.heal) = (world.backup.take()?, true, None);
+                (world.db, world.heal) = (world.backup.clone()?, None);
+                world.restores -= 1;
+                (world.restored, world.started, world.healed, world.landed) = (true, false, false, false);
+                if world.restores == 0 {
+                    world.backup = None;
+                }
             }
             ref act @ (Act::Survey | Act::Mark | Act::Fold | Act::HalfFold | Act::EndHeal | Act::Break) => {
                 self.healing(&mut world, act)?;

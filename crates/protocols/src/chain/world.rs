@@ -54,17 +54,11 @@ pub struct World {
 }
 
 pub const DROPPED: &str = "a repetition was dropped";
-
 pub const OLDER: &str = "a record of an older lineage was dropped";
-
 pub const AHEAD: &str = "a missing link stopped the consumer";
-
 pub const FORK: &str = "a second history stopped the consumer";
-
 pub const NO_START: &str = "a missing beginning stopped the consumer";
-
 pub const TAKEN_FORGERY: &str = "a forgery that looks like the next was taken";
-
 pub const AGAIN: &str = "records were delivered again";
 
 impl World {

@@ -5,7 +5,7 @@ use farandole_outbox::publish::relay::walk::RecordClass;
 
 use crate::explore::Seen;
 use crate::heal::topic::{Consumer, Event, Record, walk};
-use crate::heal::world::{AGAIN, CHANGED, FOLDED, Guards, Heal, KNOWN, STRUCK, World};
+use crate::heal::world::{AGAIN, CHANGED, FOLDED, Guards, Heal, KNOWN, STRUCK, Scene, World};
 
 /// What happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub enum Act {
 /// The model.
 pub struct Heals {
     pub guards: Guards,
+    pub scene: Scene,
     pub seen: Seen,
 }
 
@@ -136,7 +137,7 @@ impl Heals {
             Act::Land => {
                 let record = world.process.as_mut()?.flying.remove(0);
                 world.topic.push(record);
-                world.landed = true;
+                world.landed = world.healed;
             }
             Act::Acknowledged => {
                 let count = i64::try_from(relay.in_flight.len()).unwrap_or(0);
@@ -183,12 +184,15 @@ impl Heals {
                     self.seen.note(CHANGED);
                 }
                 let relay = &mut world.db.relay;
-                let last = heal.end.map_or(relay.lineage, |(place, _)| place.lineage.max(relay.lineage));
+                let of_topic = heal.end.map_or(0, |(place, _)| place.lineage);
+                let given = if self.guards.fresh_lineage { world.given } else { 0 };
+                let last = relay.lineage.max(of_topic).max(given);
                 relay.lineage = if self.guards.new_lineage { last + 1 } else { last };
+                world.given = world.given.max(relay.lineage);
                 relay.next = relay.next.max(heal.end.map_or(1, |(place, _)| place.number + 1));
                 (relay.head, relay.healing) = (heal.end, false);
                 relay.in_flight.clear();
-                world.healed = true;
+                (world.healed, world.landed) = (true, false);
                 Self::take_step(world);
             }
             Act::Break => {

@@ -20,10 +20,29 @@ guards! {
     one_transaction,
     /// A heal opens a new lineage (`heal/survey.rs`).
     new_lineage,
+    /// Not the kit's, and missing there: no lineage is given twice. The kit's is the one after those that database and topics know
+    /// (`heal/survey.rs`), which doesn't include one whose database was set back before any of its records had landed.
+    fresh_lineage,
     /// Not the kit's but assumed: records that the life before had sent land before a process starts on the restored database, or behind the
     /// first record that follows a heal.
     settled,
 }
+
+/// How often the database is set back to the one backup, and how often a process ends and a heal is broken off by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scene {
+    pub restores: u8,
+    pub ends: u8,
+    pub breaks: u8,
+    /// What has to happen in it.
+    pub happens: &'static [&'static str],
+}
+
+/// One restore, with crashes.
+pub const CRASHES: Scene =
+    Scene { restores: 1, ends: 1, breaks: 1, happens: &[FOLDED, KNOWN, STRUCK, GHOST, AGAIN, CHANGED, IN_TIME] };
+/// Two, to a backup that knows nothing of the first heal.
+pub const TWICE: Scene = Scene { restores: 2, ends: 0, breaks: 0, happens: &[FOLDED, KNOWN, STRUCK, GHOST, CHANGED, IN_TIME] };
 
 /// Inputs that come.
 pub const INPUTS: usize = 3;
@@ -83,28 +102,24 @@ pub struct World {
     pub heal: Option<Heal>,
     pub steps: u8,
     pub events: u8,
-    /// A heal has ended since the database was set back; and since the process started a record has landed.
+    /// The database was set back, and since then: a process has started, a heal has ended, and behind that a record has landed.
+    pub restored: bool,
+    pub started: bool,
     pub healed: bool,
     pub landed: bool,
-    pub restored: bool,
-    /// A process has started since then.
-    pub started: bool,
+    pub restores: u8,
     pub ends: u8,
     pub breaks: u8,
+    /// The last lineage that was given.
+    pub given: i64,
 }
 
 pub const FOLDED: &str = "a record that the database lacked was folded";
-
 pub const KNOWN: &str = "a record was a row of the database";
-
 pub const STRUCK: &str = "an input that was applied came again and was passed over";
-
 pub const GHOST: &str = "a record of the life before landed behind the new lineage, and was dropped";
-
 pub const AGAIN: &str = "a heal that was broken off was run again";
-
 pub const CHANGED: &str = "a record landed behind the survey of a heal";
-
 pub const IN_TIME: &str = "a record of the life before landed and was folded";
 
 impl World {

@@ -72,11 +72,7 @@ pub struct World {
 }
 
 pub const BEHIND: &str = "an input of another partition parked behind a fault";
-
 pub const KEY: &str = "an input of another aggregate parked behind a key";
-
 pub const EMPTIED: &str = "an input joined a queue whose last had just gone";
-
 pub const TWICE: &str = "two replicas were at the same rows, and one found them gone";
-
 pub const PARTLY: &str = "a release ran some of its rows and left a fault";

@@ -81,15 +81,9 @@ pub struct World {
 }
 
 pub const BOTH: &str = "two workers had a batch in flight at once";
-
 pub const FENCED: &str = "a comparison didn't hold";
-
 pub const CONFLICT: &str = "an insert found the number taken";
-
 pub const UNKNOWN_DONE: &str = "a commit of unknown result had happened";
-
 pub const UNKNOWN_LOST: &str = "a commit of unknown result hadn't happened";
-
 pub const TRIMMED: &str = "a step was trimmed";
-
 pub const SET_BACK: &str = "a worker from before met a database that was set back";

@@ -69,7 +69,6 @@ pub const CRASHES: Scene =
     Scene { rows: (1, 1), txs: &[&["a"], &["b"]], kills: 0, overtakes: 1, crashes: 1, happens: &[LOST_COMMIT, AGAIN, LATE] };
 
 pub const TOPIC: &str = "t";
-
 pub const PARTITIONS: usize = 2;
 
 /// The first transaction number that PostgreSQL gives.
@@ -172,15 +171,10 @@ pub struct World {
 }
 
 pub const LATE: &str = "a zombie's late record landed, and was dropped";
-
 pub const FENCED: &str = "a zombie's step was refused";
-
 pub const AGAIN: &str = "a batch in flight was published again";
-
 pub const LATE_COMMIT: &str = "a transaction that was open in A went out later";
-
 pub const LOST_COMMIT: &str = "the server lost a commit";
-
 pub const PAGES: &str = "a batch went out in pages";
 
 /// A snapshot's text, as a state has it.

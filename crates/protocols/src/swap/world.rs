@@ -88,17 +88,11 @@ pub struct World {
 }
 
 pub const SWAPPED: &str = "tables were swapped, and written to afterwards";
-
 pub const RESUMED: &str = "a rebuild went on with what another had left";
-
 pub const REFUSED: &str = "a topic that had lost its end was refused";
-
 pub const BROKEN: &str = "a topic that had lost a record in the middle was refused";
-
 pub const ROLLED_BACK: &str = "replaced tables were put back";
-
 pub const NOT_ROLLED_BACK: &str = "a rollback was refused, since something was written";
-
 pub const BESIDE: &str = "a reader was under way when a swap was due, and was waited for";
 
 impl World {
