@@ -1,7 +1,7 @@
 //! The chain rule in one partition: two sources, a heal of one of them, repetitions, losses, forgeries, and an operator.
 //!
-//! The verdicts are the kit's: [`farandole::intake::judge`] on real records, from a real [`Position`](farandole::intake::Position). Only what comes around it is written out
-//! here: the transaction (`lane.rs`), and the operator's `positions set` (`resume.rs`).
+//! The verdicts are the kit's: [`farandole::intake::judge`] on real records, from a real [`Position`](farandole::intake::Position). Only
+//! what comes around it is written out here: the transaction (`lane.rs`), and the operator's `positions set` (`resume.rs`).
 
 mod record;
 mod steps;

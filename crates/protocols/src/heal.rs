@@ -1,6 +1,7 @@
 //! Heal: a backup is restored at any point, while a process of the life before still runs, and the heal itself is broken off.
 //!
-//! What a record of the topic is for a heal, and where the chain ends, the kit's [`Walk`](farandole_outbox::publish::relay::walk::Walk) says; a consumer judges by the kit's `judge`.
+//! What a record of the topic is for a heal, and where the chain ends, the kit's
+//! [`Walk`](farandole_outbox::publish::relay::walk::Walk) says; a consumer judges by the kit's `judge`.
 //! One partition; each input leads to one event; the state is the list of events that were folded.
 
 mod steps;

@@ -1,7 +1,7 @@
 //! Park and release: inputs of one aggregate from two partitions, a second name, a fault that heals later, and two replicas that release.
 //!
-//! Which rows a release may run together is the kit's [`in_order`](farandole::release::in_order). Locks are PostgreSQL's: of rows and of names, held until the transaction
-//! ends; each statement sees what was committed when it began.
+//! Which rows a release may run together is the kit's [`in_order`](farandole::release::in_order). Locks are PostgreSQL's: of rows and of
+//! names, held until the transaction ends; each statement sees what was committed when it began.
 
 mod steps;
 mod table;

@@ -65,8 +65,6 @@ impl Model for Positions {
                     let newest = world.db.newest().map(|step| (step.number, step.next));
                     if worker.next == RECORDS && newest.map(|(number, _)| number) != worker.step {
                         acts.push(Act::Look(at));
-                    } else if worker.next == RECORDS && newest != worker.step.map(|step| (step, worker.next)) {
-                        acts.push(Act::Wake(at));
                     }
                 }
                 Phase::Begun(_) => acts.push(Act::Compare(at)),
@@ -101,7 +99,7 @@ impl Model for Positions {
                 let worker = Worker { step, next: next.unwrap_or(0), life: world.life, phase: Phase::Standing };
                 world.workers[at] = Some(worker);
             }
-            Act::Look(at) | Act::Wake(at) => world.workers[at] = None,
+            Act::Look(at) => world.workers[at] = None,
             Act::End(at) => {
                 world.ends -= 1;
                 world.workers[at] = None;

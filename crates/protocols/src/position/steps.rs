@@ -10,8 +10,6 @@ pub enum Act {
     Assign(usize),
     /// A worker that has nothing to read looks whether its step is the newest: `Worker::is_moved`, by its number alone.
     Look(usize),
-    /// A further record comes to a worker that knows its position from before the database was set back: `LaneSource::still`.
-    Wake(usize),
     /// A batch of so many records begins.
     Begin(usize, u8),
     /// The statement that takes the step looks.

@@ -17,7 +17,8 @@ guards! {
     refused_rolls_back,
     /// After a commit of unknown result the batch is tried again behind the same step (`worker.rs`, `part`).
     same_step,
-    /// In a database that was set back, what a worker remembers is compared with what is there (`lane.rs`, `still`).
+    /// In a database that was set back, what a worker remembers is compared with what is there (`lane.rs`, `still`). A service has it; a `Reader`,
+    /// which knows of no comparison, doesn't.
     still,
 }
 
