@@ -19,7 +19,7 @@ use crate::ground::error::chain_of;
 use crate::ground::text::short;
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::parking::Fault;
-use crate::parking::input::{self, Input, InputId, ParkedRow};
+use crate::parking::input::{self, Input, InputId};
 use crate::parking::journal::{Journal, JournalEvent};
 use crate::parking::queue::{self, Gone};
 
@@ -134,14 +134,15 @@ async fn round(engine: &dyn AnyProcessor) -> Result<bool, Error> {
 
 /// Of `rows`, oldest first, those that may be run together: all that is older under their names is among them. `names` are those
 /// under which all of the oldest were read; under others there may be more.
-fn in_order(rows: Vec<ParkedRow>, names: &[String]) -> Vec<ParkedRow> {
+#[doc(hidden)]
+pub fn in_order<R>(rows: Vec<R>, names: &[String], of: impl Fn(&R) -> &[String]) -> Vec<R> {
     let mut blocked = HashSet::new();
     let mut some = Vec::with_capacity(rows.len());
     for row in rows {
-        if row.names.iter().all(|name| names.contains(name) && !blocked.contains(name)) {
+        if of(&row).iter().all(|name| names.contains(name) && !blocked.contains(name)) {
             some.push(row);
         } else {
-            blocked.extend(row.names);
+            blocked.extend(of(&row).to_vec());
         }
     }
     some
@@ -150,7 +151,7 @@ fn in_order(rows: Vec<ParkedRow>, names: &[String]) -> Vec<ParkedRow> {
 /// Runs the inputs that are parked under a head's names, oldest first, until one fails; says whether some went.
 async fn release(engine: &dyn AnyProcessor, names: &[String]) -> Result<bool, Error> {
     let rows = with_conn!(engine.sessions(), conn => input::rows(conn, engine.reader(), names, ROWS));
-    let rows = in_order(rows.map_err(Error::database("reading parked inputs", 1))?, names);
+    let rows = in_order(rows.map_err(Error::database("reading parked inputs", 1))?, names, |row| &row.names);
     let ids = rows.iter().filter_map(|row| match &row.input {
         Input::Record(record) => record.schema_id(),
         Input::Task(..) => None,
@@ -314,7 +315,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::parking::input::Kind;
+    use crate::parking::input::{Kind, ParkedRow};
 
     fn row(seq: i64, names: &[&str]) -> ParkedRow {
         let place = InputId::Task { kind: Kind::Deadline, name: "n".to_owned(), key: "k".to_owned(), cause: Uuid::nil() };
@@ -337,7 +338,7 @@ mod tests {
         for (rows, names, expected) in table {
             let rows: Vec<ParkedRow> = (0..).zip(rows).map(|(seq, names)| row(seq, names)).collect();
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-            let some: Vec<i64> = in_order(rows, &names).iter().map(|row| row.seq).collect();
+            let some: Vec<i64> = in_order(rows, &names, |row| &row.names).iter().map(|row| row.seq).collect();
             assert_eq!(some, expected);
         }
     }
