@@ -77,6 +77,11 @@ impl World {
         &self.name
     }
 
+    /// The names of what has to hold always or at the end.
+    pub fn invariants(&self) -> impl Iterator<Item = &str> {
+        self.invariants.iter().filter(|invariant| invariant.when != When::Sometimes).map(|invariant| invariant.name.as_str())
+    }
+
     /// This participant takes part, with its own database and topic.
     ///
     /// # Panics

@@ -15,7 +15,7 @@ use schemas::orders::OrderConfirmed;
 use schemas::payments::PaymentRequested;
 
 use crate::changed::Changed;
-use crate::shop::{one_and_a_half, one_order, one_order_without_key, orders, reservations};
+use crate::shop::{one_and_a_half, one_order, one_order_without_key, orders, reservations, silent_acquirer};
 
 /// A bug.
 pub struct Bug {
@@ -103,6 +103,21 @@ pub const BUGS: &[Bug] = &[
         name: "a request for stock waits until there is some, and the order's end waits behind it",
         violates: "unfinished business",
         world: || one_and_a_half((orders(), waits_for_stock(), Payments)),
+    },
+    Bug {
+        name: "an order is placed without its deadline, and waits for an acquirer that never answers",
+        violates: "every order is settled",
+        world: || silent_acquirer((sets_no_deadline(), Inventory, Payments)),
+    },
+    Bug {
+        name: "that a hold is undone isn't noted",
+        violates: "every payment has ended",
+        world: || one_order((orders(), Inventory, forgets_that_it_is_undone())),
+    },
+    Bug {
+        name: "stock that was set aside stays so when its order is cancelled",
+        violates: "nothing is reserved once every order has ended",
+        world: || reservations((orders(), keeps_the_stock())),
     },
     Bug {
         name: "a cancelled order is confirmed when the card is authorised after all",
@@ -275,6 +290,31 @@ fn waits_for_stock() -> Changed<Inventory> {
             _ => Ok(decision),
         }
     })
+}
+
+fn sets_no_deadline() -> Changed<Orders> {
+    Changed::new(orders()).follow_up(|orders, event| match event {
+        orders::Event::OrderPlaced(_) => Vec::new(),
+        _ => orders.follow_up(event),
+    })
+}
+
+fn forgets_that_it_is_undone() -> Changed<Payments> {
+    Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
+        Body::Outcome { outcome: Outcome::Voided, .. } => Ok(Decision::nothing()),
+        _ => payments.decide(tables, id, input),
+    })
+}
+
+fn keeps_the_stock() -> Changed<Inventory> {
+    Changed::new(Inventory).decide(|inventory, tables, id, input| match &input.body {
+        Body::Heard(inventory::Heard::OrderCancelled(_)) if tables_know(tables, id) => Ok(Decision::nothing()),
+        _ => inventory.decide(tables, id, input),
+    })
+}
+
+fn tables_know(tables: &inventory::tables::Tables, id: &inventory::Id) -> bool {
+    matches!(id, inventory::Id::Order(order) if tables.reservations.get(order).is_some())
 }
 
 fn confirms_the_cancelled() -> Changed<Orders> {

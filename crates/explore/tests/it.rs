@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use explore::{bugs, shop};
@@ -14,13 +15,14 @@ use payments::Payments;
 
 #[test]
 fn each_bug_is_found_and_its_story_shows_it() {
-    let mut missed = Vec::new();
+    let (mut missed, mut violated) = (Vec::new(), BTreeSet::new());
     for bug in bugs::BUGS {
         let report = (bug.world)().explore(Bounds::ci());
         let Some(violation) = &report.violation else {
             missed.push(format!("{}: {report}", bug.name));
             continue;
         };
+        violated.insert(violation.violated.clone());
         if !violation.violated.contains(bug.violates) {
             missed.push(format!("{}: found something else\n{violation}", bug.name));
             continue;
@@ -31,6 +33,11 @@ fn each_bug_is_found_and_its_story_shows_it() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+    // An invariant that nothing breaks says nothing.
+    for world in shop::worlds(true) {
+        let unbroken: Vec<&str> = world.invariants().filter(|name| !violated.contains(*name)).collect();
+        assert!(unbroken.is_empty(), "{}: no bug violates {unbroken:?}", world.name());
+    }
 }
 
 /// `scripts/explore` explores the larger worlds whole.

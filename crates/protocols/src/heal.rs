@@ -26,7 +26,7 @@ pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/outbox/src/publish/relay/log.rs", "Purpose::Publish if state.healing => return Err(Error::Healing"),
     ("crates/outbox/src/publish/relay/continuity.rs", "(End::Record(found), Some(head)) => *found != head"),
     ("crates/outbox/src/publish/relay/continuity.rs", "AllowedRows::InFlight => state.in_flight.as_ref()"),
-    ("crates/farandole/src/heal/survey.rs", "let lineage = 1 + ends()"),
+    ("crates/farandole/src/heal/survey.rs", "let lineage = rows::seconds(conn).await?.max(known + 1);"),
     ("crates/farandole/src/heal/survey.rs", "let met = rows::meet(conn, &ids).await?;"),
     ("crates/farandole/src/heal/act.rs", "let applied = self.surveyor.fold.fold(&mut tx, &missing).await?;"),
     ("crates/farandole/src/heal/act.rs", "rows::are_out(&mut tx, &out).await?;"),

@@ -5,6 +5,7 @@ outbox that aren't in the topic are numbered anew in it. What the older database
 
 from __future__ import annotations
 
+import time
 from typing import Dict, List, Set, Tuple
 
 from confluent_kafka import TopicPartition
@@ -52,7 +53,8 @@ def heal(settings: Settings, store: Store, topic: str, there: Topic, execute: bo
         said.append(f"{topic} was deleted and created again: what it held before is lost to those who haven't read it")
     if not said or not execute:
         return said
-    lineage = max([own["lineage"], *(end[0].lineage for end in ends.values())]) + 1
+    # The time, since a lineage may have been given of which nothing is in the topic yet: by a heal of the same backup before this one.
+    lineage = max([int(time.time()), *(1 + end[0].lineage for end in ends.values()), 1 + own["lineage"]])
     following = _continue(store, lineage, there, ends, sent)
     return [*said, f"healed: lineage {lineage} begins; {following} rows will be published in it"]
 

@@ -104,6 +104,12 @@ pub(super) struct Absent {
     pub acknowledged: i64,
 }
 
+/// The database's time, in seconds since 1970.
+pub(super) async fn seconds(conn: &mut PgConnection) -> Result<i64, Error> {
+    let seconds = sqlx::query_scalar("select extract(epoch from clock_timestamp())::bigint").fetch_one(conn).await;
+    seconds.map_err(Error::database("asking for the time"))
+}
+
 /// Counts what wasn't met.
 pub(super) async fn absent(conn: &mut PgConnection) -> Result<Absent, Error> {
     let (rows, acknowledged) =

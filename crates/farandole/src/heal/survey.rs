@@ -108,8 +108,11 @@ impl Surveyor<'_> {
         let ends = || parts.iter().filter_map(|p| p.end);
         let next = ends().map(|end| end.number + 1).fold(look.state.next, i64::max);
         // After those that the topics know: a backup of before several heals has none of theirs, and what is published under a lineage
-        // that was there before is a ghost to every consumer.
-        let lineage = 1 + ends().map(|end| end.lineage).fold(look.state.lineage, i64::max);
+        // that was there before is a ghost to every consumer. And after all that were ever given, whether or not a record of theirs has
+        // landed: a backup that is restored twice doesn't know the first heal's either, whose records may still be on their way. So it is
+        // the time, in seconds, which no two heals with a restore between them share.
+        let known = ends().map(|end| end.lineage).fold(look.state.lineage, i64::max);
+        let lineage = rows::seconds(conn).await?.max(known + 1);
         let absent = rows::absent(conn).await?;
         let beyond = parts.iter().map(|p| p.missing + p.known).sum::<u64>();
         let burnt = match scope {

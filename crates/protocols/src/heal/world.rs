@@ -20,8 +20,8 @@ guards! {
     one_transaction,
     /// A heal opens a new lineage (`heal/survey.rs`).
     new_lineage,
-    /// Not the kit's, and missing there: no lineage is given twice. The kit's is the one after those that database and topics know
-    /// (`heal/survey.rs`), which doesn't include one whose database was set back before any of its records had landed.
+    /// No lineage is given twice, not even one whose database was set back before any of its records had landed: it is the time
+    /// (`heal/survey.rs`).
     fresh_lineage,
     /// Not the kit's but assumed: records that the life before had sent land before a process starts on the restored database, or behind the
     /// first record that follows a heal.

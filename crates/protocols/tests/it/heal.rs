@@ -10,7 +10,7 @@ fn the_state_is_the_fold_of_the_topic() {
     holds("… set back twice", &explore(Guards::ALL, TWICE));
 }
 
-/// Of two fields that stand for no guard of the kit: one is assumed, and one is what it lacks.
+/// `settled` stands for no guard of the kit: it is assumed.
 #[test]
 fn each_guard_is_needed() {
     let rows = [

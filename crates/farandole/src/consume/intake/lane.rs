@@ -158,10 +158,12 @@ struct LaneSource<'a> {
 }
 
 impl LaneSource<'_> {
-    /// Looks whether positions that come from before the last comparison are still what the database says. A step's number alone
-    /// doesn't tell: in a database that was set back and went on, another step may have it.
+    /// Looks whether positions that come from before the last comparison are still what the database says; where nothing is compared, as by a
+    /// reader, which has no topic of its own, all of them. A step's number alone doesn't tell: in a database that was set back and went on,
+    /// another step may have it.
     async fn still(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        for batch in self.batches.iter().filter(|batch| batch.compared != self.comparison) {
+        let doubted = |batch: &&&Batch| self.comparison.is_none() || batch.compared != self.comparison;
+        for batch in self.batches.iter().filter(doubted) {
             let latest = step::latest::<Position>(conn, &batch.scope).await.map_err(|e| match e {
                 step::Error::Database { source, .. } => Error::Database { doing: "looking at a position", inputs: 0, source },
                 other => Error::Fenced(chain_of(&other)),

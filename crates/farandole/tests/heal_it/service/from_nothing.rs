@@ -135,7 +135,8 @@ async fn a_lost_database_comes_back_from_the_topics() {
     other.close().await.unwrap();
     let done = shop.anew(true).await.unwrap();
     let healed = done.healed.clone().unwrap();
-    assert_eq!((done.done, healed.lineage, healed.effects), (true, (1, 2), Some(1)), "{done}");
+    assert_eq!((done.done, healed.lineage.0, healed.effects), (true, 1, Some(1)), "{done}");
+    assert!(healed.lineage.1 > 1, "{done}");
     assert_eq!(all(&pool).await, before);
 
     let calls = shop.insurer.calls.lock().unwrap().clone();
