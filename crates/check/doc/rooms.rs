@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use farandole::{Body, Decision, Input, Never, Participant, Problem, Refusal, Task, Tasks};
+use farandole::{Body, Decision, Input, Message as _, Never, Participant, Problem, Refusal, Task, Tasks};
 use farandole_check::{Ask, World};
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,15 @@ pub fn world(till: Till) -> World {
         .outside::<Till>(|effect| match effect {
             till::Effect::Charge(_) => vec![till::Outcome::Charged, till::Outcome::Declined],
             till::Effect::Refund(_) => vec![till::Outcome::Refunded],
+        })
+        .cases::<Hotel>(|tables, id, body| {
+            let state = tables.rooms.get(id).map_or("none", |room| room.state.as_str());
+            let input = match body {
+                Body::Heard(heard) => heard.short_name(),
+                Body::Deadline(_) => "deadline `pay`",
+                Body::Command(_) | Body::Outcome { .. } => "command Hold",
+            };
+            (state.to_owned(), input.to_owned())
         })
         .always("who is charged twice is nobody", |s| {
             s.events::<Till>().filter(|event| matches!(event, till::Event::Charged(_))).count() <= 1
