@@ -62,6 +62,8 @@ pub(crate) trait Actor: Send + Sync {
     fn name(&self) -> &'static str;
     /// Types that it publishes.
     fn publishes(&self) -> &'static [RecordType];
+    /// Whether it has effects, and nobody says what the outside world answers.
+    fn lacks_answers(&self) -> bool;
     /// Whether it declares that nobody need consume its events of this type.
     fn ends(&self, kind: &str) -> bool;
     fn hears(&self, kind: &str) -> bool;

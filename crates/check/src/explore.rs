@@ -214,6 +214,13 @@ impl World {
 
     /// What would make the world say something else than is meant.
     fn look(&self) {
+        for actor in &self.actors {
+            assert!(
+                !actor.lacks_answers(),
+                "{} has effects: say by `.outside(…)` what the outside world may answer, or that it never does by no answers",
+                actor.name()
+            );
+        }
         for publisher in &self.actors {
             for reader in self.actors.iter().filter(|reader| reader.topics().contains(&publisher.name())) {
                 for of in publisher.publishes() {

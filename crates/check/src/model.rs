@@ -284,7 +284,12 @@ impl World {
     fn is_endless(&self, state: &State, happening: &Happening) -> Option<Fault> {
         let log = state.locals[happening.of].log(&happening.ran.aggregate)?;
         let events = log.entries.len();
-        let by_itself = log.entries.iter().rev().take_while(|entry| !entry.cause.starts_with("command/")).count();
+        let by_itself = log
+            .entries
+            .iter()
+            .rev()
+            .take_while(|entry| !["command/", "given "].iter().any(|by| entry.cause.starts_with(by)))
+            .count();
         let kinds: Vec<&str> = log.entries[events - by_itself..].iter().map(|entry| short(entry.kind)).collect();
         // The shortest part at the end that stands there so often.
         let round = (1..=by_itself / self.rounds).find(|n| {

@@ -99,8 +99,8 @@ impl World {
     /// Replays a run.
     pub fn replay(self, run: &Recording) -> Replayed {
         let mut begin = self.begin();
+        let mut refused = self.repeated(run);
         let (mut places, mut times, mut at) = (HashMap::new(), HashMap::<(usize, Arc<str>), Vec<i64>>::new(), HashMap::new());
-        let mut refused = Vec::new();
         for (me, actor) in self.actors.iter().enumerate() {
             for event in run.events.get(actor.name()).into_iter().flatten() {
                 let key: Arc<str> = event.key.as_str().into();
@@ -157,6 +157,35 @@ impl World {
             }
         }
         replayed
+    }
+
+    /// What stands twice in a run, and what is no participant's.
+    fn repeated(&self, run: &Recording) -> Vec<String> {
+        let strangers = run.events.keys().filter(|service| !self.names.contains(&service.as_str()));
+        let mut refused: Vec<String> = strangers.map(|service| format!("{service} takes no part in this world")).collect();
+        for (service, events) in &run.events {
+            let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+            let (mut numbers, mut causes) = (BTreeSet::new(), BTreeSet::new());
+            for event in events {
+                let is_known = [!ids.insert(event.id), !places.insert(&event.place), !numbers.insert(event.number)];
+                for (what, _) in ["id", "place", "number"].iter().zip(is_known).filter(|(_, is_known)| *is_known) {
+                    refused.push(format!(
+                        "{service}: {} at {}: its {what} is another event's, too",
+                        short(&event.kind),
+                        event.place
+                    ));
+                }
+                if event.of.0 <= 1 && !causes.insert(&event.cause) {
+                    refused.push(format!(
+                        "{service}: {} at {}: {} was decided before",
+                        short(&event.kind),
+                        event.place,
+                        event.cause
+                    ));
+                }
+            }
+        }
+        refused
     }
 
     fn happened(&self, me: usize, event: &Recorded) -> Result<Happened, String> {

@@ -266,6 +266,8 @@ impl Counterexample {
     pub fn test(&self) -> String {
         let words = self.violated.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(10);
         let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("_");
+        // A function's name begins with a letter.
+        let name = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("it_holds_{name}") };
         let (last, before) = self.chapters.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
         let mut text = format!(
             "#[test]\nfn {}() {{\n    // The world {:?}.\n    world()\n        .story()\n        .given([\n",

@@ -204,6 +204,10 @@ impl<P: Participant> Actor for Typed<P> {
         P::Event::TYPES
     }
 
+    fn lacks_answers(&self) -> bool {
+        !P::Effect::NAMES.is_empty() && self.outside.is_none()
+    }
+
     fn ends(&self, kind: &str) -> bool {
         P::Event::ENDS.iter().any(|end| end.name == kind)
     }

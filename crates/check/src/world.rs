@@ -153,15 +153,18 @@ impl World {
     /// What callers may ask of `P`, at any moment.
     ///
     /// # Panics
-    /// When `P` takes no part.
+    /// When `P` takes no part, or the same is asked already.
     #[must_use]
     pub fn command<P: Participant>(mut self, ask: Ask<P>) -> Self {
         let (of, _) = self.typed::<P>();
         let Ask { label, about, make, times, repeats, keyed } = ask;
+        let about = about.to_string();
+        let is_known = self.commands.iter().any(|other| (other.of, &other.label, &other.about) == (of, &label, &about));
+        assert!(!is_known, "{label:?} about {about} is asked already: give the other request another label");
         let words = Arc::clone(&make);
         let make = Box::new(move || Box::new(make()) as Box<dyn Any>);
         let text = Box::new(move || format!("{:?}", words()));
-        self.commands.push(Command { of, label, about: about.to_string(), make, text, times, repeats, keyed });
+        self.commands.push(Command { of, label, about, make, text, times, repeats, keyed });
         self
     }
 
