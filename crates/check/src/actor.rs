@@ -50,7 +50,7 @@ pub(crate) struct Ground<'a> {
     /// The input was parked, and what is parked doesn't hold it.
     pub releases: bool,
     pub cause: String,
-    /// The id of the next event of this aggregate, as [`event_id`] makes it.
+    /// Whether it is asked what a state table calls it.
     pub cases: bool,
 }
 

@@ -62,15 +62,14 @@ impl World {
     /// Changes how far an effect has come; says whether it is there.
     pub(crate) fn change(&self, of: usize, local: &mut Local, id: &TaskId, change: impl FnOnce(&mut Asking)) -> bool {
         let Some(i) = local.tasks.iter().position(|task| TaskId::of(task) == *id) else { return false };
-        take(&mut local.prints, &local.tasks[i].prints);
-        let task = Arc::make_mut(&mut local.tasks[i]);
+        let Local { tasks, prints, .. } = local;
+        let task = Arc::make_mut(&mut tasks[i]);
+        take(prints, &task.prints);
         if let Some(asking) = &mut task.effect {
             change(asking);
         }
-        let mut task = task.clone();
-        self.reprint(of, &mut task);
-        add(&mut local.prints, &task.prints);
-        local.tasks[i] = Arc::new(task);
+        self.reprint(of, task);
+        add(prints, &task.prints);
         true
     }
 

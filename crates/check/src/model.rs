@@ -55,8 +55,7 @@ impl World {
         let actor = &self.actors[of];
         let at = local.log(about).map_or(0, |log| log.entries.len());
         let id = crate::typed::event_id(actor.name(), about, at);
-        let find = |table: &'static str, key: &str| local.row(table, key).map(|stored| Arc::clone(&stored.row));
-        let rows = actor.evolve(&*event.event, &find)?;
+        let rows = actor.evolve(&*event.event, &|table, key| local.stored(table, key))?;
         let net = actor.follow(&*event.event, about, id)?;
         self.store(of, local, rows);
         self.append(of, local, about, &mut event, cause);
@@ -187,15 +186,15 @@ impl World {
     /// Stores what an input led to.
     pub(crate) fn apply(&self, local: &mut Local, of: usize, given: &Given, mut ran: Ran, cause: &str) -> Ran {
         let name = self.actors[of].name();
-        if let Verdict::Parked(fault) = &ran.verdict
-            && !matches!(given, Given::Command { .. })
-        {
-            self.park(local, name, given, (&ran.aggregate, &ran.key, &fault.reason), cause);
-        }
-        if let Verdict::Held { behind } = &ran.verdict
-            && !matches!(given, Given::Command { .. })
-        {
-            self.park(local, name, given, (&ran.aggregate, &ran.key, &format!("waits behind {behind}")), cause);
+        let why = match &ran.verdict {
+            // A caller is told.
+            _ if matches!(given, Given::Command { .. }) => None,
+            Verdict::Parked(fault) => Some(fault.reason.clone()),
+            Verdict::Held { behind } => Some(format!("waits behind {behind}")),
+            Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => None,
+        };
+        if let Some(why) = why {
+            self.park(local, name, given, (&ran.aggregate, &ran.key, why), cause);
         }
         self.store(of, local, std::mem::take(&mut ran.rows));
         for (at, (hash, answer)) in std::mem::take(&mut ran.known) {
@@ -235,18 +234,10 @@ impl World {
         local.append(aggregate, entry);
     }
 
-    fn park(
-        &self,
-        local: &mut Local,
-        name: &str,
-        given: &Given,
-        (aggregate, key, why): (&String, &String, &String),
-        cause: &str,
-    ) {
+    fn park(&self, local: &mut Local, name: &str, given: &Given, (aggregate, key, why): (&String, &String, String), cause: &str) {
         let before = local.parked.iter().filter(|other| other.aggregate == *aggregate).count();
         let prints = self.exchanges.prints(&format!("{name} parked {aggregate} {key} {before} {cause}"));
-        let (given, why) = (given.clone(), why.clone());
-        local.park(Parked { given, aggregate: aggregate.clone(), key: key.clone(), why, prints });
+        local.park(Parked { given: given.clone(), aggregate: aggregate.clone(), key: key.clone(), why, prints });
     }
 
     fn read(&self, to: usize, from: usize, key: &Arc<str>, had: usize) -> Read {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use farandole::engine::Verdict;
+use farandole::testing;
 
 use crate::actor::Ran;
 use crate::model::short;
@@ -25,18 +26,14 @@ impl Reached {
 
 /// What came of an input, in the words of a state table.
 fn cell(ran: &Ran) -> String {
-    let mut words: Vec<String> = ran.events.iter().map(|event| short(event.kind).to_owned()).collect();
-    match &ran.verdict {
-        Verdict::Refused(problem) => return format!("refused: {} {}", problem.status, problem.title),
-        Verdict::Parked(fault) if fault.transient => return "waits, retried".to_owned(),
-        Verdict::Parked(_) => return "parks".to_owned(),
+    let answer = match &ran.verdict {
+        Verdict::Refused(problem) => return testing::refused(problem),
+        Verdict::Parked(fault) if fault.transient => return testing::WAITS.to_owned(),
+        Verdict::Parked(_) => return testing::PARKS.to_owned(),
         Verdict::Held { .. } => return "waits behind what is parked".to_owned(),
-        Verdict::Done(Some(answer)) if words.is_empty() => words.push(format!("answered {}", answer.status())),
-        Verdict::Done(_) | Verdict::Lost => {}
-    }
-    if words.is_empty() {
-        return "–".to_owned();
-    }
-    let tasks: String = ran.tasks.iter().map(|task| format!("; {task}")).collect();
-    words.join(", ") + &tasks
+        // With events it is made of them.
+        Verdict::Done(answer) => answer.as_ref().filter(|_| ran.events.is_empty()),
+        Verdict::Lost => None,
+    };
+    testing::decided(ran.events.iter().map(|event| short(event.kind)), answer, ran.tasks.iter().cloned())
 }

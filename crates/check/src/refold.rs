@@ -27,8 +27,7 @@ impl World {
                 let logs: Box<dyn Iterator<Item = _>> =
                     if backwards { Box::new(local.logs.iter().rev()) } else { Box::new(local.logs.iter()) };
                 for entry in logs.flat_map(|log| &log.entries) {
-                    let find = |table: &'static str, key: &str| folded.row(table, key).map(|stored| Arc::clone(&stored.row));
-                    let rows = self.actors[of].evolve(&*entry.event, &find)?;
+                    let rows = self.actors[of].evolve(&*entry.event, &|table, key| folded.stored(table, key))?;
                     self.store(of, &mut folded, rows);
                 }
                 self.compare(local, &folded)?;

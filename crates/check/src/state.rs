@@ -194,6 +194,11 @@ impl Local {
         self.rows.binary_search_by(|row| (row.table, row.key.as_str()).cmp(&(table, key))).ok().map(|i| &self.rows[i])
     }
 
+    /// The row itself.
+    pub fn stored(&self, table: &str, key: &str) -> Option<Arc<dyn AnyRow>> {
+        self.row(table, key).map(|stored| Arc::clone(&stored.row))
+    }
+
     /// Stores a row in the place of the one of its key, or takes that away.
     pub fn put(&mut self, table: &'static str, key: &str, row: Option<Stored>) {
         match (self.rows.binary_search_by(|row| (row.table, row.key.as_str()).cmp(&(table, key))), row) {

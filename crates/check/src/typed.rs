@@ -2,16 +2,17 @@
 
 use std::any::Any;
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use farandole::agenda::Op;
 use farandole::engine::{
     DecisionContext, Decoded, Error, Idempotency, IdempotencyCache, Net, Origin, Plan, Unknown, Verdict, Work, net_of_tasks,
     read_heard,
 };
 use farandole::table::Find;
 use farandole::task::Effect as _;
-use farandole::{Body, Codec, IdempotencyKey, Keys, Message, OutcomeOf, Participant, Tables as _, Timestamp};
+use farandole::testing;
+use farandole::{Body, Codec, IdempotencyKey, Keys, Message, OutcomeOf, Participant, Tables, Timestamp};
 use farandole_outbox::RecordType;
 use uuid::Uuid;
 
@@ -117,7 +118,7 @@ impl<P: Participant> Typed<P> {
     }
 
     fn tables(&self, local: &Local, work: &Work<P>) -> Result<P::Tables, Fault> {
-        let find = |table: &'static str, key: &str| local.row(table, key).map(|stored| Arc::clone(&stored.row));
+        let find = |table: &'static str, key: &str| local.stored(table, key);
         let mut tables = P::Tables::default();
         guarded(|| {
             let keys = self.participant.touches(&work.id, &work.input);
@@ -178,8 +179,7 @@ impl<P: Participant> Typed<P> {
             let text = format!("{event:?}");
             events.push(Happened { kind: row.kind, payload: row.payload, event: Arc::new(event), text });
         }
-        let mut rows = Vec::new();
-        tables.store_to(&mut |table, key, row| rows.push((table, key.to_owned(), row)));
+        let rows = changes(&tables);
         let told = tasks.iter().map(told).collect();
         let (net, known) = (net_of_tasks(tasks), known.fresh().collect());
         Ok(Ran { verdict, rows, events, net, known, aggregate, key, tasks: told, case })
@@ -312,9 +312,7 @@ impl<P: Participant> Actor for Typed<P> {
             let missed = tables.missed();
             if missed.is_empty() {
                 evolved?;
-                let mut rows = Vec::new();
-                tables.store_to(&mut |table, key, row| rows.push((table, key.to_owned(), row)));
-                return Ok(rows);
+                return Ok(changes(&tables));
             }
             keys.merge(missed);
         }
@@ -329,11 +327,15 @@ impl<P: Participant> Actor for Typed<P> {
 }
 
 /// Runs a participant's code.
-pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
-        let words = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Fault::Panicked { words: words.unwrap_or("no words").to_owned() }
-    })
+fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Fault> {
+    farandole::engine::guarded(code).map_err(fault)
+}
+
+/// The rows that changed.
+fn changes<T: Tables>(tables: &T) -> Vec<Changed> {
+    let mut rows = Vec::new();
+    tables.store_to(&mut |table, key, row| rows.push((table, key.to_owned(), row)));
+    rows
 }
 
 /// An engine's error as a fault.
@@ -346,9 +348,9 @@ fn fault(error: Error) -> Fault {
 }
 
 /// What a change of the agenda is in a state table.
-fn told(op: &farandole::agenda::Op) -> String {
+fn told(op: &Op) -> String {
     match op {
-        farandole::agenda::Op::Open { name, .. } => format!("opens `{name}`"),
-        farandole::agenda::Op::Close { name, .. } => format!("closes `{name}`"),
+        Op::Open { name, .. } => testing::task(true, name),
+        Op::Close { name, .. } => testing::task(false, name),
     }
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use stage::process::{Child, Command};
 use stage::{Database, Options, Stage};
 
-/// The services that may be killed.
-pub const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
+pub use explore::live::SERVICES;
+
 /// How long a service may take to be ready: its first start registers schemas and makes topics.
 const READY: Duration = Duration::from_secs(60);
 /// How long a service may take to finish its batches when told to stop.

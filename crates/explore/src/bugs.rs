@@ -3,16 +3,17 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use farandole::{Answer, Body, Decision, IdempotencyKey, Keys, Participant, Refusal};
+use farandole::{Answer, Body, Decision, IdempotencyKey, Input, Keys, Participant, Refusal};
 use farandole_check::World;
 use inventory::Inventory;
 use inventory::tables::Reservation;
-use orders::{Command, Deadline, Orders};
+use orders::{Command, Orders};
 use payments::tables::State;
 use payments::{Heard, Outcome, Payments};
 use schemas::inventory::StockReleased;
 use schemas::orders::OrderConfirmed;
 use schemas::payments::PaymentRequested;
+use uuid::Uuid;
 
 use crate::changed::Changed;
 use crate::shop::{one_and_a_half, one_order, one_order_without_key, orders, reservations, silent_acquirer};
@@ -126,6 +127,17 @@ pub const BUGS: &[Bug] = &[
     },
 ];
 
+/// How far the order's payment has come.
+fn state<'a>(tables: &'a payments::tables::Tables, order: &Uuid) -> Option<&'a State> {
+    tables.payments.get(order).map(|payment| &*payment.state)
+}
+
+/// Has the card asked for.
+fn asks(order: Uuid, amount: i64, currency: &str, card: &str, input: &Input<Payments>) -> Decision<payments::Event> {
+    let (currency, card_token) = (currency.to_owned(), card.to_owned());
+    Decision::event(PaymentRequested { order_id: order, amount, currency, card_token, requested_at: input.at.micros() })
+}
+
 fn forgets_the_void() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| {
         let mut decision = payments.decide(tables, id, input)?;
@@ -151,14 +163,8 @@ fn releases_twice() -> Changed<Inventory> {
 
 fn takes_short_for_reserved() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
-        Body::Heard(Heard::StockShort(_)) => match tables.payments.get(id).map(|payment| &*payment.state) {
-            Some(State::AwaitingStock { terms }) => Ok(Decision::event(PaymentRequested {
-                order_id: *id,
-                amount: terms.amount,
-                currency: terms.currency.clone(),
-                card_token: terms.card_token.clone(),
-                requested_at: input.at.micros(),
-            })),
+        Body::Heard(Heard::StockShort(_)) => match state(tables, id) {
+            Some(State::AwaitingStock { terms }) => Ok(asks(*id, terms.amount, &terms.currency, &terms.card_token, input)),
             _ => Ok(Decision::nothing()),
         },
         _ => payments.decide(tables, id, input),
@@ -174,9 +180,7 @@ fn leaves_the_deadline() -> Changed<Orders> {
 
 fn ignores_the_late_cancellation() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
-        Body::Heard(Heard::OrderCancelled(_))
-            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Authorised(_))) =>
-        {
+        Body::Heard(Heard::OrderCancelled(_)) if matches!(state(tables, id), Some(State::Authorised(_))) => {
             Ok(Decision::nothing())
         }
         _ => payments.decide(tables, id, input),
@@ -185,29 +189,17 @@ fn ignores_the_late_cancellation() -> Changed<Payments> {
 
 fn asks_before_stock() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
-        Body::Heard(Heard::OrderPlaced(placed)) if tables.payments.get(id).is_none() => Ok(Decision::event(PaymentRequested {
-            order_id: *id,
-            amount: placed.total,
-            currency: placed.currency.clone(),
-            card_token: placed.card_token.clone(),
-            requested_at: input.at.micros(),
-        })),
+        Body::Heard(Heard::OrderPlaced(placed)) if tables.payments.get(id).is_none() => {
+            Ok(asks(*id, placed.total, &placed.currency, &placed.card_token, input))
+        }
         _ => payments.decide(tables, id, input),
     })
 }
 
 fn asks_twice() -> Changed<Payments> {
     let twice = Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
-        Body::Heard(Heard::OrderPlaced(placed))
-            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Requested { .. })) =>
-        {
-            Ok(Decision::event(PaymentRequested {
-                order_id: *id,
-                amount: placed.total,
-                currency: placed.currency.clone(),
-                card_token: placed.card_token.clone(),
-                requested_at: input.at.micros(),
-            }))
+        Body::Heard(Heard::OrderPlaced(placed)) if matches!(state(tables, id), Some(State::Requested { .. })) => {
+            Ok(asks(*id, placed.total, &placed.currency, &placed.card_token, input))
         }
         _ => payments.decide(tables, id, input),
     });
@@ -217,7 +209,7 @@ fn asks_twice() -> Changed<Payments> {
 fn forgets_an_early_end() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
         Body::Heard(Heard::OrderCancelled(_) | Heard::OrderRejected(_))
-            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::AwaitingStock { .. })) =>
+            if matches!(state(tables, id), Some(State::AwaitingStock { .. })) =>
         {
             Ok(Decision::nothing())
         }
@@ -226,17 +218,11 @@ fn forgets_an_early_end() -> Changed<Payments> {
 }
 
 fn never_gives_up() -> Changed<Payments> {
-    Changed::new(Payments).decide(|payments, tables, id, input| match (&input.body, tables.payments.get(id).map(|p| &*p.state)) {
+    Changed::new(Payments).decide(|payments, tables, id, input| match (&input.body, state(tables, id)) {
         (
             Body::Outcome { outcome: Outcome::Declined { .. }, effect: payments::Effect::Authorise(asked) },
             Some(State::Requested { .. }),
-        ) => Ok(Decision::event(PaymentRequested {
-            order_id: *id,
-            amount: asked.amount,
-            currency: asked.currency.clone(),
-            card_token: asked.card_token.clone(),
-            requested_at: input.at.micros(),
-        })),
+        ) => Ok(asks(*id, asked.amount, &asked.currency, &asked.card_token, input)),
         _ => payments.decide(tables, id, input),
     })
 }
@@ -256,11 +242,7 @@ fn sets_the_stock() -> Changed<Inventory> {
 
 fn drops_late_outcomes() -> Changed<Payments> {
     Changed::new(Payments).decide(|payments, tables, id, input| match &input.body {
-        Body::Outcome { .. }
-            if matches!(tables.payments.get(id).map(|payment| &*payment.state), Some(State::Abandoned { .. })) =>
-        {
-            Ok(Decision::nothing())
-        }
+        Body::Outcome { .. } if matches!(state(tables, id), Some(State::Abandoned { .. })) => Ok(Decision::nothing()),
         _ => payments.decide(tables, id, input),
     })
 }
@@ -322,7 +304,6 @@ fn confirms_the_cancelled() -> Changed<Orders> {
         Body::Heard(orders::Heard::PaymentAuthorised(_)) if tables.orders.get(&id).is_some() => {
             Ok(Decision::event(OrderConfirmed { order_id: id, confirmed_at: input.at.micros() }))
         }
-        Body::Deadline(Deadline::Confirm) => orders.decide(tables, &id, input),
         _ => orders.decide(tables, &id, input),
     })
 }

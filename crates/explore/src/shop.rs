@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use farandole::{Body, Never, Participant};
+use farandole::{Body, Participant};
 use farandole_check::{Ask, Recording, Seen, World};
 use inventory::tables::{Reservation, Stock};
 use inventory::{Id, Inventory};
@@ -22,74 +22,28 @@ pub const ORDERS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
 pub const TEA: &str = "tea";
 const MILK: &str = "milk";
 
-/// Orders, or one like it.
-pub trait AnOrders:
+/// `P`, or one like it: the same in all but what its functions do.
+pub trait Like<P: Participant>:
     Participant<
-        Id = Uuid,
-        Event = orders::Event,
-        Heard = orders::Heard,
-        Command = Command,
-        Deadline = Deadline,
-        Effect = Never,
-        Tables = orders::tables::Tables,
+        Id = P::Id,
+        Event = P::Event,
+        Heard = P::Heard,
+        Command = P::Command,
+        Deadline = P::Deadline,
+        Effect = P::Effect,
+        Tables = P::Tables,
     >
 {
 }
-impl<P> AnOrders for P where
-    P: Participant<
-            Id = Uuid,
-            Event = orders::Event,
-            Heard = orders::Heard,
-            Command = Command,
-            Deadline = Deadline,
-            Effect = Never,
-            Tables = orders::tables::Tables,
-        >
-{
-}
-
-/// Inventory, or one like it.
-pub trait AnInventory:
-    Participant<
-        Id = Id,
-        Event = inventory::Event,
-        Heard = inventory::Heard,
-        Command = inventory::Command,
-        Tables = inventory::tables::Tables,
-    >
-{
-}
-impl<P> AnInventory for P where
-    P: Participant<
-            Id = Id,
-            Event = inventory::Event,
-            Heard = inventory::Heard,
-            Command = inventory::Command,
-            Tables = inventory::tables::Tables,
-        >
-{
-}
-
-/// Payments, or one like it.
-pub trait APayments:
-    Participant<
-        Id = Uuid,
-        Event = payments::Event,
-        Heard = payments::Heard,
-        Command = Never,
-        Effect = Effect,
-        Tables = payments::tables::Tables,
-    >
-{
-}
-impl<P> APayments for P where
-    P: Participant<
-            Id = Uuid,
-            Event = payments::Event,
-            Heard = payments::Heard,
-            Command = Never,
-            Effect = Effect,
-            Tables = payments::tables::Tables,
+impl<P: Participant, Q> Like<P> for Q where
+    Q: Participant<
+            Id = P::Id,
+            Event = P::Event,
+            Heard = P::Heard,
+            Command = P::Command,
+            Deadline = P::Deadline,
+            Effect = P::Effect,
+            Tables = P::Tables,
         >
 {
 }
@@ -117,7 +71,12 @@ fn basket(lines: &[(&str, i32)]) -> Basket {
 }
 
 /// The three services, before anything is asked: so many pieces of tea have been received.
-fn shop<O: AnOrders, I: AnInventory, P: APayments>(name: &str, (o, i, p): (O, I, P), tea: i64, declines: bool) -> World {
+fn shop<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(
+    name: &str,
+    (o, i, p): (O, I, P),
+    tea: i64,
+    declines: bool,
+) -> World {
     let received = StockReceived { receipt_id: Uuid::from_u128(9), sku: TEA.to_owned(), quantity: tea, received_at: 0 };
     let world = services(name, (o, i, p))
         .given::<I>(Id::Article(TEA.to_owned()), (tea > 0).then(|| received.into()))
@@ -133,7 +92,7 @@ fn shop<O: AnOrders, I: AnInventory, P: APayments>(name: &str, (o, i, p): (O, I,
 }
 
 /// The three services and what has to hold of them.
-fn services<O: AnOrders, I: AnInventory, P: APayments>(name: &str, (o, i, p): (O, I, P)) -> World {
+fn services<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(name: &str, (o, i, p): (O, I, P)) -> World {
     let world = World::new(name).participant(o).participant(i).participant(p);
     cases::<O, I, P>(invariants::<O, I, P>(world))
 }
@@ -163,16 +122,16 @@ pub fn ran(confirm_within: Duration) -> World {
         })
 }
 
-fn place<O: AnOrders>(world: World, order: Uuid, lines: &'static [(&'static str, i32)]) -> World {
+fn place<O: Like<Orders>>(world: World, order: Uuid, lines: &'static [(&'static str, i32)]) -> World {
     world.command::<O>(Ask::once("place it", order, move || Command::Place(basket(lines))))
 }
 
-fn cancel<O: AnOrders>(world: World, order: Uuid, times: u8) -> World {
+fn cancel<O: Like<Orders>>(world: World, order: Uuid, times: u8) -> World {
     world.command::<O>(Ask::once("cancel it", order, || Command::Cancel).times(times))
 }
 
 /// One order: enough tea, a card that is held or declined, a caller who repeats and cancels.
-pub fn one_order<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> World {
+pub fn one_order<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(who: (O, I, P)) -> World {
     let world = shop("one order", who, 3, true)
         .command::<O>(Ask::once("place it", ORDERS[0], || Command::Place(basket(&[(TEA, 2)]))).repeated(1))
         .sometimes("an order is confirmed", |s| s.rows::<Order>().any(|order| order.state.name() == "confirmed"))
@@ -181,13 +140,13 @@ pub fn one_order<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> W
 }
 
 /// The same, placed twice: its service takes no `Idempotency-Key`.
-pub fn one_order_without_key<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> World {
+pub fn one_order_without_key<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(who: (O, I, P)) -> World {
     let place = Ask::once("place it", ORDERS[0], || Command::Place(basket(&[(TEA, 2)]))).times(2);
     shop("one order, asked twice", who, 3, false).command::<O>(place)
 }
 
 /// Two orders of two pieces each, and three pieces: one of them, at most, is confirmed.
-pub fn one_and_a_half<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> World {
+pub fn one_and_a_half<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(who: (O, I, P)) -> World {
     let world = shop("two orders, stock for one and a half", who, 3, false);
     let world = ORDERS.iter().fold(world, |world, order| place::<O>(world, *order, &[(TEA, 2)]));
     world.interchangeable(ORDERS).losses(0, 0).sometimes("one is confirmed and the other rejected", |s| {
@@ -198,7 +157,7 @@ pub fn one_and_a_half<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P))
 }
 
 /// The same with an acquirer that takes what it is asked and never answers.
-pub fn silent_acquirer<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> World {
+pub fn silent_acquirer<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(who: (O, I, P)) -> World {
     let world = shop("an acquirer that never answers", who, 3, true)
         .outside::<P>(|_| Vec::new())
         .without("at most one hold an order at the acquirer");
@@ -209,7 +168,7 @@ pub fn silent_acquirer<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)
 }
 
 /// Orders and inventory alone: two orders that can both be had, more goods that arrive, and the orders' ends.
-pub fn reservations<O: AnOrders, I: AnInventory>((o, i): (O, I)) -> World {
+pub fn reservations<O: Like<Orders>, I: Like<Inventory>>((o, i): (O, I)) -> World {
     let (tea, milk) = (Id::Article(TEA.to_owned()), Id::Article(MILK.to_owned()));
     let received =
         |sku: &str| StockReceived { receipt_id: Uuid::from_u128(9), sku: sku.to_owned(), quantity: 2, received_at: 0 }.into();
@@ -235,7 +194,7 @@ fn is_settled(s: &Seen<'_>) -> bool {
     s.rows::<Order>().all(|order| order.state.name() != "placed")
 }
 
-fn settled_has_no_deadline<O: AnOrders>(s: &Seen<'_>) -> bool {
+fn settled_has_no_deadline<O: Like<Orders>>(s: &Seen<'_>) -> bool {
     let open: BTreeSet<&str> = s.open::<O>().map(|(_, key)| key).collect();
     open.is_empty()
         || s.rows::<Order>()
@@ -263,7 +222,7 @@ fn stock(world: World) -> World {
 }
 
 /// What the design promises of the shop.
-fn invariants<O: AnOrders, I: AnInventory, P: APayments>(world: World) -> World {
+fn invariants<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(world: World) -> World {
     stock(world)
         .always("at most one hold an order at the acquirer", |s| holds::<P>(s).into_values().all(|(made, _)| made <= 1))
         .always("what is confirmed is reserved and held", |s| {
@@ -313,7 +272,7 @@ fn is_reserved(reservation: &Reservation) -> bool {
 }
 
 /// By order: how many holds the acquirer made, and how many of those it has undone.
-fn holds<P: APayments>(s: &Seen<'_>) -> BTreeMap<Uuid, (usize, usize)> {
+fn holds<P: Like<Payments>>(s: &Seen<'_>) -> BTreeMap<Uuid, (usize, usize)> {
     let (mut holds, mut orders) = (BTreeMap::<Uuid, (usize, usize)>::new(), BTreeMap::new());
     for (effect, outcome) in s.done::<P>() {
         if let (Effect::Authorise(asked), Outcome::Authorised { authorisation_id }) = (effect, outcome) {
@@ -332,7 +291,7 @@ fn holds<P: APayments>(s: &Seen<'_>) -> BTreeMap<Uuid, (usize, usize)> {
 }
 
 /// What a case is called in the services' state tables.
-fn cases<O: AnOrders, I: AnInventory, P: APayments>(world: World) -> World {
+fn cases<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(world: World) -> World {
     world
         .cases::<O>(|tables, id, body| {
             let state = tables.orders.get(id).map_or("none", |order| order.state.name());
@@ -392,7 +351,7 @@ fn cases<O: AnOrders, I: AnInventory, P: APayments>(world: World) -> World {
 }
 
 /// Two orders that can both be had or not, of the same article, either of which may be cancelled, with every loss.
-pub fn two_orders<O: AnOrders, I: AnInventory, P: APayments>(who: (O, I, P)) -> World {
+pub fn two_orders<O: Like<Orders>, I: Like<Inventory>, P: Like<Payments>>(who: (O, I, P)) -> World {
     let world = shop("two orders, cancelled and lost", who, 3, true);
     let world = ORDERS.iter().fold(world, |world, order| place::<O>(world, *order, &[(TEA, 2)]));
     ORDERS.iter().fold(world, |world, order| cancel::<O>(world, *order, 1)).interchangeable(ORDERS)

@@ -33,8 +33,10 @@ pub use idempotency::{CachedAnswer, IdempotencyCache};
 #[doc(hidden)]
 pub use ops::{Net, Opening, net as net_of_tasks};
 #[doc(hidden)]
+pub use plan::guarded;
+#[doc(hidden)]
 pub use plan::{DecisionContext, Plan, follow_up, fresh_id};
-pub(crate) use plan::{KEYED, guarded, guarded_async, op};
+pub(crate) use plan::{KEYED, guarded_async, op};
 #[doc(hidden)]
 pub use read::{heard as read_heard, in_chain as read_in_chain};
 pub use source::{NoSource, Processor, Source};

@@ -200,7 +200,7 @@ impl<P: Participant> DecisionContext<'_, P> {
 }
 
 /// Runs a participant's code; its panic is an error of the batch.
-pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
+pub fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| panicked(&*panic))
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::ground::time::Timestamp;
+use crate::participant::problem::{Answer, Problem};
 use crate::participant::table::{Keys, Tables as _};
 use crate::participant::task::{Deadline as _, Effect as _, EffectKind, Task, What};
 use crate::participant::{Body, Decision, Input, OutcomeOf, Participant, Refusal, Tasks};
@@ -307,24 +308,49 @@ pub fn state_table<P: Participant>(
 }
 
 fn cell<P: Participant>(told: &Told<P>) -> String {
-    let decision = match &told.decided {
-        Err(Refusal::Answer(p)) => return format!("refused: {} {}", p.status, p.title),
-        Err(Refusal::Retry(_)) => return "waits, retried".to_owned(),
-        Err(Refusal::Park(_)) => return "parks".to_owned(),
-        Ok(decision) => decision,
-    };
-    let mut words: Vec<String> = decision.events.iter().map(|e| e.short_name().to_owned()).collect();
-    if let Some(answer) = &decision.answer {
-        words.push(format!("answered {}", answer.status()));
+    match &told.decided {
+        Err(Refusal::Answer(problem)) => refused(problem),
+        Err(Refusal::Retry(_)) => WAITS.to_owned(),
+        Err(Refusal::Park(_)) => PARKS.to_owned(),
+        Ok(decision) => {
+            let events = decision.events.iter().map(Message::short_name);
+            let tasks = told.tasks.iter().map(|t| task(t.opens(), t.name()));
+            decided(events, decision.answer.as_ref(), tasks)
+        }
     }
+}
+
+/// What a cell of a state table says of an input that parks and is retried, and of one that parks.
+#[doc(hidden)]
+pub const WAITS: &str = "waits, retried";
+#[doc(hidden)]
+pub const PARKS: &str = "parks";
+
+/// The same of a command that is refused.
+#[doc(hidden)]
+pub fn refused(problem: &Problem) -> String {
+    format!("refused: {} {}", problem.status, problem.title)
+}
+
+/// The same of what was decided: events in order, an answer without any, and what tasks they open and close.
+#[doc(hidden)]
+pub fn decided<'a>(
+    events: impl Iterator<Item = &'a str>,
+    answer: Option<&Answer>,
+    tasks: impl Iterator<Item = String>,
+) -> String {
+    let mut words: Vec<String> = events.map(str::to_owned).collect();
+    words.extend(answer.map(|answer| format!("answered {}", answer.status())));
     if words.is_empty() {
         return "–".to_owned();
     }
-    let mut text = words.join(", ");
-    for task in &told.tasks {
-        let _ = write!(text, "; {} `{}`", if task.opens() { "opens" } else { "closes" }, task.name());
-    }
-    text
+    std::iter::once(words.join(", ")).chain(tasks).collect::<Vec<_>>().join("; ")
+}
+
+/// The same of a task.
+#[doc(hidden)]
+pub fn task(opens: bool, name: &str) -> String {
+    format!("{} `{name}`", if opens { "opens" } else { "closes" })
 }
 
 /// Compares `text` with the file that is committed at `path`, or writes the file when the variable `UPDATE_FILES` is set.
