@@ -40,6 +40,16 @@ pub(crate) struct Happened {
     pub text: String,
 }
 
+/// What the outside world may answer.
+pub(crate) struct Answered {
+    /// `(P::Effect, OutcomeOf<P>)`.
+    pub both: Arc<dyn Any + Send + Sync>,
+    /// As people read it.
+    pub text: String,
+    /// The answer itself, by which states are told apart.
+    pub value: String,
+}
+
 /// What running rests on.
 pub(crate) struct Ground<'a> {
     pub state: &'a State,
@@ -73,10 +83,10 @@ pub(crate) trait Actor: Send + Sync {
     fn topics(&self) -> Vec<&'static str>;
     /// How many answers an effect may have.
     fn outcomes(&self, name: &str, effect: &serde_json::Value) -> usize;
-    /// One of them: `(P::Effect, OutcomeOf<P>)`, and its words.
-    fn outcome(&self, name: &str, effect: &serde_json::Value, i: usize) -> Option<(Arc<dyn Any + Send + Sync>, String)>;
-    /// An effect in words, and under what it is asked for.
-    fn asking(&self, name: &str, effect: &serde_json::Value) -> (String, Option<IdempotencyKey>);
+    /// One of them.
+    fn outcome(&self, name: &str, effect: &serde_json::Value, i: usize) -> Option<Answered>;
+    /// Under what an effect is asked for.
+    fn idempotency(&self, name: &str, effect: &serde_json::Value) -> Option<IdempotencyKey>;
     fn run(&self, ground: &Ground<'_>, given: &Given) -> Result<Ran, Fault>;
     /// Runs an input of which only the events are known that it led to; none where nobody says what it was.
     fn happened(&self, ground: &Ground<'_>, about: &str, real: &Real<'_>) -> Result<Option<Ran>, Fault>;

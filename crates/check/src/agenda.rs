@@ -6,10 +6,16 @@ use farandole::IdempotencyKey;
 use farandole::agenda::Kind;
 use farandole::engine::Net;
 
+use crate::actor::Answered;
+use crate::fault::Fault;
 use crate::prints::{add, take};
 use crate::state::{Asking, Booked, Given, Local, Parked, Task};
 use crate::step::TaskId;
 use crate::world::World;
+
+/// `.outside(…)` gives other answers to the same effect.
+pub(crate) const FICKLE: &str =
+    "the answers that `.outside(…)` gives to one effect differ from one call to the next: it may depend on the effect only";
 
 impl World {
     /// Opens and closes tasks. What is closed and hasn't started is gone; what has started stays until it is answered. A closed deadline that
@@ -37,9 +43,8 @@ impl World {
             let effect = (opening.kind == Kind::Effect).then(|| {
                 let effect = opening.effect.unwrap_or_default();
                 let outcomes = self.actors[of].outcomes(&name, &effect);
-                let (text, _) = self.actors[of].asking(&name, &effect);
                 let idempotency = opening.idempotency_key.unwrap_or(cause);
-                Asking { effect, text, idempotency, outcomes, started: false, closed: false, lost: 0 }
+                Asking { effect, idempotency, outcomes, started: false, closed: false, lost: 0 }
             });
             let from = format!("{aggregate}/{}", cause.as_u64_pair().1);
             // A deadline in the past is due at once.
@@ -54,7 +59,7 @@ impl World {
         let Task { name, key, from, due, .. } = &task;
         let how = match &task.effect {
             None => format!("due {due}"),
-            Some(a) => format!("{} {} {} {}", a.text, a.started, a.closed, a.lost),
+            Some(a) => format!("{} {} {} {}", a.effect, a.started, a.closed, a.lost),
         };
         task.prints = self.exchanges.prints(&format!("{of} task {name} {key} {from} {how}"));
     }
@@ -73,20 +78,32 @@ impl World {
         true
     }
 
-    /// What the outside world does about a task, as its books have it.
-    pub(crate) fn book(&self, of: usize, local: &Local, id: &TaskId, outcome: usize, told: bool) -> Option<Booked> {
-        let task = id.find(&local.tasks)?;
-        let asking = task.effect.as_ref()?;
+    /// What the outside world does about a task, as its books have it: who asks under a key that it knows is told what it did then.
+    pub(crate) fn book(
+        &self,
+        of: usize,
+        local: &Local,
+        id: &TaskId,
+        outcome: usize,
+        told: bool,
+    ) -> Result<Option<Booked>, Fault> {
+        let Some(task) = id.find(&local.tasks) else { return Ok(None) };
+        let Some(asking) = &task.effect else { return Ok(None) };
         let actor = &self.actors[of];
-        let (both, text) = actor.outcome(&task.name, &asking.effect, outcome)?;
+        let first = local.booked(asking.idempotency).map_or(task, |booked| &booked.first);
+        let asked = first.effect.as_ref().map_or(&asking.effect, |first| &first.effect);
+        let Some(Answered { both, text, value }) = actor.outcome(&first.name, asked, outcome) else {
+            return Err(Fault::Engine { words: FICKLE.to_owned() });
+        };
         // By what it is asked for, and not by the key itself, which says nothing of the names in it.
-        let under = match actor.asking(&task.name, &asking.effect).1 {
+        let under = match actor.idempotency(&task.name, &asking.effect) {
             Some(IdempotencyKey::Stable) => "stable".to_owned(),
             Some(IdempotencyKey::Of(text)) => text,
             Some(IdempotencyKey::EachEvent) | None => task.from.clone(),
         };
         let Task { name, key, .. } = &**task;
-        let prints = self.exchanges.prints(&format!("{of} book {name} {key} {} {under} {text} {told}", asking.text));
-        Some(Booked { task: Arc::clone(task), idempotency: asking.idempotency, outcome, both, text, told, prints })
+        let prints = self.exchanges.prints(&format!("{of} book {name} {key} {} {asked} {under} {value} {told}", asking.effect));
+        let (task, first) = (Arc::clone(task), Arc::clone(first));
+        Ok(Some(Booked { task, first, idempotency: asking.idempotency, outcome, both, text, told, prints }))
     }
 }

@@ -360,7 +360,7 @@ async fn walk(world: &World, real: &[Box<dyn Real>; 3], history: u64, seen: &mut
         // An answer is booked before it is handed over.
         let given = match &step {
             Step::Answer { of, task, outcome } => {
-                let booked = world.book(*of, &state.locals[*of], task, *outcome, true).unwrap();
+                let booked = world.book(*of, &state.locals[*of], task, *outcome, true).unwrap().unwrap();
                 Some((*of, Given::Outcome { booked: Arc::new(booked) }))
             }
             step => world.input(&state, step),

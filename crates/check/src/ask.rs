@@ -12,27 +12,26 @@ pub struct Ask<P: Participant> {
     pub(crate) make: Arc<dyn Fn() -> P::Command + Send + Sync>,
     pub(crate) times: u8,
     pub(crate) repeats: u8,
-    pub(crate) keyed: bool,
 }
 
 impl<P: Participant> Ask<P> {
     /// Asked once at most, at any moment, under an `Idempotency-Key` of its own. `label` stands in stories;
     /// the same request about another aggregate has the same.
     pub fn once(label: impl Into<String>, about: P::Id, make: impl Fn() -> P::Command + Send + Sync + 'static) -> Self {
-        Self { label: label.into(), about, make: Arc::new(make), times: 1, repeats: 0, keyed: true }
+        Self { label: label.into(), about, make: Arc::new(make), times: 1, repeats: 0 }
     }
 
-    /// Asked so often at most, each time anew, without an `Idempotency-Key`: somebody pressed the button again.
+    /// Asked so often at most, each time anew and under no `Idempotency-Key` of another time: somebody pressed the button again.
     #[must_use]
     pub fn times(mut self, times: u8) -> Self {
-        (self.times, self.keyed) = (times, false);
+        self.times = times;
         self
     }
 
-    /// Besides, the caller may repeat the request under the same `Idempotency-Key` so often.
+    /// Besides, the caller may repeat the first request under its `Idempotency-Key` so often.
     #[must_use]
     pub fn repeated(mut self, repeats: u8) -> Self {
-        (self.repeats, self.keyed) = (repeats, true);
+        self.repeats = repeats;
         self
     }
 }
@@ -47,5 +46,4 @@ pub(crate) struct Command {
     pub text: Box<dyn Fn() -> String + Send + Sync>,
     pub times: u8,
     pub repeats: u8,
-    pub keyed: bool,
 }

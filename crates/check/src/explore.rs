@@ -18,6 +18,7 @@ use crate::seen::Seen;
 use crate::state::State;
 use crate::step::Step;
 use crate::story::{Broken, Counterexample};
+use crate::typed::guarded;
 use crate::world::World;
 
 /// How far a world is explored.
@@ -59,7 +60,8 @@ struct Exploration {
     /// While the way to a state is walked again, no bound counts.
     walks_again: AtomicBool,
     bounds: Bounds,
-    until: Instant,
+    /// None if the bound is farther away than the clock tells.
+    until: Option<Instant>,
     reached: Mutex<Reached>,
     published: Mutex<BTreeSet<&'static str>>,
 }
@@ -79,7 +81,7 @@ impl stateright::Model for Model {
         }
         if !self.0.walks_again.load(Relaxed) {
             let visited = visited.fetch_add(1, Relaxed);
-            if visited >= bounds.states || (visited.is_multiple_of(256) && Instant::now() >= *until) {
+            if visited >= bounds.states || (visited.is_multiple_of(256) && until.is_some_and(|until| Instant::now() >= until)) {
                 cut.store(true, Relaxed);
             }
             if cut.load(Relaxed) {
@@ -130,7 +132,10 @@ impl World {
                 continue;
             }
             let seen = Seen::new(&self.names, state);
-            let holds = (invariant.holds)(&seen);
+            let holds = match guarded(|| (invariant.holds)(&seen)) {
+                Ok(holds) => holds,
+                Err(fault) => return Some(Broken::Invariant { which: i, why: fault.to_string() }),
+            };
             if seen.spoke.get() && !invariant.spoke.load(Relaxed) {
                 invariant.spoke.store(true, Relaxed);
             }
@@ -158,8 +163,8 @@ impl World {
     /// Explores all states within the bounds, or until something doesn't hold; then it has the shortest way there.
     ///
     /// # Panics
-    /// When the world can't be explored: an event that a participant would park since it knows nothing of it, or names that aren't
-    /// interchangeable.
+    /// When the world can't be explored: an event that a participant would park since it knows nothing of it, names that aren't
+    /// interchangeable, or functions that give something else each time.
     pub fn explore(self, bounds: Bounds) -> Report {
         self.look();
         let world = Arc::new(self);
@@ -169,14 +174,17 @@ impl World {
         let mut depth = checked.1;
         let violation = found.map(|path| {
             // With several threads it is a way there, not the shortest.
-            let shortest = if bounds.threads > 1 && path.len() > 1 {
+            let again = (bounds.threads > 1 && path.len() > 1).then(|| {
                 let alone = Bounds { threads: 1, states: u64::MAX, time: bounds.time.saturating_mul(4), progress: false };
-                run(&world, alone, 1).1.unwrap_or(path)
-            } else {
-                path
+                run(&world, alone, 1).1
+            });
+            let (path, shortest) = match again {
+                None => (path, true),
+                Some(Some(alone)) => (alone, true),
+                Some(None) => (path, false),
             };
-            depth = shortest.len();
-            Box::new(Counterexample::of(&world, shortest))
+            depth = path.len();
+            Box::new(Counterexample::of(&world, path, shortest))
         });
         let model = checked.0;
         let published = std::mem::take(&mut *model.published.lock().unwrap_or_else(PoisonError::into_inner));
@@ -186,7 +194,10 @@ impl World {
         let reached = std::mem::take(&mut *model.reached.lock().unwrap_or_else(PoisonError::into_inner));
         let exhausted = violation.is_none() && !model.cut.load(Relaxed);
         // What it never saw in a part of the states it might see in the rest.
-        let vacuous = if exhausted { world.vacuous() } else { Vec::new() };
+        let mut vacuous = if exhausted { world.vacuous() } else { Vec::new() };
+        if exhausted && states <= 1 {
+            vacuous.push("nothing can happen in this world: say by `.command(…)` what callers may ask, or by `.given(…)` what has happened".to_owned());
+        }
         Report {
             world: world.name.clone(),
             states,
@@ -248,7 +259,7 @@ fn run(world: &Arc<World>, bounds: Bounds, threads: usize) -> ((Arc<Exploration>
         world: Arc::clone(world),
         visited: AtomicU64::new(0),
         cut: AtomicBool::new(false),
-        until: Instant::now() + bounds.time,
+        until: Instant::now().checked_add(bounds.time),
         walks_again: AtomicBool::new(false),
         bounds,
         reached: Mutex::default(),
@@ -270,7 +281,13 @@ fn run(world: &Arc<World>, bounds: Bounds, threads: usize) -> ((Arc<Exploration>
     }
     let checker = checker.join();
     shared.walks_again.store(true, Relaxed);
-    let found = checker.discovery(HOLDS).map(Path::into_actions);
+    let found = guarded(|| checker.discovery(HOLDS).map(Path::into_actions)).unwrap_or_else(|_| {
+        panic!(
+            "{}: the way to a state can't be gone again: a participant, or what the world says of the outside, depends on something \
+             else than what it is given, such as a clock, a counter or the order of a HashMap",
+            world.name
+        )
+    });
     let depth = checker.max_depth().saturating_sub(1);
     ((shared, depth), found)
 }

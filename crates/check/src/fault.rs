@@ -11,7 +11,7 @@ pub enum Fault {
         /// Table and key.
         row: String,
     },
-    /// The participant panicked.
+    /// The participant panicked, or what the world says of the outside.
     Panicked {
         /// The panic's words.
         words: String,
@@ -54,7 +54,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Untouched { row } => write!(f, "touches() doesn't name {row}, which is read or changed"),
-            Self::Panicked { words } => write!(f, "the participant panicked: {words}"),
+            Self::Panicked { words } => write!(f, "it panicked: {words}"),
             Self::Undetermined { first, then } => {
                 write!(f, "decided twice on the same rows, the same input gave first {first}, then {then}")
             }

@@ -78,6 +78,8 @@ mod agenda;
 mod agrees;
 mod ask;
 mod covered;
+#[cfg(test)]
+mod edges;
 mod explore;
 mod fault;
 mod follow;

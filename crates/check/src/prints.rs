@@ -73,26 +73,38 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// The text with names exchanged; none where there is none of them.
+/// The text with names exchanged; none where there is none of them. A name within a longer word isn't one.
 fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
-    let mut rest = text;
+    let mut done = 0;
     let mut out = String::new();
-    while let Some((at, from, to)) = first(rest, way) {
+    while let Some((at, from, to)) = first(text, done, way) {
         out.reserve(text.len());
-        out.push_str(&rest[..at]);
+        out.push_str(&text[done..at]);
         out.push_str(to);
-        rest = &rest[at + from.len()..];
+        done = at + from.len();
     }
-    if out.is_empty() && rest.len() == text.len() {
+    if done == 0 {
         return None;
     }
-    out.push_str(rest);
+    out.push_str(&text[done..]);
     Some(out)
 }
 
-fn first<'a>(text: &str, way: &'a [(String, String)]) -> Option<(usize, &'a str, &'a str)> {
-    let found = way.iter().filter_map(|(from, to)| text.find(from.as_str()).map(|at| (at, from.as_str(), to.as_str())));
+fn first<'a>(text: &str, after: usize, way: &'a [(String, String)]) -> Option<(usize, &'a str, &'a str)> {
+    let found = way.iter().filter(|(from, _)| !from.is_empty()).filter_map(|(from, to)| {
+        let at = text[after..].match_indices(from.as_str()).map(|(at, _)| after + at).find(|at| is_whole(text, *at, from))?;
+        Some((at, from.as_str(), to.as_str()))
+    });
     found.min_by_key(|(at, from, _)| (*at, usize::MAX - from.len()))
+}
+
+/// Whether what stands there is a name of its own, and no part of a longer word.
+fn is_whole(text: &str, at: usize, name: &str) -> bool {
+    let goes_on = |a: Option<char>, b: Option<char>| [a, b].iter().all(|c| c.is_some_and(char::is_alphanumeric));
+    let end = at + name.len();
+    let begins = goes_on(text[..at].chars().next_back(), name.chars().next());
+    let ends = goes_on(name.chars().next_back(), text[end..].chars().next());
+    !begins && !ends
 }
 
 /// Mixed well, since they are added up.
@@ -132,5 +144,8 @@ mod tests {
         let way = [("o1".to_owned(), "o11".to_owned()), ("o11".to_owned(), "o1".to_owned())];
         assert_eq!(exchanged("o1 o11 o2", &way).as_deref(), Some("o11 o1 o2"));
         assert_eq!(exchanged("x", &way), None);
+        let way = [("a".to_owned(), "b".to_owned()), ("b".to_owned(), "a".to_owned())];
+        assert_eq!(exchanged("table a of b, a/b", &way).as_deref(), Some("table b of a, b/a"));
+        assert_eq!(exchanged("table", &way), None);
     }
 }

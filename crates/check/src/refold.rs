@@ -39,8 +39,9 @@ impl World {
     fn compare(&self, live: &Local, folded: &Local) -> Result<(), Fault> {
         let text = |row: Option<&Arc<Stored>>| row.map_or_else(|| "no row".to_owned(), |stored| format!("{:?}", stored.row));
         for stored in live.rows.iter().chain(&folded.rows) {
-            let (live, folded) = (text(live.row(stored.table, &stored.key)), text(folded.row(stored.table, &stored.key)));
-            if live != folded {
+            let (live, folded) = (live.row(stored.table, &stored.key), folded.row(stored.table, &stored.key));
+            if !live.is_some_and(|live| folded.is_some_and(|folded| live.row.equals(&*folded.row))) {
+                let (live, folded) = (text(live), text(folded));
                 return Err(Fault::Order { row: format!("{}[{}]", stored.table, stored.key), live, folded });
             }
         }

@@ -229,7 +229,7 @@ impl Part<'_> {
                 let ran = self.ran(&given);
                 let name = self.world.actors[self.me].name();
                 self.pending.push(match ran {
-                    Ok(ran) => format!("{name}: {place} should lead to {}, and has led to nothing", words(&ran)),
+                    Ok(ran) => format!("{name}: {place} should lead to {}, and nothing tells of that", words(&ran)),
                     Err(why) => format!("{name}: {place}: {why}"),
                 });
             }
@@ -245,11 +245,12 @@ impl Part<'_> {
         let world = self.world;
         let first = &these[0];
         let mut led_to: Vec<Arc<dyn Any + Send + Sync>> = Vec::new();
-        let mut texts = Vec::new();
+        let (mut texts, mut payloads) = (Vec::new(), Vec::new());
         for event in these {
             let happened = world.happened(self.me, event)?;
             led_to.push(happened.event);
             texts.push(happened.text);
+            payloads.push((happened.kind, happened.payload));
         }
         let mut parts = first.cause.splitn(3, '/');
         let (kind, name, of) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
@@ -289,8 +290,13 @@ impl Part<'_> {
                 (Some(given), ran, "record")
             }
         };
-        let decided: Vec<&str> = ran.events.iter().map(|event| event.text.as_str()).collect();
-        if decided != texts {
+        if !ran
+            .events
+            .iter()
+            .map(|event| (event.kind, &event.payload))
+            .eq(payloads.iter().map(|(kind, payload)| (*kind, payload)))
+        {
+            let decided: Vec<&str> = ran.events.iter().map(|event| event.text.as_str()).collect();
             return Err(format!("deciding again gives {}: {decided:?}; published was {texts:?}", words(&ran)));
         }
         let before = self.state.locals[self.me].log(&first.key).map_or(0, |log| log.entries.len());
@@ -360,7 +366,16 @@ impl Part<'_> {
         let Some(both) = actor.both(task, led_to) else { return };
         let idempotency = task.effect.as_ref().map_or(task.cause, |asking| asking.idempotency);
         let prints = self.world.exchanges.none();
-        let booked = Booked { task: Arc::clone(task), idempotency, outcome: 0, both, text: String::new(), told: true, prints };
+        let booked = Booked {
+            task: Arc::clone(task),
+            first: Arc::clone(task),
+            idempotency,
+            outcome: 0,
+            both,
+            text: String::new(),
+            told: true,
+            prints,
+        };
         Arc::make_mut(&mut self.state.locals[self.me]).book(Arc::new(booked));
     }
 
@@ -423,6 +438,8 @@ fn words(ran: &Ran) -> String {
     let events: Vec<&str> = ran.events.iter().map(|event| short(event.kind)).collect();
     match &ran.verdict {
         Verdict::Parked(fault) => format!("being parked ({})", fault.reason),
+        Verdict::Refused(problem) => format!("being refused ({})", problem.title),
+        Verdict::Held { behind } => format!("being parked behind {behind}"),
         _ if events.is_empty() => "nothing".to_owned(),
         _ => events.join(", "),
     }

@@ -130,8 +130,6 @@ pub(crate) struct Task {
 #[derive(Clone)]
 pub(crate) struct Asking {
     pub effect: serde_json::Value,
-    /// As people read it.
-    pub text: String,
     pub idempotency: Uuid,
     /// How many answers there are.
     pub outcomes: usize,
@@ -144,6 +142,8 @@ pub(crate) struct Asking {
 /// What the outside world has done once.
 pub(crate) struct Booked {
     pub task: Arc<Task>,
+    /// Who asked under this key first, which is what was done.
+    pub first: Arc<Task>,
     pub idempotency: Uuid,
     pub outcome: usize,
     /// `(P::Effect, OutcomeOf<P>)`.

@@ -9,8 +9,9 @@ use crate::actor::Ran;
 use crate::ask::Command;
 use crate::fault::Fault;
 use crate::model::{Happening, short};
-use crate::state::{Given, Local, State};
+use crate::state::{Given, Local, State, Stored};
 use crate::step::Step;
+use crate::typed::guarded;
 use crate::world::World;
 
 /// What doesn't hold.
@@ -32,6 +33,8 @@ pub struct Counterexample {
     pub fault: Option<Fault>,
     /// What happened, in order.
     pub chapters: Vec<Chapter>,
+    /// Whether there is no shorter way: with several threads it is looked for once more with one, and the bounds may end that.
+    pub shortest: bool,
     world: String,
     /// Who takes part, for the diagram.
     actors: Vec<&'static str>,
@@ -133,9 +136,14 @@ impl World {
     }
 
     fn answer(&self, state: &State, of: usize, task: &crate::step::TaskId, outcome: usize) -> String {
-        let effect = task.find(&state.locals[of].tasks).and_then(|task| task.effect.as_ref());
-        let answer = effect.and_then(|asking| self.actors[of].outcome(&task.name, &asking.effect, outcome));
-        answer.map_or_else(|| "nothing".to_owned(), |(_, text)| text)
+        let local = &state.locals[of];
+        let asked = task.find(&local.tasks).and_then(|task| {
+            let first = local.booked(task.effect.as_ref()?.idempotency).map_or(task, |booked| &booked.first);
+            Some((&first.name, &first.effect.as_ref()?.effect))
+        });
+        // A panic is told at its step.
+        let answer = asked.and_then(|(name, effect)| guarded(|| self.actors[of].outcome(name, effect, outcome)).ok()?);
+        answer.map_or_else(|| "nothing".to_owned(), |answered| answered.text)
     }
 
     /// What came of it.
@@ -205,13 +213,11 @@ fn words(ran: &Ran) -> String {
 }
 
 fn rows(old: &Local, new: &Local) -> Vec<(String, String, String)> {
-    let text = |local: &Local, table: &str, key: &str| {
-        local.row(table, key).map_or_else(|| "no row".to_owned(), |stored| format!("{:?}", stored.row))
-    };
+    let text = |row: Option<&Arc<Stored>>| row.map_or_else(|| "no row".to_owned(), |stored| format!("{:?}", stored.row));
     let all = new.rows.iter().chain(old.rows.iter().filter(|row| new.row(row.table, &row.key).is_none()));
-    let each =
-        all.map(|row| (format!("{}[{}]", row.table, row.key), text(old, row.table, &row.key), text(new, row.table, &row.key)));
-    each.filter(|(_, before, after)| before != after).collect()
+    let each = all.map(|row| (row, old.row(row.table, &row.key), new.row(row.table, &row.key)));
+    let changed = each.filter(|(_, old, new)| !old.is_some_and(|old| new.is_some_and(|new| old.row.equals(&*new.row))));
+    changed.map(|(row, old, new)| (format!("{}[{}]", row.table, row.key), text(old), text(new))).collect()
 }
 
 fn seconds(micros: i64) -> String {
@@ -219,7 +225,7 @@ fn seconds(micros: i64) -> String {
 }
 
 impl Counterexample {
-    pub(crate) fn of(world: &World, steps: Vec<Step>) -> Self {
+    pub(crate) fn of(world: &World, steps: Vec<Step>, shortest: bool) -> Self {
         let mut state = world.begin();
         let mut chapters = Vec::new();
         for step in steps {
@@ -234,7 +240,7 @@ impl Counterexample {
             Broken::Invariant { which, why } => (world.invariants[which].name.clone(), world.named(&why), None),
             Broken::Unfinished(why) => ("unfinished business".to_owned(), world.named(&why), None),
         };
-        Self { violated, why, fault, chapters, world: world.name.clone(), actors: world.names.clone() }
+        Self { violated, why, fault, chapters, shortest, world: world.name.clone(), actors: world.names.clone() }
     }
 
     /// The story as a Mermaid sequence diagram.
@@ -286,7 +292,8 @@ impl Counterexample {
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = if self.why.is_empty() { String::new() } else { format!(": {}", self.why) };
-        writeln!(f, "violated: {}{why}\n", self.violated)?;
+        let longer = if self.shortest { "" } else { " (there may be a shorter way than this)" };
+        writeln!(f, "violated: {}{why}{longer}\n", self.violated)?;
         for (i, chapter) in self.chapters.iter().enumerate() {
             writeln!(f, "{:>3}. {}", i + 1, chapter.step)?;
             if !chapter.led_to.is_empty() {

@@ -16,7 +16,7 @@ use farandole::{Body, Codec, IdempotencyKey, Keys, Message, OutcomeOf, Participa
 use farandole_outbox::RecordType;
 use uuid::Uuid;
 
-use crate::actor::{Actor, Ground, Happened, Ran, Real};
+use crate::actor::{Actor, Answered, Ground, Happened, Ran, Real};
 use crate::fault::Fault;
 use crate::prints::hash;
 use crate::state::{Changed, Given, Local, Task};
@@ -72,15 +72,16 @@ impl<P: Participant> Typed<P> {
                     Decoded::Fault(fault) => return Err(Verdict::Parked(fault)),
                 }
             }
-            Given::Command { which, .. } => {
+            Given::Command { which, nth } => {
                 let command = &ground.commands[*which];
                 let made = (command.make)().downcast::<P::Command>();
                 let (Ok(made), Ok(id)) = (made, command.about.parse::<P::Id>()) else {
                     return Err(parked(format!("{:?} is no id, or the command is none, of {}", command.about, P::NAME)));
                 };
-                let idempotency = command.keyed.then(|| Idempotency {
+                // Each time has a key of its own: only repeating is under the same.
+                let idempotency = Some(Idempotency {
                     scope: P::NAME.to_owned(),
-                    key: format!("{}/{}", command.about, command.label),
+                    key: format!("{}/{}/{nth}", command.about, command.label),
                     body_hash: [0; 32],
                 });
                 (id, Body::Command(*made), None, idempotency)
@@ -102,9 +103,16 @@ impl<P: Participant> Typed<P> {
                         P::NAME
                     )));
                 };
-                let mut outcomes = self.outside.as_ref().map_or_else(Vec::new, |outside| outside(&effect));
+                // What was done first under this key is what is answered.
+                let first = booked
+                    .first
+                    .effect
+                    .as_ref()
+                    .and_then(|first| P::Effect::from_json(&booked.first.name, first.effect.clone()).ok());
+                let first = first.as_ref().unwrap_or(&effect);
+                let mut outcomes = self.outside.as_ref().map_or_else(Vec::new, |outside| outside(first));
                 if booked.outcome >= outcomes.len() {
-                    return Err(parked("the outside world answers otherwise each time".to_owned()));
+                    return Err(parked(crate::agenda::FICKLE.to_owned()));
                 }
                 let outcome = outcomes.swap_remove(booked.outcome);
                 (id, Body::Outcome { effect, outcome }, Some(booked.task.key.clone()), None)
@@ -229,18 +237,17 @@ impl<P: Participant> Actor for Typed<P> {
         effect.ok().and_then(|effect| Some(self.outside.as_ref()?(&effect).len())).unwrap_or(0)
     }
 
-    fn outcome(&self, name: &str, effect: &serde_json::Value, i: usize) -> Option<(Arc<dyn Any + Send + Sync>, String)> {
+    fn outcome(&self, name: &str, effect: &serde_json::Value, i: usize) -> Option<Answered> {
         let effect = P::Effect::from_json(name, effect.clone()).ok()?;
         let outcome = self.outside.as_ref()?(&effect).into_iter().nth(i)?;
         let text = format!("{outcome:?}");
-        Some((Arc::new((effect, outcome)), text))
+        let value = serde_json::to_string(&outcome).unwrap_or_else(|_| text.clone());
+        Some(Answered { both: Arc::new((effect, outcome)), text, value })
     }
 
-    fn asking(&self, name: &str, effect: &serde_json::Value) -> (String, Option<IdempotencyKey>) {
-        match P::Effect::from_json(name, effect.clone()) {
-            Ok(effect) => (format!("{effect:?}"), Some(self.participant.idempotency(&effect))),
-            Err(_) => (effect.to_string(), None),
-        }
+    fn idempotency(&self, name: &str, effect: &serde_json::Value) -> Option<IdempotencyKey> {
+        let effect = P::Effect::from_json(name, effect.clone()).ok()?;
+        Some(self.participant.idempotency(&effect))
     }
 
     fn run(&self, ground: &Ground<'_>, given: &Given) -> Result<Ran, Fault> {
@@ -326,8 +333,8 @@ impl<P: Participant> Actor for Typed<P> {
     }
 }
 
-/// Runs a participant's code.
-fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Fault> {
+/// Runs code of the participant or of the world's author.
+pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Fault> {
     farandole::engine::guarded(code).map_err(fault)
 }
 

@@ -157,14 +157,14 @@ impl World {
     #[must_use]
     pub fn command<P: Participant>(mut self, ask: Ask<P>) -> Self {
         let (of, _) = self.typed::<P>();
-        let Ask { label, about, make, times, repeats, keyed } = ask;
+        let Ask { label, about, make, times, repeats } = ask;
         let about = about.to_string();
         let is_known = self.commands.iter().any(|other| (other.of, &other.label, &other.about) == (of, &label, &about));
         assert!(!is_known, "{label:?} about {about} is asked already: give the other request another label");
         let words = Arc::clone(&make);
         let make = Box::new(move || Box::new(make()) as Box<dyn Any>);
         let text = Box::new(move || format!("{:?}", words()));
-        self.commands.push(Command { of, label, about, make, text, times, repeats, keyed });
+        self.commands.push(Command { of, label, about, make, text, times, repeats });
         self
     }
 
@@ -220,7 +220,12 @@ impl World {
     }
 
     /// These ids, or whatever else stands for things in keys and events, can be exchanged for one another: states that differ in nothing
-    /// else count once. They are texts, as they stand in keys.
+    /// else count once. They are texts, as they stand in keys; wherever one stands as a word of its own, in keys, events, effects and
+    /// answers, it is taken for that name, so choose names that stand for nothing else.
+    ///
+    /// Nothing may treat them differently: no participant, no answer of the outside world, and no invariant. What is asked and has
+    /// happened is compared when exploring begins; the rest is up to you. An invariant that looks at one of them only (`rows` where the id
+    /// is `anna`) may miss what happens to the other.
     #[must_use]
     pub fn interchangeable(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.groups.push(names.into_iter().map(|name| name.to_string()).collect());

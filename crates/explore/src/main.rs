@@ -63,6 +63,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    farandole::cli::end_with_the_reader();
     let args = Args::parse();
     let done = match (&args.verb, &args.replay) {
         (Some(verb), _) => audit(verb),

@@ -166,6 +166,14 @@ fn the_tool_says_what_it_explored() {
 }
 
 #[test]
+fn the_tool_ends_quietly_with_its_reader() {
+    let gone = ("sh", ["-c", "\"$0\" --states 500 --no-bugs | true", env!("CARGO_BIN_EXE_explore")]);
+    let done = std::process::Command::new(gone.0).args(gone.1).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
 fn the_tool_replays_what_ran() {
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run.json");
     let (code, said) = explore(&["--replay", run]);

@@ -11,11 +11,17 @@ use super::row::Row;
 pub trait AnyRow: Any + Debug + Send + Sync {
     /// For a downcast.
     fn as_any(&self) -> &dyn Any;
+    /// Whether the other is the same row: words may mask what differs.
+    fn equals(&self, other: &dyn AnyRow) -> bool;
 }
 
 impl<R: Row> AnyRow for R {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn equals(&self, other: &dyn AnyRow) -> bool {
+        other.as_any().downcast_ref::<R>() == Some(self)
     }
 }
 
