@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import tempfile
@@ -14,7 +15,7 @@ from analytics.intake import Full, Intake, Outcome, Refused, Subscription, is_ow
 from analytics.settings import Settings, Usage
 from analytics.store import Busy, Store
 from analytics.wire.record import Record, escape, is_traceparent, unescape
-from analytics.wire.value import Reader, Schema
+from analytics.wire.value import Reader, Schema, Unreadable
 from tests.test_vectors import unread
 
 KIND = "shop.Placed"
@@ -92,6 +93,32 @@ class Parking(unittest.TestCase):
         self.intake.batch([placed(3000, "last", 1)], 0)
         self.assertEqual(self.applied[-1], 3000)
         self.intake.retry(0)
+
+
+class Values(unittest.TestCase):
+    """JSON that Python takes unless it is told not to; the rest is in the vectors."""
+
+    FIELDS = [{"name": "map", "type": {"type": "map", "values": {"type": "array", "items": "string"}}}, {"name": "share", "type": "double"}]
+    SCHEMA = Schema(json.dumps({"type": "record", "name": "Found", "namespace": "shop", "fields": FIELDS}))
+
+    def test_within_a_field_it_is_as_strict(self) -> None:
+        whole = '{"map": {"a": ["b"]}, "share": 0.5}'
+        self.assertEqual(self.SCHEMA.from_json(whole.encode()), {"map": {"a": ["b"]}, "share": 0.5})
+        for part, wrong, said in (
+            ('"a": ["b"]', '"a": [], "a": ["b"]', "field `map` has `a` twice"),
+            ('"b"', '"\\udc00"', "field `map.a` has half a character"),
+            ('"a"', '"\\udc00"', "field `map` has half a character"),
+            ("0.5", "-1e999", "field `share` is a number that is too large"),
+            ("0.5", "9" * 5000, "field `share` is a number that is too large"),
+            ("0.5", "NaN", "NaN isn't JSON"),
+        ):
+            with self.assertRaises(Unreadable) as raised:
+                self.SCHEMA.from_json(whole.replace(part, wrong).encode())
+            self.assertIn(said, str(raised.exception))
+
+    def test_what_is_skipped_may_be_larger_than_numbers_are(self) -> None:
+        whole = f'{{"map": {{}}, "share": 1, "later": [{"9" * 5000}, 1e999]}}'
+        self.assertEqual(self.SCHEMA.from_json(whole.encode()), {"map": {}, "share": 1})
 
 
 class Text(unittest.TestCase):
