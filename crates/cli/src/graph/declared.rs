@@ -1,5 +1,6 @@
 //! Descriptions of services, read from files.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
@@ -74,11 +75,11 @@ impl Declared {
 pub fn read(files: &[PathBuf]) -> anyhow::Result<Vec<Declared>> {
     let input = [PathBuf::from("-")];
     let files = if files.is_empty() { &input[..] } else { files };
-    let mut all: Vec<Declared> = Vec::new();
+    let (mut all, mut names) = (Vec::new(), HashSet::new());
     for file in files {
         let (name, text) = text(file)?;
         for declared in parse(&text).with_context(|| format!("reading {name}"))? {
-            if all.iter().any(|other| other.name == declared.name) {
+            if !names.insert(declared.name.clone()) {
                 bail!("{name} describes {}, and so does what was read before; give each service once", declared.name);
             }
             all.push(declared);

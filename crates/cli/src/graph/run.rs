@@ -107,7 +107,7 @@ fn drawn(args: &Args, all: &Choreography, schemas: Option<&Schemas>) -> ExitCode
             Output::Text => print!("{}", shown_lines(&text(all))),
             Output::Json => println!(
                 "{}",
-                json!({ "services": all.services, "events": all.events().collect::<Vec<_>>(), "problems": problems })
+                json!({ "services": all.services(), "events": all.events().collect::<Vec<_>>(), "problems": problems })
             ),
             Output::Mermaid => print!("{}", mermaid(all)),
             Output::Dot => print!("{}", dot(all)),

@@ -10,24 +10,23 @@ pub fn text(all: &Choreography) -> String {
     let mut text = String::new();
     let events = all.events().count();
     let ends = all.events().filter(|event| event.end).count();
-    let _ = writeln!(text, "{} services, {events} events, {ends} of them ends", all.services.len());
-    for service in &all.services {
+    let _ = writeln!(text, "{} services, {events} events, {ends} of them ends", all.services().len());
+    for service in all.services() {
         let _ = writeln!(text, "\n{}", service.name);
-        let published: Vec<_> = all.events().filter(|event| event.publisher == service.name).collect();
-        if !published.is_empty() {
+        if !service.events.is_empty() {
             let _ = writeln!(text, "  publishes to {}", service.publishes);
         }
-        for event in published {
+        for event in all.published(service) {
             let whom = match (event.end, event.consumers.is_empty()) {
                 (true, true) => "an end".to_owned(),
                 (true, false) => format!("to {}; an end", listed(&event.consumers)),
                 (false, _) => format!("to {}", listed(&event.consumers)),
             };
-            let _ = writeln!(text, "    {:<24} {whom}", short(event.event));
+            let _ = writeln!(text, "    {:<24} {}", short(event.event), whom);
         }
         for (topic, events) in all.inputs(service) {
             let events: Vec<&str> = events.into_iter().map(short).collect();
-            let _ = writeln!(text, "  consumes from {topic}: {}", events.join(", "));
+            let _ = writeln!(text, "  consumes from {}: {}", topic, events.join(", "));
         }
         let rows = [
             ("takes commands", if service.is_commanded() { vec![service.commands.as_str()] } else { Vec::new() }),
