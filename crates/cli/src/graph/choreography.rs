@@ -153,6 +153,13 @@ impl Choreography {
         let mut problems = Vec::new();
         for service in &self.services {
             let name = &service.name;
+            problems.extend(service.unknown.iter().filter_map(|unknown| unknown.slip(name)));
+            if service.hears.is_empty() && !service.reacts_to.is_empty() {
+                problems.push(format!(
+                    "{name} consumes {}, and its description has no `hears`; name there the topics that it subscribes to",
+                    listed(&service.reacts_to.iter().map(String::as_str).collect::<Vec<_>>())
+                ));
+            }
             let heard = set(&service.hears);
             for event in &service.reacts_to {
                 let Some(publishers) = self.by_type.get(event) else {
@@ -162,7 +169,7 @@ impl Choreography {
                     continue;
                 };
                 let elsewhere = publishers.iter().map(|event| self.services[self.events[*event].service].publishes.as_str());
-                if !elsewhere.clone().any(|topic| heard.contains(topic)) {
+                if !heard.is_empty() && !elsewhere.clone().any(|topic| heard.contains(topic)) {
                     problems.push(format!(
                         "{name} consumes {event} from {}, but it is published to {}; are their prefixes the same?",
                         listed(&service.hears.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -257,18 +264,24 @@ mod tests {
         let b = || service("b", &[], &[], &["a"], &["a.Made"]);
         let of = |services: Vec<Declared>| Choreography::of(services).problems(None);
         assert_eq!(of(vec![a(), b()]), [""; 0]);
-        let cases: [(Vec<Declared>, &str); 6] = [
+        let cases: [(Vec<Declared>, &str); 7] = [
             (vec![a()], "a publishes a.Made, which nobody consumes"),
             (vec![b()], "b consumes a.Made, which nobody publishes"),
             (vec![b()], "b subscribes to topic a, to which nobody publishes"),
             (vec![Declared { ends: Vec::new(), ..a() }, b()], "a publishes a.Gone, which nobody consumes"),
             (vec![service("a", &["a.Made"], &["a.Gone"], &[], &[]), b()], "a declares a.Gone an end, and doesn't publish it"),
             (vec![a(), service("b", &[], &[], &["x-a"], &["a.Made"])], "from x-a, but it is published to a"),
+            (
+                vec![a(), service("b", &[], &[], &[], &["a.Made"])],
+                "b consumes a.Made, and its description has no `hears`; name there",
+            ),
         ];
         for (services, words) in cases {
             let found = of(services);
             assert!(found.iter().any(|problem| problem.contains(words)), "{words}: {found:?}");
         }
+        let found = of(vec![a(), service("b", &[], &[], &[], &["a.Made", "a.Gone"])]);
+        assert!(found.len() == 2 && !found.iter().any(|problem| problem.contains("prefixes")), "{found:?}");
         let schemas = BTreeSet::from(["a.Made"]);
         let found = Choreography::of(vec![a(), b()]).problems(Some(&schemas));
         assert!(found.len() == 1 && found[0].contains("a.Gone, of which there is no schema"), "{found:?}");

@@ -25,6 +25,7 @@ use super::yaml::yaml;
 const EXAMPLES: &str = "\
 A description is what `SERVICE describe --output json` prints. For a program without that verb, write one: `name`, and what is there of
 `publishes` (its topic), `events`, `ends`, `hears` (topics), `reacts_to`, `deadlines`, `effects`, `source` (ce_source), `group`, `content_type`.
+Unknown fields are ignored, and named.
 
 Examples:
   for service in orders inventory payments; do target/release/$service describe --output json >$service.json; done
@@ -55,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", requires = "schemas")]
     pages: Option<PathBuf>,
     /// Exit 1 if an event is consumed that nobody publishes, published and neither consumed nor declared an end, or (with --schemas) has
-    /// no schema
+    /// no schema; or if a description has a misspelt field
     #[arg(long)]
     check: bool,
     /// Read the topics, and name producers, events and consumers that aren't declared, and what is declared and was never seen
@@ -87,6 +88,12 @@ pub enum Output {
 /// Does it; `bootstrap` and `properties` say where topics are, for `--observed`.
 pub fn run(args: &Args, bootstrap: &str, properties: &[(String, String)]) -> ExitCode {
     let declared = declared::read(&args.files).map(Choreography::of);
+    if let Ok(all) = &declared {
+        all.services()
+            .iter()
+            .flat_map(|s| s.unknown.iter().filter_map(|field| field.note(&s.name)))
+            .for_each(|note| warned(&note));
+    }
     let schemas = args.schemas.as_ref().map(|folder| Schemas::read(folder)).transpose();
     match declared.and_then(|all| Ok((all, schemas?))) {
         Ok((all, _)) if args.observed => observed(args, &all, &client("farandole-graph", bootstrap, properties)),
@@ -104,7 +111,7 @@ fn drawn(args: &Args, all: &Choreography, schemas: Option<&Schemas>) -> ExitCode
             }
         }
         _ => match args.output {
-            Output::Text => print!("{}", shown_lines(&text(all))),
+            Output::Text => print!("{}", text(all)),
             Output::Json => println!(
                 "{}",
                 json!({ "services": all.services(), "events": all.events().collect::<Vec<_>>(), "problems": problems })
@@ -114,7 +121,7 @@ fn drawn(args: &Args, all: &Choreography, schemas: Option<&Schemas>) -> ExitCode
             Output::Asyncapi => print!("{}", yaml(&asyncapi(all, schemas))),
         },
     }
-    problems.iter().for_each(|problem| eprintln!("farandole: {}", shown(problem)));
+    problems.iter().for_each(|problem| warned(problem));
     if args.check && !problems.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -123,16 +130,22 @@ fn observed(args: &Args, all: &Choreography, kafka: &ClientConfig) -> ExitCode {
         eprintln!("farandole: --observed prints text or json");
         return ExitCode::from(2);
     }
+    // What else doesn't fit shows in what is observed.
+    all.services().iter().flat_map(|s| s.unknown.iter().filter_map(|field| field.slip(&s.name))).for_each(|slip| warned(&slip));
     match observe(kafka, all, args.window, !args.quiet && std::io::stderr().is_terminal()) {
         Ok(report) => {
             match args.output {
                 Output::Json => println!("{}", json!(report)),
-                _ => print!("{}", shown_lines(&report.to_string())),
+                _ => print!("{report}"),
             }
             if report.named.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => failed(&error, ExitCode::from(3)),
     }
+}
+
+fn warned(words: &str) {
+    eprintln!("farandole: {}", shown(words));
 }
 
 fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
