@@ -147,13 +147,34 @@ impl Choreography {
         inputs
     }
 
+    /// Whose each topic is: of those that publish to it, the one that it is named after (`backorders` is not that of `orders`), or else the
+    /// first.
+    fn owners(&self) -> HashMap<&str, &str> {
+        let mut owners = HashMap::<&str, &str>::new();
+        let publishers = || self.services.iter().filter(|service| !service.events.is_empty());
+        let (mut named, others): (Vec<_>, Vec<_>) = publishers().partition(|service| service.publishes.ends_with(&service.name));
+        named.sort_by_key(|service| std::cmp::Reverse(service.name.len()));
+        for service in named.into_iter().chain(others) {
+            owners.entry(&service.publishes).or_insert(&service.name);
+        }
+        owners
+    }
+
     /// What doesn't fit, a sentence each, with what to do. `schemas`: the types that have one, where that is asked.
     pub fn problems(&self, schemas: Option<&BTreeSet<&str>>) -> Vec<String> {
         let topics: HashSet<&str> = self.services.iter().map(|service| service.publishes.as_str()).collect();
-        let mut problems = Vec::new();
+        let (owners, mut problems) = (self.owners(), Vec::new());
         for service in &self.services {
             let name = &service.name;
             problems.extend(service.unknown.iter().filter_map(|unknown| unknown.slip(name)));
+            if let Some(owner) =
+                owners.get(service.publishes.as_str()).filter(|owner| *owner != name && !service.events.is_empty())
+            {
+                problems.push(format!(
+                    "{name} publishes to {}, which is the topic of {owner}; a topic has one service, so give {name} a topic of its own",
+                    service.publishes
+                ));
+            }
             if service.hears.is_empty() && !service.reacts_to.is_empty() {
                 problems.push(format!(
                     "{name} consumes {}, and its description has no `hears`; name there the topics that it subscribes to",
@@ -190,8 +211,9 @@ impl Choreography {
         for Published { event, publisher, consumers, end, .. } in self.events() {
             if consumers.is_empty() && !end {
                 problems.push(format!(
-                    "{publisher} publishes {event}, which nobody consumes; have a service subscribe to it, or declare it an end: \
-                     `ends {{ {} }}` in the `messages!` of {publisher}",
+                    "{publisher} publishes {event}, which nobody consumes; have a service subscribe to it, or declare it an end: in {publisher}'s \
+                     description, `\"ends\": [\"{event}\"]`; a service of the kit describes itself so after `ends {{ {} }}` in its \
+                     `messages!`",
                     short(event)
                 ));
             }
@@ -264,7 +286,10 @@ mod tests {
         let b = || service("b", &[], &[], &["a"], &["a.Made"]);
         let of = |services: Vec<Declared>| Choreography::of(services).problems(None);
         assert_eq!(of(vec![a(), b()]), [""; 0]);
-        let cases: [(Vec<Declared>, &str); 7] = [
+        let second = || Declared { publishes: "a".to_owned(), ..service("c", &["c.Made"], &["c.Made"], &[], &[]) };
+        let cases: [(Vec<Declared>, &str); 9] = [
+            (vec![a(), b(), second()], "c publishes to a, which is the topic of a; a topic has one service"),
+            (vec![second(), a(), b()], "c publishes to a, which is the topic of a; a topic has one service"),
             (vec![a()], "a publishes a.Made, which nobody consumes"),
             (vec![b()], "b consumes a.Made, which nobody publishes"),
             (vec![b()], "b subscribes to topic a, to which nobody publishes"),
@@ -282,6 +307,8 @@ mod tests {
         }
         let found = of(vec![a(), service("b", &[], &[], &[], &["a.Made", "a.Gone"])]);
         assert!(found.len() == 2 && !found.iter().any(|problem| problem.contains("prefixes")), "{found:?}");
+        let reader = || Declared { publishes: "a".to_owned(), ..b() };
+        assert_eq!(of(vec![a(), reader()]), [""; 0], "who has no events publishes nothing");
         let schemas = BTreeSet::from(["a.Made"]);
         let found = Choreography::of(vec![a(), b()]).problems(Some(&schemas));
         assert!(found.len() == 1 && found[0].contains("a.Gone, of which there is no schema"), "{found:?}");

@@ -23,9 +23,22 @@ use super::text::text;
 use super::yaml::yaml;
 
 const EXAMPLES: &str = "\
-A description is what `SERVICE describe --output json` prints. For a program without that verb, write one: `name`, and what is there of
-`publishes` (its topic), `events`, `ends`, `hears` (topics), `reacts_to`, `deadlines`, `effects`, `source` (ce_source), `group`, `content_type`.
-Unknown fields are ignored, and named.
+A description is what `SERVICE describe --output json` prints. For a program without that verb, write one: a JSON object with `name`, and
+what there is of the following. Events are full names, as in ce_type; topics are names in Kafka, with the prefix.
+  publishes     text   the topic of its events, which no other service publishes to
+  events        texts  events that it publishes
+  ends          texts  those of them that nobody need subscribe to
+  hears         texts  topics that it subscribes to
+  reacts_to     texts  events of those topics that it consumes
+  ignores       texts  events of those topics that it knows and skips
+  commands      text   the type of its commands, as you call it; without it, it takes none
+  deadlines     texts  what it waits for
+  effects       texts  what it asks of the outside world
+  source        text   what its records name as ce_source; /farandole/<name> without it
+  group         text   its consumer group; <name> without it
+  content_type  text   how its values are written; application/avro without it
+A text is \"…\", texts are [\"…\", \"…\"]. Other fields are ignored, and named. One description, on one line or more:
+  {\"name\": \"billing\", \"publishes\": \"billing\", \"events\": [\"acme.billing.Billed\"], \"hears\": [\"orders\"], \"reacts_to\": [\"acme.orders.Placed\"]}
 
 Examples:
   for service in orders inventory payments; do target/release/$service describe --output json >$service.json; done
@@ -43,7 +56,7 @@ Exit codes: 0 done, or nothing found wrong; 1 something found wrong with --check
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Descriptions of all services; standard input if omitted
+    /// Descriptions of all services, one or more in a file; `-`, or no file, is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Output format
@@ -56,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", requires = "schemas")]
     pages: Option<PathBuf>,
     /// Exit 1 if an event is consumed that nobody publishes, published and neither consumed nor declared an end, or (with --schemas) has
-    /// no schema; or if a description has a misspelt field
+    /// no schema; if two services publish to one topic; or if a description has a misspelt field
     #[arg(long)]
     check: bool,
     /// Read the topics, and name producers, events and consumers that aren't declared, and what is declared and was never seen
@@ -151,4 +164,20 @@ fn warned(words: &str) {
 fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::declared::Declared;
+    use super::*;
+
+    /// Guard: whoever writes a description by hand has only the help.
+    #[test]
+    fn the_help_lists_every_field() {
+        let fields = json!(Declared::default());
+        for field in fields.as_object().unwrap().keys().filter(|field| *field != "name") {
+            let what = if fields[field].is_string() { "text" } else { "texts" };
+            assert!(EXAMPLES.contains(&format!("\n  {field:<13} {what:<6} ")), "{field}");
+        }
+    }
 }

@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use farandole::cli::shown;
 
 use super::choreography::Choreography;
-use super::words::{listed, short};
+use super::words::{counted, listed, short};
 
 /// Each service with what it publishes, to whom, and what it consumes. A name ends no line, whatever is in it.
 pub fn text(all: &Choreography) -> String {
     let mut text = String::new();
     let events = all.events().count();
     let ends = all.events().filter(|event| event.end).count();
-    let _ = writeln!(text, "{} services, {events} events, {ends} of them ends", all.services().len());
+    let (services, events) = (counted(all.services().len(), "service"), counted(events, "event"));
+    let _ = writeln!(text, "{services}, {events}, {ends} of them {}", if ends == 1 { "an end" } else { "ends" });
     for service in all.services() {
         let _ = writeln!(text, "\n{}", shown(&service.name));
         if !service.events.is_empty() {

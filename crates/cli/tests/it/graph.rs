@@ -57,7 +57,7 @@ fn every_output_says_who_tells_whom() {
     let two = two("");
     let text = printed(&[], &two);
     for words in [
-        "2 services, 4 events, 1 of them ends",
+        "2 services, 4 events, 1 of them an end",
         "Sold                     to parcels",
         "Paid                     an end",
         "book",
@@ -93,7 +93,10 @@ fn what_can_not_be_drawn_says_what_to_do() {
     let listless = at(&listless);
     let file_and_field =
         format!("reading {listless}: description of b: field `hears` is a text; it has to be a list of texts, such as [");
-    let cases: [(&[&str], &str, i32, &str); 12] = [
+    let second = of(json!({ "name": "b", "publishes": "a", "events": ["b.B"], "ends": ["b.B"] }));
+    let cases: [(&[&str], &str, i32, &str); 14] = [
+        (&["--check"], &alone, 1, "in a's description, `\"ends\": [\"a.A\"]`"),
+        (&["--check"], &format!("{second}{alone}"), 1, "b publishes to a, which is the topic of a; a topic has one service"),
         (&["--check"], &alone, 1, "nobody consumes; have a service subscribe to it, or declare it an end"),
         (&["--check", "--schemas", &empty], &alone, 1, "there is no schema; write its .avsc file"),
         (&[], "{}", 1, "`SERVICE describe --output json`"),
@@ -135,7 +138,7 @@ fn names_break_no_lines() {
                       "deadlines": [name("late")], "effects": [name("call")] });
     let two = json!({ "name": name("two"), "hears": [name("topic")], "reacts_to": [event] });
     let text = printed(&[], &format!("{one}{two}"));
-    let expected = r"2 services, 1 events, 0 of them ends
+    let expected = r"2 services, 1 event, 0 of them ends
 
 one\n\u{1b}[2J
   publishes to topic\n\u{1b}[2J
