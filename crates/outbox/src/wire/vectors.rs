@@ -116,7 +116,7 @@ fn the_document_explains_every_field_of_the_vectors() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/wire.md");
     let page = std::fs::read_to_string(page).unwrap();
     let page = page.split_once("\n## Test vectors\n").unwrap().1;
-    for file in ["partitions", "header", "places", "chain", "sequences", "values", "written", "numbers"] {
+    for file in ["partitions", "header", "places", "chain", "sequences", "values", "written", "sizes", "numbers"] {
         let mut fields = std::collections::BTreeSet::new();
         fields_of(&read(file), &mut fields);
         let missing: Vec<&String> = fields.iter().filter(|field| !page.contains(&format!("`{field}`"))).collect();
