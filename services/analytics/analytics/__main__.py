@@ -8,6 +8,7 @@ import logging
 import pathlib
 import re
 import signal
+import sqlite3
 import sys
 import threading
 from typing import Dict, List
@@ -170,10 +171,13 @@ def main(arguments: List[str]) -> int:
     try:
         options.run(Settings.read(), options)
     except Usage as error:
-        print(f"analytics: {error}", file=sys.stderr)
+        print(shown(f"analytics: {error}"), file=sys.stderr)
         return 2
     except (Away, Busy, KafkaException, Wrong) as error:
         print(shown(f"analytics: {error}"), file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        print(shown(f"analytics: the database: {error}; if it doesn't end by itself, restore a backup of the file"), file=sys.stderr)
         return 1
     return 0
 

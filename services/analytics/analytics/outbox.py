@@ -11,7 +11,7 @@ from typing import Dict, List, Optional, Tuple
 from analytics.store import KEPT, Store, Wrong, place
 from analytics.wire.chain import Place
 from analytics.wire.partitioner import partition
-from analytics.wire.write import Event
+from analytics.wire.write import MOST, Event, size
 
 # Rows that are sent at once.
 BATCH = 500
@@ -54,11 +54,15 @@ class Outbox:
         """Adds an event, within a transaction. Without a correlation a new one begins."""
         own = self.db.execute("select partitions, lineage, next from own").fetchone()
         to, id_ = partition(key.encode(), own["partitions"]), str(uuid.uuid4())
+        event = Event(id_, kind, key, time, cause[:1024], correlation or id_, traceparent=traceparent)
+        # Once it has a number it can't be left out, and brokers would refuse it for ever.
+        if size(event, len(payload)) > MOST:
+            raise ValueError(f"{kind} of {key[:100]} is too large to publish: {size(event, len(payload))} bytes; the limit is {MOST}")
         before = self.db.execute("select lineage, number from tails where partition = ?", (to,)).fetchone() or (None, None)
         self.db.execute(
             "insert into outbox (partition, lineage, number, before_lineage, before_number, id, key, type, payload, time, cause, correlation,"
             " traceparent) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (to, own["lineage"], own["next"], *before, id_, key, kind, payload, time, cause[:1024], correlation or id_, traceparent),
+            (to, own["lineage"], own["next"], *before, id_, key, kind, payload, time, event.cause, event.correlation, traceparent),
         )
         self.db.execute("insert or replace into tails values (?, ?, ?)", (to, own["lineage"], own["next"]))
         self.db.execute("update own set next = next + 1")

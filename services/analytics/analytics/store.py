@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import sqlite3
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Dict, Iterator, List, Optional, Set
@@ -86,31 +89,69 @@ def place(lineage: Optional[int], number: Optional[int]) -> Optional[Place]:
     return None if lineage is None or number is None else Place(lineage, number)
 
 
+def _lock(path: str) -> IO[str]:
+    lock = open(f"{path}.lock", "w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Busy(f"{path} is in use by another process: stop it first") from None
+    return lock
+
+
+def _reason(path: str, error: Exception) -> str:
+    """Why a database can't be opened, and what to do. SQLite's own words tell hardly anything of that."""
+    elsewhere = "name another file in ANALYTICS_DATABASE"
+    folder = os.path.dirname(path) or "."
+    if isinstance(error, IsADirectoryError):
+        return f"it is a folder; {elsewhere}"
+    try:
+        missing = not stat.S_ISDIR(os.stat(folder).st_mode)
+    except OSError as other:
+        missing = isinstance(other, (FileNotFoundError, NotADirectoryError))
+    if missing:
+        return f"there is no folder {folder}; create it, or {elsewhere}"
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return f"{error}; restore a backup of it, or {elsewhere}"
+    said = error.strerror if isinstance(error, OSError) else error
+    return f"{said}; give this user the right to write it and to create files beside it, and see that there is room, or {elsewhere}"
+
+
 class Store:
     """Opens the file, which one process may have open at a time, and makes the tables in a new one."""
 
     def __init__(self, path: str, exclusive: bool = True):
+        """Raises `Busy`, and `Wrong` where there can be no such database."""
         self._lock: Optional[IO[str]] = None
-        if exclusive and path != ":memory:":
-            self._lock = open(f"{path}.lock", "w", encoding="utf-8")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._lock.close()
+        try:
+            if os.path.isdir(path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if exclusive and path != ":memory:":
+                self._lock = _lock(path)
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self.db.row_factory = sqlite3.Row
+            # What is published has to be there after a power failure, too.
+            for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
+                self.db.execute(f"pragma {pragma}")
+            version = self.db.execute("pragma user_version").fetchone()[0]
+            if version == 0 and self.db.execute("select 1 from sqlite_master limit 1").fetchone() is not None:
+                raise Wrong(f"{path} is the database of another program: name another file in ANALYTICS_DATABASE")
+            if version == 0:
+                self.db.executescript(f"begin immediate;{_TABLES}commit;")
+            elif version != 1:
+                raise Wrong(f"{path} was made by a later version of this program (tables {version}): run that one")
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                 raise Busy(f"{path} is in use by another process: stop it first") from None
-        self.db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-        self.db.row_factory = sqlite3.Row
-        # What is published has to be there after a power failure, too.
-        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
-            self.db.execute(f"pragma {pragma}")
-        version = self.db.execute("pragma user_version").fetchone()[0]
-        if version == 0:
-            self.db.executescript(f"begin immediate;{_TABLES}commit;")
-        elif version != 1:
-            raise Wrong(f"{path} was made by a later version of this program (tables {version}): run that one")
+            raise Wrong(f"{path} can't be opened as a database: {_reason(path, error)}") from error
+        except Wrong:
+            self.close()
+            raise
 
     def close(self) -> None:
-        self.db.close()
+        if hasattr(self, "db"):
+            self.db.close()
         if self._lock is not None:
             self._lock.close()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import random
+import sqlite3
 import tempfile
 import unittest
-from typing import Any, Dict, List, Optional
+import unittest.mock
+from typing import Any, Dict, List, Optional, Tuple
 
 from analytics.__main__ import main, shown
 from analytics.describe import description
@@ -14,7 +19,7 @@ from analytics.intake import Full, Intake, Outcome, Refused, Subscription, is_ow
 from analytics.settings import Settings, Usage
 from analytics.store import Busy, Store
 from analytics.wire.record import Record, escape, is_traceparent, unescape
-from analytics.wire.value import Reader, Schema
+from analytics.wire.value import Reader, Schema, Unreadable
 from tests.test_vectors import unread
 
 KIND = "shop.Placed"
@@ -94,6 +99,32 @@ class Parking(unittest.TestCase):
         self.intake.retry(0)
 
 
+class Values(unittest.TestCase):
+    """JSON that Python takes unless it is told not to; the rest is in the vectors."""
+
+    FIELDS = [{"name": "map", "type": {"type": "map", "values": {"type": "array", "items": "string"}}}, {"name": "share", "type": "double"}]
+    SCHEMA = Schema(json.dumps({"type": "record", "name": "Found", "namespace": "shop", "fields": FIELDS}))
+
+    def test_within_a_field_it_is_as_strict(self) -> None:
+        whole = '{"map": {"a": ["b"]}, "share": 0.5}'
+        self.assertEqual(self.SCHEMA.from_json(whole.encode()), {"map": {"a": ["b"]}, "share": 0.5})
+        for part, wrong, said in (
+            ('"a": ["b"]', '"a": [], "a": ["b"]', "field `map` has `a` twice"),
+            ('"b"', '"\\udc00"', "field `map.a` has half a character"),
+            ('"a"', '"\\udc00"', "field `map` has half a character"),
+            ("0.5", "-1e999", "field `share` is a number that is too large"),
+            ("0.5", "9" * 5000, "field `share` is a number that is too large"),
+            ("0.5", "NaN", "NaN isn't JSON"),
+        ):
+            with self.assertRaises(Unreadable) as raised:
+                self.SCHEMA.from_json(whole.replace(part, wrong).encode())
+            self.assertIn(said, str(raised.exception))
+
+    def test_what_is_skipped_may_be_larger_than_numbers_are(self) -> None:
+        whole = f'{{"map": {{}}, "share": 1, "later": [{"9" * 5000}, 1e999]}}'
+        self.assertEqual(self.SCHEMA.from_json(whole.encode()), {"map": {}, "share": 1})
+
+
 class Text(unittest.TestCase):
     def test_names(self) -> None:
         self.assertEqual([name(raw) for raw in (b"o-1", b"", b"\xff", b":x", b"a\0")], ["o-1", ":hex:", ":hex:ff", ":hex:3a78", ":hex:6100"])
@@ -112,6 +143,13 @@ class Text(unittest.TestCase):
             self.assertFalse(is_traceparent(wrong), wrong)
 
 
+def command(arguments: List[str], env: Dict[str, str]) -> Tuple[int, str]:
+    """Exit code of the command line, and what it says to standard error."""
+    said = io.StringIO()
+    with unittest.mock.patch.dict(os.environ, env), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        return main(arguments), said.getvalue()
+
+
 class Settling(unittest.TestCase):
     def test_settings(self) -> None:
         self.assertEqual(Settings.read({"FARANDOLE_TOPICS_PREFIX": "a."}).topic("orders"), "a.orders")
@@ -128,6 +166,72 @@ class Settling(unittest.TestCase):
                 with self.assertRaises(Usage) as said:
                     Settings.read({"ANALYTICS_KAFKA_FILE": file.name})
                 self.assertNotIn("p=w", str(said.exception))
+
+    def test_what_can_be_no_address_is_refused_instead_of_waited_for(self) -> None:
+        kafka, registry = "FARANDOLE_KAFKA_BOOTSTRAP", "FARANDOLE_REGISTRY_URL"
+        for right in ("kafka", "a.b:1", "10.0.0.1:9092, c_d:9093,", "[::1]:9092", "::1", "SASL_SSL://b:9094"):
+            self.assertEqual(Settings.read({kafka: right}).bootstrap, right)
+        for wrong in ("", " ", ",", ":9092", "b:", "b:x", "b:0", "b:70000", "a b:9092", "http://b:9092/x", "a:1,b:c"):
+            with self.assertRaisesRegex(Usage, kafka, msg=wrong):
+                Settings.read({kafka: wrong})
+        for right in ("http://r", "https://u:p@r:8081/x", "http://[::1]:8081"):
+            self.assertEqual(Settings.read({registry: right}).registry, right)
+        for wrong in ("", "r", "r:8081", "http://", "ftp://r", "http://r:x", "http://r:99999", "http://secret@r r", "http://[::1"):
+            with self.assertRaisesRegex(Usage, registry, msg=wrong) as said:
+                Settings.read({registry: wrong})
+            self.assertNotIn("secret", str(said.exception))
+        for name, wrong in (("FARANDOLE_TOPICS_PREFIX", "a b."), ("ANALYTICS_DATABASE", ""), ("FARANDOLE_TOPICS_PARTITIONS", "1" * 5000)):
+            with self.assertRaisesRegex(Usage, name):
+                Settings.read({name: wrong})
+        with tempfile.NamedTemporaryFile("wb") as file:
+            file.write(b"sasl.password=\xff")
+            file.flush()
+            with self.assertRaisesRegex(Usage, "isn't UTF-8"):
+                Settings.read({"ANALYTICS_KAFKA_FILE": file.name})
+        for verb in (["serve"], ["positions"], ["describe"]):
+            code, told = command(verb, {kafka: ""})
+            self.assertEqual(code, 2)
+            self.assertRegex(told, r"\Aanalytics: FARANDOLE_KAFKA_BOOTSTRAP is '': it has to be brokers.*\n\Z")
+
+    def test_a_database_that_can_not_be_opened_says_what_to_do(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            at = lambda name: os.path.join(folder, name)  # noqa: E731
+            os.mkdir(at("folder"))
+            with open(at("text.db"), "w", encoding="utf-8") as file:
+                file.write("This is no database.\n" * 100)
+            with contextlib.closing(sqlite3.connect(at("other.db"))) as other:
+                other.execute("create table theirs (x)")
+            for path, words in (
+                (at("missing/a.db"), f"there is no folder {at('missing')}; create it"),
+                (at("text.db/a.db"), f"there is no folder {at('text.db')}; create it"),
+                (at("two\nlines/a.db"), "two\\u{a}lines; create it"),
+                (at("folder"), "it is a folder; name another file"),
+                (at("text.db"), "file is not a database; restore a backup"),
+                (at("other.db"), "another program: name another file"),
+            ):
+                for verb in (["serve"], ["positions"], ["parked"], ["heal"]):
+                    code, said = command(verb, {"ANALYTICS_DATABASE": path})
+                    self.assertEqual((code, said.count("\n")), (1, 1), said)
+                    self.assertTrue(said.startswith("analytics: ") and words in said and "ANALYTICS_DATABASE" in said, said)
+            self.assertEqual(sorted(os.listdir(at("folder"))), [])
+            self.assertFalse(os.path.exists(at("folder.lock")))
+
+    def test_a_database_without_rights_says_what_to_do(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o500)
+            am_root = os.geteuid() == 0
+            if am_root:
+                os.chmod(folder, 0o700)
+                os.seteuid(65_534)
+            try:
+                for verb in (["serve"], ["positions"]):
+                    code, said = command(verb, {"ANALYTICS_DATABASE": os.path.join(folder, "a.db")})
+                    self.assertEqual((code, said.count("\n")), (1, 1), said)
+                    self.assertIn("give this user the right to write it", said)
+            finally:
+                if am_root:
+                    os.seteuid(0)
+                os.chmod(folder, 0o700)
 
     def test_description(self) -> None:
         said = description(Settings.read({"FARANDOLE_TOPICS_PREFIX": "a."}))

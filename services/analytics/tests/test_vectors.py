@@ -14,7 +14,7 @@ from analytics.wire.chain import Head, Place, Verdict, judge
 from analytics.wire.partitioner import murmur2, partition
 from analytics.wire.record import Damaged, Record, parse, texts
 from analytics.wire.value import Reader, Schema, Unreadable
-from analytics.wire.write import Event, headers
+from analytics.wire.write import MOST, Event, headers, size
 
 VECTORS = pathlib.Path(__file__).resolve().parents[3] / "docs" / "wire" / "vectors"
 
@@ -138,6 +138,22 @@ class Vectors(unittest.TestCase):
             link = Record("t", 0, 0, headers=texts([(n, raw(v.decode())) for n, v in found if isinstance(v, bytes)])).link()
             assert link is not None
             self.assertEqual((link[1].place, link[1].previous, link[1].cause), (here, place(case["previous"]), event.cause))
+
+    def test_sizes(self) -> None:
+        for case in vectors("sizes")["records"]:
+            event = Event("", time=0, correlation="", **case["event"])
+            found = size(event, case["value_bytes"], [(name, value) for name, value in case["headers"]])
+            self.assertEqual((found, found <= MOST), (case["size"], case["fits"]), str(case)[:300])
+
+    def test_what_is_too_large_gets_no_number(self) -> None:
+        store = Store(":memory:")
+        outbox = Outbox(store)
+        outbox.open("/farandole/orders", "orders", None, 3)
+        with self.assertRaisesRegex(ValueError, "too large to publish"):
+            outbox.append("k", "x.Y", bytes(MOST), 0, "test", None, None)
+        outbox.append("k", "x.Y", b"", 0, "test", None, None)
+        self.assertEqual([row.place for row in outbox.unsent()], [Place(1, 1)])
+        store.close()
 
     def test_numbers(self) -> None:
         for case in vectors("numbers")["outboxes"]:

@@ -28,9 +28,9 @@ pub fn asyncapi(all: &Choreography, schemas: Option<&Schemas>) -> Value {
             "bindings": { "kafka": { "topic": topic, "bindingVersion": BINDING } },
         }));
     }
-    let operations: Map<String, Value> = all.services.iter().flat_map(|service| operations(all, service)).collect();
+    let operations: Map<String, Value> = all.services().iter().flat_map(|service| operations(all, service)).collect();
     let messages: Map<String, Value> = all.events().map(|event| (plain(event.event), message(all, &event, schemas))).collect();
-    let names: Vec<&str> = all.services.iter().map(|service| service.name.as_str()).collect();
+    let names: Vec<&str> = all.services().iter().map(|service| service.name.as_str()).collect();
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -75,7 +75,7 @@ fn operations(all: &Choreography, service: &Declared) -> Vec<(String, Value)> {
 }
 
 fn message(all: &Choreography, event: &Published<'_>, schemas: Option<&Schemas>) -> Value {
-    let publisher = all.services.iter().find(|service| service.name == event.publisher);
+    let publisher = all.service(event.publisher);
     let end = if event.end { " An end: nobody need consume it." } else { "" };
     let mut message = json!({
         "name": event.event,

@@ -3,7 +3,7 @@
 //! One arrow a pair keeps it readable: a picture with one an event is a tangle from the fourth service on. Events that nobody
 //! consumes aren't drawn; text and pages list them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::choreography::Choreography;
@@ -12,21 +12,21 @@ use super::choreography::Choreography;
 pub fn mermaid(all: &Choreography) -> String {
     let mut text = String::from("flowchart LR\n");
     let ids = ids(all);
-    let id = |name: &str| ids.iter().find(|(of, _)| *of == name).map_or("", |(_, id)| id.as_str());
-    if all.services.iter().any(|service| service.is_commanded()) {
+    let id = |name: &str| ids.get(name).map_or("", String::as_str);
+    if all.services().iter().any(|service| service.is_commanded()) {
         text.push_str("  callers([callers])\n");
     }
-    for service in &all.services {
+    for service in all.services() {
         let mut label = format!("<b>{}</b>", escaped(&service.name));
         if !service.deadlines.is_empty() {
             let _ = write!(label, "<br/>deadline: {}", escaped(&service.deadlines.join(", ")));
         }
         let _ = writeln!(text, "  {}[\"{label}\"]", id(&service.name));
     }
-    if all.services.iter().any(|service| !service.effects.is_empty()) {
+    if all.services().iter().any(|service| !service.effects.is_empty()) {
         text.push_str("  world([outside world])\n");
     }
-    for service in all.services.iter().filter(|service| service.is_commanded()) {
+    for service in all.services().iter().filter(|service| service.is_commanded()) {
         let _ = writeln!(text, "  callers -. commands .-> {}", id(&service.name));
     }
     for (from, to, events) in all.edges() {
@@ -38,7 +38,7 @@ pub fn mermaid(all: &Choreography) -> String {
             id(to)
         );
     }
-    for service in all.services.iter().filter(|service| !service.effects.is_empty()) {
+    for service in all.services().iter().filter(|service| !service.effects.is_empty()) {
         let effects: Vec<String> = service.effects.iter().map(|effect| escaped(effect)).collect();
         let _ = writeln!(text, "  {} <-. \"{}\" .-> world", id(&service.name), effects.join("<br/>"));
     }
@@ -46,16 +46,19 @@ pub fn mermaid(all: &Choreography) -> String {
 }
 
 /// A node for each service: its name, where that is no word of Mermaid's and nobody else's.
-fn ids(all: &Choreography) -> Vec<(&str, String)> {
+fn ids(all: &Choreography) -> HashMap<&str, String> {
     let mut taken = BTreeSet::from(["callers".to_owned(), "world".to_owned()]);
-    let mut ids = Vec::new();
-    for service in &all.services {
+    let (mut ids, mut longest) = (HashMap::new(), HashMap::<String, usize>::new());
+    for service in all.services() {
         let word: String = service.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let mut id = format!("s_{word}");
+        // Shorter ones of the same word are taken.
+        let tail = longest.entry(word.clone()).or_default();
+        let mut id = format!("s_{word}{}", "_".repeat(*tail));
         while !taken.insert(id.clone()) {
             id.push('_');
+            *tail += 1;
         }
-        ids.push((service.name.as_str(), id));
+        ids.insert(service.name.as_str(), id);
     }
     ids
 }

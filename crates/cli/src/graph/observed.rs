@@ -32,7 +32,7 @@ pub use report::{Consumed, Finding, Reaction, Report, Sent, What};
 /// When none of the topics is there, or they can't be read to their ends.
 pub fn observe(kafka: &ClientConfig, all: &Choreography, window: i64, progress: bool) -> anyhow::Result<Report> {
     let seen = read::read(kafka, &all.topics().into_keys().collect::<Vec<_>>(), window, progress)?;
-    let declared: Vec<&str> = all.services.iter().filter(|s| !s.reacts_to.is_empty()).map(|s| s.group.as_str()).collect();
+    let declared: Vec<&str> = all.services().iter().filter(|s| !s.reacts_to.is_empty()).map(|s| s.group.as_str()).collect();
     // After the records: an offset that was committed by then may be behind one that was read.
     let groups = groups::ask(kafka, &declared, &seen.extents)?;
     Ok(compare(all, &seen, &groups))

@@ -70,7 +70,7 @@ fn whole(all: &Choreography, schemas: &Schemas) -> String {
         }
     }
     text.push_str("\n## Services\n\n| service | takes commands | sets deadlines | asks the outside world |\n|---|---|---|---|\n");
-    for service in &all.services {
+    for service in all.services() {
         let names = |names: &[String]| {
             if names.is_empty() {
                 "–".to_owned()

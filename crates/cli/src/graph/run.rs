@@ -23,8 +23,22 @@ use super::text::text;
 use super::yaml::yaml;
 
 const EXAMPLES: &str = "\
-A description is what `SERVICE describe --output json` prints. For a program without that verb, write one: `name`, and what is there of
-`publishes` (its topic), `events`, `ends`, `hears` (topics), `reacts_to`, `deadlines`, `effects`, `source` (ce_source), `group`, `content_type`.
+A description is what `SERVICE describe --output json` prints. For a program without that verb, write one: a JSON object with `name`, and
+what there is of the following. Events are full names, as in ce_type; topics are names in Kafka, with the prefix.
+  publishes     text   the topic of its events, which no other service publishes to
+  events        texts  events that it publishes
+  ends          texts  those of them that nobody need subscribe to
+  hears         texts  topics that it subscribes to
+  reacts_to     texts  events of those topics that it consumes
+  ignores       texts  events of those topics that it knows and skips
+  commands      text   the type of its commands, as you call it; without it, it takes none
+  deadlines     texts  what it waits for
+  effects       texts  what it asks of the outside world
+  source        text   what its records name as ce_source; /farandole/<name> without it
+  group         text   its consumer group; <name> without it
+  content_type  text   how its values are written; application/avro without it
+A text is \"…\", texts are [\"…\", \"…\"]. Other fields are ignored, and named. One description, on one line or more:
+  {\"name\": \"billing\", \"publishes\": \"billing\", \"events\": [\"acme.billing.Billed\"], \"hears\": [\"orders\"], \"reacts_to\": [\"acme.orders.Placed\"]}
 
 Examples:
   for service in orders inventory payments; do target/release/$service describe --output json >$service.json; done
@@ -42,7 +56,7 @@ Exit codes: 0 done, or nothing found wrong; 1 something found wrong with --check
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Descriptions of all services; standard input if omitted
+    /// Descriptions of all services, one or more in a file; `-`, or no file, is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Output format
@@ -55,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", requires = "schemas")]
     pages: Option<PathBuf>,
     /// Exit 1 if an event is consumed that nobody publishes, published and neither consumed nor declared an end, or (with --schemas) has
-    /// no schema
+    /// no schema; if two services publish to one topic; or if a description has a misspelt field
     #[arg(long)]
     check: bool,
     /// Read the topics, and name producers, events and consumers that aren't declared, and what is declared and was never seen
@@ -87,6 +101,12 @@ pub enum Output {
 /// Does it; `bootstrap` and `properties` say where topics are, for `--observed`.
 pub fn run(args: &Args, bootstrap: &str, properties: &[(String, String)]) -> ExitCode {
     let declared = declared::read(&args.files).map(Choreography::of);
+    if let Ok(all) = &declared {
+        all.services()
+            .iter()
+            .flat_map(|s| s.unknown.iter().filter_map(|field| field.note(&s.name)))
+            .for_each(|note| warned(&note));
+    }
     let schemas = args.schemas.as_ref().map(|folder| Schemas::read(folder)).transpose();
     match declared.and_then(|all| Ok((all, schemas?))) {
         Ok((all, _)) if args.observed => observed(args, &all, &client("farandole-graph", bootstrap, properties)),
@@ -104,17 +124,17 @@ fn drawn(args: &Args, all: &Choreography, schemas: Option<&Schemas>) -> ExitCode
             }
         }
         _ => match args.output {
-            Output::Text => print!("{}", shown_lines(&text(all))),
+            Output::Text => print!("{}", text(all)),
             Output::Json => println!(
                 "{}",
-                json!({ "services": all.services, "events": all.events().collect::<Vec<_>>(), "problems": problems })
+                json!({ "services": all.services(), "events": all.events().collect::<Vec<_>>(), "problems": problems })
             ),
             Output::Mermaid => print!("{}", mermaid(all)),
             Output::Dot => print!("{}", dot(all)),
             Output::Asyncapi => print!("{}", yaml(&asyncapi(all, schemas))),
         },
     }
-    problems.iter().for_each(|problem| eprintln!("farandole: {}", shown(problem)));
+    problems.iter().for_each(|problem| warned(problem));
     if args.check && !problems.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -123,11 +143,13 @@ fn observed(args: &Args, all: &Choreography, kafka: &ClientConfig) -> ExitCode {
         eprintln!("farandole: --observed prints text or json");
         return ExitCode::from(2);
     }
+    // What else doesn't fit shows in what is observed.
+    all.services().iter().flat_map(|s| s.unknown.iter().filter_map(|field| field.slip(&s.name))).for_each(|slip| warned(&slip));
     match observe(kafka, all, args.window, !args.quiet && std::io::stderr().is_terminal()) {
         Ok(report) => {
             match args.output {
                 Output::Json => println!("{}", json!(report)),
-                _ => print!("{}", shown_lines(&report.to_string())),
+                _ => print!("{report}"),
             }
             if report.named.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -135,7 +157,27 @@ fn observed(args: &Args, all: &Choreography, kafka: &ClientConfig) -> ExitCode {
     }
 }
 
+fn warned(words: &str) {
+    eprintln!("farandole: {}", shown(words));
+}
+
 fn failed(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     eprintln!("farandole: {}", shown_lines(&format!("{error:#}")));
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::declared::Declared;
+    use super::*;
+
+    /// Guard: whoever writes a description by hand has only the help.
+    #[test]
+    fn the_help_lists_every_field() {
+        let fields = json!(Declared::default());
+        for field in fields.as_object().unwrap().keys().filter(|field| *field != "name") {
+            let what = if fields[field].is_string() { "text" } else { "texts" };
+            assert!(EXAMPLES.contains(&format!("\n  {field:<13} {what:<6} ")), "{field}");
+        }
+    }
 }

@@ -14,6 +14,11 @@ pub fn listed(names: &[&str]) -> String {
     }
 }
 
+/// `1 event`, `2 events`.
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// What may be in names of files, anchors and nodes, and `_` for anything else.
 pub fn plain(text: &str) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };

@@ -57,7 +57,7 @@ fn every_output_says_who_tells_whom() {
     let two = two("");
     let text = printed(&[], &two);
     for words in [
-        "2 services, 4 events, 1 of them ends",
+        "2 services, 4 events, 1 of them an end",
         "Sold                     to parcels",
         "Paid                     an end",
         "book",
@@ -86,13 +86,27 @@ fn what_can_not_be_drawn_says_what_to_do() {
     let alone = of(json!({ "name": "a", "publishes": "a", "events": ["a.A"] }));
     let at = |path: &Path| path.display().to_string();
     let empty = at(folder.path());
-    let cases: [(&[&str], &str, i32, &str); 8] = [
+    let slip = of(json!({ "name": "b", "publishes": "a", "events": ["a.A"], "ends": ["a.A"], "react_to": [] }));
+    let deaf = of(json!({ "name": "b", "reacts_to": ["a.A"] }));
+    let listless = folder.path().join("listless.json");
+    std::fs::write(&listless, r#"{"name": "b", "hears": "t2"}"#).unwrap();
+    let listless = at(&listless);
+    let file_and_field =
+        format!("reading {listless}: description of b: field `hears` is a text; it has to be a list of texts, such as [");
+    let second = of(json!({ "name": "b", "publishes": "a", "events": ["b.B"], "ends": ["b.B"] }));
+    let cases: [(&[&str], &str, i32, &str); 14] = [
+        (&["--check"], &alone, 1, "in a's description, `\"ends\": [\"a.A\"]`"),
+        (&["--check"], &format!("{second}{alone}"), 1, "b publishes to a, which is the topic of a; a topic has one service"),
         (&["--check"], &alone, 1, "nobody consumes; have a service subscribe to it, or declare it an end"),
         (&["--check", "--schemas", &empty], &alone, 1, "there is no schema; write its .avsc file"),
         (&[], "{}", 1, "`SERVICE describe --output json`"),
         (&[], "", 1, "there is no description"),
         (&[], &format!("{alone}{alone}"), 1, "give each service once"),
         (&["missing.json"], "", 1, "reading missing.json"),
+        (&[&listless], "", 1, &file_and_field),
+        (&["--check"], &slip, 1, "the description of b has a field `react_to`, which there isn't; did you mean `reacts_to`?"),
+        (&["--check"], &format!("{alone}{deaf}"), 1, "b consumes a.A, and its description has no `hears`; name there the topics"),
+        (&[], &format!("{alone}{deaf}"), 0, "has no `hears`"),
         (&["--pages", "docs"], &alone, 2, "--schemas"),
         (&["--observed", "--output", "dot"], &alone, 2, "--observed prints text or json"),
     ];
@@ -103,6 +117,42 @@ fn what_can_not_be_drawn_says_what_to_do() {
     // Without --check it is drawn all the same.
     let (ended, said) = refused(&[], &alone);
     assert!(ended == Some(0) && said.contains("nobody consumes"), "{ended:?} {said}");
+}
+
+/// Guard: a field that a later version may have is named and does no harm; what `describe` prints besides isn't named.
+#[test]
+fn what_a_later_version_describes_is_told_and_passes() {
+    let later =
+        json!({ "name": "a", "publishes": "a", "events": ["a.A"], "ends": ["a.A"], "retention": "1y", "migrations": ["1 (x)"] });
+    let (ended, said) = refused(&["--check"], &later.to_string());
+    let note = "farandole: the description of a has a field `retention`, which this version doesn't know and ignores\n";
+    assert_eq!((ended, said.as_str()), (Some(0), note));
+}
+
+/// Guard: whatever a name has in it, it stays on its line, and obeys no terminal.
+#[test]
+fn names_break_no_lines() {
+    let name = |of: &str| format!("{of}\n\u{1b}[2J");
+    let event = name("a.A");
+    let one = json!({ "name": name("one"), "publishes": name("topic"), "events": [event], "commands": name("Do"),
+                      "deadlines": [name("late")], "effects": [name("call")] });
+    let two = json!({ "name": name("two"), "hears": [name("topic")], "reacts_to": [event] });
+    let text = printed(&[], &format!("{one}{two}"));
+    let expected = r"2 services, 1 event, 0 of them ends
+
+one\n\u{1b}[2J
+  publishes to topic\n\u{1b}[2J
+    A\n\u{1b}[2J             to two\n\u{1b}[2J
+  takes commands: Do\n\u{1b}[2J
+  sets deadlines: late\n\u{1b}[2J
+  asks the outside world: call\n\u{1b}[2J
+
+two\n\u{1b}[2J
+  consumes from topic\n\u{1b}[2J: A\n\u{1b}[2J
+";
+    assert_eq!(text, expected);
+    let (ended, said) = refused(&[], &format!("{one}{one}"));
+    assert!(ended == Some(1) && said.lines().count() == 1 && said.contains(r"describes one\n\u{1b}[2J, and so"), "{said}");
 }
 
 /// A page for each event, from its schema's docs.

@@ -109,3 +109,32 @@ fn the_chain_rule_is_the_documents() {
         assert_eq!(verdict, case["verdict"], "{case}");
     }
 }
+
+/// Guard: the page alone tells how to read the files.
+#[test]
+fn the_document_explains_every_field_of_the_vectors() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/wire.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let page = page.split_once("\n## Test vectors\n").unwrap().1;
+    for file in ["partitions", "header", "places", "chain", "sequences", "values", "written", "sizes", "numbers"] {
+        let mut fields = std::collections::BTreeSet::new();
+        fields_of(&read(file), &mut fields);
+        let missing: Vec<&String> = fields.iter().filter(|field| !page.contains(&format!("`{field}`"))).collect();
+        assert!(fields.len() > 3 && missing.is_empty(), "{file}: {missing:?}");
+    }
+}
+
+/// The names of fields, without those in which cases have names of their own.
+fn fields_of(value: &Value, fields: &mut std::collections::BTreeSet<String>) {
+    const OWN: [&str; 6] = ["partitions", "heads", "reader", "schemas", "read", "reacts_to"];
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| fields_of(item, fields)),
+        Value::Object(object) if object.keys().ne(["hex"]) => object.iter().for_each(|(name, inner)| {
+            fields.insert(name.clone());
+            if !OWN.contains(&name.as_str()) {
+                fields_of(inner, fields);
+            }
+        }),
+        _ => {}
+    }
+}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any, Callable, Dict, Optional, Tuple
+import math
+from collections import Counter
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 import fastavro
 
@@ -66,15 +68,21 @@ class Schema:
     def from_json(self, value: bytes) -> Dict[str, Any]:
         """One JSON object. Fields that the schema doesn't know are skipped, those that it lacks must have a default."""
         try:
-            found = json.loads(value)
+            # As text: of bytes, `json` guesses the encoding.
+            found = _JSON.decode(value.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise Unreadable(f"reading {self.name} from JSON: {error}") from error
-        if not isinstance(found, dict):
+        if not isinstance(found, _Object):
             raise Unreadable(f"reading {self.name}: the value is not a JSON object")
+        if not all(map(_is_text, found)):
+            raise Unreadable(f"reading {self.name} from JSON: a name has half a character")
         whole = {}
         for named in self.parsed["fields"]:
+            if named["name"] in found.twice:
+                raise Unreadable(f"reading {self.name} from JSON: field `{named['name']}` is there twice")
             if named["name"] in found:
                 whole[named["name"]] = found[named["name"]]
+                _check(self.name, named["name"], whole[named["name"]])
             elif "default" in named:
                 whole[named["name"]] = named["default"]
             else:
@@ -84,6 +92,54 @@ class Schema:
         except Exception as error:  # fastavro's own, and whatever an odd value makes it meet
             raise Unreadable(f"reading {self.name} from JSON: {error}") from error
         return whole
+
+
+class _Object(Dict[str, Any]):
+    """A JSON object, and the names that it has more than once."""
+
+    twice: Set[str]
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> _Object:
+    found = _Object(pairs)
+    found.twice = set() if len(found) == len(pairs) else {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
+    return found
+
+
+def _whole_number(digits: str) -> Union[int, float]:
+    # Only a float has a zero below zero. Python refuses to make an int of thousands of digits, also where nobody reads it.
+    return float(digits) if digits == "-0" or len(digits) > 400 else int(digits)
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} isn't JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=_constant)
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _check(kind: str, name: str, value: Any) -> None:
+    """Refuses what Python's JSON takes and others don't, in what is read; `name` is the field that has it."""
+    fault = None
+    if isinstance(value, str) and not _is_text(value):
+        fault = "has half a character"
+    elif isinstance(value, float) and not math.isfinite(value):
+        fault = "is a number that is too large"
+    elif isinstance(value, _Object):
+        if value.twice:
+            fault = f"has `{min(value.twice)}` twice"
+        for inner in value:
+            _check(kind, name, inner)
+            _check(kind, f"{name}.{inner}", value[inner])
+    elif isinstance(value, list):
+        for inner in value:
+            _check(kind, name, inner)
+    if fault is not None:
+        raise Unreadable(f"reading {kind} from JSON: field `{name}` {fault}")
 
 
 class _Whole(io.BytesIO):

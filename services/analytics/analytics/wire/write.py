@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import List, Optional, Tuple, Union
+from typing import Iterable, List, Optional, Tuple, Union
 
 from analytics.wire.chain import Place
 from analytics.wire.record import escape
+
+# Bytes that a record may count as; larger ones don't get into an outbox.
+MOST = 1024 * 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -45,6 +48,14 @@ def headers(source: str, event: Event, place: Place, previous: Optional[Place]) 
         ("farandole", link),
     ]
     return [(name, value.encode()) for name, value in named if value is not None]
+
+
+def size(event: Event, value: int, further: Iterable[Tuple[str, str]] = ()) -> int:
+    """What a record counts as, no less than it is with its batch: `value` is the value's bytes, `further` are headers beside those above."""
+    counted = [("content-type", event.content_type), *further]
+    once = [event.subject, event.subject, event.type, event.traceparent or ""]
+    parts = once + [event.cause] * 3 + [text for header in counted for text in header]
+    return value + sum(len(part.encode()) for part in parts) + 6 * len(counted) + 1024
 
 
 def rfc3339(micros: int) -> str:

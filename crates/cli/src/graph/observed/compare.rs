@@ -1,6 +1,6 @@
 //! What is declared beside what was seen. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::graph::choreography::Choreography;
 use crate::graph::declared::Declared;
@@ -16,7 +16,7 @@ const SHOWN: usize = 3;
 
 /// Compares.
 pub fn compare(all: &Choreography, seen: &Seen, groups: &Groups) -> Report {
-    let seen = All { all, seen, groups };
+    let seen = All::new(all, seen, groups);
     let (published, consumed) = (seen.published(), seen.consumed());
     let mut named = seen.undeclared_producers();
     named.extend(seen.undeclared_events());
@@ -42,16 +42,29 @@ struct All<'a> {
     all: &'a Choreography,
     seen: &'a Seen,
     groups: &'a Groups,
+    /// Services by `ce_source`.
+    sources: HashMap<&'a str, &'a Declared>,
+    /// Services by topic and `ce_source`.
+    publishers: HashMap<(&'a str, &'a str), &'a Declared>,
 }
 
-impl All<'_> {
+impl<'a> All<'a> {
+    fn new(all: &'a Choreography, seen: &'a Seen, groups: &'a Groups) -> Self {
+        let (mut sources, mut publishers) = (HashMap::new(), HashMap::new());
+        for service in all.services() {
+            sources.entry(service.source.as_str()).or_insert(service);
+            publishers.entry((service.publishes.as_str(), service.source.as_str())).or_insert(service);
+        }
+        Self { all, seen, groups, sources, publishers }
+    }
+
     fn kinds(&self) -> &[Kind] {
         self.seen.kinds.all()
     }
 
     /// The service whose records name this source.
     fn by_source(&self, source: &str) -> Option<&Declared> {
-        self.all.services.iter().find(|service| service.source == source)
+        self.sources.get(source).copied()
     }
 
     /// What a source is called: its service, if one declares it.
@@ -61,28 +74,35 @@ impl All<'_> {
 
     /// Who publishes the records of this kind by their own declaration, whatever types that lists.
     fn publisher(&self, kind: &Kind) -> Option<&Declared> {
-        self.all.services.iter().find(|service| service.publishes == kind.topic && service.source == kind.source)
+        self.publishers.get(&(kind.topic.as_str(), kind.source.as_str())).copied()
     }
 
     fn published(&self) -> Vec<Sent> {
+        let key = |kind: &'a Kind| (kind.topic.as_str(), kind.source.as_str(), kind.event.as_str());
+        let records: HashMap<_, u64> = self.seen.kinds.all().iter().map(|kind| (key(kind), kind.records)).collect();
+        let records = &records;
         let sent = |service: &Declared, event: &String| {
-            let such = |kind: &&Kind| kind.topic == service.publishes && kind.source == service.source && kind.event == *event;
+            let such = (service.publishes.as_str(), service.source.as_str(), event.as_str());
             Sent {
                 publisher: service.name.clone(),
                 event: event.clone(),
                 topic: service.publishes.clone(),
-                records: self.kinds().iter().filter(such).map(|kind| kind.records).sum(),
+                records: records.get(&such).copied().unwrap_or_default(),
             }
         };
-        self.all.services.iter().flat_map(|service| service.events.iter().map(move |event| sent(service, event))).collect()
+        self.all.services().iter().flat_map(|service| service.events.iter().map(move |event| sent(service, event))).collect()
     }
 
     fn consumed(&self) -> Vec<Consumed> {
+        let (mut came, mut kinds) = (HashMap::<(&str, &str, &str), u64>::new(), HashMap::<(&str, &str), Vec<&Kind>>::new());
+        for ((cause, kind), reaction) in &self.seen.reactions {
+            let (cause, kind) = (self.seen.kinds.get(*cause), self.seen.kinds.get(*kind));
+            *came.entry((&cause.topic, &cause.event, &kind.source)).or_default() += reaction.records;
+        }
+        for kind in self.kinds() {
+            kinds.entry((&kind.topic, &kind.event)).or_default().push(kind);
+        }
         let of = |service: &Declared, topic: &str, event: &str| {
-            let is_input = |kind: &Kind| kind.topic == topic && kind.event == event;
-            let came = self.seen.reactions.iter().filter(|((cause, kind), _)| {
-                is_input(self.seen.kinds.get(*cause)) && self.seen.kinds.get(*kind).source == service.source
-            });
             let offsets = self.groups.committed.get(&service.group);
             let is_behind = |kind: &Kind| {
                 kind.first.iter().any(|(partition, first)| {
@@ -93,12 +113,12 @@ impl All<'_> {
                 consumer: service.name.clone(),
                 event: event.to_owned(),
                 topic: topic.to_owned(),
-                led_to: came.map(|(_, came)| came.records).sum(),
-                committed: self.kinds().iter().any(|kind| is_input(kind) && is_behind(kind)),
+                led_to: came.get(&(topic, event, service.source.as_str())).copied().unwrap_or_default(),
+                committed: kinds.get(&(topic, event)).is_some_and(|kinds| kinds.iter().any(|kind| is_behind(kind))),
             }
         };
         let mut all = Vec::new();
-        for service in &self.all.services {
+        for service in self.all.services() {
             for (topic, events) in self.all.inputs(service) {
                 all.extend(events.into_iter().map(|event| of(service, topic, event)));
             }
@@ -195,9 +215,11 @@ impl All<'_> {
 
     /// Groups whose members read a topic now, and that nobody declares for it.
     fn undeclared_groups(&self) -> Vec<Finding> {
+        let declared: HashSet<(&str, &str)> =
+            self.all.services().iter().flat_map(|s| s.hears.iter().map(|topic| (s.group.as_str(), topic.as_str()))).collect();
         let mut found = BTreeMap::<(&str, &str), Vec<&str>>::new();
         for member in &self.groups.members {
-            if !self.all.services.iter().any(|s| s.group == member.group && s.hears.contains(&member.topic)) {
+            if !declared.contains(&(member.group.as_str(), member.topic.as_str())) {
                 found.entry((&member.group, &member.topic)).or_default().push(&member.who);
             }
         }
@@ -211,12 +233,12 @@ impl All<'_> {
 
     /// Declared consumptions of events that there are, and of which there is no sign.
     fn never_consumed(&self, published: &[Sent], consumed: &[Consumed]) -> Vec<Finding> {
-        let is_there = |consumed: &&Consumed| {
-            published.iter().any(|sent| sent.records > 0 && (&sent.topic, &sent.event) == (&consumed.topic, &consumed.event))
-        };
+        let there: HashSet<(&str, &str)> =
+            published.iter().filter(|sent| sent.records > 0).map(|sent| (sent.topic.as_str(), sent.event.as_str())).collect();
+        let is_there = |consumed: &&Consumed| there.contains(&(consumed.topic.as_str(), consumed.event.as_str()));
         let finding = |consumed: &Consumed| {
             let Consumed { consumer, event, topic, .. } = consumed.clone();
-            let group = self.all.services.iter().find(|s| s.name == consumer).map_or("", |s| s.group.as_str());
+            let group = self.all.service(&consumer).map_or("", |s| s.group.as_str());
             let words = format!(
                 "{consumer} consumes {event} from {topic}: none of its records came of one, and consumer group {group} has committed no offset \
                  behind one; does it run?"

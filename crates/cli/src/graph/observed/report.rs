@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use farandole::cli::shown;
 use serde::Serialize;
 
 use crate::graph::words::short;
@@ -110,12 +111,13 @@ impl What {
     }
 }
 
+/// In lines, of which none is ended by what records say.
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} records in {}", self.records, self.topics.join(", "))?;
+        writeln!(f, "{} records in {}", self.records, shown(&self.topics.join(", ")))?;
         writeln!(f, "\npublished")?;
         for sent in &self.published {
-            writeln!(f, "  {:<16} {:<24} {:>9}", sent.publisher, short(&sent.event), sent.records)?;
+            writeln!(f, "  {:<16} {:<24} {:>9}", shown(&sent.publisher), shown(short(&sent.event)), sent.records)?;
         }
         writeln!(f, "\nconsumed")?;
         for consumed in &self.consumed {
@@ -124,7 +126,7 @@ impl std::fmt::Display for Report {
                 (0, false) => "not seen".to_owned(),
                 (n, _) => format!("{n} record(s) came of it"),
             };
-            writeln!(f, "  {:<16} {:<24} {came}", consumed.consumer, short(&consumed.event))?;
+            writeln!(f, "  {:<16} {:<24} {came}", shown(&consumed.consumer), shown(short(&consumed.event)))?;
         }
         writeln!(f, "\nwhat came of what")?;
         let mut by_input = BTreeMap::<(&str, &str), Vec<String>>::new();
@@ -133,15 +135,36 @@ impl std::fmt::Display for Report {
             by_input.entry((&reaction.service, &reaction.input)).or_default().push(came);
         }
         for ((service, input), came) in by_input {
-            writeln!(f, "  {service:<16} {:<24} {}", short(input), came.join(", "))?;
+            writeln!(f, "  {:<16} {:<24} {}", shown(service), shown(short(input)), shown(&came.join(", ")))?;
         }
         if self.named.is_empty() {
             return writeln!(f, "\nall is as declared");
         }
         writeln!(f, "\nnot as declared")?;
         for finding in &self.named {
-            writeln!(f, "  {}: {}", finding.what.words(), finding.words)?;
+            writeln!(f, "  {}: {}", finding.what.words(), shown(&finding.words))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_break_no_lines() {
+        let name = || "x.a\n\u{1b}b".to_owned();
+        let report = Report {
+            topics: vec![name()],
+            records: 1,
+            published: vec![Sent { publisher: name(), event: name(), topic: name(), records: 1 }],
+            consumed: vec![Consumed { consumer: name(), event: name(), topic: name(), led_to: 1, committed: true }],
+            reactions: vec![Reaction { service: name(), input: name(), event: name(), records: 1 }],
+            named: vec![Finding { what: What::NeverConsumed, who: name(), topic: name(), event: Some(name()), words: name() }],
+        };
+        let text = report.to_string();
+        assert_eq!((text.lines().count(), text.matches("a\\n\\u{1b}b").count()), (13, 9), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 }

@@ -249,7 +249,14 @@ impl NewEvent {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::message::Headers as _;
+
     use super::*;
+    use crate::ground::time::Timestamp;
+    use crate::publish::relay::headers::Writer;
+    use crate::publish::relay::read::RowRef;
+    use crate::wire::chain::Place;
+    use crate::wire::vectors::{cases, read};
 
     mod billing {
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -280,6 +287,75 @@ mod tests {
             "billing.Issued can't be published: `topic` is `orders`, and this type is of topic `billing` (its `TOPIC`), with or without \
              a prefix"
         );
+    }
+
+    /// The vectors of `docs/wire.md`.
+    #[test]
+    fn records_count_as_the_document_says() {
+        for case in cases(&read("sizes"), "records", 10) {
+            let text = |name: &str| case["event"][name].as_str().unwrap();
+            let value = vec![0; usize::try_from(case["value_bytes"].as_u64().unwrap()).unwrap()];
+            let event = NewEvent::new("orders", text("subject"), text("type").to_owned(), text("content_type"), value);
+            let event = event.cause(text("cause")).traceparent(case["event"]["traceparent"].as_str());
+            let headers = case["headers"].as_array().unwrap().iter();
+            let event = headers.fold(event, |e, h| e.header(h[0].as_str().unwrap(), h[1].as_str().unwrap()));
+            assert_eq!(
+                (event.size() as u64, event.check().is_ok()),
+                (case["size"].as_u64().unwrap(), case["fits"] == true),
+                "{case}"
+            );
+        }
+    }
+
+    /// Guard: the room that is counted for what isn't measured. A batch of one record, as Kafka's protocol has it, is no larger than what the
+    /// record counts as, so a broker takes it whose `max.message.bytes` is that.
+    #[test]
+    fn a_batch_is_no_larger_than_its_record_counts_as() {
+        let varint = |n: usize| (1..).find(|bytes| (2 * n) >> (7 * bytes) == 0).unwrap();
+        let sized = |bytes: usize| varint(bytes) + bytes;
+        let place = Place { lineage: i64::MAX, number: i64::MAX };
+        let source = "s".repeat(256);
+        for (key, kind, cause, headers, payload) in [
+            ("k".to_owned(), "a.B".to_owned(), "c".to_owned(), Vec::new(), 1_040_000),
+            ("k".repeat(200_000), "k".repeat(512), ";".repeat(1024), Vec::new(), 600_000),
+            (
+                "k".to_owned(),
+                "a.B".to_owned(),
+                String::new(),
+                (0..199).map(|n| (format!("{n:0>70}"), "v".repeat(4_900))).collect(),
+                5,
+            ),
+            ("k".to_owned(), "a.B".to_owned(), String::new(), vec![("n".repeat(9_000), "v".repeat(1_030_000))], 5),
+        ] {
+            let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+            let event = NewEvent::new("t", key.as_str(), kind.clone(), "application/json", vec![b' '; payload]);
+            let event =
+                headers.iter().fold(event.cause(&*cause).traceparent(Some(trace)), |e, (name, value)| e.header(name, value));
+            event.check().unwrap();
+            let more = serde_json::Value::from(event.headers()).to_string();
+            let row = RowRef {
+                seq: 1,
+                topic: "t",
+                id: Uuid::max(),
+                aggregate: &key,
+                kind: &kind,
+                payload: &event.payload,
+                time: Timestamp::from_micros(1),
+                cause: &cause,
+                correlation: Uuid::max(),
+                i: i16::MAX,
+                n: i16::MAX,
+                traceparent: Some(trace),
+                command: None,
+                headers: Some(&more),
+            };
+            let written = Writer::new(&*source).write(&row, place, Some(place));
+            let lines = written.iter().map(|h| sized(h.key.len()) + sized(h.value.unwrap_or_default().len())).sum::<usize>();
+            // Attributes, and the differences of time and offset, of the first record.
+            let record = 3 + sized(key.len()) + sized(payload) + varint(written.count()) + lines;
+            let batch = 61 + sized(record);
+            assert!(batch <= event.size(), "{batch} bytes count as {}", event.size());
+        }
     }
 
     #[test]

@@ -27,7 +27,12 @@ impl Format for Json {
         if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
             return Err(Error::NoObject { name: name.into() });
         }
-        let mut text = serde_json::Deserializer::from_slice(bytes);
+        // serde looks at the bytes of those texts only that it keeps.
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let source = serde::de::Error::custom(format_args!("it isn't UTF-8: {error}"));
+            Error::Json { name: name.into(), field: ".".into(), source }
+        })?;
+        let mut text = serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize(&mut text).map_err(|error| {
             let field = error.path().to_string();
             Error::Json { name: name.into(), field, source: error.into_inner() }
