@@ -4,9 +4,8 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use standin::Problem;
 use uuid::Uuid;
-
-use crate::problem::Problem;
 
 /// What a caller asks for; each is executed at most once per idempotency key.
 #[derive(Clone, Debug, Serialize)]
