@@ -1,6 +1,6 @@
 //! What the acquirer does with its book: authorises, and changes authorisations.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use standin::book::{Duplicates, add};
 use standin::{Record, Trade, Writing};
@@ -26,9 +26,17 @@ pub struct Asked {
     pub now: Timestamp,
 }
 
-/// The acquirer's trade.
-#[derive(Default)]
-pub struct Cards;
+/// The acquirer's trade. The default holds money for ever.
+pub struct Cards {
+    /// How long money that isn't captured is held.
+    pub hold_for: SignedDuration,
+}
+
+impl Default for Cards {
+    fn default() -> Self {
+        Self { hold_for: SignedDuration::MAX }
+    }
+}
 
 impl Record for Authorisation {
     const OF: &'static str = "acquirer";
@@ -69,12 +77,16 @@ impl Trade for Cards {
                 Ok(Authorisation::new(writing.new_id()?, purchase, reason, *now))
             }
             Command::Change(id, deed) => {
-                let mut authorisation = writing.find(*id)?;
+                let mut authorisation = writing.find(*id)?.at(*now, self.hold_for);
                 authorisation.change(*deed, *now)?;
                 Ok(authorisation)
             }
         })?;
         Ok(Answer { authorisation, again })
+    }
+
+    fn view(&self, authorisation: Authorisation) -> Authorisation {
+        authorisation.at(Timestamp::now(), self.hold_for)
     }
 
     fn sum(of_status: &mut Value, record: &Value) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use clap::{Args, Parser};
-use standin::server::{self, Listening, variable};
+use jiff::SignedDuration;
+use standin::server::{self, Listening, duration, variable};
 use tokio::net::TcpListener;
 
 use crate::book::Cards;
@@ -32,6 +33,9 @@ pub struct Serve {
     listening: Listening,
     #[command(flatten)]
     options: Options,
+    /// How long money is held that isn't captured ("90s", "15m", "7d").
+    #[arg(long, default_value = "7d", value_parser = duration)]
+    hold_for: SignedDuration,
 }
 
 /// What an acquirer needs to run.
@@ -39,18 +43,17 @@ pub type Options = server::Options<Faults>;
 
 impl Serve {
     pub async fn run(self) -> anyhow::Result<()> {
-        server::serve(
-            &self.listening,
-            || open(&self.options),
-            async |listener, acquirer, stop| run(listener, acquirer, stop.cancelled_owned()).await,
-        )
+        let open = || self.options.open(Cards { hold_for: self.hold_for });
+        server::serve(&self.listening, open, async |listener, acquirer, stop| {
+            run(listener, acquirer, stop.cancelled_owned()).await
+        })
         .await
     }
 }
 
-/// Opens the book.
+/// Opens the book of an acquirer that holds money for ever.
 pub fn open(options: &Options) -> anyhow::Result<Arc<Acquirer>> {
-    options.open(Cards)
+    options.open(Cards::default())
 }
 
 /// Serves until `shutdown`, then lets requests in flight end.
