@@ -50,6 +50,9 @@ pub trait Trade: Send + Sync + 'static {
     /// Executes a command. Fails with a problem when it is refused; then nothing has changed.
     fn apply(&self, writing: &Writing<'_, Self::Record>, asked: &Self::Asked) -> anyhow::Result<Self::Answer>;
 
+    /// Something was committed, and shows.
+    fn committed(&self) {}
+
     /// A record as it shows now, where time has changed it.
     fn view(&self, record: Self::Record) -> Self::Record {
         record
@@ -112,6 +115,7 @@ impl<T: Trade> Book<T> {
         // What is only told again, or refused, needs no sync.
         if writing.is_changed() {
             transaction.commit()?;
+            self.trade.committed();
         }
         Ok(answers)
     }
