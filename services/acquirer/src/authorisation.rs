@@ -2,11 +2,10 @@
 //!
 //! **Invariant:** refunded ≤ captured ≤ amount; a declined or voided authorisation never changes again.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use standin::Problem;
 use uuid::Uuid;
-
-use crate::problem::Problem;
 
 /// What a caller asks for; each is executed at most once per idempotency key.
 #[derive(Clone, Debug, Serialize)]
@@ -48,13 +47,14 @@ pub struct Authorisation {
     pub updated_at: Timestamp,
 }
 
-/// How far an authorisation has come. A capture that was wholly given back is `Refunded`.
+/// How far an authorisation has come. A capture that was wholly given back is `Refunded`; `Expired` is never kept, for time tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Authorised,
     Captured,
     Declined,
+    Expired,
     Refunded,
     Voided,
 }
@@ -102,6 +102,12 @@ impl Authorisation {
         }
     }
 
+    /// As it is at a time: money that wasn't captured is held only so long.
+    pub fn at(self, now: Timestamp, hold_for: SignedDuration) -> Self {
+        let is_over = self.status == Status::Authorised && now.duration_since(self.created_at) >= hold_for;
+        Self { status: if is_over { Status::Expired } else { self.status }, ..self }
+    }
+
     /// Takes the amount, whole or part, once; or lets the money go; or gives it back, in as many parts as wanted.
     pub fn change(&mut self, deed: Deed, now: Timestamp) -> Result<(), Problem> {
         let left = self.captured - self.refunded;
@@ -110,6 +116,7 @@ impl Authorisation {
             // Voiding twice is no error, and no change.
             (Status::Voided, Deed::Void) => return Ok(()),
             (Status::Voided, _) => return refused("voided", "the authorisation is voided"),
+            (Status::Expired, _) => return refused("expired", "the money is no longer held"),
             (Status::Declined, _) => return refused("declined", "the authorisation was declined"),
             (Status::Authorised, Deed::Void) => (Status::Voided, 0, 0),
             (Status::Authorised, Deed::Refund(_)) => return refused("not_captured", "nothing is captured yet"),

@@ -121,9 +121,13 @@ pub struct Process(Child);
 
 impl Process {
     pub async fn start(dir: &Path) -> (Self, Caller) {
+        Self::start_with(dir, &[]).await
+    }
+
+    pub async fn start_with(dir: &Path, arguments: &[&str]) -> (Self, Caller) {
         let port_file = dir.join("port");
         let mut command = Command::new(env!("CARGO_BIN_EXE_acquirer"));
-        command.args(["serve", "--data"]).arg(dir.join("data")).arg("--port-file").arg(&port_file);
+        command.args(["serve", "--data"]).arg(dir.join("data")).arg("--port-file").arg(&port_file).args(arguments);
         // An earlier process's address, until the new one removes it.
         let _ = std::fs::remove_file(&port_file);
         let process = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());

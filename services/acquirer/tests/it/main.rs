@@ -7,6 +7,7 @@ mod book;
 mod command_line;
 mod crash;
 mod damage;
+mod expiry;
 mod faults;
 mod kit;
 mod load;

@@ -1,4 +1,4 @@
-//! Answers that no acquirer should give, and that callers get all the same: from gateways in between, half-finished deployments, and
+//! Answers that nobody should give, and that callers get all the same: from gateways in between, half-finished deployments, and
 //! bugs. Whether the command was done can't be seen from them.
 
 use std::convert::Infallible;
@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use crate::authorisation::Authorisation;
 use crate::problem::Problem;
+use crate::record::Record;
 
 /// What a proxy says for itself.
 const PAGE: &str = "<!doctype html><html><head><title>Something went wrong</title></head><body><h1>Sorry!</h1></body></html>\n";
@@ -25,8 +25,8 @@ const STATUSES: [u16; 8] = [400, 402, 403, 404, 409, 429, 502, 408];
 /// So many kinds: a gateway's ways to say no are as likely as all others together.
 pub const KINDS: f64 = 18.0;
 
-/// An answer in place of the true one. `other` is somebody else's authorisation, if there is one.
-pub fn answer(kind: usize, other: Option<Authorisation>) -> Response {
+/// An answer in place of the true one. `other` is somebody else's record, if there is one.
+pub fn answer<R: Record>(kind: usize, other: Option<R>) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
     match kind {
         // To come again in more years than there are.
@@ -54,7 +54,7 @@ pub fn answer(kind: usize, other: Option<Authorisation>) -> Response {
         7 => other.map_or_else(|| page(StatusCode::OK), |other| Json(other).into_response()),
         // 64 MiB, all of it JSON: nobody should read it to its end.
         8 => {
-            let first = Bytes::from_static(b"{\"status\":\"authorised\",\"note\":\"");
+            let first = Bytes::from(format!("{{\"status\":\"{}\",\"note\":\"", R::FINE));
             let pieces = std::iter::once(first).chain(std::iter::repeat_n(Bytes::from(vec![b'x'; 64 << 10]), 1_024));
             (StatusCode::CREATED, json, Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)))).into_response()
         }

@@ -1,5 +1,8 @@
 //! Errors as RFC 9457 problem details. A 5xx never says why: the cause is in the process's own log.
+//!
+//! A problem doesn't know whose it is: [`write`], the outermost layer of the routes, gives it its type. Without that layer it has no body.
 
+use axum::Extension;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,16 +10,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What a caller is told when the request was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", .1["detail"].as_str().unwrap_or_default())]
 pub struct Problem(StatusCode, Value);
 
 impl Problem {
-    /// `code` is the stable word that callers branch on.
+    /// `code` is the stable word that callers branch on. One that isn't known here says which state forbids the request: 409.
     pub fn new(code: &str, detail: impl Into<String>) -> Self {
         let status = match code {
             "invalid_request" => StatusCode::BAD_REQUEST,
-            "card_declined" => StatusCode::PAYMENT_REQUIRED,
             "not_found" | "no_such_path" => StatusCode::NOT_FOUND,
             "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
             "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
@@ -24,11 +26,15 @@ impl Problem {
             "internal_error" => StatusCode::INTERNAL_SERVER_ERROR,
             "unavailable" => StatusCode::SERVICE_UNAVAILABLE,
             "timeout" => StatusCode::GATEWAY_TIMEOUT,
-            // All others say which state of an authorisation forbids it.
             _ => StatusCode::CONFLICT,
         };
-        let (kind, title, detail) = (format!("urn:acquirer:problem:{code}"), status.canonical_reason(), detail.into());
-        Self(status, json!({ "type": kind, "title": title, "status": status.as_u16(), "code": code, "detail": detail }))
+        Self::of(status, code, detail)
+    }
+
+    /// With a status of its own.
+    pub fn of(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let (title, detail) = (status.canonical_reason(), detail.into());
+        Self(status, json!({ "type": null, "title": title, "status": status.as_u16(), "code": code, "detail": detail }))
     }
 
     /// Complaints: fields, and what is wrong with each.
@@ -54,8 +60,17 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let later = (self.0 == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
-        (self.0, kind, later, self.1.to_string()).into_response()
+        (self.0, kind, later, Extension(self)).into_response()
     }
+}
+
+/// Writes the problem of a response, if it is one, as that stand-in's.
+pub fn write(of: &str, mut response: Response) -> Response {
+    if let Some(Problem(_, mut body)) = response.extensions_mut().remove() {
+        body["type"] = json!(format!("urn:{of}:problem:{}", body["code"].as_str().unwrap_or_default()));
+        *response.body_mut() = body.to_string().into();
+    }
+    response
 }
 
 impl From<BytesRejection> for Problem {
@@ -69,7 +84,7 @@ impl From<BytesRejection> for Problem {
 
 impl From<PathRejection> for Problem {
     fn from(_: PathRejection) -> Self {
-        Self::new("not_found", "there is no such authorisation: this can't be an id")
+        Self::new("not_found", "there is no such record: this can't be an id")
     }
 }
 

@@ -15,12 +15,7 @@ use crate::problem::Problem;
 pub type Kind<T> = (&'static str, fn(&Value) -> Option<T>);
 
 pub const TEXT: Kind<String> = ("a text of 1 to 128 printable ASCII characters", |value| plain::<128>(value.as_str()?));
-/// Eight digits, as card networks have it.
-pub const AMOUNT: Kind<u64> = ("an integer from 1 to 99999999", |value| value.as_u64().filter(|n| (1..=99_999_999).contains(n)));
-pub const CURRENCY: Kind<String> = ("three upper-case letters (ISO 4217)", |value| {
-    plain::<3>(value.as_str()?).filter(|text| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()))
-});
-pub const ID: Kind<Uuid> = ("the id of an authorisation", |value| value.as_str()?.parse().ok());
+pub const ID: Kind<Uuid> = ("an id", |value| value.as_str()?.parse().ok());
 /// Of a page; a query has it as text.
 pub const LIMIT: Kind<usize> =
     ("an integer from 1 to 1000", |value| value.as_str()?.parse().ok().filter(|n| (1..=1_000).contains(n)));
@@ -60,7 +55,7 @@ impl Fields {
         self.may(field, kind).unwrap_or_default()
     }
 
-    /// As long as other acquirers allow.
+    /// The idempotency key of a request, as long as others allow.
     pub fn key(&mut self, headers: &HeaderMap) -> String {
         let mut keys = headers.get_all("idempotency-key").iter().map(|key| plain::<255>(key.to_str().ok()?));
         match (keys.next(), keys.next()) {
@@ -81,7 +76,7 @@ impl Fields {
 }
 
 /// A text without control characters, so that it stays on one line wherever it is told.
-fn plain<const LONGEST: usize>(text: &str) -> Option<String> {
+pub fn plain<const LONGEST: usize>(text: &str) -> Option<String> {
     let plain = (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     plain.then(|| text.to_owned())
 }

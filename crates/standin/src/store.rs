@@ -6,16 +6,14 @@
 //! **How it fails:** when the disk refuses a write or a sync, the writer ends, everybody who waits gets a 500, and so does everybody
 //! after; [`Store::failed`] tells the server to stop. What is on disk after that is found out by the next start.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use anyhow::Context as _;
-use jiff::SignedDuration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::book::{Answer, Asked, Book};
+use crate::book::{Book, Trade};
 use crate::problem::Problem;
 
 /// Commands that wait for the writer: as many as the server lets in at a time. More come only while the disk hangs.
@@ -25,20 +23,20 @@ const BATCH: usize = 512;
 /// Reads at a time, each on a thread of its own; others wait, no more than there are connections.
 const READERS: usize = 4;
 
-type Waiting = (Asked, oneshot::Sender<Result<Answer, Problem>>);
+type Waiting<T> = (<T as Trade>::Asked, oneshot::Sender<Result<<T as Trade>::Answer, Problem>>);
 
 /// The open book and its writer. Dropping it writes what waits and closes the book.
-pub struct Store {
-    book: Arc<Book>,
+pub struct Store<T: Trade> {
+    book: Arc<Book<T>>,
     readers: Semaphore,
     /// There until the drop, as the writer is.
-    queue: Option<mpsc::Sender<Waiting>>,
+    queue: Option<mpsc::Sender<Waiting<T>>>,
     writer: Option<JoinHandle<()>>,
 }
 
-impl Store {
-    pub fn open(dir: &Path, retention: SignedDuration) -> anyhow::Result<Self> {
-        let book = Arc::new(Book::open(dir, retention)?);
+impl<T: Trade> Store<T> {
+    pub fn new(book: Book<T>) -> anyhow::Result<Self> {
+        let book = Arc::new(book);
         let (queue, waiting) = mpsc::channel(QUEUE);
         let theirs = Arc::clone(&book);
         let writer =
@@ -47,7 +45,7 @@ impl Store {
     }
 
     /// Executes a command, or finds what the same key and request gave before.
-    pub async fn execute(&self, asked: Asked) -> Result<Answer, Problem> {
+    pub async fn execute(&self, asked: T::Asked) -> Result<T::Answer, Problem> {
         let (answer, answered) = oneshot::channel();
         match self.queue.as_ref().map(mpsc::Sender::try_reserve) {
             Some(Ok(place)) => place.send((asked, answer)),
@@ -59,10 +57,10 @@ impl Store {
     }
 
     /// Reads what is on disk.
-    pub async fn read<T, F>(&self, look: F) -> Result<T, Problem>
+    pub async fn read<V, F>(&self, look: F) -> Result<V, Problem>
     where
-        T: Send + 'static,
-        F: FnOnce(&Book) -> anyhow::Result<T> + Send + 'static,
+        V: Send + 'static,
+        F: FnOnce(&Book<T>) -> anyhow::Result<V> + Send + 'static,
     {
         let _turn = self.readers.acquire().await;
         let book = Arc::clone(&self.book);
@@ -77,7 +75,7 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+impl<T: Trade> Drop for Store<T> {
     fn drop(&mut self) {
         drop(self.queue.take());
         // A writer that panicked has nothing left to save.
@@ -85,7 +83,7 @@ impl Drop for Store {
     }
 }
 
-fn write(book: &Book, mut waiting: mpsc::Receiver<Waiting>) {
+fn write<T: Trade>(book: &Book<T>, mut waiting: mpsc::Receiver<Waiting<T>>) {
     let mut group = Vec::new();
     while waiting.blocking_recv_many(&mut group, BATCH) > 0 {
         let (asked, callers): (Vec<_>, Vec<_>) = group.drain(..).unzip();
