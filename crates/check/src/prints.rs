@@ -74,7 +74,7 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 }
 
 /// The text with names exchanged; none where there is none of them. A name within a longer word isn't one.
-fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
+pub(crate) fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
     let mut done = 0;
     let mut out = String::new();
     while let Some((at, from, to)) = first(text, done, way) {
