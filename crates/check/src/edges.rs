@@ -30,6 +30,7 @@ macro_rules! records { ($topic:literal: $($name:ident { $($field:ident: $ty:ty),
 
 mod lab;
 mod replay;
+mod reports;
 mod states;
 mod stories;
 mod time;

@@ -155,11 +155,19 @@ impl World {
         }
         let releases = matches!(step, Step::Release { .. });
         let cause = self.cause(&given);
-        let (id, commands, codec) = (self.id(state, step, &given, &cause), &*self.commands, &self.codec);
+        let (left, commands, codec) = (self.left(state, step, &given), &*self.commands, &self.codec);
+        let id = input_id(&cause, left, state.at);
         let ground = Ground { state, commands, codec, me: of, releases, cause: cause.clone(), id, cases };
         let ran = self.actors[of].run(&ground, &given)?;
         for _ in 1..times {
             ran.same(&self.actors[of].run(&ground, &given)?)?;
+        }
+        if self.exchanges.len() > 1 {
+            let text = id.to_string();
+            let holds = |event: &Happened| event.payload.windows(text.len()).any(|part| part == text.as_bytes());
+            if ran.events.iter().any(holds) {
+                self.exchanges.learn(id, &format!("{cause} {left} {}", state.at / 1000));
+            }
         }
         match step {
             Step::Ask { which } => {
@@ -306,14 +314,18 @@ impl World {
 
     /// The input's id: another each time that it comes.
     pub(crate) fn id(&self, state: &State, step: &Step, given: &Given, cause: &str) -> Uuid {
-        let left = match (step, given) {
+        input_id(cause, self.left(state, step, given), state.at)
+    }
+
+    /// How often it may still come.
+    fn left(&self, state: &State, step: &Step, given: &Given) -> u8 {
+        match (step, given) {
             (Step::AnswerAgain { .. }, _) => state.redeliveries.saturating_sub(1),
             (Step::Repeat { which }, _) => state.commands[*which].repeats.saturating_sub(1),
             (_, Given::Command { which, .. }) => state.commands[*which].repeats,
             (_, Given::Record { .. } | Given::Outcome { .. }) => state.redeliveries,
             (_, Given::Deadline { .. }) => 0,
-        };
-        input_id(cause, left, state.at)
+        }
     }
 
     /// The sum of the state's parts.

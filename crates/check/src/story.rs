@@ -232,3 +232,17 @@ impl fmt::Display for Counterexample {
         writeln!(f, "\nAs a diagram:\n\n{}\nAs a test:\n\n{}", self.mermaid(), self.test())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a participant whose name means something else in a diagram.
+    #[test]
+    fn a_diagram_calls_participants_by_names_that_mean_nothing_else() {
+        assert_eq!(
+            ["orders", "end", "caller", "Note", "a b"].map(id),
+            ["orders", "service_end", "service_caller", "service_Note", "service_a_b"]
+        );
+    }
+}

@@ -67,6 +67,20 @@ fn an_input_that_comes_again_has_another_id() {
     world.always("version 7", move |s| s.events::<Lab>().all(is_v7)).explore(quick()).assert_holds();
 }
 
+/// Guards: names that can be exchanged still can where an input's id was made of one.
+#[test]
+fn names_in_ids_are_exchanged() {
+    let states = |decide: fn(&Tables, &String, &Input<Lab>) -> Decided| {
+        let world = ["anna", "ben"].iter().fold(world(Lab { decide, ..Lab::default() }), |world, name| {
+            world.command::<Lab>(go(name, "go").times(2)).command::<Lab>(go(name, "come"))
+        });
+        world.interchangeable(["anna", "ben"]).explore(quick()).states
+    };
+    let stored = states(|_, id, input| Ok(Decision::event(did(id, &input.id.to_string()))));
+    let words = states(|_, id, input| Ok(Decision::event(did(id, &format!("{:?} {}", input.body, input.at.micros())))));
+    assert_eq!(stored, words);
+}
+
 /// Guards: positions of all keys of a topic are lost at once, too.
 #[test]
 fn one_loss_brings_both_keys_again() {
