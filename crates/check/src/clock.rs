@@ -18,6 +18,9 @@ use crate::step::Step;
 use crate::typed::guarded;
 use crate::world::World;
 
+/// So many answers are kept, of 20 bytes each.
+const KEPT: usize = 10_000_000;
+
 impl World {
     /// Deadlines that may still fire. What is due at the end of all time never does.
     fn dues<'a>(&self, state: &'a State) -> impl Iterator<Item = i64> + 'a {
@@ -56,7 +59,10 @@ impl World {
                 (Some(now), Some(then)) => now.err() != then.err(),
                 _ => false,
             };
-            self.others.lock().unwrap_or_else(PoisonError::into_inner).insert(known, other);
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            if others.len() < KEPT {
+                others.insert(known, other);
+            }
             other
         })
     }
@@ -66,11 +72,7 @@ impl World {
         let mut hasher = DefaultHasher::new();
         (state.at, state.redeliveries, step).hash(&mut hasher);
         let of = match step {
-            Step::Deliver { to, from, .. } => {
-                let (_, Given::Record { key, at, .. }) = self.input(state, step)? else { return None };
-                state.locals[*from].log(&key)?.entries.get(at)?.prints[0].hash(&mut hasher);
-                *to
-            }
+            Step::Deliver { to, .. } => *to,
             Step::Ask { which } | Step::Repeat { which } => {
                 let Asked { left, repeats } = state.commands[*which];
                 (left, repeats).hash(&mut hasher);
@@ -79,6 +81,10 @@ impl World {
             Step::Due { of, .. } | Step::Answer { of, .. } | Step::AnswerAgain { of, .. } | Step::Release { of, .. } => *of,
             _ => return None,
         };
+        // A record is another's.
+        if let Some((_, Given::Record { from, key, at })) = self.input(state, step) {
+            state.locals[from].log(&key)?.entries.get(at)?.prints[0].hash(&mut hasher);
+        }
         state.locals[of].prints[0].hash(&mut hasher);
         Some(hasher.finish())
     }

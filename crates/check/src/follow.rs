@@ -5,6 +5,8 @@ use crate::state::State;
 use crate::world::World;
 
 /// A way through a world, step by step, in the words of a story. Made by [`World::story`].
+///
+/// Another one, [`farandole::testing::Story`], tells one participant's inputs without a world.
 pub struct Story {
     world: World,
     state: State,

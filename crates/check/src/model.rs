@@ -35,8 +35,8 @@ impl World {
             fault: None,
             print: 0,
         };
-        for (n, (of, about, past)) in self.given.iter().enumerate() {
-            let taken = guarded(|| self.past(&mut state, *of, about, past, n)).and_then(|taken| taken);
+        for (of, about, past) in &self.given {
+            let taken = guarded(|| self.past(&mut state, *of, about, past)).and_then(|taken| taken);
             if let Err(fault) = taken {
                 state.fault = Some(Arc::new(fault));
                 break;
@@ -46,13 +46,15 @@ impl World {
         state
     }
 
-    fn past(&self, state: &mut State, of: usize, about: &str, past: &Past, n: usize) -> Result<(), Fault> {
+    fn past(&self, state: &mut State, of: usize, about: &str, past: &Past) -> Result<(), Fault> {
         let actor = &self.actors[of];
         let unreadable = || Fault::Engine { words: format!("{} can't be read back", past.kind) };
         let event = actor.read(past.kind, &past.payload, &self.codec).ok_or_else(unreadable)?;
         let text = String::from_utf8_lossy(&past.payload).into_owned();
         let happened = Happened { kind: past.kind, payload: past.payload.clone(), event, text };
-        self.take(of, Arc::make_mut(&mut state.locals[of]), about, happened, &format!("given {n}"))
+        // Of which names can be exchanged.
+        let cause = format!("given {about}/{}", state.locals[of].log(about).map_or(0, |log| log.entries.len()));
+        self.take(of, Arc::make_mut(&mut state.locals[of]), about, happened, &cause)
     }
 
     /// Takes an event as it is: rows, tasks, and its place in the log.

@@ -11,9 +11,12 @@ use crate::world::World;
 impl World {
     /// Whether nothing more happens by itself.
     pub(crate) fn is_at_end(&self, state: &State) -> bool {
+        if self.is_awaited(state) {
+            return false;
+        }
         let mut steps = Vec::new();
-        self.steps(state, &mut steps);
-        steps.iter().filter(|step| self.is_by_itself(state, step)).all(|step| match step {
+        self.steps_of_now(state, &mut steps);
+        steps.iter().filter(|step| Self::is_by_itself(step)).all(|step| match step {
             // A parked input that parks again is where it was.
             Step::Release { .. } => self.next(state, step, 1, false).is_none(),
             _ => false,

@@ -60,6 +60,12 @@ impl TaskId {
 impl World {
     /// All that may happen.
     pub(crate) fn steps(&self, state: &State, steps: &mut Vec<Step>) {
+        self.steps_of_now(state, steps);
+        self.clock(state, steps);
+    }
+
+    /// All but that time goes on.
+    pub(crate) fn steps_of_now(&self, state: &State, steps: &mut Vec<Step>) {
         for (to, local) in state.locals.iter().enumerate() {
             for (from, other) in state.locals.iter().enumerate() {
                 let mut read = 0;
@@ -97,7 +103,6 @@ impl World {
                 steps.push(Step::Repeat { which });
             }
         }
-        self.clock(state, steps);
     }
 
     fn tasks(&self, state: &State, of: usize, steps: &mut Vec<Step>) {
@@ -126,12 +131,11 @@ impl World {
         }
     }
 
-    /// What happens by itself, apart from callers, losses, operators, and moments that nothing waits for.
-    pub(crate) fn is_by_itself(&self, state: &State, step: &Step) -> bool {
+    /// What happens by itself, apart from callers, losses and operators. Whether time goes on is asked apart.
+    pub(crate) fn is_by_itself(step: &Step) -> bool {
         match step {
             Step::Deliver { .. } | Step::Due { .. } | Step::Start { .. } | Step::Answer { .. } | Step::Release { .. } => true,
-            Step::Clock { .. } => self.is_awaited(state),
-            Step::Ask { .. } | Step::Repeat { .. } | Step::Lost { .. } | Step::Drop { .. } => false,
+            Step::Ask { .. } | Step::Repeat { .. } | Step::Lost { .. } | Step::Drop { .. } | Step::Clock { .. } => false,
             Step::Again { .. } | Step::AgainAll { .. } | Step::AnswerAgain { .. } => false,
         }
     }

@@ -233,7 +233,7 @@ impl World {
     ///
     /// Nothing may treat them differently: no participant, no answer of the outside world, and no invariant. What is asked and has
     /// happened is compared when exploring begins; the rest is up to you. An invariant that looks at one of them only (`rows` where the id
-    /// is `anna`) may miss what happens to the other.
+    /// is `anna`) may miss what happens to the other. Ids that `input.id` made are compared by what they were made of.
     #[must_use]
     pub fn interchangeable(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.groups.push(names.into_iter().map(|name| name.to_string()).collect());

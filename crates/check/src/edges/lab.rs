@@ -85,10 +85,10 @@ pub(super) type Decided = Result<Decision<Event>, Refusal>;
 /// Decides by functions.
 #[derive(Debug)]
 pub(super) struct Lab {
-    pub decide: fn(&Tables, &String, &Input<Lab>) -> Decided,
+    pub decide: fn(&Tables, &str, &Input<Lab>) -> Decided,
     pub evolve: fn(&mut Tables, &Event),
     pub follow: fn(&Event) -> Tasks<Lab>,
-    pub touches: fn(&String) -> Keys,
+    pub touches: fn(&str) -> Keys,
     pub key: fn(&Effect) -> IdempotencyKey,
 }
 
@@ -106,7 +106,7 @@ impl Default for Lab {
                 tables.rows.put(Row { key: key.clone(), state: what.clone(), n: n + 1 });
             },
             follow: |_| Vec::new(),
-            touches: |id| Keys::of::<Row>([id]),
+            touches: |id| Keys::of::<Row>([id.to_owned()]),
             key: |_| IdempotencyKey::EachEvent,
         }
     }

@@ -49,11 +49,11 @@ fn events_are_folded_again_before_the_end() {
         Event::Did(did) => tables.rows.put(Row { key: "last".to_owned(), state: did.key.clone(), n: 0 }),
         Event::Noted(_) => tables.rows.delete(&"last".to_owned()),
     };
-    let decide = |_: &Tables, id: &String, input: &Input<Lab>| match &input.body {
+    let decide = |_: &Tables, id: &str, input: &Input<Lab>| match &input.body {
         Body::Command(go) => Ok(Decision::event(did(id, &go.0))),
         _ => Ok(Decision::event(noted(id, "clean"))),
     };
-    let touches = |_: &String| Keys::of::<Row>(["last".to_owned()]);
+    let touches = |_: &str| Keys::of::<Row>(["last".to_owned()]);
     let lab = Lab { decide, evolve, touches, follow: |event| at(event, 10), ..Lab::default() };
     let report = world(lab).command::<Lab>(go("a", "go")).command::<Lab>(go("b", "go")).losses(0, 0).explore(quick());
     assert!(matches!(report.violation.as_ref().unwrap().fault, Some(Fault::Order { .. })), "{report}");
@@ -68,7 +68,7 @@ fn folding_knows_which_rows_an_event_needs() {
         Event::Noted(noted) if state(tables, &noted.key) == "done" => {}
         Event::Noted(_) => drop(MISSED.fetch_add(1, Relaxed)),
     };
-    let decide = |_: &Tables, id: &String, _: &Input<Lab>| Ok(Decision::events([did(id, "x"), noted(id, "x")]));
+    let decide = |_: &Tables, id: &str, _: &Input<Lab>| Ok(Decision::events([did(id, "x"), noted(id, "x")]));
     world(Lab { decide, evolve, ..Lab::default() }).command::<Lab>(go("a", "go").times(2)).explore(quick()).assert_holds();
     assert_eq!(MISSED.load(Relaxed), 0);
 }

@@ -8,7 +8,7 @@ use crate::World;
 
 /// Two that are parked under one key, about two aggregates, until a door is opened.
 fn parked(done: &'static str, waits: &'static str) -> World {
-    fn decide(tables: &Tables, id: &String, input: &Input<Lab>) -> Decided {
+    fn decide(tables: &Tables, id: &str, input: &Input<Lab>) -> Decided {
         let open = !state(tables, "door").is_empty();
         Ok(match &input.body {
             Body::Command(_) => Decision::event(did("door", "open")),
@@ -51,7 +51,7 @@ fn an_operator_may_drop_what_is_parked() {
 /// Guards: an input that comes again has another id, as in the engine.
 #[test]
 fn an_input_that_comes_again_has_another_id() {
-    let once = |tables: &Tables, id: &String, input: &Input<Lab>| {
+    let once = |tables: &Tables, id: &str, input: &Input<Lab>| {
         let known = state(tables, id) == input.id.to_string();
         Ok(if known { Decision::nothing() } else { Decision::event(did(id, &input.id.to_string())) })
     };
@@ -70,7 +70,7 @@ fn an_input_that_comes_again_has_another_id() {
 /// Guards: names that can be exchanged still can where an input's id was made of one.
 #[test]
 fn names_in_ids_are_exchanged() {
-    let states = |decide: fn(&Tables, &String, &Input<Lab>) -> Decided| {
+    let states = |decide: fn(&Tables, &str, &Input<Lab>) -> Decided| {
         let world = ["anna", "ben"].iter().fold(world(Lab { decide, ..Lab::default() }), |world, name| {
             world.command::<Lab>(go(name, "go").times(2)).command::<Lab>(go(name, "come"))
         });
@@ -99,7 +99,7 @@ fn one_loss_brings_both_keys_again() {
 /// Guards: of several effects under one key, each one's answer may come again.
 #[test]
 fn each_answer_of_a_shared_key_may_come_again() {
-    fn decide(tables: &Tables, id: &String, input: &Input<Lab>) -> Decided {
+    fn decide(tables: &Tables, id: &str, input: &Input<Lab>) -> Decided {
         let other = state(tables, if id == "a" { "b" } else { "a" });
         Ok(match (&input.body, state(tables, id)) {
             (Body::Command(Go(_)), _) => Decision::event(did(id, "asked")),
@@ -112,7 +112,7 @@ fn each_answer_of_a_shared_key_may_come_again() {
         Event::Did(_) => vec![Task::effect(Charge("it".to_owned()))],
         Event::Noted(_) => Vec::new(),
     };
-    let touches = |_: &String| Keys::of::<Row>(["a", "b"].map(ToOwned::to_owned));
+    let touches = |_: &str| Keys::of::<Row>(["a", "b"].map(ToOwned::to_owned));
     let lab = Lab { decide, follow, touches, key: |_| IdempotencyKey::Of("one".to_owned()), ..Lab::default() };
     let world = world(lab).command::<Lab>(go("a", "go")).command::<Lab>(go("b", "go"));
     let report = world.always("never again", |s| s.rows::<Row>().all(|row| row.state != "again")).explore(quick());

@@ -13,7 +13,7 @@ fn again(world: World, found: &Counterexample) -> Option<String> {
 
 /// Does what callers want, and charges for it.
 fn charges() -> Lab {
-    fn decide(_: &Tables, id: &String, input: &Input<Lab>) -> Decided {
+    fn decide(_: &Tables, id: &str, input: &Input<Lab>) -> Decided {
         Ok(match &input.body {
             Body::Command(go) => Decision::event(did(id, &go.0)),
             Body::Outcome { effect: super::lab::Effect::Charge(Charge(of)), outcome } => {
@@ -60,7 +60,7 @@ fn of_two_tasks_alike_in_words_the_story_finds_the_right_one() {
 /// Guards: names stand for whole ids, and not for parts of a time.
 #[test]
 fn a_name_stands_for_an_id_and_not_for_a_number() {
-    let decide = |_: &Tables, id: &String, input: &Input<Lab>| match &input.body {
+    let decide = |_: &Tables, id: &str, input: &Input<Lab>| match &input.body {
         Body::Command(_) => Ok(Decision::event(did(id, "done"))),
         _ => Ok(Decision::event(noted(id, "late"))),
     };
@@ -96,7 +96,7 @@ fn a_printed_test_compiles() {
 #[test]
 fn a_fault_has_a_short_name_and_says_only_what_differs() {
     static CALLS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let decide = |_: &Tables, id: &String, _: &Input<Lab>| {
+    let decide = |_: &Tables, id: &str, _: &Input<Lab>| {
         let n = CALLS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Decision::event(did(id, &format!("{}{n}{}", "x".repeat(1000), "y".repeat(1000)))))
     };

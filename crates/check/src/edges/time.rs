@@ -14,7 +14,7 @@ const DUE: i64 = 600_000_000;
 /// Guards: what comes after a deadline that hasn't fired is tried; where nothing looks at the time, it is no state of its own.
 #[test]
 fn time_stands_just_after_a_deadline_where_that_matters() {
-    fn decide(tables: &Tables, id: &String, input: &Input<Lab>) -> Decided {
+    fn decide(tables: &Tables, id: &str, input: &Input<Lab>) -> Decided {
         Ok(match (&input.body, state(tables, id)) {
             (Body::Command(_), "") => Decision::event(did(id, "held")),
             (Body::Heard(_), "held") if input.at.micros() > DUE => Decision::event(noted(id, "too late")),
@@ -38,7 +38,7 @@ fn time_stands_just_after_a_deadline_where_that_matters() {
 /// Guards: a world names the moments that no deadline marks, and nothing waits for them.
 #[test]
 fn time_stands_at_the_moments_that_a_world_names() {
-    fn decide(tables: &Tables, id: &String, input: &Input<Lab>) -> Decided {
+    fn decide(tables: &Tables, id: &str, input: &Input<Lab>) -> Decided {
         Ok(match (&input.body, state(tables, id)) {
             (Body::Command(Go(what)), "") if what == "offer" => Decision::event(did(id, "offered")),
             (Body::Command(Go(what)), "offered") if what == "accept" && input.at.micros() > DUE => {
@@ -60,7 +60,7 @@ fn time_stands_at_the_moments_that_a_world_names() {
 /// Guards: what is due at the end of time never is.
 #[test]
 fn a_deadline_at_the_end_of_time_never_fires() {
-    let decide = |_: &Tables, id: &String, input: &Input<Lab>| {
+    let decide = |_: &Tables, id: &str, input: &Input<Lab>| {
         Ok(Decision::event(did(id, if let Body::Deadline(_) = input.body { "late" } else { "done" })))
     };
     let world = world(Lab { decide, follow: |event| at(event, i64::MAX), ..Lab::default() }).command::<Lab>(go("a", "go"));
@@ -68,24 +68,24 @@ fn a_deadline_at_the_end_of_time_never_fires() {
 }
 
 /// What each input leads to.
-fn heard(decide: fn(&Tables, &String, &Input<Lab>) -> Decided) -> World {
+fn heard(decide: fn(&Tables, &str, &Input<Lab>) -> Decided) -> World {
     world(Lab { decide, ..Lab::default() }).participant(One)
 }
 
 /// Guards: what comes again and again is so only if it leads to itself.
 #[test]
 fn what_nothing_leads_to_again_is_not_endless() {
-    let four = |_: &Tables, id: &String, _: &Input<Lab>| Ok(Decision::events((0..4).map(|n| did(id, &n.to_string()))));
+    let four = |_: &Tables, id: &str, _: &Input<Lab>| Ok(Decision::events((0..4).map(|n| did(id, &n.to_string()))));
     heard(four).command::<One>(say("k", "a")).losses(0, 0).explore(quick()).assert_holds();
-    let one = |_: &Tables, id: &String, _: &Input<Lab>| Ok(Decision::event(did(id, "x")));
+    let one = |_: &Tables, id: &str, _: &Input<Lab>| Ok(Decision::event(did(id, "x")));
     heard(one).command::<One>(say("k", "a").times(4)).losses(3, 0).explore(quick()).assert_holds();
 }
 
 /// Guards: retries that end hold with a higher bound, and the way round is named.
 #[test]
 fn retries_without_end_are_named_and_those_that_end_may_be_allowed() {
-    fn decide(tables: &Tables, id: &String, input: &Input<Lab>) -> Decided {
-        let n = tables.rows.get(id).map_or(0, |row| row.n);
+    fn decide(tables: &Tables, id: &str, input: &Input<Lab>) -> Decided {
+        let n = tables.rows.get(&id.to_owned()).map_or(0, |row| row.n);
         Ok(match &input.body {
             Body::Command(_) => Decision::event(did(id, "1")),
             Body::Outcome { .. } if n < 6 => Decision::events([noted(id, "no"), did(id, "again")]),
