@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{PoisonError, RwLock};
 
 use uuid::Uuid;
@@ -21,6 +23,8 @@ pub(crate) struct Exchanges {
     ways: Vec<Vec<(String, String)>>,
     /// Ids of inputs that stand in events, and what they were made of.
     made: RwLock<HashMap<Uuid, String>>,
+    /// Whether there are any: threads that only read don't wait for one another.
+    any: AtomicBool,
 }
 
 /// Ways that are tried: of more names the worlds are too large anyway.
@@ -48,7 +52,7 @@ impl Exchanges {
             );
             ways = more;
         }
-        Self { ways, made: RwLock::default() }
+        Self { ways, made: RwLock::default(), any: AtomicBool::new(false) }
     }
 
     /// How many there are.
@@ -78,14 +82,15 @@ impl Exchanges {
         }
         let of = format!("<{}>", self.spelled(of));
         self.made.write().unwrap_or_else(PoisonError::into_inner).insert(id, of);
+        self.any.store(true, Relaxed);
     }
 
     /// The text with what ids were made of in their place.
     fn spelled<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-        if made.is_empty() {
+        if !self.any.load(Relaxed) {
             return Cow::Borrowed(text);
         }
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         let (mut out, mut done) = (String::new(), 0);
         for (hyphen, _) in text.match_indices('-') {
             let start = hyphen.wrapping_sub(8);
