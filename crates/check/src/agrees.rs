@@ -190,7 +190,7 @@ impl<P: Participant> Real for One<P> {
             }
             for row in read("select key, answer::text from farandole.idempotency").await {
                 let answer: farandole::Answer = serde_json::from_str(row.get(1)).unwrap();
-                held.insert(format!("answer {}", row.get::<String, _>(0)), format!("{answer:?}"));
+                held.insert(format!("answer {}", row.get::<String, _>(0)), told(&answer));
             }
             held
         })
@@ -206,11 +206,22 @@ impl<P: Participant> Real for One<P> {
     }
 }
 
-/// An event's value. A receipt's id is its input's, whose time only the database tells.
+/// An event's value.
 fn value(payload: &[u8]) -> serde_json::Value {
-    let mut value: serde_json::Value = serde_json::from_slice(payload).unwrap();
+    of_no_time(serde_json::from_slice(payload).unwrap())
+}
+
+/// An answer.
+fn told(answer: &farandole::Answer) -> String {
+    let mut answer = answer.clone();
+    answer.body = of_no_time(answer.body);
+    format!("{answer:?}")
+}
+
+/// A receipt's id is its input's, which begins with a time that only the database tells.
+fn of_no_time(mut value: serde_json::Value) -> serde_json::Value {
     if let Some(id) = value.get_mut("receipt_id") {
-        *id = "of its input".into();
+        *id = id.as_str().unwrap()[14..].into();
     }
     value
 }
@@ -238,7 +249,7 @@ fn held(local: &Local) -> Held {
         held.insert(format!("parked {}", n + 1), parked.aggregate.clone());
     }
     for known in &local.known {
-        held.insert(format!("answer {}", known.at.1), format!("{:?}", known.answer));
+        held.insert(format!("answer {}", known.at.1), told(&known.answer));
     }
     held
 }
