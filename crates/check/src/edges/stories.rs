@@ -65,13 +65,14 @@ fn a_name_stands_for_an_id_and_not_for_a_number() {
         _ => Ok(Decision::event(noted(id, "late"))),
     };
     let lab = || Lab { decide, follow: |event| at(event, 1_000_000), ..Lab::default() };
-    let asked = || world(lab()).command::<Lab>(go("1", "go")).call("1", "anna").call("0", "zero");
+    let asked = || world(lab()).command::<Lab>(go("1", "go")).command::<Lab>(go("10", "go")).call("1", "anna").call("0", "zero");
     let asked = || asked().always("in time", |s| s.rows::<Row>().all(|row| row.state != "late"));
     let found = asked().explore(quick()).violation.unwrap();
     assert_eq!(found.chapters[0].step, "a caller asks lab: go, about anna");
     assert_eq!(found.chapters[1].step, "time goes on to 1.000 s");
     assert_eq!(found.chapters[0].rows[0].0, "lab.lab[anna]");
     assert!(again(asked(), &found).is_some());
+    assert_eq!(asked().story().when("a caller asks lab: go, about 10").violated(), None);
 }
 
 /// Guards: a printed test compiles, whatever the name, and however short the way.
