@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use farandole::engine::{CachedAnswer, Net, Verdict};
 use farandole::table::Find;
-use farandole::{Codec, IdempotencyKey};
+use farandole::{Codec, IdempotencyKey, Keys};
 use farandole_outbox::RecordType;
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub(crate) struct Ran {
     /// Rows that changed.
     pub rows: Vec<Changed>,
     pub events: Vec<Happened>,
+    /// The rows that it had.
+    pub keys: Arc<Keys>,
     pub net: Net,
     /// Answers that were given under a key.
     pub known: Vec<CachedAnswer>,
@@ -60,6 +62,8 @@ pub(crate) struct Ground<'a> {
     /// The input was parked, and what is parked doesn't hold it.
     pub releases: bool,
     pub cause: String,
+    /// The input's id.
+    pub id: Uuid,
     /// Whether it is asked what a state table calls it.
     pub cases: bool,
 }
@@ -79,6 +83,8 @@ pub(crate) trait Actor: Send + Sync {
     fn hears(&self, kind: &str) -> bool;
     /// Whether it lists the type among those that it ignores, or has no such list.
     fn ignores(&self, kind: &str) -> bool;
+    /// The types that it handles.
+    fn handles(&self) -> &'static [RecordType];
     /// The topics that it subscribes to.
     fn topics(&self) -> Vec<&'static str>;
     /// How many answers an effect may have.
@@ -96,8 +102,8 @@ pub(crate) trait Actor: Send + Sync {
     fn text(&self, event: &(dyn Any + Send + Sync)) -> String;
     /// Effect and answer, `(P::Effect, OutcomeOf<P>)`, as far as these events tell.
     fn both(&self, task: &Task, led_to: &[Arc<dyn Any + Send + Sync>]) -> Option<Arc<dyn Any + Send + Sync>>;
-    /// Applies an event to rows: what `evolve` changes, given what is there.
-    fn evolve(&self, event: &dyn Any, find: Find<'_>) -> Result<Vec<Changed>, Fault>;
+    /// Applies an event to rows: what `evolve` changes, given what is there, and which rows it needs if these aren't all.
+    fn evolve(&self, event: &dyn Any, keys: &Keys, find: Find<'_>) -> Result<(Vec<Changed>, Option<Keys>), Fault>;
     /// The event's deadlines and effects.
     fn follow(&self, event: &dyn Any, aggregate: &str, id: Uuid) -> Result<Net, Fault>;
 }

@@ -36,7 +36,7 @@ impl World {
                 _ => false,
             };
             while let Some(i) = local.parked.iter().position(is_closed) {
-                local.unpark(i);
+                self.unpark(of, local, i);
             }
         }
         for (((name, key), cause), opening) in net.open {
@@ -90,20 +90,33 @@ impl World {
         let Some(task) = id.find(&local.tasks) else { return Ok(None) };
         let Some(asking) = &task.effect else { return Ok(None) };
         let actor = &self.actors[of];
-        let first = local.booked(asking.idempotency).map_or(task, |booked| &booked.first);
+        let known = local.booked(asking.idempotency);
+        let first = known.map_or(task, |booked| &booked.first);
         let asked = first.effect.as_ref().map_or(&asking.effect, |first| &first.effect);
         let Some(Answered { both, text, value }) = actor.outcome(&first.name, asked, outcome) else {
             return Err(Fault::Engine { words: FICKLE.to_owned() });
         };
         // By what it is asked for, and not by the key itself, which says nothing of the names in it.
-        let under = match actor.idempotency(&task.name, &asking.effect) {
-            Some(IdempotencyKey::Stable) => "stable".to_owned(),
-            Some(IdempotencyKey::Of(text)) => text,
-            Some(IdempotencyKey::EachEvent) | None => task.from.clone(),
+        let under = match actor.idempotency(&first.name, asked) {
+            Some(IdempotencyKey::Stable) => "stable",
+            Some(IdempotencyKey::Of(text)) => &format!("of {text}"),
+            Some(IdempotencyKey::EachEvent) | None => &first.from,
         };
-        let Task { name, key, .. } = &**task;
-        let prints = self.exchanges.prints(&format!("{of} book {name} {key} {} {asked} {under} {value} {told}", asking.effect));
-        let (task, first) = (Arc::clone(task), Arc::clone(first));
-        Ok(Some(Booked { task, first, idempotency: asking.idempotency, outcome, both, text, told, prints }))
+        let mut heard = known.map_or_else(Vec::new, |booked| booked.told.clone());
+        if told {
+            let id = |task: &Task| (task.name.clone(), task.key.clone(), task.cause);
+            if let Err(at) = heard.binary_search_by(|other| id(other).cmp(&id(task))) {
+                heard.insert(at, Arc::clone(task));
+            }
+        }
+        let Task { name, key, .. } = &**first;
+        let mut prints = self.exchanges.prints(&format!("{of} book {name} {key} {asked} {under} {value}"));
+        // Added up, since exchanged names would stand in another order.
+        for Task { name: n, key: k, from: f, effect, .. } in heard.iter().map(|task| &**task) {
+            let asked = effect.as_ref().map(|asking| &asking.effect);
+            add(&mut prints, &self.exchanges.prints(&format!("{of} told {under}: {n} {k} {f} {asked:?}")));
+        }
+        let (first, told) = (Arc::clone(first), heard);
+        Ok(Some(Booked { first, idempotency: asking.idempotency, outcome, both, text, told, prints }))
     }
 }

@@ -115,6 +115,7 @@ impl<P: Participant> Real for One<P> {
         Box::pin(async move {
             let typed = world.actors[of].as_any().downcast_ref::<Typed<P>>().unwrap();
             let cause = world.cause(given);
+            let id = world.id(state, step, given, &cause);
             let ground = Ground {
                 state,
                 commands: &world.commands,
@@ -122,6 +123,7 @@ impl<P: Participant> Real for One<P> {
                 me: of,
                 releases: matches!(step, Step::Release { .. }),
                 cause: cause.clone(),
+                id,
                 cases: false,
             };
             let Ok(work) = typed.work(&ground, given) else { panic!("{step:?} gives no input") };
@@ -137,10 +139,10 @@ impl<P: Participant> Real for One<P> {
             };
             let task = match (given, &work.input.body) {
                 (Given::Deadline { task }, _) => Some((task, None)),
-                (Given::Outcome { booked }, Body::Outcome { effect, outcome }) => {
+                (Given::Outcome { task, .. }, Body::Outcome { effect, outcome }) => {
                     let answered =
                         Answered { effect: effect.to_json().unwrap(), outcome: serde_json::to_value(outcome).unwrap() };
-                    Some((&booked.task, Some(answered)))
+                    Some((task, Some(answered)))
                 }
                 _ => None,
             };
@@ -171,7 +173,7 @@ impl<P: Participant> Real for One<P> {
             for row in read("select aggregateid, type, payload from farandole.outbox order by seq").await {
                 let (key, kind, payload): (String, String, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
                 let n = numbers.entry(key.clone()).or_default();
-                let value: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+                let value = value(&payload);
                 held.insert(format!("event {key} {n}"), format!("{kind} {value}"));
                 *n += 1;
             }
@@ -188,7 +190,7 @@ impl<P: Participant> Real for One<P> {
             }
             for row in read("select key, answer::text from farandole.idempotency").await {
                 let answer: farandole::Answer = serde_json::from_str(row.get(1)).unwrap();
-                held.insert(format!("answer {}", row.get::<String, _>(0)), format!("{answer:?}"));
+                held.insert(format!("answer {}", row.get::<String, _>(0)), told(&answer));
             }
             held
         })
@@ -204,6 +206,26 @@ impl<P: Participant> Real for One<P> {
     }
 }
 
+/// An event's value.
+fn value(payload: &[u8]) -> serde_json::Value {
+    of_no_time(serde_json::from_slice(payload).unwrap())
+}
+
+/// An answer.
+fn told(answer: &farandole::Answer) -> String {
+    let mut answer = answer.clone();
+    answer.body = of_no_time(answer.body);
+    format!("{answer:?}")
+}
+
+/// A receipt's id is its input's, which begins with a time that only the database tells.
+fn of_no_time(mut value: serde_json::Value) -> serde_json::Value {
+    if let Some(id) = value.get_mut("receipt_id") {
+        *id = id.as_str().unwrap()[14..].into();
+    }
+    value
+}
+
 /// The same of a state.
 fn held(local: &Local) -> Held {
     let mut held = Held::new();
@@ -212,7 +234,7 @@ fn held(local: &Local) -> Held {
     }
     for log in &local.logs {
         for (n, entry) in log.entries.iter().enumerate() {
-            let value: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();
+            let value = value(&entry.payload);
             held.insert(format!("event {} {n}", log.key), format!("{} {value}", entry.kind));
         }
     }
@@ -227,7 +249,7 @@ fn held(local: &Local) -> Held {
         held.insert(format!("parked {}", n + 1), parked.aggregate.clone());
     }
     for known in &local.known {
-        held.insert(format!("answer {}", known.at.1), format!("{:?}", known.answer));
+        held.insert(format!("answer {}", known.at.1), told(&known.answer));
     }
     held
 }
@@ -361,7 +383,8 @@ async fn walk(world: &World, real: &[Box<dyn Real>; 3], history: u64, seen: &mut
         let given = match &step {
             Step::Answer { of, task, outcome } => {
                 let booked = world.book(*of, &state.locals[*of], task, *outcome, true).unwrap().unwrap();
-                Some((*of, Given::Outcome { booked: Arc::new(booked) }))
+                let task = Arc::clone(task.find(&state.locals[*of].tasks).unwrap());
+                Some((*of, Given::Outcome { task, booked: Arc::new(booked) }))
             }
             step => world.input(&state, step),
         };
@@ -381,14 +404,15 @@ async fn walk(world: &World, real: &[Box<dyn Real>; 3], history: u64, seen: &mut
                 ("start", *of)
             }
             Step::Lost { of, .. } => ("lost", *of),
-            Step::Again { to, .. } => ("again", *to),
+            Step::Again { to, .. } | Step::AgainAll { to, .. } => ("again", *to),
+            Step::Drop { of, .. } => ("drop", *of),
             Step::Clock { .. } => continue,
         };
         *seen.entry(kind).or_default() += 1;
         if let Some((of, given)) = &given {
             state.at = real[*of].run(world, &state, *of, &step, given).await;
         }
-        if let Some((next, _)) = world.next(&state, &step, true, false) {
+        if let Some((next, _)) = world.next(&state, &step, 2, false) {
             state = next;
         }
         assert!(state.fault.is_none(), "{:?} after {story:#?}", state.fault);

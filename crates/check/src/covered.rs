@@ -24,13 +24,18 @@ impl Covered {
     /// An input that waits behind a parked one is no case: it is decided later.
     ///
     /// # Panics
-    /// When the table can't be read.
+    /// When the table is damaged, when there is no report, or when none of them has reached a case of `P`: a comparison with nothing would find
+    /// nothing wrong.
+    #[track_caller]
     pub fn of<P: Participant>(table: &str, reports: &[&Report]) -> Self {
-        let table = read(table);
-        let mut reached = merged(reports).remove(P::NAME).unwrap_or_default();
+        let table = read(table).unwrap_or_else(|damage| panic!("this is no state table of {}: {damage}", P::NAME));
+        assert!(!reports.is_empty(), "there is no report to compare the state table of {} with", P::NAME);
+        let reached = merged(reports).remove(P::NAME);
+        let Some(mut reached) = reached else {
+            panic!("no world has reached a case of {}: say by `.cases::<…>(…)` what they are called in its table", P::NAME)
+        };
         for cells in reached.values_mut() {
             cells.remove("waits behind what is parked");
-            cells.remove("refused: 503 Service Unavailable");
         }
         reached.retain(|_, cells| !cells.is_empty());
         let mut covered = Self { reached: Vec::new(), unreached: Vec::new(), wrong: Vec::new() };
@@ -69,16 +74,57 @@ impl std::fmt::Display for Covered {
     }
 }
 
-fn read(table: &str) -> BTreeMap<(String, String), String> {
-    let rows: Vec<Vec<&str>> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'))
-        .map(|line| line.split('|').map(str::trim).collect())
-        .collect();
-    let [head, _, rows @ ..] = &rows[..] else { panic!("this is no state table: it has no rows") };
-    let cells = rows.iter().flat_map(|row| {
-        let input = row[0];
-        head.iter().zip(row).skip(1).map(move |(state, cell)| (((*state).to_owned(), input.to_owned()), (*cell).to_owned()))
-    });
-    cells.collect()
+/// By state and input.
+type Cells = BTreeMap<(String, String), String>;
+
+fn read(table: &str) -> Result<Cells, String> {
+    let lines = table.lines().map(str::trim).filter(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = lines
+        .map(|line| {
+            let inner = line.strip_prefix('|').and_then(|line| line.strip_suffix('|'));
+            inner.map(|line| line.split('|').map(str::trim).collect()).ok_or_else(|| format!("{line:?} doesn't end with |"))
+        })
+        .collect::<Result<_, _>>()?;
+    let [head, rule, rows @ ..] = &rows[..] else { return Err("it has no rows".to_owned()) };
+    if rule.iter().any(|cell| cell.is_empty() || cell.contains(|c| !matches!(c, '-' | ':'))) {
+        return Err(format!("below its head stands {rule:?}, and no rule"));
+    }
+    if rows.is_empty() || head.len() < 2 {
+        return Err("it has no rows, or no columns".to_owned());
+    }
+    let mut cells = Cells::new();
+    for row in rows {
+        if row.len() != head.len() {
+            return Err(format!("row {:?} has {} cells, and the head has {}", row[0], row.len(), head.len()));
+        }
+        for (state, cell) in head.iter().zip(row).skip(1) {
+            if cells.insert(((*state).to_owned(), row[0].to_owned()), (*cell).to_owned()).is_some() {
+                return Err(format!("row {:?} in column {state:?} stands there twice", row[0]));
+            }
+        }
+    }
+    Ok(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a table that can't be compared isn't taken for one in which nothing is wrong.
+    #[test]
+    fn a_damaged_table_is_none() {
+        assert_eq!(read("# Title\n\n  | input | none |\n  |:--|---|\n  | Go | Did |\n").unwrap().len(), 1);
+        let damages = [
+            ("| input | none |\n|---|---|\n| Go | Did |\n| Other | Did\n", "doesn't end with"),
+            ("| input | none |\n| Go | Did |\n| Go | nothing |\n", "and no rule"),
+            ("| input | none |\n|---|---|\n| Go | nothing |\n| Go | Did |\n", "twice"),
+            ("| input | none | none |\n|---|---|---|\n| Go | nothing | nothing |\n", "twice"),
+            ("| input | none | held |\n|---|---|---|\n| Go | Did |\n", "has 2 cells"),
+            ("| input | none |\n|---|---|\n", "no rows"),
+            ("nothing", "no rows"),
+        ];
+        for (table, damage) in damages {
+            assert!(read(table).unwrap_err().contains(damage), "{table}");
+        }
+    }
 }

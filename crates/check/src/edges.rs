@@ -28,6 +28,13 @@ macro_rules! records { ($topic:literal: $($name:ident { $($field:ident: $ty:ty),
     }
 )* } }
 
+mod lab;
+mod replay;
+mod reports;
+mod states;
+mod stories;
+mod time;
+
 records! { "caller": Said { desk: String } }
 records! { "desk": Asked { desk: String, n: u8 } Told { desk: String, n: u8, what: Secret } Opened { desk: String } Heard { desk: String } }
 

@@ -40,9 +40,13 @@ pub enum Fault {
         aggregate: String,
         /// So many events it has.
         events: usize,
-        /// The part that comes again and again, if it is one.
+        /// So many times an event may come out of itself.
+        times: usize,
+        /// The way from one event to the next of its kind, if it is that.
         cycle: Option<Vec<String>>,
     },
+    /// The way to what didn't hold was gone once more, and it held.
+    Unrepeatable,
     /// Something else went wrong in the engine.
     Engine {
         /// Its words.
@@ -50,26 +54,45 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// What is wrong, in short, as the name of what is violated.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Untouched { row } => format!("touches() doesn't name {row}"),
+            Self::Panicked { .. } => "it panicked".to_owned(),
+            Self::Undetermined { .. } => "decided twice on the same rows, the same input gave something else".to_owned(),
+            Self::Order { .. } => "evolve() depends on the order of events of different keys".to_owned(),
+            Self::Endless { cycle: None, .. } => "an aggregate that only grows".to_owned(),
+            Self::Endless { cycle: Some(_), .. } => "a cycle without progress".to_owned(),
+            Self::Unrepeatable => "the same way doesn't lead to the same".to_owned(),
+            Self::Engine { .. } => "the engine can't go on".to_owned(),
+        }
+    }
+
+    /// What it is about.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Untouched { .. } => "it is read or changed".to_owned(),
+            Self::Panicked { words } | Self::Engine { words } => words.clone(),
+            Self::Undetermined { first, then } => format!("first {first}, then {then}"),
+            Self::Order { row, live, folded } => format!("{row} is {live}, and folded {folded}"),
+            Self::Endless { aggregate, events, cycle: None, .. } => {
+                format!("{aggregate} has {events} events and still goes on. If that is meant, `.endless(…)` raises the bound")
+            }
+            Self::Endless { aggregate, times, cycle: Some(cycle), .. } => format!(
+                "in {aggregate}, {} led to itself {times} times, and nobody asked for that. If it ends, `.endless(…)` raises the bound",
+                cycle.join(", then ")
+            ),
+            Self::Unrepeatable => "something didn't hold, and when the same way was gone again it held: a participant, or what the \
+                                   world says of the outside, depends on something else than what it is given, such as a clock, a \
+                                   counter or the order of a HashMap"
+                .to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Untouched { row } => write!(f, "touches() doesn't name {row}, which is read or changed"),
-            Self::Panicked { words } => write!(f, "it panicked: {words}"),
-            Self::Undetermined { first, then } => {
-                write!(f, "decided twice on the same rows, the same input gave first {first}, then {then}")
-            }
-            Self::Order { row, live, folded } => {
-                write!(f, "evolve() depends on the order of events of different keys: {row} is {live}, and folded {folded}")
-            }
-            Self::Endless { aggregate, events, cycle: None } => {
-                write!(f, "{aggregate} has {events} events and still goes on: nothing bounds it")
-            }
-            Self::Endless { aggregate, events, cycle: Some(cycle) } => write!(
-                f,
-                "a cycle without progress: {aggregate} has {events} events, at the end again and again {}, and nobody asked for them",
-                cycle.join(", ")
-            ),
-            Self::Engine { words } => f.write_str(words),
-        }
+        write!(f, "{}: {}", self.name(), self.why())
     }
 }

@@ -1,9 +1,12 @@
 //! Going a known way through a world.
 
+use crate::explore::TIMES;
 use crate::state::State;
 use crate::world::World;
 
 /// A way through a world, step by step, in the words of a story. Made by [`World::story`].
+///
+/// Another one, [`farandole::testing::Story`], tells one participant's inputs without a world.
 pub struct Story {
     world: World,
     state: State,
@@ -38,17 +41,16 @@ impl Story {
     #[track_caller]
     #[must_use]
     pub fn when(mut self, words: &str) -> Self {
-        let mut steps = Vec::new();
-        self.world.steps(&self.state, &mut steps);
-        let found = steps.iter().find(|step| self.world.tell(&self.state, step) == words);
-        let Some(step) = found else {
-            let can: Vec<String> = steps.iter().map(|step| self.world.tell(&self.state, step)).collect();
+        let steps = self.world.told(&self.state);
+        let found = steps.iter().find(|(_, told)| told == words);
+        let Some((step, _)) = found else {
+            let can: Vec<&str> = steps.iter().map(|(_, told)| told.as_str()).collect();
             panic!(
-                "{words:?} can't happen now. If what this story showed is mended, tell the one that happens instead. What can:\n  {}",
+                "{words:?} can't happen now. If what this story showed is fixed, tell the one that happens instead. What can:\n  {}",
                 can.join("\n  ")
             );
         };
-        if let Some((next, _)) = self.world.next(&self.state, step, true, false) {
+        if let Some((next, _)) = self.world.next(&self.state, step, TIMES, false) {
             self.state = next;
         }
         self
@@ -60,13 +62,24 @@ impl Story {
     /// When something doesn't hold.
     #[track_caller]
     pub fn then(self, violated: &str) {
-        if let Some(broken) = self.world.broken(&self.state) {
-            panic!("{broken:?}; the story was about {violated:?}");
+        let Some((name, why)) = self.broken() else { return };
+        if name == violated {
+            panic!("doesn't hold, as when this story was found: {}", line(&name, &why));
         }
+        panic!("doesn't hold: {}; the story was found with something else that doesn't: {violated}", line(&name, &why));
     }
 
-    /// What doesn't hold now, if anything.
+    /// What doesn't hold now, if anything: its name, and why if it says so.
     pub fn violated(&self) -> Option<String> {
-        self.world.broken(&self.state).map(|broken| format!("{broken:?}"))
+        self.broken().map(|(name, why)| line(&name, &why))
     }
+
+    fn broken(&self) -> Option<(String, String)> {
+        let (name, why, _) = self.world.broken(&self.state, true)?.told(&self.world);
+        Some((name, why))
+    }
+}
+
+fn line(name: &str, why: &str) -> String {
+    if why.is_empty() { name.to_owned() } else { format!("{name}: {why}") }
 }

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use farandole::Keys;
 use farandole::engine::Verdict;
+use uuid::Uuid;
 
 use crate::actor::{Ground, Happened, Ran};
 use crate::ask::Command;
 use crate::fault::Fault;
 use crate::prints::{Prints, add, hash};
-use crate::state::{Asked, Changed, Entry, Given, Known, Local, Parked, Read, State, Stored};
+use crate::state::{Asked, Changed, Entry, Given, Known, Local, Place, Read, State, Stored, Task};
 use crate::step::Step;
-use crate::typed::guarded;
+use crate::typed::{guarded, input_id};
 use crate::world::{Past, World};
 
 /// What a step came to, beside the new state.
@@ -29,11 +31,12 @@ impl World {
             locals: self.actors.iter().map(|_| Arc::new(Local::new(self.exchanges.none()))).collect(),
             commands: self.commands.iter().map(left).collect(),
             redeliveries: self.redeliveries,
+            drops: self.drops,
             fault: None,
             print: 0,
         };
-        for (n, (of, about, past)) in self.given.iter().enumerate() {
-            let taken = guarded(|| self.past(&mut state, *of, about, past, n)).and_then(|taken| taken);
+        for (of, about, past) in &self.given {
+            let taken = guarded(|| self.past(&mut state, *of, about, past)).and_then(|taken| taken);
             if let Err(fault) = taken {
                 state.fault = Some(Arc::new(fault));
                 break;
@@ -43,13 +46,15 @@ impl World {
         state
     }
 
-    fn past(&self, state: &mut State, of: usize, about: &str, past: &Past, n: usize) -> Result<(), Fault> {
+    fn past(&self, state: &mut State, of: usize, about: &str, past: &Past) -> Result<(), Fault> {
         let actor = &self.actors[of];
         let unreadable = || Fault::Engine { words: format!("{} can't be read back", past.kind) };
         let event = actor.read(past.kind, &past.payload, &self.codec).ok_or_else(unreadable)?;
         let text = String::from_utf8_lossy(&past.payload).into_owned();
         let happened = Happened { kind: past.kind, payload: past.payload.clone(), event, text };
-        self.take(of, Arc::make_mut(&mut state.locals[of]), about, happened, &format!("given {n}"))
+        // Of which names can be exchanged.
+        let cause = format!("given {about}/{}", state.locals[of].log(about).map_or(0, |log| log.entries.len()));
+        self.take(of, Arc::make_mut(&mut state.locals[of]), about, happened, &cause)
     }
 
     /// Takes an event as it is: rows, tasks, and its place in the log.
@@ -57,19 +62,19 @@ impl World {
         let actor = &self.actors[of];
         let at = local.log(about).map_or(0, |log| log.entries.len());
         let id = crate::typed::event_id(actor.name(), about, at);
-        let rows = actor.evolve(&*event.event, &|table, key| local.stored(table, key))?;
+        let (rows, keys) = actor.evolve(&*event.event, &Keys::default(), &|table, key| local.stored(table, key))?;
         let net = actor.follow(&*event.event, about, id)?;
         self.store(of, local, rows);
-        self.append(of, local, about, &mut event, cause);
+        self.append(of, local, about, &mut event, cause, (None, &Arc::new(keys.unwrap_or_default())));
         self.agenda(of, local, net, about);
         Ok(())
     }
 
-    /// What the step makes of the state; none if nothing changes.
-    pub(crate) fn next(&self, state: &State, step: &Step, twice: bool, cases: bool) -> Option<(State, Option<Happening>)> {
+    /// What the step makes of the state; none if nothing changes. It is decided so many times, and each must give the same.
+    pub(crate) fn next(&self, state: &State, step: &Step, times: u8, cases: bool) -> Option<(State, Option<Happening>)> {
         let mut next = state.clone();
         // Whatever of a participant or of the world's own functions panics, it is this step that it panics at.
-        let happened = guarded(|| self.happen(state, &mut next, step, twice, cases)).and_then(|happened| happened);
+        let happened = guarded(|| self.happen(state, &mut next, step, times, cases)).and_then(|happened| happened);
         let happening = match happened {
             Ok(Some(happening)) => happening,
             Ok(None) => return None,
@@ -94,7 +99,7 @@ impl World {
         state: &State,
         next: &mut State,
         step: &Step,
-        twice: bool,
+        times: u8,
         cases: bool,
     ) -> Result<Option<Option<Happening>>, Fault> {
         let given = match step {
@@ -113,6 +118,20 @@ impl World {
                 next.redeliveries -= 1;
                 return Ok(Some(None));
             }
+            Step::AgainAll { to, from } => {
+                let keys: Vec<Arc<str>> = state.locals[*from].logs.iter().map(|log| Arc::clone(&log.key)).collect();
+                let local = Arc::make_mut(&mut next.locals[*to]);
+                keys.iter().filter(|key| state.locals[*to].had(*from, key) > 0).for_each(|key| {
+                    local.read_to(self.read(*to, *from, key, 0));
+                });
+                next.redeliveries -= 1;
+                return Ok(Some(None));
+            }
+            Step::Drop { of, at } => {
+                self.unpark(*of, Arc::make_mut(&mut next.locals[*of]), *at);
+                next.drops -= 1;
+                return Ok(Some(None));
+            }
             Step::Lost { of, task, outcome } => {
                 let local = Arc::make_mut(&mut next.locals[*of]);
                 let Some(booked) = self.book(*of, local, task, *outcome, false)? else { return Ok(None) };
@@ -123,10 +142,10 @@ impl World {
             Step::Answer { of, task, outcome } => {
                 let local = Arc::make_mut(&mut next.locals[*of]);
                 let Some(booked) = self.book(*of, local, task, *outcome, true)? else { return Ok(None) };
-                local.end(&task.name, &task.key, task.cause);
+                let Some(ended) = local.end(&task.name, &task.key, task.cause) else { return Ok(None) };
                 let booked = Arc::new(booked);
                 local.book(Arc::clone(&booked));
-                Some((*of, Given::Outcome { booked }))
+                Some((*of, Given::Outcome { task: ended, booked }))
             }
             _ => self.input(state, step),
         };
@@ -138,11 +157,19 @@ impl World {
         }
         let releases = matches!(step, Step::Release { .. });
         let cause = self.cause(&given);
-        let ground =
-            Ground { state, commands: &self.commands, codec: &self.codec, me: of, releases, cause: cause.clone(), cases };
+        let (left, commands, codec) = (self.left(state, step, &given), &*self.commands, &self.codec);
+        let id = input_id(&cause, left, state.at);
+        let ground = Ground { state, commands, codec, me: of, releases, cause: cause.clone(), id, cases };
         let ran = self.actors[of].run(&ground, &given)?;
-        if twice {
-            self.same(&ran, &self.actors[of].run(&ground, &given)?)?;
+        for _ in 1..times {
+            ran.same(&self.actors[of].run(&ground, &given)?)?;
+        }
+        if self.exchanges.len() > 1 {
+            let text = id.to_string();
+            let holds = |event: &Happened| event.payload.windows(text.len()).any(|part| part == text.as_bytes());
+            if ran.events.iter().any(holds) {
+                self.exchanges.learn(id, &format!("{cause} {left} {}", state.at / 1000));
+            }
         }
         match step {
             Step::Ask { which } => {
@@ -151,7 +178,7 @@ impl World {
             Step::Repeat { which } => next.commands[*which].repeats -= 1,
             Step::AnswerAgain { .. } => next.redeliveries -= 1,
             Step::Release { of, at } if matches!(ran.verdict, Verdict::Done(_)) => {
-                Arc::make_mut(&mut next.locals[*of]).unpark(*at);
+                self.unpark(*of, Arc::make_mut(&mut next.locals[*of]), *at);
             }
             Step::Release { .. } => return Ok(None),
             Step::Due { of, task } => {
@@ -171,7 +198,7 @@ impl World {
     pub(crate) fn had(&self, next: &mut State, of: usize, given: &Given) {
         let Given::Record { from, key, at } = given else { return };
         let log = next.locals[*from].log(key).cloned();
-        let entries = log.as_ref().map_or(&[][..], |log| &log.entries[..=*at]);
+        let Some(entries) = log.as_ref().and_then(|log| log.entries.get(..=*at)) else { return };
         let had = entries.iter().filter(|entry| entry.heard_by & (1 << of) != 0).count();
         let local = &next.locals[of];
         if had == local.had(*from, key) + 1 {
@@ -192,6 +219,7 @@ impl World {
     /// Stores what an input led to.
     pub(crate) fn apply(&self, local: &mut Local, of: usize, given: &Given, mut ran: Ran, cause: &str) -> Ran {
         let name = self.actors[of].name();
+        let parent = self.parent(of, given);
         let why = match &ran.verdict {
             // A caller is told.
             _ if matches!(given, Given::Command { .. }) => None,
@@ -200,7 +228,7 @@ impl World {
             Verdict::Done(_) | Verdict::Refused(_) | Verdict::Lost => None,
         };
         if let Some(why) = why {
-            self.park(local, name, given, (&ran.aggregate, &ran.key, why), cause);
+            self.park(of, local, given, (&ran.aggregate, &ran.key, why), cause);
         }
         self.store(of, local, std::mem::take(&mut ran.rows));
         for (at, (hash, answer)) in std::mem::take(&mut ran.known) {
@@ -208,7 +236,7 @@ impl World {
             local.know(Known { at, hash, answer, prints });
         }
         for event in &mut ran.events {
-            self.append(of, local, &ran.aggregate, event, cause);
+            self.append(of, local, &ran.aggregate, event, cause, (parent.as_ref(), &ran.keys));
         }
         let net = std::mem::take(&mut ran.net);
         self.agenda(of, local, net, &ran.aggregate);
@@ -225,7 +253,16 @@ impl World {
         }
     }
 
-    pub(crate) fn append(&self, of: usize, local: &mut Local, aggregate: &str, event: &mut Happened, cause: &str) {
+    /// Puts an event into its log. Of what led to it, and of the rows that deciding had, later checks want to know.
+    pub(crate) fn append(
+        &self,
+        of: usize,
+        local: &mut Local,
+        aggregate: &str,
+        event: &mut Happened,
+        cause: &str,
+        (parent, keys): (Option<&Place>, &Arc<Keys>),
+    ) {
         let at = local.log(aggregate).map_or(0, |log| log.entries.len());
         let prints = self.exchanges.prints(&format!(
             "{of} event {aggregate} {at} {} {} {cause}",
@@ -238,16 +275,12 @@ impl World {
             payload: std::mem::take(&mut event.payload),
             event: Arc::clone(&event.event),
             cause: cause.to_owned(),
+            parent: parent.cloned(),
+            keys: Arc::clone(keys),
             heard_by,
             prints,
         };
         local.append(aggregate, entry);
-    }
-
-    fn park(&self, local: &mut Local, name: &str, given: &Given, (aggregate, key, why): (&String, &String, String), cause: &str) {
-        let before = local.parked.iter().filter(|other| other.aggregate == *aggregate).count();
-        let prints = self.exchanges.prints(&format!("{name} parked {aggregate} {key} {before} {cause}"));
-        local.park(Parked { given: given.clone(), aggregate: aggregate.clone(), key: key.clone(), why, prints });
     }
 
     fn read(&self, to: usize, from: usize, key: &Arc<str>, had: usize) -> Read {
@@ -264,50 +297,37 @@ impl World {
                 format!("command/{}/{}/{nth}", command.about, command.label)
             }
             Given::Deadline { task } => format!("deadline/{}/{}/{}", task.name, task.key, task.from),
-            Given::Outcome { booked } => {
-                format!("outcome/{}/{}/{}", booked.task.name, booked.task.key, booked.task.from)
+            Given::Outcome { task, .. } => format!("outcome/{}/{}/{}", task.name, task.key, task.from),
+        }
+    }
+
+    /// The event that an input comes from.
+    fn parent(&self, of: usize, given: &Given) -> Option<Place> {
+        match given {
+            Given::Record { from, key, at } => Some(Place { of: *from, key: Arc::clone(key), at: *at }),
+            Given::Command { .. } => None,
+            Given::Deadline { task } | Given::Outcome { task, .. } => {
+                let Task { from, cause, .. } = &**task;
+                let (key, _) = from.rsplit_once('/')?;
+                Some(Place { of, key: key.into(), at: usize::try_from(cause.as_u64_pair().1).ok()? })
             }
         }
     }
 
-    /// Deciding twice must give the same.
-    fn same(&self, first: &Ran, then: &Ran) -> Result<(), Fault> {
-        let words = |ran: &Ran| {
-            let events: Vec<&str> = ran.events.iter().map(|event| event.text.as_str()).collect();
-            let rows: Vec<String> = ran.rows.iter().map(|(table, key, row)| format!("{table} {key} {row:?}")).collect();
-            format!("{:?} with {events:?}, {rows:?}, {:?}", ran.verdict, ran.net)
-        };
-        let payloads = |ran: &Ran| ran.events.iter().map(|event| event.payload.clone()).collect::<Vec<_>>();
-        let is_row = |(a, b): (&Changed, &Changed)| match (&a.2, &b.2) {
-            (Some(a), Some(b)) => a.equals(&**b),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        let same = payloads(first) == payloads(then) && first.rows.iter().zip(&then.rows).all(is_row);
-        let (first, then) = (words(first), words(then));
-        if same && first == then { Ok(()) } else { Err(Fault::Undetermined { first, then }) }
+    /// The input's id: another each time that it comes.
+    pub(crate) fn id(&self, state: &State, step: &Step, given: &Given, cause: &str) -> Uuid {
+        input_id(cause, self.left(state, step, given), state.at)
     }
 
-    /// An aggregate with more events than the world allows, or in which the same events come again and again without anybody's asking.
-    fn is_endless(&self, state: &State, happening: &Happening) -> Option<Fault> {
-        let log = state.locals[happening.of].log(&happening.ran.aggregate)?;
-        let events = log.entries.len();
-        let by_itself = log
-            .entries
-            .iter()
-            .rev()
-            .take_while(|entry| !["command/", "given "].iter().any(|by| entry.cause.starts_with(by)))
-            .count();
-        let kinds: Vec<&str> = log.entries[events - by_itself..].iter().map(|entry| short(entry.kind)).collect();
-        // The shortest part at the end that stands there so often.
-        let round = (1..=by_itself / self.rounds).find(|n| {
-            let (last, before) = (&kinds[by_itself - n..], &kinds[by_itself - n * self.rounds..]);
-            before.chunks(*n).all(|round| round == last)
-        });
-        if round.is_none() && events <= self.events {
-            return None;
+    /// How often it may still come.
+    fn left(&self, state: &State, step: &Step, given: &Given) -> u8 {
+        match (step, given) {
+            (Step::AnswerAgain { .. }, _) => state.redeliveries.saturating_sub(1),
+            (Step::Repeat { which }, _) => state.commands[*which].repeats.saturating_sub(1),
+            (_, Given::Command { which, .. }) => state.commands[*which].repeats,
+            (_, Given::Record { .. } | Given::Outcome { .. }) => state.redeliveries,
+            (_, Given::Deadline { .. }) => 0,
         }
-        let cycle = round.map(|n| kinds[by_itself - n..].iter().map(|kind| (*kind).to_owned()).collect());
-        Some(Fault::Endless { aggregate: format!("{} {}", self.actors[happening.of].name(), log.key), events, cycle })
     }
 
     /// The sum of the state's parts.
@@ -332,7 +352,7 @@ impl World {
 
     /// The state's fingerprint: the least of those with names exchanged.
     fn print(&self, state: &mut State) {
-        let rest = hash(&format!("{} {}", state.at, state.redeliveries));
+        let rest = hash(&format!("{} {} {}", state.at, state.redeliveries, state.drops));
         let parts = self.parts(state);
         state.print = parts.iter().map(|print| print.wrapping_add(rest)).min().unwrap_or(rest).max(1);
     }

@@ -2,15 +2,30 @@
 //!
 //! A state is known by the sum of its parts' fingerprints, so a step costs those parts that it changes. Two states that differ only in which of
 //! two interchangeable names is which have the same fingerprints in another order; the least of them is that of both.
+//!
+//! An id that an input made is a hash, in which no name can be exchanged. In its place stands what it was made of.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{PoisonError, RwLock};
+
+use uuid::Uuid;
 
 /// A fingerprint for each way to exchange names; the first exchanges none.
 pub(crate) type Prints = Box<[u64]>;
 
 /// The ways to exchange names.
-#[derive(Debug, Clone)]
-pub(crate) struct Exchanges(Vec<Vec<(String, String)>>);
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    ways: Vec<Vec<(String, String)>>,
+    /// Ids of inputs that stand in events, and what they were made of.
+    made: RwLock<HashMap<Uuid, String>>,
+    /// Whether there are any: threads that only read don't wait for one another.
+    any: AtomicBool,
+}
 
 /// Ways that are tried: of more names the worlds are too large anyway.
 const MOST: usize = 720;
@@ -37,12 +52,12 @@ impl Exchanges {
             );
             ways = more;
         }
-        Self(ways)
+        Self { ways, made: RwLock::default(), any: AtomicBool::new(false) }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.ways.len()
     }
 
     /// Of nothing.
@@ -52,8 +67,45 @@ impl Exchanges {
 
     /// Of a part that is described by `text`.
     pub fn prints(&self, text: &str) -> Prints {
-        let plain = hash(text);
-        self.0.iter().map(|way| exchanged(text, way).map_or(plain, |text| hash(&text))).collect()
+        if self.len() == 1 {
+            return Box::new([hash(text)]);
+        }
+        let text = self.spelled(text);
+        let plain = hash(&text);
+        self.ways.iter().map(|way| exchanged(&text, way).map_or(plain, |text| hash(&text))).collect()
+    }
+
+    /// Notes that this id stands in an event, and what it was made of.
+    pub fn learn(&self, id: Uuid, of: &str) {
+        if self.made.read().unwrap_or_else(PoisonError::into_inner).contains_key(&id) {
+            return;
+        }
+        let of = format!("<{}>", self.spelled(of));
+        self.made.write().unwrap_or_else(PoisonError::into_inner).insert(id, of);
+        self.any.store(true, Relaxed);
+    }
+
+    /// The text with what ids were made of in their place.
+    fn spelled<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if !self.any.load(Relaxed) {
+            return Cow::Borrowed(text);
+        }
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut out, mut done) = (String::new(), 0);
+        for (hyphen, _) in text.match_indices('-') {
+            let start = hyphen.wrapping_sub(8);
+            let id = text.get(start..start.wrapping_add(36)).filter(|_| start >= done);
+            if let Some(of) = id.and_then(|id| made.get(&Uuid::try_parse(id).ok()?)) {
+                out.push_str(&text[done..start]);
+                out.push_str(of);
+                done = start + 36;
+            }
+        }
+        if done == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.push_str(&text[done..]);
+        Cow::Owned(out)
     }
 }
 
@@ -74,7 +126,7 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 }
 
 /// The text with names exchanged; none where there is none of them. A name within a longer word isn't one.
-fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
+pub(crate) fn exchanged(text: &str, way: &[(String, String)]) -> Option<String> {
     let mut done = 0;
     let mut out = String::new();
     while let Some((at, from, to)) = first(text, done, way) {

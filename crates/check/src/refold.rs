@@ -1,8 +1,9 @@
-//! What is asked of a state in which nothing more happens by itself.
+//! Whether nothing more happens by itself, and whether a rebuild would give the rows that are there.
 
 use std::sync::Arc;
 
 use crate::fault::Fault;
+use crate::prints::Prints;
 use crate::state::{Local, State, Stored};
 use crate::step::Step;
 use crate::world::World;
@@ -10,11 +11,14 @@ use crate::world::World;
 impl World {
     /// Whether nothing more happens by itself.
     pub(crate) fn is_at_end(&self, state: &State) -> bool {
+        if self.is_awaited(state) {
+            return false;
+        }
         let mut steps = Vec::new();
-        self.steps(state, &mut steps);
+        self.steps_of_now(state, &mut steps);
         steps.iter().filter(|step| Self::is_by_itself(step)).all(|step| match step {
             // A parked input that parks again is where it was.
-            Step::Release { .. } => self.next(state, step, false, false).is_none(),
+            Step::Release { .. } => self.next(state, step, 1, false).is_none(),
             _ => false,
         })
     }
@@ -23,12 +27,19 @@ impl World {
     pub(crate) fn refold(&self, state: &State) -> Result<(), Fault> {
         for (of, local) in state.locals.iter().enumerate() {
             for backwards in [false, true] {
-                let mut folded = Local::new(self.exchanges.none());
+                if backwards && local.logs.len() < 2 {
+                    continue;
+                }
+                let mut folded = Local::new(Prints::default());
                 let logs: Box<dyn Iterator<Item = _>> =
                     if backwards { Box::new(local.logs.iter().rev()) } else { Box::new(local.logs.iter()) };
                 for entry in logs.flat_map(|log| &log.entries) {
-                    let rows = self.actors[of].evolve(&*entry.event, &|table, key| folded.stored(table, key))?;
-                    self.store(of, &mut folded, rows);
+                    let (rows, _) =
+                        self.actors[of].evolve(&*entry.event, &entry.keys, &|table, key| folded.stored(table, key))?;
+                    for (table, key, row) in rows {
+                        let stored = row.map(|row| Stored { table, key: key.clone(), row, prints: Prints::default() });
+                        folded.put(table, &key, stored);
+                    }
                 }
                 self.compare(local, &folded)?;
             }

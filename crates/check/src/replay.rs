@@ -1,6 +1,9 @@
 //! Whether a recorded run is one that the participants allow: each decision is made again by the checker's transition function, from what
 //! the run's own events have made of the rows, and must give what was published.
 //!
+//! The ids of commands are known: they are their events' correlation. Those of records, deadlines and outcomes aren't recorded, so that an event
+//! that holds the `input.id` of one of these is refused.
+//!
 //! An input that led to nothing leaves no trace. Of such a record it is asked that there was a moment, between its publication and the next
 //! record of its key that led to something, at which it would have led to nothing.
 
@@ -13,12 +16,12 @@ use farandole::table::Row;
 use uuid::Uuid;
 
 use crate::actor::{Ground, Happened, Ran, Real};
-use crate::invariant::When;
+use crate::invariant::{Invariant, When};
 use crate::model::short;
 use crate::recording::{Recorded, Recording};
 use crate::seen::Seen;
 use crate::state::{Booked, Given, State, Task};
-use crate::typed::event_id;
+use crate::typed::{event_id, guarded, input_id};
 use crate::world::World;
 
 /// Refusals that are told.
@@ -64,7 +67,11 @@ impl Replayed {
     fn check(&self, when: impl Fn(When) -> bool) -> Vec<String> {
         let seen = Seen::new(&self.world.names, &self.state);
         let checked = self.world.invariants.iter().filter(|invariant| when(invariant.when));
-        checked.filter_map(|invariant| Some(format!("{}: {}", invariant.name, (invariant.holds)(&seen).err()?))).collect()
+        let why = |invariant: &Invariant| match guarded(|| (invariant.holds)(&seen)) {
+            Ok(holds) => holds.err(),
+            Err(fault) => Some(fault.to_string()),
+        };
+        checked.filter_map(|invariant| Some(format!("{}: {}", invariant.name, why(invariant)?))).collect()
     }
 
     /// How many invariants were checked.
@@ -103,16 +110,21 @@ impl World {
         let (mut places, mut times, mut at) = (HashMap::new(), HashMap::<(usize, Arc<str>), Vec<i64>>::new(), HashMap::new());
         for (me, actor) in self.actors.iter().enumerate() {
             for event in run.events.get(actor.name()).into_iter().flatten() {
+                // What can't be read is no record that anybody could have had.
+                let mut happened = match self.happened(me, event) {
+                    Ok(happened) => happened,
+                    Err(why) => {
+                        refused.push(why);
+                        continue;
+                    }
+                };
                 let key: Arc<str> = event.key.as_str().into();
                 let log = times.entry((me, Arc::clone(&key))).or_default();
                 places.insert(event.place.as_str(), (me, Arc::clone(&key), log.len()));
                 at.insert((me, key, log.len()), event.place.as_str());
                 log.push(event.at);
                 let local = Arc::make_mut(&mut begin.locals[me]);
-                match self.happened(me, event) {
-                    Ok(mut happened) => self.append(me, local, &event.key, &mut happened, &event.cause),
-                    Err(why) => refused.push(why),
-                }
+                self.append(me, local, &event.key, &mut happened, &event.cause, (None, &Arc::default()));
             }
         }
         let mut replayed = Replayed {
@@ -166,6 +178,14 @@ impl World {
         for (service, events) in &run.events {
             let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
             let (mut numbers, mut causes) = (BTreeSet::new(), BTreeSet::new());
+            for (before, event) in events.iter().zip(events.iter().skip(1)).filter(|(before, event)| event.number < before.number)
+            {
+                let (kind, place) = (short(&event.kind), &event.place);
+                refused.push(format!(
+                    "{service}: {kind} at {place}: its number is lower than that of the event before, at {}",
+                    before.place
+                ));
+            }
             for event in events {
                 let is_known = [!ids.insert(event.id), !places.insert(&event.place), !numbers.insert(event.number)];
                 for (what, _) in ["id", "place", "number"].iter().zip(is_known).filter(|(_, is_known)| *is_known) {
@@ -213,7 +233,7 @@ impl Part<'_> {
             }
             self.state.at = first.at;
             self.pass_silent(&first.key, first.at);
-            if let Err(why) = self.decision(these) {
+            if let Err(why) = guarded(|| self.decision(these)).unwrap_or_else(|fault| Err(fault.to_string())) {
                 self.refuse(first, why);
                 self.take(these);
             }
@@ -265,7 +285,8 @@ impl Part<'_> {
                 let task = self.task(name, of)?;
                 if kind == "deadline" {
                     if task.due > first.at {
-                        return Err(format!("the deadline fired {} µs before it was due", task.due - first.at));
+                        let early = task.due.saturating_sub(first.at);
+                        return Err(format!("the deadline fired {early} µs before it was due"));
                     }
                     let given = Given::Deadline { task: Arc::clone(&task) };
                     let ran = self.ran(&given)?;
@@ -284,6 +305,9 @@ impl Part<'_> {
             _ => {
                 let (from, key, at) =
                     self.places.get(first.cause.as_str()).cloned().ok_or("there is no such record in the run")?;
+                if from == self.me && self.state.locals[from].log(&key).is_none_or(|log| at >= log.entries.len()) {
+                    return Err("its cause is itself, or comes after it".to_owned());
+                }
                 self.deliver_before(from, &key, at)?;
                 let given = Given::Record { from, key: Arc::clone(&key), at };
                 let ran = self.ran(&given)?;
@@ -296,6 +320,14 @@ impl Part<'_> {
         if !again.eq(payloads.iter().map(|(kind, payload)| (*kind, value(payload)))) {
             let decided: Vec<&str> = ran.events.iter().map(|event| event.text.as_str()).collect();
             return Err(format!("deciding again gives {}: {decided:?}; published was {texts:?}", words(&ran)));
+        }
+        if let Some(other) = these.iter().find(|event| event.key != ran.aggregate) {
+            return Err(format!(
+                "deciding again is about {:?}; published was {} about {:?}",
+                ran.aggregate,
+                short(&other.kind),
+                other.key
+            ));
         }
         let before = self.state.locals[self.me].log(&first.key).map_or(0, |log| log.entries.len());
         let actor = world.actors[self.me].name();
@@ -332,19 +364,21 @@ impl Part<'_> {
             let local = Arc::make_mut(&mut self.state.locals[self.me]);
             // What couldn't be read has been refused for that.
             if let Ok(happened) = self.world.happened(self.me, event) {
-                drop(self.world.take(self.me, local, &event.key, happened, &event.cause));
+                drop(guarded(|| self.world.take(self.me, local, &event.key, happened, &event.cause)));
             }
         }
     }
 
     fn ground(&self, cause: String) -> Ground<'_> {
         let World { codec, .. } = self.world;
-        Ground { state: &self.state, commands: &[], codec, me: self.me, releases: true, cause, cases: false }
+        let id = input_id(&cause, 0, self.state.at);
+        Ground { state: &self.state, commands: &[], codec, me: self.me, releases: true, cause, id, cases: false }
     }
 
     fn ran(&self, given: &Given) -> Result<Ran, String> {
         let cause = self.world.cause(given);
-        self.world.actors[self.me].run(&self.ground(cause), given).map_err(|fault| fault.to_string())
+        let ran = guarded(|| self.world.actors[self.me].run(&self.ground(cause), given));
+        ran.and_then(|ran| ran).map_err(|fault| fault.to_string())
     }
 
     fn task(&self, name: &str, of: Option<&str>) -> Result<Arc<Task>, String> {
@@ -365,13 +399,12 @@ impl Part<'_> {
         let idempotency = task.effect.as_ref().map_or(task.cause, |asking| asking.idempotency);
         let prints = self.world.exchanges.none();
         let booked = Booked {
-            task: Arc::clone(task),
             first: Arc::clone(task),
             idempotency,
             outcome: 0,
             both,
             text: String::new(),
-            told: true,
+            told: vec![Arc::clone(task)],
             prints,
         };
         Arc::make_mut(&mut self.state.locals[self.me]).book(Arc::new(booked));

@@ -17,6 +17,8 @@ pub struct Report {
     pub depth: usize,
     /// Whether these are all there are.
     pub exhausted: bool,
+    /// Which bound ended it.
+    pub(crate) cut: Option<String>,
     /// How long it took.
     pub took: Duration,
     /// What doesn't hold, with the shortest way there.
@@ -25,6 +27,8 @@ pub struct Report {
     pub vacuous: Vec<String>,
     /// Events that nobody consumes.
     pub unheard: Vec<String>,
+    /// Topics that a participant subscribes to and nobody in this world publishes: what comes from there isn't tried.
+    pub unpublished: Vec<String>,
     /// The cases that were reached.
     pub(crate) reached: Reached,
 }
@@ -36,13 +40,17 @@ impl Report {
     }
 
     /// Panics with the story unless it [holds](Self::holds) and the world was explored whole: what was cut off, on a slow machine, say, might
-    /// be just what doesn't hold.
+    /// be just what doesn't hold. It prints the whole report then, which you needn't print yourself before.
     ///
     /// # Panics
     /// With all that is wrong.
     #[track_caller]
     pub fn assert_holds(&self) -> &Self {
-        assert!(self.holds() && self.exhausted, "{self}");
+        assert!(self.holds(), "{self}");
+        assert!(
+            self.exhausted,
+            "{self}the world wasn't explored whole: raise the bounds, make it smaller, or ask `assert_holds_so_far`"
+        );
         self
     }
 
@@ -61,10 +69,10 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { world, states, depth, took, .. } = self;
         let rate = *states as f64 / took.as_secs_f64().max(1e-3);
-        let how = match (&self.violation, self.exhausted) {
+        let how = match (&self.violation, &self.cut) {
             (Some(_), _) => "stopped at a violation",
-            (None, true) => "exhausted",
-            (None, false) => "not exhausted",
+            (None, None) => "exhausted",
+            (None, Some(bound)) => &format!("not exhausted: {bound}"),
         };
         writeln!(f, "{world}: {states} states, {depth} steps deep, {how}; {:.1} s, {rate:.0} states/s", took.as_secs_f64())?;
         for vacuous in &self.vacuous {
@@ -72,6 +80,9 @@ impl std::fmt::Display for Report {
         }
         for unheard in &self.unheard {
             writeln!(f, "nobody consumes {unheard}; if that is meant, declare it an end in `messages!`")?;
+        }
+        for unpublished in &self.unpublished {
+            writeln!(f, "{unpublished}: what comes from there isn't tried")?;
         }
         if let Some(violation) = &self.violation {
             write!(f, "{violation}")?;

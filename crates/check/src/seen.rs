@@ -54,11 +54,12 @@ impl<'a> Seen<'a> {
     /// Inputs that are parked, of all participants: the aggregate, and why.
     pub fn parked(&self) -> impl Iterator<Item = (&'a str, &'a str)> + '_ {
         let parked = self.state.locals.iter().flat_map(|local| &local.parked);
-        parked.map(|parked| (parked.aggregate.as_str(), parked.why.as_str()))
+        parked.map(|parked| (parked.aggregate.as_str(), parked.why.as_str())).inspect(|_| self.spoke.set(true))
     }
 
     /// Logical time: microseconds since the world began.
     pub fn at(&self) -> i64 {
+        self.spoke.set(true);
         self.state.at
     }
 }

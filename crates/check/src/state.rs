@@ -7,8 +7,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use farandole::Answer;
 use farandole::table::AnyRow;
+use farandole::{Answer, Keys};
 use uuid::Uuid;
 
 use crate::fault::Fault;
@@ -24,6 +24,8 @@ pub struct State {
     pub(crate) commands: Vec<Asked>,
     /// How often inputs may be delivered again.
     pub(crate) redeliveries: u8,
+    /// How often an operator may drop a parked input.
+    pub(crate) drops: u8,
     /// What the last step did that no participant may do.
     pub(crate) fault: Option<Arc<Fault>>,
     pub(crate) print: u64,
@@ -99,9 +101,21 @@ pub(crate) struct Entry {
     /// The participant's own type.
     pub event: Arc<dyn Any + Send + Sync>,
     pub cause: String,
+    /// The event that led to it; none if a caller did, or nobody says.
+    pub parent: Option<Place>,
+    /// Which rows deciding had, which are those that `evolve` may look at.
+    pub keys: Arc<Keys>,
     /// Which participants handle it, a bit each.
     pub heard_by: u32,
     pub prints: Prints,
+}
+
+/// Where an event stands: participant, key, place in the key's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub of: usize,
+    pub key: Arc<str>,
+    pub at: usize,
 }
 
 /// How far a log has been read.
@@ -141,7 +155,6 @@ pub(crate) struct Asking {
 
 /// What the outside world has done once.
 pub(crate) struct Booked {
-    pub task: Arc<Task>,
     /// Who asked under this key first, which is what was done.
     pub first: Arc<Task>,
     pub idempotency: Uuid,
@@ -149,8 +162,8 @@ pub(crate) struct Booked {
     /// `(P::Effect, OutcomeOf<P>)`.
     pub both: Arc<dyn Any + Send + Sync>,
     pub text: String,
-    /// Whether the participant has heard of it.
-    pub told: bool,
+    /// Whose answers the participant has had, by name, key and cause.
+    pub told: Vec<Arc<Task>>,
     pub prints: Prints,
 }
 
@@ -160,6 +173,7 @@ pub(crate) struct Parked {
     pub aggregate: String,
     pub key: String,
     pub why: String,
+    pub cause: String,
     pub prints: Prints,
 }
 
@@ -180,8 +194,8 @@ pub(crate) enum Given {
     Command { which: usize, nth: u8 },
     /// A deadline.
     Deadline { task: Arc<Task> },
-    /// What the outside world answered.
-    Outcome { booked: Arc<Booked> },
+    /// What the outside world answered about a task.
+    Outcome { task: Arc<Task>, booked: Arc<Booked> },
 }
 
 impl Local {
@@ -287,6 +301,19 @@ impl Local {
     pub fn unpark(&mut self, i: usize) {
         let parked = self.parked.remove(i);
         take(&mut self.prints, &parked.prints);
+    }
+
+    /// Replaces a parked input's fingerprint.
+    pub fn reprint(&mut self, i: usize, prints: Prints) {
+        let parked = &*self.parked[i];
+        if parked.prints == prints {
+            return;
+        }
+        take(&mut self.prints, &parked.prints);
+        add(&mut self.prints, &prints);
+        let Parked { given, aggregate, key, why, cause, .. } = parked;
+        let (given, aggregate, key) = (given.clone(), aggregate.clone(), key.clone());
+        self.parked[i] = Arc::new(Parked { given, aggregate, key, why: why.clone(), cause: cause.clone(), prints });
     }
 
     pub fn know(&mut self, known: Known) {

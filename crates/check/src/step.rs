@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::clock::is_never;
 use crate::state::{Given, State, Task};
 use crate::world::World;
 
 /// One step of a world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// A participant takes the next record of a key that it handles.
     Deliver { to: usize, from: usize, key: Arc<str> },
@@ -16,7 +17,7 @@ pub enum Step {
     Ask { which: usize },
     /// A caller asks again under the same key.
     Repeat { which: usize },
-    /// Time goes on, to the next deadline.
+    /// Time goes on, to the next moment.
     Clock { to: i64 },
     /// A deadline fires.
     Due { of: usize, task: TaskId },
@@ -28,14 +29,18 @@ pub enum Step {
     Lost { of: usize, task: TaskId, outcome: usize },
     /// A position is lost: what was read of a key from there on comes again.
     Again { to: usize, from: usize, key: Arc<str>, at: usize },
-    /// An answer comes again.
-    AnswerAgain { of: usize, idempotency: Uuid },
+    /// A position is lost: all that was read of a participant comes again.
+    AgainAll { to: usize, from: usize },
+    /// The answer about a task comes again.
+    AnswerAgain { of: usize, idempotency: Uuid, task: TaskId },
     /// A parked input is tried again.
     Release { of: usize, at: usize },
+    /// An operator drops a parked input.
+    Drop { of: usize, at: usize },
 }
 
 /// Which task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskId {
     pub(crate) name: String,
     pub(crate) key: String,
@@ -55,27 +60,38 @@ impl TaskId {
 impl World {
     /// All that may happen.
     pub(crate) fn steps(&self, state: &State, steps: &mut Vec<Step>) {
+        self.steps_of_now(state, steps);
+        self.clock(state, steps);
+    }
+
+    /// All but that time goes on.
+    pub(crate) fn steps_of_now(&self, state: &State, steps: &mut Vec<Step>) {
         for (to, local) in state.locals.iter().enumerate() {
             for (from, other) in state.locals.iter().enumerate() {
+                let mut read = 0;
                 for log in &other.logs {
                     let there = log.entries.iter().filter(|entry| entry.heard_by & (1 << to) != 0).count();
                     let had = local.had(from, &log.key);
                     if had < there {
                         steps.push(Step::Deliver { to, from, key: Arc::clone(&log.key) });
                     }
+                    read += usize::from(had > 0);
                     if state.redeliveries > 0 {
                         steps.extend((0..had).map(|at| Step::Again { to, from, key: Arc::clone(&log.key), at }));
                     }
                 }
+                // Of one key, that is what losing its position from the beginning on is.
+                if state.redeliveries > 0 && read > 1 {
+                    steps.push(Step::AgainAll { to, from });
+                }
             }
             self.tasks(state, to, steps);
-            for (at, parked) in local.parked.iter().enumerate() {
-                let older = &local.parked[..at];
-                let waits = older.iter().any(|older| {
-                    [&older.aggregate, &older.key].iter().any(|name| **name == parked.aggregate || **name == parked.key)
-                });
-                if !waits {
+            for at in 0..local.parked.len() {
+                if local.behind(at).next().is_none() {
                     steps.push(Step::Release { of: to, at });
+                }
+                if state.drops > 0 {
+                    steps.push(Step::Drop { of: to, at });
                 }
             }
         }
@@ -87,10 +103,6 @@ impl World {
                 steps.push(Step::Repeat { which });
             }
         }
-        let dues = state.locals.iter().flat_map(|local| &local.tasks).filter(|task| task.effect.is_none());
-        if let Some(to) = dues.map(|task| task.due).filter(|due| *due > state.at).min() {
-            steps.push(Step::Clock { to });
-        }
     }
 
     fn tasks(&self, state: &State, of: usize, steps: &mut Vec<Step>) {
@@ -98,7 +110,7 @@ impl World {
         for task in &local.tasks {
             let id = || TaskId::of(task);
             match &task.effect {
-                None if task.due <= state.at => steps.push(Step::Due { of, task: id() }),
+                None if task.due <= state.at && !is_never(task.due) => steps.push(Step::Due { of, task: id() }),
                 None => {}
                 Some(asking) if !asking.started => steps.push(Step::Start { of, task: id() }),
                 Some(asking) => match local.booked(asking.idempotency) {
@@ -114,17 +126,17 @@ impl World {
             }
         }
         if state.redeliveries > 0 {
-            let told = local.books.iter().filter(|booked| booked.told);
-            steps.extend(told.map(|booked| Step::AnswerAgain { of, idempotency: booked.idempotency }));
+            let told = local.books.iter().flat_map(|booked| booked.told.iter().map(|task| (booked.idempotency, task)));
+            steps.extend(told.map(|(idempotency, task)| Step::AnswerAgain { of, idempotency, task: TaskId::of(task) }));
         }
     }
 
-    /// What happens by itself, apart from callers, losses and whoever feeds inputs again.
+    /// What happens by itself, apart from callers, losses and operators. Whether time goes on is asked apart.
     pub(crate) fn is_by_itself(step: &Step) -> bool {
         match step {
-            Step::Deliver { .. } | Step::Clock { .. } | Step::Due { .. } | Step::Start { .. } | Step::Answer { .. } => true,
-            Step::Release { .. } => true,
-            Step::Ask { .. } | Step::Repeat { .. } | Step::Lost { .. } | Step::Again { .. } | Step::AnswerAgain { .. } => false,
+            Step::Deliver { .. } | Step::Due { .. } | Step::Start { .. } | Step::Answer { .. } | Step::Release { .. } => true,
+            Step::Ask { .. } | Step::Repeat { .. } | Step::Lost { .. } | Step::Drop { .. } | Step::Clock { .. } => false,
+            Step::Again { .. } | Step::AgainAll { .. } | Step::AnswerAgain { .. } => false,
         }
     }
 
@@ -144,14 +156,14 @@ impl World {
             ),
             Step::Repeat { which } => (self.commands[*which].of, Given::Command { which: *which, nth: 0 }),
             Step::Due { of, task } => (*of, Given::Deadline { task: Arc::clone(task.find(&state.locals[*of].tasks)?) }),
-            Step::AnswerAgain { of, idempotency } => {
-                (*of, Given::Outcome { booked: Arc::clone(state.locals[*of].booked(*idempotency)?) })
+            Step::AnswerAgain { of, idempotency, task } => {
+                let booked = state.locals[*of].booked(*idempotency)?;
+                (*of, Given::Outcome { task: Arc::clone(task.find(&booked.told)?), booked: Arc::clone(booked) })
             }
             Step::Release { of, at } => (*of, state.locals[*of].parked.get(*at)?.given.clone()),
             // The answer is booked first.
-            Step::Answer { .. } | Step::Clock { .. } | Step::Start { .. } | Step::Lost { .. } | Step::Again { .. } => {
-                return None;
-            }
+            Step::Answer { .. } | Step::Clock { .. } | Step::Start { .. } | Step::Lost { .. } => return None,
+            Step::Again { .. } | Step::AgainAll { .. } | Step::Drop { .. } => return None,
         })
     }
 }

@@ -1,17 +1,11 @@
 //! How a state is reached, for people: a numbered story, a sequence diagram, and a test to paste.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 
-use farandole::engine::Verdict;
-
-use crate::actor::Ran;
-use crate::ask::Command;
+use crate::explore::TIMES;
 use crate::fault::Fault;
-use crate::model::{Happening, short};
-use crate::state::{Given, Local, State, Stored};
 use crate::step::Step;
-use crate::typed::guarded;
+use crate::tell::{CALLER, OUTSIDE};
 use crate::world::World;
 
 /// What doesn't hold.
@@ -20,6 +14,17 @@ pub(crate) enum Broken {
     Fault(Fault),
     Invariant { which: usize, why: String },
     Unfinished(String),
+}
+
+impl Broken {
+    /// Its name, more of it, and what a participant may not do, if it is that.
+    pub fn told(self, world: &World) -> (String, String, Option<Fault>) {
+        match self {
+            Self::Fault(fault) => (world.named(&fault.name()), world.named(&fault.why()), Some(fault)),
+            Self::Invariant { which, why } => (world.invariants[which].name.clone(), world.named(&why), None),
+            Self::Unfinished(why) => ("unfinished business".to_owned(), why, None),
+        }
+    }
 }
 
 /// A way to a state in which something doesn't hold.
@@ -50,178 +55,15 @@ pub struct Chapter {
     /// Rows that changed: where, before, and after.
     pub rows: Vec<(String, String, String)>,
     /// From whom to whom, for the diagram.
-    arrow: Option<(String, String, String)>,
+    pub(crate) arrow: Option<(Side, Side, String)>,
 }
 
-const OUTSIDE: &str = "outside";
-const CALLER: &str = "caller";
-
-impl World {
-    /// The text with ids as the world calls them.
-    pub(crate) fn named(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (id, name) in &self.called {
-            text = text.replace(id, name);
-        }
-        text
-    }
-
-    /// What a step is, in words.
-    pub(crate) fn tell(&self, state: &State, step: &Step) -> String {
-        let who = |i: &usize| self.actors[*i].name();
-        let words = match step {
-            Step::Deliver { to, from, key } => {
-                let kind = match self.input(state, step) {
-                    Some((_, Given::Record { at, .. })) => state.locals[*from].log(key).map(|log| short(log.entries[at].kind)),
-                    _ => None,
-                };
-                format!("{} hears {} about {key} from {}", who(to), kind.unwrap_or("nothing"), who(from))
-            }
-            Step::Ask { which } => {
-                let command = &self.commands[*which];
-                format!("a caller asks {}: {}, about {}", who(&command.of), command.label, command.about)
-            }
-            Step::Repeat { which } => {
-                let command = &self.commands[*which];
-                format!(
-                    "the caller repeats under the same key to {}: {}, about {}",
-                    who(&command.of),
-                    command.label,
-                    command.about
-                )
-            }
-            Step::Clock { to } => format!("time goes on to {}", seconds(*to)),
-            Step::Due { of, task } => format!("the deadline `{}` of {} fires at {}", task.name, task.key, who(of)),
-            Step::Start { of, task } => format!("{} starts `{}` of {}", who(of), task.name, task.key),
-            Step::Answer { of, task, outcome } => {
-                format!(
-                    "the outside world answers {} about `{}` of {}: {}",
-                    who(of),
-                    task.name,
-                    task.key,
-                    self.answer(state, *of, task, *outcome)
-                )
-            }
-            Step::Lost { of, task, outcome } => {
-                let answer = self.answer(state, *of, task, *outcome);
-                format!("the outside world's answer to {} about `{}` of {} is lost: {answer}", who(of), task.name, task.key)
-            }
-            Step::Again { to, from, key, at } => {
-                format!(
-                    "{}'s position is lost: what it heard about {key} from {} comes again from record {} on",
-                    who(to),
-                    who(from),
-                    at + 1
-                )
-            }
-            Step::AnswerAgain { of, idempotency } => match state.locals[*of].booked(*idempotency) {
-                Some(booked) => {
-                    format!(
-                        "the answer to {} about `{}` of {} comes again: {}",
-                        who(of),
-                        booked.task.name,
-                        booked.task.key,
-                        booked.text
-                    )
-                }
-                None => "an answer comes again".to_owned(),
-            },
-            Step::Release { of, at } => {
-                let parked = state.locals[*of].parked.get(*at);
-                let what = parked.map_or_else(|| "nothing".to_owned(), |parked| self.cause(&parked.given));
-                format!("{} tries what it has parked again: {what}", who(of))
-            }
-        };
-        self.named(&words)
-    }
-
-    fn answer(&self, state: &State, of: usize, task: &crate::step::TaskId, outcome: usize) -> String {
-        let local = &state.locals[of];
-        let asked = task.find(&local.tasks).and_then(|task| {
-            let first = local.booked(task.effect.as_ref()?.idempotency).map_or(task, |booked| &booked.first);
-            Some((&first.name, &first.effect.as_ref()?.effect))
-        });
-        // A panic is told at its step.
-        let answer = asked.and_then(|(name, effect)| guarded(|| self.actors[of].outcome(name, effect, outcome)).ok()?);
-        answer.map_or_else(|| "nothing".to_owned(), |answered| answered.text)
-    }
-
-    /// What came of it.
-    fn led_to(&self, happening: Option<&Happening>, next: &State) -> String {
-        let Some(Happening { of, ran, .. }) = happening else {
-            return next.fault.as_ref().map_or_else(String::new, |fault| self.named(&fault.to_string()));
-        };
-        self.named(&format!("{}: {}", self.actors[*of].name(), words(ran)))
-    }
-
-    fn chapter(&self, before: &State, step: &Step, next: &State, happening: Option<&Happening>) -> Chapter {
-        let changed = |i: usize| -> Vec<(String, String, String)> {
-            let (old, new) = (&*before.locals[i], &*next.locals[i]);
-            rows(old, new)
-                .into_iter()
-                .map(|(at, a, b)| (self.named(&format!("{}.{at}", self.actors[i].name())), self.named(&a), self.named(&b)))
-                .collect()
-        };
-        let rows = (0..self.actors.len()).flat_map(changed).collect();
-        let arrow = self.arrow(before, step);
-        Chapter { led_to: self.led_to(happening, next), rows, arrow, step: self.tell(before, step) }
-    }
-
-    /// From whom to whom, and what: time goes from nobody to nobody.
-    fn arrow(&self, before: &State, step: &Step) -> Option<(String, String, String)> {
-        let name = |i: &usize| self.actors[*i].name().to_owned();
-        let outside = || OUTSIDE.to_owned();
-        let (from, to, what) = match step {
-            Step::Deliver { to, from, key } => {
-                let entry = match self.input(before, step) {
-                    Some((_, Given::Record { at, .. })) => before.locals[*from].log(key).map(|log| Arc::clone(&log.entries[at])),
-                    _ => None,
-                };
-                (name(from), name(to), entry.map_or_else(String::new, |entry| format!("{} of {key}", short(entry.kind))))
-            }
-            Step::Ask { which } | Step::Repeat { which } => {
-                let Command { of, label, about, .. } = &self.commands[*which];
-                (CALLER.to_owned(), name(of), format!("{label}, {about}"))
-            }
-            Step::Start { of, task } => (name(of), outside(), format!("{} of {}", task.name, task.key)),
-            Step::Answer { of, task, outcome } => (outside(), name(of), self.answer(before, *of, task, *outcome)),
-            Step::Lost { of, task, outcome } => {
-                (outside(), outside(), format!("{}, and the answer is lost", self.answer(before, *of, task, *outcome)))
-            }
-            Step::AnswerAgain { of, .. } => (outside(), name(of), "the answer once more".to_owned()),
-            Step::Due { of, task } => (name(of), name(of), format!("deadline {} of {}", task.name, task.key)),
-            Step::Release { of, .. } => (name(of), name(of), "what was parked, again".to_owned()),
-            Step::Again { to, from, .. } => (name(to), name(to), format!("the position in {} is lost", name(from))),
-            Step::Clock { .. } => return None,
-        };
-        Some((from, to, self.named(&what)))
-    }
-}
-
-/// What an input led to.
-fn words(ran: &Ran) -> String {
-    let events: Vec<&str> = ran.events.iter().map(|event| short(event.kind)).collect();
-    let what = match &ran.verdict {
-        Verdict::Done(_) if events.is_empty() => "nothing".to_owned(),
-        Verdict::Done(_) => events.join(", "),
-        Verdict::Refused(problem) => format!("refused, {} {}", problem.status, problem.title),
-        Verdict::Parked(fault) => format!("parked, {}", fault.reason),
-        Verdict::Held { behind } => format!("parked behind {behind}"),
-        Verdict::Lost => "lost".to_owned(),
-    };
-    if ran.tasks.is_empty() { what } else { format!("{what}; {}", ran.tasks.join(", ")) }
-}
-
-fn rows(old: &Local, new: &Local) -> Vec<(String, String, String)> {
-    let text = |row: Option<&Arc<Stored>>| row.map_or_else(|| "no row".to_owned(), |stored| format!("{:?}", stored.row));
-    let all = new.rows.iter().chain(old.rows.iter().filter(|row| new.row(row.table, &row.key).is_none()));
-    let each = all.map(|row| (row, old.row(row.table, &row.key), new.row(row.table, &row.key)));
-    let changed = each.filter(|(_, old, new)| !old.is_some_and(|old| new.is_some_and(|new| old.row.equals(&*new.row))));
-    changed.map(|(row, old, new)| (format!("{}[{}]", row.table, row.key), text(old), text(new))).collect()
-}
-
-fn seconds(micros: i64) -> String {
-    format!("{:.3} s", micros as f64 / 1e6)
+/// An end of an arrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Side {
+    Caller,
+    Outside,
+    Actor(&'static str),
 }
 
 impl Counterexample {
@@ -229,36 +71,37 @@ impl Counterexample {
         let mut state = world.begin();
         let mut chapters = Vec::new();
         for step in steps {
-            let Some((next, happening)) = world.next(&state, &step, true, false) else { continue };
+            let Some((next, happening)) = world.next(&state, &step, TIMES, false) else { continue };
             chapters.push(world.chapter(&state, &step, &next, happening.as_ref()));
             state = next;
         }
-        let broken =
-            world.broken(&state).unwrap_or_else(|| Broken::Unfinished("nothing: it held when it was told again".to_owned()));
-        let (violated, why, fault) = match broken {
-            Broken::Fault(fault) => (world.named(&fault.to_string()), String::new(), Some(fault)),
-            Broken::Invariant { which, why } => (world.invariants[which].name.clone(), world.named(&why), None),
-            Broken::Unfinished(why) => ("unfinished business".to_owned(), world.named(&why), None),
-        };
+        let broken = world.broken(&state, true).unwrap_or(Broken::Fault(Fault::Unrepeatable));
+        let (violated, why, fault) = broken.told(world);
         Self { violated, why, fault, chapters, shortest, world: world.name.clone(), actors: world.names.clone() }
     }
 
     /// The story as a Mermaid sequence diagram.
     pub fn mermaid(&self) -> String {
         let mut text = "sequenceDiagram\n    autonumber\n".to_owned();
-        let all = std::iter::once(&CALLER).chain(&self.actors).chain(std::iter::once(&OUTSIDE));
-        for name in all {
-            let _ = writeln!(text, "    participant {name}");
+        let _ = writeln!(text, "    participant {CALLER}");
+        for name in &self.actors {
+            let id = id(name);
+            let _ = if id == *name {
+                writeln!(text, "    participant {name}")
+            } else {
+                writeln!(text, "    participant {id} as {}", clean(name))
+            };
         }
-        let clean = |words: &str| words.replace([';', '#', '\n'], ",");
-        let mut last = CALLER;
+        let _ = writeln!(text, "    participant {OUTSIDE}");
+        let mut last = CALLER.to_owned();
         for Chapter { step, arrow, led_to, .. } in &self.chapters {
             let Some((from, to, what)) = arrow else {
                 let _ = writeln!(text, "    Note over {CALLER},{OUTSIDE}: {}", clean(step));
                 continue;
             };
+            let led_to = led_to.strip_prefix(&format!("{}: ", to.name())).unwrap_or(led_to);
+            let (from, to) = (from.id(), to.id());
             let _ = writeln!(text, "    {from}->>{to}: {}", clean(what));
-            let led_to = led_to.strip_prefix(&format!("{to}: ")).unwrap_or(led_to);
             if !led_to.is_empty() {
                 let _ = writeln!(text, "    Note over {to}: {}", clean(led_to));
             }
@@ -270,22 +113,105 @@ impl Counterexample {
 
     /// A test that goes the same way, and fails as long as what is wrong is.
     pub fn test(&self) -> String {
-        let words = self.violated.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(10);
-        let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("_");
-        // A function's name begins with a letter.
-        let name = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("it_holds_{name}") };
-        let (last, before) = self.chapters.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
-        let mut text = format!(
-            "#[test]\nfn {}() {{\n    // The world {:?}.\n    world()\n        .story()\n        .given([\n",
-            name, self.world
-        );
-        for chapter in before {
-            let _ = writeln!(text, "            {:?},", chapter.step);
+        let mut text = format!("#[test]\nfn {}() {{\n    // The world {:?}.\n", function(&self.violated), self.world);
+        let Some((last, before)) = self.chapters.split_last() else {
+            let _ = writeln!(text, "    assert_eq!(world().story().violated(), None);\n}}");
+            return text;
+        };
+        let _ = writeln!(text, "    world()\n        .story()");
+        if !before.is_empty() {
+            let _ = writeln!(text, "        .given([");
+            for chapter in before {
+                let _ = writeln!(text, "            {:?},", chapter.step);
+            }
+            let _ = writeln!(text, "        ])");
         }
-        let _ = writeln!(text, "        ])");
-        let _ = writeln!(text, "        .when({:?})", last.map_or("", |last| last.step.as_str()));
+        let _ = writeln!(text, "        .when({:?})", last.step);
         let _ = writeln!(text, "        .then({:?});\n}}", self.violated);
         text
+    }
+}
+
+/// Words without what ends a line of a diagram.
+fn clean(words: &str) -> String {
+    words.replace([';', '#', '\n'], ",")
+}
+
+impl Side {
+    /// As people read it.
+    fn name(&self) -> &str {
+        match self {
+            Self::Caller => CALLER,
+            Self::Outside => OUTSIDE,
+            Self::Actor(name) => name,
+        }
+    }
+
+    /// As a diagram calls it.
+    fn id(&self) -> String {
+        match self {
+            Self::Actor(name) => id(name),
+            other => other.name().to_owned(),
+        }
+    }
+}
+
+/// What a diagram calls a participant: some names mean something else there.
+fn id(name: &str) -> String {
+    const TAKEN: &[&str] = &[
+        CALLER,
+        OUTSIDE,
+        "activate",
+        "actor",
+        "alt",
+        "and",
+        "as",
+        "autonumber",
+        "box",
+        "break",
+        "create",
+        "critical",
+        "deactivate",
+        "destroy",
+        "else",
+        "end",
+        "left",
+        "link",
+        "links",
+        "loop",
+        "note",
+        "opt",
+        "option",
+        "over",
+        "par",
+        "participant",
+        "rect",
+        "right",
+        "sequencediagram",
+        "title",
+    ];
+    let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if is_plain && !name.is_empty() && !TAKEN.contains(&name.to_ascii_lowercase().as_str()) {
+        return name.to_owned();
+    }
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("service_{plain}")
+}
+
+/// A function's name, from what is violated.
+fn function(violated: &str) -> String {
+    const TAKEN: &[&str] = &[
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum",
+        "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move",
+        "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type",
+        "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "world", "yield",
+    ];
+    let words = violated.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(10);
+    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("_");
+    match name.as_str() {
+        "" => "it_holds".to_owned(),
+        plain if plain.starts_with(|c: char| c.is_ascii_alphabetic()) && !TAKEN.contains(&plain) => name,
+        _ => format!("it_holds_{name}"),
     }
 }
 
@@ -304,5 +230,19 @@ impl fmt::Display for Counterexample {
             }
         }
         writeln!(f, "\nAs a diagram:\n\n{}\nAs a test:\n\n{}", self.mermaid(), self.test())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a participant whose name means something else in a diagram.
+    #[test]
+    fn a_diagram_calls_participants_by_names_that_mean_nothing_else() {
+        assert_eq!(
+            ["orders", "end", "caller", "Note", "a b"].map(id),
+            ["orders", "service_end", "service_caller", "service_Note", "service_a_b"]
+        );
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::actor::{Actor, Answered, Ground, Happened, Ran, Real};
 use crate::fault::Fault;
 use crate::prints::hash;
+use crate::quiet::quietly;
 use crate::state::{Changed, Given, Local, Task};
 
 /// An effect's possible answers.
@@ -52,9 +53,14 @@ fn own<P: Participant>(events: &[Arc<dyn Any + Send + Sync>]) -> Vec<P::Event> {
     events.iter().filter_map(|event| event.downcast_ref::<P::Event>().cloned()).collect()
 }
 
-/// The id of an input, likewise.
-fn input_id(cause: &str) -> Uuid {
-    Uuid::from_u64_pair(hash(cause), hash(&format!("{cause}.")))
+/// The id of an input: a UUIDv7 of its time, as the engine's. The same cause that comes another time has another.
+pub(crate) fn input_id(cause: &str, left: u8, at: i64) -> Uuid {
+    let (high, low) = (hash(&format!("{cause} {left}")), hash(&format!("{cause} {left}.")));
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&high.to_be_bytes());
+    random[8..].copy_from_slice(&low.to_be_bytes()[..2]);
+    let millis = u64::try_from(at / 1000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
 impl<P: Participant> Typed<P> {
@@ -93,15 +99,11 @@ impl<P: Participant> Typed<P> {
                     _ => return Err(parked(format!("{:?} is no id of {}", task.key, P::NAME))),
                 }
             }
-            Given::Outcome { booked } => {
-                let Some(asking) = &booked.task.effect else { return Err(parked("no effect".to_owned())) };
-                let effect = P::Effect::from_json(&booked.task.name, asking.effect.clone());
-                let (Ok(effect), Ok(id)) = (effect, booked.task.key.parse::<P::Id>()) else {
-                    return Err(parked(format!(
-                        "an effect that can't be read, or {:?} is no id of {}",
-                        booked.task.key,
-                        P::NAME
-                    )));
+            Given::Outcome { task, booked } => {
+                let Some(asking) = &task.effect else { return Err(parked("no effect".to_owned())) };
+                let effect = P::Effect::from_json(&task.name, asking.effect.clone());
+                let (Ok(effect), Ok(id)) = (effect, task.key.parse::<P::Id>()) else {
+                    return Err(parked(format!("an effect that can't be read, or {:?} is no id of {}", task.key, P::NAME)));
                 };
                 // What was done first under this key is what is answered.
                 let first = booked
@@ -115,35 +117,37 @@ impl<P: Participant> Typed<P> {
                     return Err(parked(crate::agenda::FICKLE.to_owned()));
                 }
                 let outcome = outcomes.swap_remove(booked.outcome);
-                (id, Body::Outcome { effect, outcome }, Some(booked.task.key.clone()), None)
+                (id, Body::Outcome { effect, outcome }, Some(task.key.clone()), None)
             }
         };
         let origin = Origin { cause: ground.cause.clone(), idempotency, key, ..Origin::default() };
         let mut work = Work::new(id, body, origin);
-        work.input.id = input_id(&ground.cause);
+        work.input.id = ground.id;
         work.input.at = Timestamp::from_micros(ground.state.at);
         Ok(work)
     }
 
-    fn tables(&self, local: &Local, work: &Work<P>) -> Result<P::Tables, Fault> {
+    fn tables(&self, local: &Local, work: &Work<P>) -> Result<(P::Tables, Keys), Fault> {
         let find = |table: &'static str, key: &str| local.stored(table, key);
         let mut tables = P::Tables::default();
-        guarded(|| {
-            let keys = self.participant.touches(&work.id, &work.input);
+        let keys = guarded(|| {
+            let mut keys = self.participant.touches(&work.id, &work.input);
             tables.load_from(&keys, &find);
             let more: Keys = self.participant.touches_more(&tables, &work.id, &work.input);
             tables.load_from(&more, &find);
+            keys.merge(more);
+            keys
         })?;
         match tables.take_missed() {
             Some(row) => Err(Fault::Untouched { row }),
-            None => Ok(tables),
+            None => Ok((tables, keys)),
         }
     }
 
     /// Decides by the engine's own plan, on rows in memory.
     fn decide(&self, ground: &Ground<'_>, work: Work<P>) -> Result<Ran, Fault> {
         let local = &*ground.state.locals[ground.me];
-        let mut tables = self.tables(local, &work)?;
+        let (mut tables, keys) = self.tables(local, &work)?;
         let case = match &self.case {
             Some(case) if ground.cases => Some(guarded(|| case(&tables, &work.id, &work.input.body))?),
             _ => None,
@@ -190,7 +194,7 @@ impl<P: Participant> Typed<P> {
         let rows = changes(&tables);
         let told = tasks.iter().map(told).collect();
         let (net, known) = (net_of_tasks(tasks), known.fresh().collect());
-        Ok(Ran { verdict, rows, events, net, known, aggregate, key, tasks: told, case })
+        Ok(Ran { verdict, rows, events, keys: Arc::new(keys), net, known, aggregate, key, tasks: told, case })
     }
 }
 
@@ -228,6 +232,10 @@ impl<P: Participant> Actor for Typed<P> {
         P::Heard::IGNORES.is_none() || P::Heard::ignores(kind)
     }
 
+    fn handles(&self) -> &'static [RecordType] {
+        P::Heard::TYPES
+    }
+
     fn topics(&self) -> Vec<&'static str> {
         P::Heard::topics()
     }
@@ -258,12 +266,13 @@ impl<P: Participant> Actor for Typed<P> {
                     Given::Record { key, .. } => key.to_string(),
                     Given::Command { which, .. } => ground.commands[*which].about.clone(),
                     Given::Deadline { task } => task.key.clone(),
-                    Given::Outcome { booked } => booked.task.key.clone(),
+                    Given::Outcome { task, .. } => task.key.clone(),
                 };
                 return Ok(Ran {
                     verdict,
                     rows: Vec::new(),
                     events: Vec::new(),
+                    keys: Arc::default(),
                     net: Net::default(),
                     known: Vec::new(),
                     aggregate: key.clone(),
@@ -290,7 +299,7 @@ impl<P: Participant> Actor for Typed<P> {
         work.input.at = Timestamp::from_micros(ground.state.at);
         work.input.id = match real {
             Real::Command { id, .. } => *id,
-            Real::Outcome { .. } => input_id(&ground.cause),
+            Real::Outcome { .. } => ground.id,
         };
         self.decide(ground, work).map(Some)
     }
@@ -309,19 +318,20 @@ impl<P: Participant> Actor for Typed<P> {
         Some(Arc::new((effect, outcome)))
     }
 
-    fn evolve(&self, event: &dyn Any, find: Find<'_>) -> Result<Vec<Changed>, Fault> {
-        let Some(event) = event.downcast_ref::<P::Event>() else { return Ok(Vec::new()) };
-        let mut keys = Keys::default();
+    fn evolve(&self, event: &dyn Any, keys: &Keys, find: Find<'_>) -> Result<(Vec<Changed>, Option<Keys>), Fault> {
+        let Some(event) = event.downcast_ref::<P::Event>() else { return Ok((Vec::new(), None)) };
+        let mut more: Option<Keys> = None;
         loop {
             let mut tables = P::Tables::default();
-            tables.load_from(&keys, find);
-            let evolved = guarded(|| self.participant.evolve(&mut tables, event));
+            tables.load_from(more.as_ref().unwrap_or(keys), find);
+            // It may panic at a row that isn't loaded yet; one that it panics at with all of them is told.
+            let evolved = quietly(|| guarded(|| self.participant.evolve(&mut tables, event)));
             let missed = tables.missed();
             if missed.is_empty() {
                 evolved?;
-                return Ok(changes(&tables));
+                return Ok((changes(&tables), more));
             }
-            keys.merge(missed);
+            more.get_or_insert_with(|| keys.clone()).merge(missed);
         }
     }
 

@@ -37,12 +37,12 @@ impl World {
                 let mut next = None;
                 while next.is_none() && !steps.is_empty() {
                     let step = steps.swap_remove(random.below(steps.len()));
-                    next = self.next(&state, &step, false, false);
+                    next = self.next(&state, &step, 1, false);
                 }
                 let Some((after, _)) = next else { break };
                 state = after;
                 states.insert(state.print);
-                if self.broken(&state).is_some() {
+                if self.broken(&state, false).is_some() {
                     walked.violated_after = Some(begun.elapsed());
                     break;
                 }

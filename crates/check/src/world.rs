@@ -1,9 +1,10 @@
 //! What is explored: participants, what callers may ask, what the outside world may answer, and what has to hold.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use farandole::{Body, Codec, Message as _, OutcomeOf, Participant};
 
@@ -30,6 +31,8 @@ pub struct World {
     pub(crate) groups: Vec<Vec<String>>,
     pub(crate) called: Vec<(String, String)>,
     pub(crate) redeliveries: u8,
+    pub(crate) drops: u8,
+    pub(crate) moments: Vec<i64>,
     pub(crate) only_undecided: bool,
     pub(crate) lost_answers: u8,
     pub(crate) events: usize,
@@ -39,6 +42,8 @@ pub struct World {
     pub(crate) codec: Codec,
     pub(crate) exchanges: Exchanges,
     pub(crate) command_prints: OnceLock<Vec<Vec<Prints>>>,
+    /// Whether an input comes out otherwise just after a deadline.
+    pub(crate) others: Mutex<HashMap<u64, bool>>,
 }
 
 /// An event that has happened before: its type, and its value.
@@ -60,6 +65,8 @@ impl World {
             groups: Vec::new(),
             called: Vec::new(),
             redeliveries: 1,
+            drops: 0,
+            moments: Vec::new(),
             only_undecided: false,
             lost_answers: 1,
             events: 24,
@@ -69,6 +76,7 @@ impl World {
             codec: Codec::json(),
             exchanges: Exchanges::of(&[]),
             command_prints: OnceLock::new(),
+            others: Mutex::default(),
         }
     }
 
@@ -225,7 +233,7 @@ impl World {
     ///
     /// Nothing may treat them differently: no participant, no answer of the outside world, and no invariant. What is asked and has
     /// happened is compared when exploring begins; the rest is up to you. An invariant that looks at one of them only (`rows` where the id
-    /// is `anna`) may miss what happens to the other.
+    /// is `anna`) may miss what happens to the other. Ids that `input.id` made are compared by what they were made of.
     #[must_use]
     pub fn interchangeable(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
         self.groups.push(names.into_iter().map(|name| name.to_string()).collect());
@@ -256,8 +264,25 @@ impl World {
         self
     }
 
-    /// What counts as endless: an aggregate with more than so many events, or the same events so many times in a row without a command
-    /// that asks for them. 24 events and 4 times unless said otherwise.
+    /// Besides deadlines and what is just after them, time may stand at these moments, counted from the world's beginning: for code that
+    /// compares `input.at` with something no deadline is set for. Name one before and one after. Nothing waits for them: a state in which
+    /// they are yet to come may be an end.
+    #[must_use]
+    pub fn moments(mut self, moments: impl IntoIterator<Item = Duration>) -> Self {
+        self.moments.extend(moments.into_iter().filter_map(|moment| i64::try_from(moment.as_micros()).ok()));
+        self
+    }
+
+    /// So often an operator may drop a parked input, and what waited behind it goes on. Never unless said.
+    #[must_use]
+    pub fn drops(mut self, times: u8) -> Self {
+        self.drops = times;
+        self
+    }
+
+    /// What counts as endless: an aggregate with more than so many events, or an event with so many of its kind, and of its participant,
+    /// among the events that led to it since a caller asked, itself included. 24 events and 4 times unless said otherwise: raise it for
+    /// retries that end later.
     #[must_use]
     pub fn endless(mut self, events: usize, times: usize) -> Self {
         (self.events, self.rounds) = (events, times.max(2));

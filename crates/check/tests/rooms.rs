@@ -5,8 +5,10 @@ mod rooms {
     include!("../doc/rooms.rs");
 }
 
-use farandole::testing::{Story, state_table};
-use farandole_check::{Bounds, Covered};
+use std::time::Duration;
+
+use farandole::testing::{Story, committed, state_table};
+use farandole_check::{Ask, Bounds, Covered, World};
 use rooms::*;
 
 const PAGE: &str = include_str!("../../../docs/checking.md");
@@ -81,4 +83,77 @@ fn what_is_reached_is_what_the_state_table_says() {
     assert!(covered.wrong.is_empty(), "{covered}");
     let unreached = |state: &str, input: &str| covered.unreached.contains(&(state.to_owned(), input.to_owned()));
     assert!(unreached("none", "Charged") && !unreached("free", "ChargeFailed"), "{covered}");
+}
+
+/// What the till does with everything, in every state: with outcomes.
+#[test]
+fn the_tills_table_is_committed() {
+    let id = || "anna".to_owned();
+    let asked = || till::Event::from(ChargeRequested { booking: id() });
+    let failed = || till::Event::from(ChargeFailed { booking: id() });
+    let table = state_table(
+        || Story::new(Till { refunds_late: true }, id(), farandole::rows![till::Tables; bills: till::Bill[id()]]),
+        &[("none", vec![]), ("asked", vec![asked()]), ("failed", vec![asked(), failed()])],
+        &[
+            ("RoomHeld", &|story| story.hears(RoomHeld { booking: id(), until: 0 })),
+            ("RoomFreed", &|story| story.hears(RoomFreed { booking: id() })),
+            ("outcome charged", &|story| {
+                let effect = till::Charge { booking: id() }.into();
+                story.when(farandole::Body::Outcome { effect, outcome: till::Outcome::Charged })
+            }),
+        ],
+    );
+    committed(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/TILL.md"), &table);
+}
+
+/// Two guests whose rooms are held already.
+fn two_guests() -> World {
+    let held = |booking: &str| RoomHeld { booking: booking.to_owned(), until: 600_000_000 }.into();
+    World::new("two guests")
+        .participant(Hotel)
+        .participant(Till { refunds_late: true })
+        .given::<Hotel>("b-17".to_owned(), [held("b-17")])
+        .given::<Hotel>("b-18".to_owned(), [held("b-18")])
+        .call("b-17", "anna's booking")
+        .call("b-18", "ben's booking")
+        .outside::<Till>(|effect| match effect {
+            till::Effect::Charge(_) => vec![till::Outcome::Charged],
+            till::Effect::Refund(_) => vec![till::Outcome::Refunded],
+        })
+        .losses(0, 0)
+        .sometimes("both have a room", |s| s.rows::<hotel::Room>().filter(|room| room.state == "booked").count() == 2)
+}
+
+#[test]
+fn names_that_can_be_exchanged_need_fewer_states() {
+    let all = two_guests().explore(quick()).assert_holds().states;
+    let fewer = two_guests().interchangeable(["b-17", "b-18"]).explore(quick()).assert_holds().states;
+    assert!(fewer < all && PAGE.contains(&format!("{fewer} states instead of {all}")), "the page doesn't say: {fewer} of {all}");
+    let story = two_guests().story().when("till hears RoomHeld about anna's booking from hotel");
+    assert_eq!(story.violated(), None);
+}
+
+#[test]
+fn a_hotel_alone() {
+    let report = World::new("a hotel alone")
+        .participant(Hotel)
+        .command::<Hotel>(Ask::once("hold a room", "anna".to_owned(), || Hold))
+        .ends_with(RoomHeld::NAME)
+        .ends_with(RoomFreed::NAME)
+        .moments([Duration::from_secs(300)])
+        .sometimes("a room is held from the fifth minute on", |s| {
+            s.events::<Hotel>().any(|event| matches!(event, hotel::Event::RoomHeld(held) if held.until == 900_000_000))
+        })
+        .explore(Bounds { time: Duration::from_secs(10), ..Bounds::ci() });
+    report.assert_holds();
+    assert_eq!(report.unpublished.len(), 1);
+}
+
+#[test]
+fn a_room_that_is_held_is_charged() {
+    world(Till { refunds_late: true })
+        .story()
+        .given(["a caller asks hotel: hold a room, about anna", "till hears RoomHeld about anna from hotel"])
+        .when("till starts `charge` of anna")
+        .then("who is charged twice is nobody");
 }

@@ -77,6 +77,8 @@ macro_rules! rows {
 /// );
 /// assert!(table.contains("| Redeem 5 | refused: 409 too few points | PointsChanged |"), "{table}");
 /// ```
+///
+/// Another one, `farandole_check::Story`, goes a way through several participants.
 pub struct Story<P: Participant> {
     participant: P,
     known: Vec<Known<P::Tables>>,
