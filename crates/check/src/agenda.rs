@@ -7,15 +7,11 @@ use farandole::agenda::Kind;
 use farandole::engine::Net;
 
 use crate::actor::Answered;
-use crate::fault::Fault;
+use crate::fault::{FICKLE, Fault};
 use crate::prints::{add, take};
 use crate::state::{Asking, Booked, Given, Local, Parked, Task};
 use crate::step::TaskId;
 use crate::world::World;
-
-/// `.outside(…)` gives other answers to the same effect.
-pub(crate) const FICKLE: &str =
-    "the answers that `.outside(…)` gives to one effect differ from one call to the next: it may depend on the effect only";
 
 impl World {
     /// Opens and closes tasks. What is closed and hasn't started is gone; what has started stays until it is answered. A closed deadline that

@@ -8,13 +8,11 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, PoisonError};
 
-use farandole::Timestamp;
-
 use crate::actor::{Ground, Ran};
 use crate::fault::Fault;
 use crate::quiet::quietly;
 use crate::state::{Asked, Given, State};
-use crate::step::Step;
+use crate::step::{Step, is_never};
 use crate::typed::guarded;
 use crate::world::World;
 
@@ -105,11 +103,6 @@ impl World {
         // What panics here is told when the step is taken.
         Some(quietly(|| guarded(|| self.actors[of].run(&ground, &given))).and_then(|ran| ran))
     }
-}
-
-/// Whether a deadline is at the end of all time, as far as the engine can tell it.
-pub(crate) fn is_never(due: i64) -> bool {
-    due >= Timestamp::MAX.micros()
 }
 
 /// Whether what was decided differs at most in the moment itself.

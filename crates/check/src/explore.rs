@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker as _, Model as _, Path, Property};
 
+use crate::fault::TIMES;
 use crate::invariant::{Invariant, When};
 use crate::reached::Reached;
 use crate::report::Report;
@@ -124,9 +125,6 @@ impl stateright::Model for Model {
 const WHOLE: u8 = 0;
 const BY_STATES: u8 = 1;
 const BY_TIME: u8 = 2;
-
-/// So often what looks the same is decided: the order of two in a HashMap comes out the same four times in a row once in eight.
-pub(crate) const TIMES: u8 = 5;
 
 impl Exploration {
     /// Folding all events again costs more than a step: in each state at first, later in one of sixteen, and in each end.

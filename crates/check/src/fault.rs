@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+/// `.outside(…)` gives other answers to the same effect.
+pub(crate) const FICKLE: &str =
+    "the answers that `.outside(…)` gives to one effect differ from one call to the next: it may depend on the effect only";
+
+/// So often what looks the same is decided: the order of two in a HashMap comes out the same four times in a row once in eight.
+pub(crate) const TIMES: u8 = 5;
+
 /// Found at a step, apart from any invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,6 +1,6 @@
 //! Going a known way through a world.
 
-use crate::explore::TIMES;
+use crate::fault::TIMES;
 use crate::state::State;
 use crate::world::World;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use farandole::Timestamp;
 use uuid::Uuid;
 
-use crate::clock::is_never;
 use crate::state::{Given, State, Task};
 use crate::world::World;
 
@@ -55,6 +55,11 @@ impl TaskId {
     pub(crate) fn find<'a>(&self, tasks: &'a [Arc<Task>]) -> Option<&'a Arc<Task>> {
         tasks.iter().find(|task| task.cause == self.cause && task.name == self.name && task.key == self.key)
     }
+}
+
+/// Whether a deadline is at the end of all time, as far as the engine can tell it.
+pub(crate) fn is_never(due: i64) -> bool {
+    due >= Timestamp::MAX.micros()
 }
 
 impl World {

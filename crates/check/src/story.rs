@@ -2,10 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::explore::TIMES;
-use crate::fault::Fault;
+use crate::fault::{Fault, TIMES};
 use crate::step::Step;
-use crate::tell::{CALLER, OUTSIDE};
 use crate::world::World;
 
 /// What doesn't hold.
@@ -26,6 +24,10 @@ impl Broken {
         }
     }
 }
+
+/// Who asks, and who answers.
+pub(crate) const CALLER: &str = "caller";
+pub(crate) const OUTSIDE: &str = "outside";
 
 /// A way to a state in which something doesn't hold.
 #[derive(Debug, Clone)]

@@ -15,10 +15,6 @@ use crate::story::{Chapter, Side};
 use crate::typed::guarded;
 use crate::world::World;
 
-/// Who asks, and who answers.
-pub(crate) const CALLER: &str = "caller";
-pub(crate) const OUTSIDE: &str = "outside";
-
 impl World {
     /// The text with ids as the world calls them; an id within a longer word isn't one.
     pub(crate) fn named(&self, text: &str) -> String {

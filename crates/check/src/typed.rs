@@ -114,7 +114,7 @@ impl<P: Participant> Typed<P> {
                 let first = first.as_ref().unwrap_or(&effect);
                 let mut outcomes = self.outside.as_ref().map_or_else(Vec::new, |outside| outside(first));
                 if booked.outcome >= outcomes.len() {
-                    return Err(parked(crate::agenda::FICKLE.to_owned()));
+                    return Err(parked(crate::fault::FICKLE.to_owned()));
                 }
                 let outcome = outcomes.swap_remove(booked.outcome);
                 (id, Body::Outcome { effect, outcome }, Some(task.key.clone()), None)
