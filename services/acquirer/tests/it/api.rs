@@ -25,7 +25,7 @@ async fn a_key_gives_its_answer_again_and_takes_no_other_request() {
     ] {
         assert_eq!(first.body[field], expected, "{field}");
     }
-    let capture = format!("/authorisations/{}/capture", first.id());
+    let capture = format!("/authorisations/{}/capture", first.text("id"));
     assert_eq!(caller.post(&capture, "k-2", json!({ "amount": 600 })).await.body["captured"], 600);
 
     // The answer of then, though the authorisation is captured now; the order of the fields is no other request.
@@ -94,7 +94,7 @@ async fn cards_are_declined_and_the_record_is_kept() {
             let answer = caller.authorise(token, with_token(token, token)).await;
             assert_eq!((answer.code(), answer.replayed), ((402, "card_declined"), replayed));
             assert_eq!(answer.body["reason"], reason);
-            assert_eq!(answer.kind, "application/problem+json");
+            assert_eq!(answer.header("content-type"), "application/problem+json");
             let id = answer.body["authorisation"]["id"].as_str().unwrap();
             let kept = caller.get(&format!("/authorisations/{id}")).await;
             assert_eq!((kept.status, &kept.body["status"], &kept.body["reason"]), (200, &json!("declined"), &json!(reason)));
@@ -111,8 +111,8 @@ async fn capture_void_and_refund_keep_to_their_states() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path()).await;
     let caller = &running.caller;
-    let voided = caller.authorise("v", order("o-v")).await.id();
-    let captured = caller.authorise("c", order("o-c")).await.id();
+    let voided = caller.authorise("v", order("o-v")).await.text("id");
+    let captured = caller.authorise("c", order("o-c")).await.text("id");
     let amount = |amount: u64| json!({ "amount": amount });
     let table: [(&str, &str, Value, u16, &str); 13] = [
         (&voided, "refund", amount(1), 409, "not_captured"),
@@ -146,7 +146,7 @@ async fn look_up_and_ledger_find_everything_in_order() {
     let caller = &running.caller;
     let mut ids = Vec::new();
     for (key, reference) in [("a", "o-1"), ("b", "o-2"), ("c", "o-1"), ("d", "o 3"), ("e", "o-4")] {
-        ids.push(caller.authorise(key, order(reference)).await.id());
+        ids.push(caller.authorise(key, order(reference)).await.text("id"));
     }
     let ids_of = |body: &Value| -> Vec<String> {
         let list = body["authorisations"].as_array().unwrap();
@@ -173,7 +173,7 @@ async fn look_up_and_ledger_find_everything_in_order() {
 async fn every_wrong_field_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path()).await;
-    let id = running.caller.authorise("k", order("o")).await.id();
+    let id = running.caller.authorise("k", order("o")).await.text("id");
     let capture = format!("/authorisations/{id}/capture");
     let big = format!(r#"{{"card_token":"{}"}}"#, "x".repeat(17 << 10));
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
@@ -241,7 +241,7 @@ async fn every_wrong_field_is_named() {
             .map_or(vec![], |errors| errors.iter().map(|error| error["field"].as_str().unwrap()).collect());
         named.sort_unstable();
         assert_eq!((answer.status, named.as_slice()), (status, fields), "row {row}: {:?}", answer.body);
-        assert_eq!(answer.kind, "application/problem+json", "row {row}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "row {row}");
     }
     assert_eq!(running.caller.get("/totals").await.body["authorisations"], 1);
     assert_eq!(running.caller.get("/healthz").await.status, 200);
@@ -255,12 +255,12 @@ async fn documents_are_known_by_their_types() {
     let running = start(dir.path()).await;
     let caller = &running.caller;
     let made = caller.authorise("k", order("o")).await;
-    assert_eq!((made.status, made.kind.as_str()), (201, "application/json"));
+    assert_eq!((made.status, made.header("content-type")), (201, "application/json"));
     let body = order("o").to_string();
     let request =
         reqwest::Client::new().post(format!("{}/authorisations", caller.base)).header("Idempotency-Key", "k").body(body);
-    assert_eq!(request.send().await.unwrap().headers()["location"], format!("/authorisations/{}", made.id()).as_str());
-    let capture = format!("/authorisations/{}/capture", made.id());
+    assert_eq!(request.send().await.unwrap().headers()["location"], format!("/authorisations/{}", made.text("id")).as_str());
+    let capture = format!("/authorisations/{}/capture", made.text("id"));
     for (problem, status, title, code) in [
         (caller.post(&capture, "c", json!({ "amount": 1_001 })).await, 409, "Conflict", "capture_exceeds_authorised"),
         (caller.post(&capture, "k", json!({ "amount": 1 })).await, 422, "Unprocessable Entity", "idempotency_key_reused"),
@@ -271,7 +271,7 @@ async fn documents_are_known_by_their_types() {
         (caller.send(Method::DELETE, &capture, "", "").await, 405, "Method Not Allowed", "method_not_allowed"),
         (caller.get("/ledger?%FF&&==").await, 400, "Bad Request", "invalid_request"),
     ] {
-        assert_eq!((problem.status, problem.kind.as_str()), (status, "application/problem+json"), "{code}");
+        assert_eq!((problem.status, problem.header("content-type")), (status, "application/problem+json"), "{code}");
         for (member, expected) in [("title", json!(title)), ("status", json!(status)), ("code", json!(code))] {
             assert_eq!(problem.body[member], expected, "{code}");
         }

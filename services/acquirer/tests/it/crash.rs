@@ -14,12 +14,12 @@ async fn a_killed_process_forgets_nothing_it_answered() {
         let (process, caller) = Process::start(dir.path()).await;
         for (key, id) in &answered {
             let again = caller.authorise(key, order(key)).await;
-            assert_eq!((again.status, again.replayed, &again.id()), (201, true, id), "{key}");
+            assert_eq!((again.status, again.replayed, &again.text("id")), (201, true, id), "{key}");
         }
         for number in 0..20 {
             let key = format!("o-{round}-{number}");
             let answer = caller.authorise(&key, order(&key)).await;
-            answered.push((key, answer.id()));
+            answered.push((key, answer.text("id")));
         }
         let (_, captured) = answered.last().unwrap();
         let capture = format!("/authorisations/{captured}/capture");
@@ -68,7 +68,7 @@ async fn a_process_killed_in_the_middle_of_work_forgets_nothing_it_answered() {
         let (_process, caller) = Process::start(dir.path()).await;
         for (key, id) in &answered {
             let again = caller.authorise(key, order(key)).await;
-            assert_eq!((again.status, again.replayed, &again.id()), (201, true, id), "{key}");
+            assert_eq!((again.status, again.replayed, &again.text("id")), (201, true, id), "{key}");
         }
         let totals = caller.get("/totals").await.body;
         // Each caller may have had one more under way.

@@ -81,7 +81,7 @@ async fn a_process_says_that_a_hold_has_expired() {
     let (_process, caller) = Process::start_with(dir.path(), &["--hold-for", "1ms"]).await;
     let made = caller.authorise("k", order("o")).await;
     assert_eq!(made.body["status"], "authorised", "as it was when it was created");
-    let path = format!("/authorisations/{}", made.id());
+    let path = format!("/authorisations/{}", made.text("id"));
     while caller.get(&path).await.body["status"] != "expired" {}
     let capture = caller.post(&format!("{path}/capture"), "c", json!({ "amount": 1 })).await;
     assert_eq!(capture.code(), (409, "expired"));

@@ -7,67 +7,18 @@ use std::time::Duration;
 use acquirer::faults::Faults;
 use acquirer::server::{self, Options};
 use jiff::SignedDuration;
-use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// An answer: status, body, and whether it says to be told again.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Value,
-    pub replayed: bool,
-    pub kind: String,
-}
+#[path = "../../../../crates/standin/tests/common/caller.rs"]
+mod caller;
 
-impl Answer {
-    pub fn id(&self) -> String {
-        self.body["id"].as_str().unwrap_or_else(|| panic!("no id in {self:?}")).to_owned()
-    }
-
-    pub fn code(&self) -> (u16, &str) {
-        (self.status, self.body["code"].as_str().unwrap_or(""))
-    }
-}
-
-/// A client of one acquirer, wherever it runs.
-#[derive(Clone)]
-pub struct Caller {
-    client: Client,
-    pub base: String,
-}
+use caller::Answer;
+pub use caller::Caller;
 
 impl Caller {
-    pub fn new(base: impl Into<String>) -> Self {
-        Self { client: Client::new(), base: base.into() }
-    }
-
-    pub async fn send(&self, method: Method, path: &str, key: &str, body: &str) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).body(body.to_owned());
-        if !key.is_empty() {
-            request = request.header("Idempotency-Key", key);
-        }
-        let response = request.send().await.unwrap();
-        let header = |name| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-        let (status, replayed, kind) =
-            (response.status().as_u16(), header("idempotent-replayed") == "true", header("content-type"));
-        Answer { status, body: response.json().await.unwrap_or(Value::Null), replayed, kind }
-    }
-
-    pub async fn post(&self, path: &str, key: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, key, &body.to_string()).await
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, "", "").await
-    }
-
-    pub async fn faults(&self, faults: Value) {
-        assert_eq!(self.send(Method::PUT, "/faults", "", &faults.to_string()).await.status, 200);
-    }
-
     pub async fn authorise(&self, key: &str, body: Value) -> Answer {
         self.post("/authorisations", key, body).await
     }

@@ -10,12 +10,12 @@ async fn a_key_books_one_parcel_and_takes_no_other_request() {
     let dir = tempfile::tempdir().unwrap();
     let carrier = Carrier::start(dir.path(), NEVER, &[]);
     let first = carrier.book("o-1", "Zoë").await;
-    let (tracking, at) = (first.tracking(), &first.body["created_at"]);
+    let (tracking, at) = (first.text("tracking"), &first.body["created_at"]);
     let expected = json!({ "tracking": tracking, "reference": "o-1", "recipient": "Zoë", "status": "booked",
         "created_at": at, "updated_at": at });
     assert_eq!((first.status, first.replayed, &first.body), (201, false, &expected));
-    assert_eq!((first.kind.as_str(), first.place.clone()), ("application/json", format!("/parcels/{tracking}")));
-    assert_eq!(carrier.get(&first.place).await.body, expected);
+    assert_eq!((first.header("content-type"), first.header("location")), ("application/json", &*format!("/parcels/{tracking}")));
+    assert_eq!(carrier.get(first.header("location")).await.body, expected);
 
     // The answer of then, though the parcel is recalled now.
     assert_eq!(carrier.recall(&tracking, "r").await.body["status"], "recalled");
@@ -36,7 +36,7 @@ async fn an_address_is_refused_for_good() {
         let refused = carrier.book("o-1", "nowhere at all").await;
         assert_eq!((refused.code(), refused.replayed), ((409, "address_refused"), false));
         assert_eq!(refused.body["type"], "urn:carrier:problem:address_refused");
-        assert_eq!(refused.kind, "application/problem+json");
+        assert_eq!(refused.header("content-type"), "application/problem+json");
     }
     assert_eq!(carrier.get("/parcels?reference=o-1").await.body, json!({ "parcels": [] }));
     assert_eq!(carrier.book("o-1", "somewhere").await.status, 201);
@@ -46,7 +46,7 @@ async fn an_address_is_refused_for_good() {
 async fn a_parcel_can_be_recalled_while_it_is_under_way() {
     let dir = tempfile::tempdir().unwrap();
     let carrier = Carrier::start(dir.path(), NEVER, &[]);
-    let under_way = carrier.book("a", "slow").await.tracking();
+    let under_way = carrier.book("a", "slow").await.text("tracking");
     for key in ["r-1", "r-2"] {
         let recalled = carrier.recall(&under_way, key).await;
         assert_eq!((recalled.status, &recalled.body["status"]), (200, &json!("recalled")));
@@ -58,7 +58,7 @@ async fn a_parcel_can_be_recalled_while_it_is_under_way() {
 
     let carrier = Carrier::start(dir.path(), "1ms", &[]);
     for (reference, recipient, status) in [("b", "Anna", "delivered"), ("c", "lost", "lost")] {
-        let tracking = carrier.book(reference, recipient).await.tracking();
+        let tracking = carrier.book(reference, recipient).await.text("tracking");
         carrier.until(&tracking, status).await;
         assert_eq!(carrier.recall(&tracking, "r").await.code(), (409, status));
         assert_eq!(carrier.status(&tracking).await, status);
@@ -71,7 +71,7 @@ async fn look_up_ledger_and_totals_have_everything_in_order() {
     let carrier = Carrier::start(dir.path(), NEVER, &[]);
     let mut all = Vec::new();
     for (key, reference) in [("1", "o-1"), ("2", "o-2"), ("3", "o-1"), ("4", "o-3"), ("5", "o-3")] {
-        all.push(carrier.post("/parcels", key, parcel(reference, "Anna")).await.tracking());
+        all.push(carrier.post("/parcels", key, parcel(reference, "Anna")).await.text("tracking"));
     }
     carrier.recall(&all[4], "r").await;
     let of = |body: &Value| -> Vec<String> {
@@ -96,7 +96,7 @@ async fn look_up_ledger_and_totals_have_everything_in_order() {
 async fn every_wrong_field_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let carrier = Carrier::start(dir.path(), NEVER, &[]);
-    let tracking = carrier.book("o", "slow").await.tracking();
+    let tracking = carrier.book("o", "slow").await.text("tracking");
     let recall = format!("/parcels/{tracking}/recall");
     let long = json!({ "reference": "o", "recipient": "é".repeat(201) }).to_string();
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
@@ -127,7 +127,7 @@ async fn every_wrong_field_is_named() {
         let mut named: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
         named.sort_unstable();
         assert_eq!((answer.status, named.as_slice()), (status, fields), "row {row}: {:?}", answer.body);
-        assert_eq!(answer.kind, "application/problem+json", "row {row}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "row {row}");
     }
     assert_eq!(carrier.get("/healthz").await.status, 200);
 }

@@ -40,7 +40,7 @@ async fn parcels_that_were_due_while_nobody_ran_are_reported_then() {
         let carrier = Carrier::start(dir.path(), "300ms", &["--webhook-url", &receiver.url]);
         for number in 0..10 {
             let reference = format!("o-{round}-{number}");
-            booked.insert(reference.clone(), carrier.book(&reference, "Anna").await.tracking());
+            booked.insert(reference.clone(), carrier.book(&reference, "Anna").await.text("tracking"));
         }
     }
     let carrier = Carrier::start(dir.path(), "300ms", &["--webhook-url", &receiver.url]);

@@ -1,43 +1,36 @@
 //! The real process, and the requests that tests make.
 
 use std::io::{BufRead as _, BufReader};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
+
+#[path = "../../../../crates/standin/tests/common/caller.rs"]
+mod caller;
+
+use caller::{Answer, Caller};
 
 /// 24 bytes.
 pub const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// Longer than any test.
 pub const NEVER: &str = "1d";
 
-/// An answer: status, body, and whether it says to be told again.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Value,
-    pub replayed: bool,
-    pub kind: String,
-    pub place: String,
-}
-
-impl Answer {
-    pub fn tracking(&self) -> String {
-        self.body["tracking"].as_str().unwrap_or_else(|| panic!("no tracking number in {self:?}")).to_owned()
-    }
-
-    pub fn code(&self) -> (u16, &str) {
-        (self.status, self.body["code"].as_str().unwrap_or(""))
-    }
-}
-
 /// The real process; killed by SIGKILL when dropped.
 pub struct Carrier {
     process: Child,
-    client: Client,
-    base: String,
+    caller: Caller,
+}
+
+impl Deref for Carrier {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 impl Carrier {
@@ -50,31 +43,7 @@ impl Carrier {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut base).unwrap();
         let base = base.trim().to_owned();
         assert!(base.starts_with("http://127.0.0.1:"), "{base:?}");
-        Self { process, client: Client::new(), base }
-    }
-
-    pub async fn send(&self, method: Method, path: &str, key: &str, body: &str) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).body(body.to_owned());
-        if !key.is_empty() {
-            request = request.header("Idempotency-Key", key);
-        }
-        let response = request.send().await.unwrap();
-        let header = |name| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-        let (status, replayed) = (response.status().as_u16(), header("idempotent-replayed") == "true");
-        let (kind, place) = (header("content-type"), header("location"));
-        Answer { status, body: response.json().await.unwrap_or(Value::Null), replayed, kind, place }
-    }
-
-    pub async fn post(&self, path: &str, key: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, key, &body.to_string()).await
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, "", "").await
-    }
-
-    pub async fn faults(&self, faults: Value) {
-        assert_eq!(self.send(Method::PUT, "/faults", "", &faults.to_string()).await.status, 200);
+        Self { process, caller: Caller::new(base) }
     }
 
     /// Books a parcel under its reference as key.

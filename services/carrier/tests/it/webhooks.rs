@@ -13,7 +13,7 @@ async fn each_change_is_reported_once_and_signed() {
     let carrier = Carrier::start(dir.path(), "20ms", &["--webhook-url", &receiver.url]);
     let mut trackings = BTreeMap::new();
     for recipient in ["slow", "Anna", "lost", "found"] {
-        trackings.insert(recipient.to_owned(), carrier.book(recipient, recipient).await.tracking());
+        trackings.insert(recipient.to_owned(), carrier.book(recipient, recipient).await.text("tracking"));
     }
     carrier.recall(&trackings["slow"], "r").await;
     let came = receiver.take(5).await;
@@ -39,8 +39,8 @@ async fn each_change_is_reported_once_and_signed() {
 async fn a_slow_parcel_stays_booked_and_a_recalled_one_recalled() {
     let (dir, mut receiver) = (tempfile::tempdir().unwrap(), Receiver::start().await);
     let carrier = Carrier::start(dir.path(), "2s", &["--webhook-url", &receiver.url]);
-    let slow = carrier.book("slow", "slow").await.tracking();
-    let recalled = carrier.book("recalled", "Anna").await.tracking();
+    let slow = carrier.book("slow", "slow").await.text("tracking");
+    let recalled = carrier.book("recalled", "Anna").await.text("tracking");
     carrier.recall(&recalled, "r").await;
     assert_eq!(receiver.next().await.status(), "recalled");
     // Due after both.
@@ -89,7 +89,7 @@ async fn so_many_are_under_way_and_no_more() {
 async fn without_an_address_nothing_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let carrier = Carrier::start(dir.path(), "1ms", &[]);
-    let tracking = carrier.book("o", "Anna").await.tracking();
+    let tracking = carrier.book("o", "Anna").await.text("tracking");
     carrier.until(&tracking, "delivered").await;
     assert_eq!(carrier.until_sent().await, json!({ "waiting": 0, "delivered": 0, "given_up": 0 }));
     carrier.terminate();
