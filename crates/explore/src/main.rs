@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use explore::bugs::BUGS;
-use explore::{live, shop};
+
+use explore::{bugs, live, ran, shop};
 use farandole::Codec;
 use farandole_check::{Bounds, Recording};
 use sqlx::PgPool;
@@ -111,8 +111,8 @@ fn explore(args: &Args) -> anyhow::Result<bool> {
 
 /// How many of the bugs aren't found.
 fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
-    let (mut missed, mut by_walks) = (0, 0);
-    for bug in BUGS {
+    let (mut missed, mut by_walks, all) = (0, 0, bugs::bugs().count() as u64);
+    for bug in bugs::bugs() {
         let report = (bug.world)().explore(bounds);
         let walked = walks.map(|seconds| (bug.world)().walk(1, Duration::from_secs(seconds)));
         let walked = walked.map_or_else(String::new, |walked| match walked.violated_after {
@@ -137,9 +137,9 @@ fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
             }
         }
     }
-    println!("{} of {} bugs found", BUGS.len() as u64 - missed, BUGS.len());
+    println!("{} of {} bugs found", all - missed, all);
     if walks.is_some() {
-        println!("{by_walks} of {} by random walks", BUGS.len());
+        println!("{by_walks} of {all} by random walks");
     }
     Ok(missed)
 }
@@ -164,7 +164,7 @@ fn audit(verb: &Verb) -> anyhow::Result<bool> {
 
 /// Says what becomes of a run; whether it holds. What is still to come is no fault while the shop runs.
 fn told(run: &Recording, runs: bool) -> bool {
-    let replayed = shop::ran(shop::confirm_within(run)).replay(run);
+    let replayed = ran::ran(run).replay(run);
     for why in &replayed.refused {
         println!("refused: {why}");
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use explore::{bugs, shop};
+use explore::{bugs, ran, shop};
 use farandole::Participant;
 use farandole::testing::committed;
 use farandole_check::{Bounds, Covered, Recording, Replayed, Report};
@@ -16,7 +16,7 @@ use payments::Payments;
 #[test]
 fn each_bug_is_found_and_its_story_shows_it() {
     let (mut missed, mut violated) = (Vec::new(), BTreeSet::new());
-    for bug in bugs::BUGS {
+    for bug in bugs::bugs() {
         let report = (bug.world)().explore(Bounds::ci());
         let Some(violation) = &report.violation else {
             missed.push(format!("{}: {report}", bug.name));
@@ -80,7 +80,7 @@ fn recorded() -> Recording {
 }
 
 fn replayed(run: &Recording) -> Replayed {
-    shop::ran(shop::confirm_within(run)).replay(run)
+    ran::ran(run).replay(run)
 }
 
 #[test]

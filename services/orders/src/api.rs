@@ -50,12 +50,13 @@ async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Resul
     caller.named(&basket.customer).create(Command::Place(basket)).await
 }
 
-/// Cancels an order that isn't rejected. Stock and card are freed by the services that subscribe to the event.
+/// Cancels an order whose parcel hasn't left. A confirmed one is cancelled if shipping can still hold the parcel back: its state tells.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel",
     params(("order_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, description = "Cancelled now", body = CancelledOrder),
+    responses((status = 202, description = "Cancelled now, or asked of shipping", body = CancelledOrder),
         (status = 200, description = "Was cancelled before", body = CancelledOrder),
-        (status = 404, description = "No such order"), (status = 409, description = "It was rejected")))]
+        (status = 404, description = "No such order"),
+        (status = 409, description = "It was rejected, or its dispatch has begun")))]
 async fn cancel(Path(id): Path<String>, caller: Caller<Orders>) -> Result<Answer, Problem> {
     caller.submit(order_id(&id)?, Command::Cancel).await
 }
