@@ -131,7 +131,11 @@ impl Participant for Shipping {
             Event::ShipmentPrepared(e) => vec![Task::deadline(Deadline::Dispatch, Timestamp::from_micros(e.dispatch_at))],
             Event::ShipmentCancelled(_) => vec![Task::close(Deadline::Dispatch)],
             Event::DispatchStarted(e) => vec![Task::effect(Book { order_id: e.order_id, recipient: e.recipient.clone() })],
-            Event::ShipmentDispatched(e) => vec![Task::deadline(Deadline::Deliver, Timestamp::from_micros(e.deliver_by))],
+            // A report may have said so before the booking's answer, which then isn't asked for again.
+            Event::ShipmentDispatched(e) => {
+                let deliver_by = Timestamp::from_micros(e.deliver_by);
+                vec![Task::close_effect::<Book>(), Task::deadline(Deadline::Deliver, deliver_by)]
+            }
             Event::TrackingRequested(e) => vec![Task::effect(Track { tracking: e.tracking.clone() })],
             // An answer to what was asked before may still come, and decides nothing then.
             Event::ShipmentDelivered(_) | Event::ShipmentLost(_) => {

@@ -82,6 +82,9 @@ fn report(fate: Fate) -> Body<Shipping> {
 }
 
 /// What settles a parcel that the carrier has.
+fn under_way() -> [Task<Deadline, Effect>; 2] {
+    [Task::close_effect::<Book>(), Task::deadline(Deadline::Deliver, Timestamp::from_micros(DELIVER_BY))]
+}
 fn settled() -> [Task<Deadline, Effect>; 2] {
     [Task::close(Deadline::Deliver), Task::close_effect::<Track>()]
 }
@@ -101,7 +104,7 @@ fn a_confirmed_order_is_packed_handed_over_and_delivered() {
     story.when(confirmed()).nothing();
     story.due(Deadline::Dispatch).then([started()]).tasks([Task::effect(book())]);
     let outcome = Outcome::Booked { tracking: "p-1".into() };
-    story.answered::<Book>(outcome).then([dispatched()]).tasks([Task::deadline(Deadline::Deliver, due(DELIVER_BY))]);
+    story.answered::<Book>(outcome).then([dispatched()]).tasks(under_way());
     let told = story.when(report(Fate::Delivered));
     told.then([delivered()]).tasks(settled());
     let answer = SHIPPING.answer(&told.decided.unwrap().events);
@@ -142,8 +145,7 @@ fn a_report_may_be_faster_than_the_answer_to_the_booking() {
     for (fate, then) in [(Fate::Delivered, delivered()), (Fate::Lost, lost("reported lost")), (Fate::Recalled, lost("recalled"))]
     {
         let mut story = given([prepared(), started()]);
-        let opened = Task::deadline(Deadline::Deliver, Timestamp::from_micros(DELIVER_BY));
-        story.when(report(fate)).then([dispatched(), then]).tasks(std::iter::once(opened).chain(settled()));
+        story.when(report(fate)).then([dispatched(), then]).tasks(under_way().into_iter().chain(settled()));
         story.when(booked("p-1")).nothing();
         assert!(matches!(story.when(booked("p-2")).decided, Err(Refusal::Park(_))));
         assert!(matches!(story.when(not_booked()).decided, Err(Refusal::Park(_))));

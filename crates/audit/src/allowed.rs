@@ -2,27 +2,28 @@
 //! are those of the tables.
 
 use anyhow::Context as _;
-use explore::{live, shop};
+use explore::{live, ran};
 use farandole::table::Row;
 use farandole_check::{Recording, Replayed};
 use inventory::tables::{Reservation, Stock};
 use orders::tables::Order;
 use payments::tables::Payment;
+use shipping::tables::Shipment;
 use sqlx::AssertSqlSafe;
 
 use crate::check::Check;
-use crate::shop::{SERVICES, Shop};
+use crate::sources::{SERVICES, Sources};
 
 /// Checks the run, and the tables against what it makes of them; gives the run back with what was parked in it. Everything must have come
 /// to rest.
 ///
 /// # Errors
 /// When journals or tables can't be read.
-pub async fn check(shop: &Shop, mut recording: Recording) -> anyhow::Result<(Vec<Check>, Recording)> {
+pub async fn check(shop: &Sources, mut recording: Recording) -> anyhow::Result<(Vec<Check>, Recording)> {
     for service in SERVICES {
-        live::parked(&mut recording, &shop.parts.kafka, &shop.parts.prefix, service).await?;
+        live::parked(&mut recording, &shop.kafka, &shop.prefix, service).await?;
     }
-    let replay = move || (shop::ran(shop::confirm_within(&recording)).replay(&recording), recording);
+    let replay = move || (ran::ran(&recording).replay(&recording), recording);
     let (replayed, recording) = tokio::task::spawn_blocking(replay).await.context("replaying ended early")?;
     let mut allowed = Check::new("every decision is one that the services make of what they had");
     allowed.checked = replayed.decisions + replayed.silent;
@@ -38,10 +39,11 @@ pub async fn check(shop: &Shop, mut recording: Recording) -> anyhow::Result<(Vec
     same::<Reservation>(shop, "inventory", &replayed, &mut rows).await?;
     same::<Stock>(shop, "inventory", &replayed, &mut rows).await?;
     same::<Payment>(shop, "payments", &replayed, &mut rows).await?;
+    same::<Shipment>(shop, "shipping", &replayed, &mut rows).await?;
     Ok((vec![allowed, invariants, rows], recording))
 }
 
-async fn same<R: Row>(shop: &Shop, service: &str, replayed: &Replayed, check: &mut Check) -> anyhow::Result<()> {
+async fn same<R: Row>(shop: &Sources, service: &str, replayed: &Replayed, check: &mut Check) -> anyhow::Result<()> {
     let pool = shop.pool(service).await?;
     let sql = format!("select {} from {}", R::COLUMNS.join(", "), R::TABLE);
     let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(&pool).await.with_context(|| format!("reading {}", R::TABLE))?;

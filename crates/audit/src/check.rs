@@ -29,3 +29,12 @@ impl Check {
         }
     }
 }
+
+/// A line, and one for each example.
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict = if self.violations == 0 { "holds" } else { "VIOLATED" };
+        write!(f, "  {verdict:<8} {} ({} checked, {} violated)", self.what, self.checked, self.violations)?;
+        self.examples.iter().try_for_each(|example| write!(f, "\n           {example}"))
+    }
+}

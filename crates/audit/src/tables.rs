@@ -6,10 +6,13 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use crate::facts::Stock;
-use crate::shop::{SERVICES, Shop};
+use crate::sources::{SERVICES, Sources};
 
 /// What is still under way: empty when everything has come to rest.
-pub async fn open_matters(shop: &Shop) -> anyhow::Result<Vec<String>> {
+///
+/// # Errors
+/// When a database can't be read.
+pub async fn open_matters(shop: &Sources) -> anyhow::Result<Vec<String>> {
     let mut open = Vec::new();
     for service in SERVICES {
         let pool = shop.pool(service).await?;
@@ -24,10 +27,10 @@ pub async fn open_matters(shop: &Shop) -> anyhow::Result<Vec<String>> {
             open.push(format!("{service}: {n} parked input(s), as of {aggregate}: {reason}"));
         }
         if service == "orders" {
-            let placed: i64 =
-                sqlx::query_scalar("select count(*) from orders where state->>'state' = 'placed'").fetch_one(&pool).await?;
-            if placed > 0 {
-                open.push(format!("{placed} order(s) not decided"));
+            let count = "select count(*) from orders where state->>'state' in ('placed', 'confirmed')";
+            let unended: i64 = sqlx::query_scalar(count).fetch_one(&pool).await?;
+            if unended > 0 {
+                open.push(format!("{unended} order(s) not ended"));
             }
         }
         pool.close().await;
@@ -43,12 +46,17 @@ pub struct Held {
     pub stock: BTreeMap<String, Stock>,
     /// Each order's payment in a word.
     pub payments: HashMap<Uuid, String>,
+    /// Each order's parcel in a word.
+    pub shipments: HashMap<Uuid, String>,
     /// Orders for which stock is set aside.
     pub reserved: HashMap<Uuid, String>,
 }
 
 /// Reads all of it.
-pub async fn read(shop: &Shop) -> anyhow::Result<Held> {
+///
+/// # Errors
+/// When a database can't be read.
+pub async fn read(shop: &Sources) -> anyhow::Result<Held> {
     let mut held = Held::default();
     let words = async |service: &str, sql: &'static str| -> anyhow::Result<HashMap<Uuid, String>> {
         let pool = shop.pool(service).await?;
@@ -56,12 +64,15 @@ pub async fn read(shop: &Shop) -> anyhow::Result<Held> {
             sqlx::query_as(sql).fetch_all(&pool).await.with_context(|| format!("reading {service}"))?;
         Ok(rows.into_iter().collect())
     };
-    held.orders = words("orders", "select order_id, state->>'state' from orders").await?;
+    held.orders = words("orders", "select order_id, lower(coalesce(state->>'how', state->>'state')) from orders").await?;
     held.payments = words("payments", "select order_id, state->>'state' from payments").await?;
     held.reserved =
         words("inventory", "select order_id, state->>'state' from reservations where state->>'state' = 'reserved'").await?;
+    held.shipments = words("shipping", "select order_id, state->>'state' from shipments").await?;
     let pool = shop.pool("inventory").await?;
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as("select sku, received, reserved from stock").fetch_all(&pool).await?;
-    held.stock = rows.into_iter().map(|(sku, received, reserved)| (sku, Stock { received, reserved })).collect();
+    let sql = "select sku, received, adjusted, reserved, shipped from stock";
+    let rows: Vec<(String, i64, i64, i64, i64)> = sqlx::query_as(sql).fetch_all(&pool).await?;
+    let stock = |(sku, received, adjusted, reserved, shipped)| (sku, Stock { received, adjusted, reserved, shipped });
+    held.stock = rows.into_iter().map(stock).collect();
     Ok(held)
 }
