@@ -1,8 +1,8 @@
 //! Shipping: hands the parcel of a confirmed order to the carrier, and follows it until it is delivered or lost.
 //!
 //! Until then it also decides whether an order can still be cancelled: it can as long as the carrier hasn't been asked.
-//! **Invariant:** a parcel is booked once an order, and every parcel that was booked ends as delivered or lost, whatever the carrier
-//! reports or doesn't.
+//! **Invariant:** an order has one parcel at most, and one that the carrier has ends as delivered or lost, whatever the carrier reports
+//! of itself: when it reports nothing, it is asked.
 
 pub mod api;
 pub mod carrier;

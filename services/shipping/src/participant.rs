@@ -101,7 +101,6 @@ impl Participant for Shipping {
     }
 
     fn evolve(&self, tables: &mut Tables, event: &Event) {
-        let tracking = |tracking: &String| tracking.clone();
         let (order_id, state) = match event {
             Event::ShipmentPrepared(e) => {
                 let state = Json(State::Prepared { dispatch_at: Timestamp::from_micros(e.dispatch_at) });
@@ -110,12 +109,12 @@ impl Participant for Shipping {
             Event::DispatchStarted(e) => (e.order_id, State::Dispatching),
             Event::ShipmentDispatched(e) => {
                 let deliver_by = Timestamp::from_micros(e.deliver_by);
-                (e.order_id, State::Dispatched { tracking: tracking(&e.tracking), deliver_by })
+                (e.order_id, State::Dispatched { tracking: e.tracking.clone(), deliver_by })
             }
-            Event::TrackingRequested(e) => (e.order_id, State::Tracking { tracking: tracking(&e.tracking) }),
-            Event::ShipmentDelivered(e) => (e.order_id, State::Delivered { tracking: tracking(&e.tracking) }),
-            Event::ShipmentLost(e) => (e.order_id, State::Lost { tracking: tracking(&e.tracking), reason: e.reason.clone() }),
-            Event::ShipmentFound(e) => (e.order_id, State::Found { tracking: tracking(&e.tracking) }),
+            Event::TrackingRequested(e) => (e.order_id, State::Tracking { tracking: e.tracking.clone() }),
+            Event::ShipmentDelivered(e) => (e.order_id, State::Delivered { tracking: e.tracking.clone() }),
+            Event::ShipmentLost(e) => (e.order_id, State::Lost { tracking: e.tracking.clone(), reason: e.reason.clone() }),
+            Event::ShipmentFound(e) => (e.order_id, State::Found { tracking: e.tracking.clone() }),
             Event::ShipmentFailed(e) => (e.order_id, State::Failed { reason: e.reason.clone() }),
             Event::ShipmentCancelled(e) => (e.order_id, State::Cancelled),
             // The parcel goes its way.
@@ -151,7 +150,16 @@ impl Participant for Shipping {
             Some(Event::ShipmentLost(e)) => is_noted(e.order_id, "lost"),
             Some(Event::ShipmentFound(e)) => is_noted(e.order_id, "found"),
             // No report leads to these.
-            _ => Answer::empty(),
+            Some(
+                Event::ShipmentPrepared(_)
+                | Event::DispatchStarted(_)
+                | Event::ShipmentDispatched(_)
+                | Event::TrackingRequested(_)
+                | Event::ShipmentFailed(_)
+                | Event::ShipmentCancelled(_)
+                | Event::CancellationRefused(_),
+            )
+            | None => Answer::empty(),
         }
     }
 }
