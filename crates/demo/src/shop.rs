@@ -11,10 +11,12 @@ use anyhow::{Context as _, bail};
 use stage::process::{Child, Command};
 use stage::{Database, Options, Stage};
 
-pub use explore::live::SERVICES;
+pub use audit::sources::{SERVICES, Sources};
 
 /// How long a service may take to be ready: its first start registers schemas and makes topics.
 const READY: Duration = Duration::from_secs(60);
+/// What is outside the shop: the acquirer and the carrier.
+pub const STANDINS: [&str; 2] = ["acquirer", "carrier"];
 /// How long a service may take to finish its batches when told to stop.
 const STOP: Duration = Duration::from_secs(25);
 
@@ -40,12 +42,27 @@ pub struct Shop {
     /// Settings of services beside those that every shop needs: service, environment variable, value.
     pub settings: Vec<(&'static str, &'static str, String)>,
     ports: BTreeMap<&'static str, u16>,
-    acquirer: String,
+    /// Base URLs of what is outside the shop.
+    standins: BTreeMap<&'static str, String>,
+    /// Where the carrier reports to; shipping itself unless said.
+    reports: Option<String>,
+    /// What carrier and shipping share.
+    secret: String,
     children: Mutex<BTreeMap<String, Child>>,
     folder: PathBuf,
     bins: PathBuf,
     client: reqwest::Client,
 }
+
+/// Where shipping takes the carrier's reports.
+const REPORTS: &str = "/carrier/reports";
+/// How long a parcel travels, and each step that comes after.
+const TRANSIT: &str = "1s";
+/// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
+const UNRULY: &str = r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
+/// A day at the warehouse takes seconds in the demo: service, variable, value.
+const QUICK: [(&str, &str, &str); 2] =
+    [("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"), ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "8s")];
 
 /// What the kit logs when a watchdog has acted.
 const ALARM: &str = "watchdog: ";
@@ -70,7 +87,10 @@ impl Shop {
             Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
         let mut shop = Self::on(parts, folder)?;
         shop.stage = Some(stage);
-        shop.start_acquirer(0).await?;
+        for (service, name, value) in QUICK {
+            shop.settings.push((service, name, value.to_owned()));
+        }
+        shop.start_standins().await?;
         // All at once: each waits for what it needs.
         for service in SERVICES {
             shop.spawn(service)?;
@@ -97,7 +117,9 @@ impl Shop {
             parts,
             settings: Vec::new(),
             ports,
-            acquirer: String::new(),
+            standins: BTreeMap::new(),
+            reports: None,
+            secret: format!("whsec_{}", uuid::Uuid::new_v4().simple()),
             children,
             folder,
             bins: bins()?,
@@ -105,35 +127,55 @@ impl Shop {
         })
     }
 
-    /// Base URL of a service.
+    /// Base URL of a service, or of what is outside.
     pub fn url(&self, service: &str) -> String {
         match self.ports.get(service) {
             Some(port) => format!("http://127.0.0.1:{port}"),
-            None => self.acquirer.clone(),
+            None => self.standins.get(service).cloned().unwrap_or_default(),
         }
     }
 
-    /// Starts the acquirer; port 0 lets it choose one.
-    pub async fn start_acquirer(&mut self, port: u16) -> anyhow::Result<()> {
-        let (command, port_file) = self.acquirer_command(port)?;
-        self.keep("acquirer", command.spawn()?);
+    /// Where the audit finds everything.
+    pub fn sources(&self) -> Sources {
+        let databases = self.parts.databases.iter().map(|(service, database)| (*service, database.url.clone())).collect();
+        let Parts { kafka, registry, prefix, .. } = self.parts.clone();
+        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier") }
+    }
+
+    /// Starts what is outside the shop, at ports of its own choice.
+    pub async fn start_standins(&mut self) -> anyhow::Result<()> {
+        for name in STANDINS {
+            self.start_standin(name, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts one of [`STANDINS`]; port 0 lets it choose one.
+    pub async fn start_standin(&mut self, name: &'static str, port: u16) -> anyhow::Result<()> {
+        let (command, port_file) = self.standin_command(name, port)?;
+        self.keep(name, command.spawn()?);
         let until = Instant::now() + READY;
         loop {
             if let Ok(address) = std::fs::read_to_string(&port_file) {
-                self.acquirer = format!("http://{}", address.trim());
+                self.standins.insert(name, format!("http://{}", address.trim()));
                 return Ok(());
             }
-            self.alive("acquirer")?;
+            self.alive(name)?;
             if Instant::now() > until {
-                bail!("the acquirer did not say its port within {} s; see {}", READY.as_secs(), self.folder.display());
+                bail!("the {name} did not say its port within {} s; see {}", READY.as_secs(), self.folder.display());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Names the acquirer's address before it is started.
-    pub fn expect_acquirer(&mut self, port: u16) {
-        self.acquirer = format!("http://127.0.0.1:{port}");
+    /// Names a stand-in's address before it is started.
+    pub fn expect(&mut self, name: &'static str, port: u16) {
+        self.standins.insert(name, format!("http://127.0.0.1:{port}"));
+    }
+
+    /// Has the carrier report to `host:port`, from which it comes to shipping.
+    pub fn reports_to(&mut self, address: &str) {
+        self.reports = Some(format!("http://{address}{REPORTS}"));
     }
 
     /// A service's binary.
@@ -156,8 +198,13 @@ impl Shop {
             ("FARANDOLE_HTTP_LISTEN", format!("127.0.0.1:{port}")),
             ("FARANDOLE_TOPICS_PREFIX", self.parts.prefix.clone()),
         ];
-        if service == "payments" {
-            env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.acquirer.clone()));
+        match service {
+            "payments" => env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.url("acquirer"))),
+            "shipping" => {
+                env.push(("FARANDOLE_OWN_CARRIER_URL", self.url("carrier")));
+                env.push(("FARANDOLE_OWN_CARRIER_SECRET", self.secret.clone()));
+            }
+            _ => {}
         }
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);
         env.extend(own.map(|(_, name, value)| (*name, value.clone())));
@@ -191,15 +238,20 @@ impl Shop {
             .log(self.folder.join(format!("{name}.log"))))
     }
 
-    /// How the acquirer is started at `port` (0 lets it choose one), and the file in which it will say where it listens.
-    pub fn acquirer_command(&self, port: u16) -> anyhow::Result<(Command, PathBuf)> {
-        let port_file = self.folder.join("acquirer.port");
-        let data = self.folder.join("acquirer");
+    /// How a stand-in is started at `port` (0 lets it choose one), and the file in which it will say where it listens.
+    pub fn standin_command(&self, name: &'static str, port: u16) -> anyhow::Result<(Command, PathBuf)> {
+        let port_file = self.folder.join(format!("{name}.port"));
+        let data = self.folder.join(name);
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        let command = Command::new("acquirer", self.bins.join("acquirer"))
+        let mut command = Command::new(name, self.bins.join(name))
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
-            .log(self.folder.join("acquirer.log"));
+            .log(self.folder.join(format!("{name}.log")));
+        if name == "carrier" {
+            let reports = self.reports.clone().unwrap_or_else(|| format!("{}{REPORTS}", self.url("shipping")));
+            command = command.args(["--transit", TRANSIT, "--webhook-url", &reports]);
+            command = command.env([("CARRIER_WEBHOOK_SECRET", self.secret.as_str()), ("CARRIER_FAULTS", UNRULY)]);
+        }
         Ok((command, port_file))
     }
 

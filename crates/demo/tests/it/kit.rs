@@ -64,7 +64,7 @@ pub async fn open() -> Own {
 pub async fn open_with(settings: &[(&'static str, &'static str, &str)]) -> Own {
     let mut own = closed(parts().await);
     own.shop.settings.extend(settings.iter().map(|(service, name, value)| (*service, *name, (*value).to_owned())));
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     own.start().await;
     own
 }

@@ -68,7 +68,7 @@ async fn listening(acquirer: String) -> (String, Seen) {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_goes_from_the_request_to_the_acquirer() {
     let mut own = kit::closed(kit::parts().await);
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     let (address, seen) = listening(own.shop.url("acquirer")).await;
     own.shop.settings.push(("payments", "FARANDOLE_OWN_ACQUIRER_URL", address));
     own.start().await;
@@ -110,7 +110,7 @@ async fn spans_arrive_in_the_trace_of_the_request() {
         own.shop.settings.push((service, "FARANDOLE_OTLP_LEVEL", "info,farandole=debug".to_owned()));
         own.shop.settings.push((service, "OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()));
     }
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     own.start().await;
     own.receive("11111", 10).await;
     let id = place_traced(&own).await;

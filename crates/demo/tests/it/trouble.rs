@@ -44,7 +44,7 @@ async fn nothing_is_there_at_start() {
     }
     let mut own = kit::closed(parts);
     let acquirer = free_port(&[]).unwrap();
-    own.shop.expect_acquirer(acquirer);
+    own.shop.expect("acquirer", acquirer);
     for service in demo::shop::SERVICES {
         own.shop.spawn(service).unwrap();
     }
@@ -74,7 +74,7 @@ async fn nothing_is_there_at_start() {
         (payment["state"] == "requested").then_some(())
     })
     .await;
-    own.shop.start_acquirer(acquirer).await.unwrap();
+    own.shop.start_standin("acquirer", acquirer).await.unwrap();
     own.until(&order, "confirmed").await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use anyhow::Context as _;
-use demo::topics::Event;
+use audit::topics::Event;
 use farandole::Message as _;
 use farandole::chain::unescape;
 use farandole::extent::{Client, View};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use demo::audit::{Check, audit_with};
+use audit::{Check, audit_with};
 use demo::shop::SERVICES;
-use demo::{tables, topics};
+use audit::{tables, topics};
 
 use super::ledger::Ledger;
 use super::outbox::{self, Published, Row, Service};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use demo::audit::Check;
-use demo::facts::{End, Facts};
+use audit::Check;
+use audit::facts::{End, Facts};
 use uuid::Uuid;
 
 /// What was acknowledged.
@@ -81,7 +81,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use demo::facts::{Order, Stock};
+    use audit::facts::{Order, Stock};
 
     use super::*;
 
