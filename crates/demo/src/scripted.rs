@@ -12,7 +12,7 @@ use crate::shop::Shop;
 /// What is sold in them, and received once.
 const SKU: &str = "SCRIPTED";
 const RECEIVED: i64 = 1_000;
-/// Customers by what becomes of their parcels, as the carrier's README has them.
+/// Customers by what becomes of their parcels, as the README of the carrier has them. (Their cards are all good.)
 const CUSTOMERS: [&str; 8] = ["lost-1", "lost-2", "found-1", "nowhere-1", "nowhere-2", "slow-1", "late-1", "early-1"];
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,7 +48,8 @@ pub async fn play(shop: &Shop) -> anyhow::Result<Scripted> {
     let (mut late, mut early) = (String::new(), String::new());
     for customer in CUSTOMERS {
         let lines = json!([{ "sku": SKU, "quantity": 2, "unit_price": 450 }]);
-        let order = json!({ "customer": customer, "card_token": format!("tok_{customer}"), "currency": "GBP", "lines": lines });
+        let order =
+            json!({ "customer": customer, "card_token": format!("tok_card_{customer}"), "currency": "GBP", "lines": lines });
         let (status, answer) = post("orders", "/orders".to_owned(), format!("scripted-{customer}"), order).await?;
         ensure!(status == StatusCode::CREATED, "placing the order of {customer}: {status} {answer}");
         let id = answer["order_id"].as_str().context("an order has an id")?.to_owned();

@@ -28,7 +28,8 @@ pub fn ran(run: &Recording) -> World {
         dispatch_after: between("shipping", ".ShipmentPrepared", "dispatch_at", "prepared_at"),
         deliver_within: between("shipping", ".ShipmentDispatched", "deliver_by", "dispatched_at"),
     };
-    let world = World::new("the shop as it ran").participant(orders).participant(Inventory).participant(payments).participant(shipping);
+    let world =
+        World::new("the shop as it ran").participant(orders).participant(Inventory).participant(payments).participant(shipping);
     let world = cases::payments::<Payments>(cases::inventory::<Inventory>(cases::orders::<Orders>(world)));
     let world = invariants::placing::<Orders, Inventory, Payments>(cases::shipping::<Shipping>(world));
     invariants::fulfilling::<Orders, Payments, Shipping>(world)

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use audit::{Check, audit_with};
-use demo::shop::SERVICES;
 use audit::{tables, topics};
+use demo::shop::SERVICES;
 
 use super::ledger::Ledger;
 use super::outbox::{self, Published, Row, Service};

@@ -273,10 +273,7 @@ fn every_state_answers_every_input() {
         ("dispatched, held", after(&[step(OrderStep::Dispatched)])),
         ("dispatched, captured", after(&[step(OrderStep::Dispatched), step(OrderStep::Captured)])),
         ("dispatched, unpaid", after(&[step(OrderStep::Dispatched), step(OrderStep::Unpaid)])),
-        (
-            "dispatched, refunded",
-            after(&[step(OrderStep::Dispatched), step(OrderStep::Captured), step(OrderStep::Refunded)]),
-        ),
+        ("dispatched, refunded", after(&[step(OrderStep::Dispatched), step(OrderStep::Captured), step(OrderStep::Refunded)])),
         ("delivered, held", after(&[step(OrderStep::Dispatched), step(OrderStep::Delivered)])),
         ("lost, held", after(&[step(OrderStep::Dispatched), step(OrderStep::Lost)])),
         ("lost, captured", after(&[step(OrderStep::Dispatched), step(OrderStep::Captured), step(OrderStep::Lost)])),
