@@ -6,6 +6,7 @@ use explore::{live, ran};
 use farandole::table::Row;
 use farandole_check::{Recording, Replayed};
 use inventory::tables::{Reservation, Stock};
+use notifications::tables::Notification;
 use orders::tables::Order;
 use payments::tables::Payment;
 use shipping::tables::Shipment;
@@ -40,6 +41,7 @@ pub async fn check(shop: &Sources, mut recording: Recording) -> anyhow::Result<(
     same::<Stock>(shop, "inventory", &replayed, &mut rows).await?;
     same::<Payment>(shop, "payments", &replayed, &mut rows).await?;
     same::<Shipment>(shop, "shipping", &replayed, &mut rows).await?;
+    same::<Notification>(shop, "notifications", &replayed, &mut rows).await?;
     Ok((vec![allowed, invariants, rows], recording))
 }
 

@@ -16,12 +16,14 @@ pub struct Read<'a> {
     pub held: &'a Held,
     pub cards: &'a HashMap<Uuid, Card>,
     pub parcels: &'a HashMap<Uuid, Vec<Parcel>>,
+    /// How often each `Message-ID` came to the mail catcher, if there is one and it has them all.
+    pub caught: Option<&'a HashMap<String, u32>>,
 }
 
 impl Read<'_> {
     /// All of them.
     pub fn checks(&self) -> Vec<Check> {
-        vec![self.money(), self.stock(), self.ended(), self.one_each(), self.settled(), self.delivered()]
+        vec![self.money(), self.stock(), self.ended(), self.one_each(), self.settled(), self.delivered(), self.told()]
     }
 
     fn card(&self, id: &Uuid) -> Card {
@@ -158,6 +160,47 @@ impl Read<'_> {
         }
         check
     }
+
+    /// Each customer was told of each thing once, or it is known why not; and the mail server has what is said to be sent.
+    fn told(&self) -> Check {
+        let mut check = Check::new("7. mails: one an order and kind, sent or failed; those that were sent have arrived");
+        let mut told = BTreeMap::<&str, u32>::new();
+        for (id, order) in &self.facts.orders {
+            let due = due(order);
+            for kind in &due {
+                let mail = order.mails.get(*kind).cloned().unwrap_or_default();
+                let is_one = mail.requested > 0 && (mail.sent.len() == 1 || mail.sent.is_empty() && mail.failed > 0);
+                check.about(id, order, is_one, || format!("{kind}: {mail:?}"));
+            }
+            for (kind, mail) in &order.mails {
+                check.about(id, order, due.contains(&kind.as_str()), || format!("{kind} is told, and hasn't happened"));
+                mail.sent.iter().for_each(|id| *told.entry(id).or_default() += 1);
+            }
+        }
+        for (id, times) in &told {
+            check.that(*times == 1, || format!("{id} is the Message-ID of {times} mails"));
+            let caught = self.caught.is_none_or(|caught| caught.contains_key(*id));
+            check.that(caught, || format!("{id} is said to be sent, and the mail catcher doesn't have it"));
+        }
+        for id in self.caught.into_iter().flat_map(HashMap::keys) {
+            check.that(told.contains_key(id.as_str()), || format!("{id} has come, and nobody tells of it"));
+        }
+        check
+    }
+}
+
+/// What a customer is to be told of an order.
+fn due(order: &Order) -> Vec<&'static str> {
+    let table = [
+        ("taken", order.placed.is_some()),
+        ("confirmed", order.confirmed.is_some()),
+        ("rejected", order.rejected > 0),
+        ("cancelled", order.cancelled > 0),
+        ("dispatched", !order.parcel.dispatched.is_empty()),
+        ("delivered", order.parcel.delivered > 0),
+        ("refunded", order.money.refunded > 0),
+    ];
+    table.into_iter().filter(|(_, is_so)| *is_so).map(|(kind, _)| kind).collect()
 }
 
 impl Check {
@@ -172,11 +215,14 @@ mod tests {
     use schemas::orders::Completion;
 
     use super::*;
-    use crate::facts::{Money, Stock};
+    use crate::facts::{Mail, Money, Stock};
 
     /// How many violations each check finds in one order.
-    fn violated(order: Order, card: Card, parcels: &[(&str, &str)], row: &str, shipment: Option<&str>) -> Vec<usize> {
+    fn violated(mut order: Order, card: Card, parcels: &[(&str, &str)], row: &str, shipment: Option<&str>) -> Vec<usize> {
         let id = Uuid::nil();
+        for kind in due(&order) {
+            order.mails.entry(kind.to_owned()).or_insert_with(|| sent(&format!("<{kind}@x>")));
+        }
         let facts = Facts { orders: [(id, order)].into(), ..Facts::default() };
         let mut held = Held { orders: [(id, row.to_owned())].into(), ..Held::default() };
         held.shipments.extend(shipment.map(|word| (id, word.to_owned())));
@@ -184,8 +230,31 @@ mod tests {
             serde_json::from_value(serde_json::json!({"tracking": tracking, "status": status, "reference": "x"})).unwrap()
         };
         let (cards, parcels) = ([(id, card)].into(), [(id, parcels.iter().map(parcel).collect())].into());
-        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels };
+        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: None };
         read.checks().iter().map(|check| check.violations).collect()
+    }
+
+    fn sent(id: &str) -> Mail {
+        Mail { requested: 1, sent: vec![id.to_owned()], failed: 0 }
+    }
+
+    #[test]
+    fn a_customer_is_told_once() {
+        let see = |change: fn(&mut BTreeMap<String, Mail>), caught: &[&str]| {
+            let mut order = Order { placed: Some(1), ..Order::default() };
+            order.mails.insert("taken".to_owned(), sent("<1@x>"));
+            change(&mut order.mails);
+            let facts = Facts { orders: [(Uuid::nil(), order)].into(), ..Facts::default() };
+            let caught: HashMap<String, u32> = caught.iter().map(|id| ((*id).to_owned(), 1)).collect();
+            let (held, cards, parcels) = (Held::default(), HashMap::new(), HashMap::new());
+            let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: Some(&caught) };
+            read.told().violations
+        };
+        assert_eq!(see(|_| (), &["<1@x>"]), 0);
+        assert_eq!(see(|_| (), &[]), 1, "it never arrived");
+        assert_eq!(see(|_| (), &["<1@x>", "<2@x>"]), 1, "one too many arrived");
+        assert_eq!(see(|mails| mails.clear(), &[]), 1, "nobody was told");
+        assert_eq!(see(|mails| drop(mails.insert("delivered".to_owned(), sent("<2@x>"))), &["<1@x>", "<2@x>"]), 1, "it isn't so");
     }
 
     fn pieces() -> BTreeMap<String, i64> {
@@ -211,38 +280,38 @@ mod tests {
             change(&mut order, &mut card);
             violated(order, card, THERE, "delivered", Some("delivered"))
         };
-        assert_eq!(see(|_, _| {}), [0, 0, 0, 0, 0, 0]);
-        assert_eq!(see(|order, _| order.reserved = pieces()), [0, 0, 0, 0, 1, 0], "still reserved");
-        assert_eq!(see(|order, _| order.shipped.clear()), [0, 0, 0, 0, 1, 0], "goods never left the books");
-        assert_eq!(see(|_, card| card.refunded = 5), [1, 0, 0, 0, 1, 0], "given back behind our back");
-        assert_eq!(see(|_, card| card.captured = 3), [1, 0, 0, 0, 1, 0], "taken in part");
-        assert_eq!(see(|_, card| (card.granted, card.authorised) = (2, 10)), [1, 0, 0, 1, 1, 0], "authorised twice");
-        assert_eq!(see(|order, _| order.completed.push(Completion::Unpaid)), [0, 0, 2, 0, 0, 0], "ended twice");
-        assert_eq!(see(|order, _| order.parcel.dispatched.push("u".to_owned())), [0, 0, 0, 1, 0, 1], "dispatched twice");
-        assert_eq!(see(|order, _| order.parcel.delivered = 0), [0, 0, 0, 0, 0, 1], "nobody was told");
+        assert_eq!(see(|_, _| {}), [0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(see(|order, _| order.reserved = pieces()), [0, 0, 0, 0, 1, 0, 0], "still reserved");
+        assert_eq!(see(|order, _| order.shipped.clear()), [0, 0, 0, 0, 1, 0, 0], "goods never left the books");
+        assert_eq!(see(|_, card| card.refunded = 5), [1, 0, 0, 0, 1, 0, 0], "given back behind our back");
+        assert_eq!(see(|_, card| card.captured = 3), [1, 0, 0, 0, 1, 0, 0], "taken in part");
+        assert_eq!(see(|_, card| (card.granted, card.authorised) = (2, 10)), [1, 0, 0, 1, 1, 0, 0], "authorised twice");
+        assert_eq!(see(|order, _| order.completed.push(Completion::Unpaid)), [0, 0, 2, 0, 0, 0, 0], "ended twice");
+        assert_eq!(see(|order, _| order.parcel.dispatched.push("u".to_owned())), [0, 0, 0, 1, 0, 1, 0], "dispatched twice");
+        assert_eq!(see(|order, _| order.parcel.delivered = 0), [0, 0, 0, 0, 0, 1, 0], "nobody was told");
         let (order, card) = delivered();
         let lost = violated(order.clone(), card.clone(), &[("t", "lost")], "delivered", Some("delivered"));
-        assert_eq!(lost, [0, 0, 0, 0, 0, 1], "the carrier lost it");
+        assert_eq!(lost, [0, 0, 0, 0, 0, 1, 0], "the carrier lost it");
         let two = violated(order.clone(), card.clone(), &[("t", "delivered"), ("u", "booked")], "delivered", Some("delivered"));
-        assert_eq!(two, [0, 0, 0, 1, 0, 1], "two parcels");
+        assert_eq!(two, [0, 0, 0, 1, 0, 1, 0], "two parcels");
         assert_eq!(
             violated(order.clone(), card.clone(), THERE, "unpaid", Some("delivered")),
-            [0, 0, 1, 0, 0, 0],
+            [0, 0, 1, 0, 0, 0, 0],
             "the table differs"
         );
-        assert_eq!(violated(order, card, THERE, "delivered", Some("prepared")), [0, 0, 0, 0, 0, 1], "its table differs");
+        assert_eq!(violated(order, card, THERE, "delivered", Some("prepared")), [0, 0, 0, 0, 0, 1, 0], "its table differs");
     }
 
     #[test]
     fn what_came_to_nothing_leaves_nothing() {
         let cancelled = Order { placed: Some(1), cancelled: 1, ..Order::default() };
         let see = |order: Order, card| violated(order, card, &[], "cancelled", None);
-        assert_eq!(see(cancelled.clone(), Card::default()), [0, 0, 0, 0, 0, 0]);
+        assert_eq!(see(cancelled.clone(), Card::default()), [0, 0, 0, 0, 0, 0, 0]);
         let open = Card { granted: 1, authorised: 5, ..Card::default() };
-        assert_eq!(see(cancelled.clone(), open), [1, 0, 0, 0, 1, 0], "still open");
-        assert_eq!(see(Order { reserved: pieces(), ..cancelled.clone() }, Card::default()), [0, 0, 0, 0, 1, 0], "still reserved");
+        assert_eq!(see(cancelled.clone(), open), [1, 0, 0, 0, 1, 0, 0], "still open");
+        assert_eq!(see(Order { reserved: pieces(), ..cancelled.clone() }, Card::default()), [0, 0, 0, 0, 1, 0, 0], "still reserved");
         let unended = Order { placed: Some(1), ..Order::default() };
-        assert_eq!(violated(unended, Card::default(), &[], "placed", None), [0, 0, 2, 0, 0, 0], "open");
+        assert_eq!(violated(unended, Card::default(), &[], "placed", None), [0, 0, 2, 0, 0, 0, 0], "open");
     }
 
     #[test]
@@ -250,7 +319,7 @@ mod tests {
         let stock = Stock { received: 1, reserved: 2, ..Stock::default() };
         let facts = Facts { stock: [("a".to_owned(), stock)].into(), ..Facts::default() };
         let (held, cards, parcels) = (Held::default(), HashMap::new(), HashMap::new());
-        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels };
+        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: None };
         assert_eq!(read.stock().violations, 4, "oversold, for no order, not in the table, tables differ in length");
     }
 }

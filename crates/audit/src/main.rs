@@ -14,7 +14,7 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  scripts/audit                        with the environment that `scripts/demo` prints\n  scripts/audit --json | jq .violations\n\nDatabases: DATABASE_ORDERS, DATABASE_INVENTORY, DATABASE_PAYMENTS, DATABASE_SHIPPING, each with a role that may read it.\n\nExit codes: 0 everything holds, 1 something doesn't or can't be read, 2 wrong usage"
+    after_help = "Examples:\n  scripts/audit                        with the environment that `scripts/demo` prints\n  scripts/audit --json | jq .violations\n\nDatabases: DATABASE_ORDERS, DATABASE_INVENTORY, DATABASE_PAYMENTS, DATABASE_SHIPPING, DATABASE_NOTIFICATIONS, each with a role that may read it.\n\nExit codes: 0 everything holds, 1 something doesn't or can't be read, 2 wrong usage"
 )]
 struct Args {
     /// Brokers
@@ -32,6 +32,9 @@ struct Args {
     /// The carrier's base URL
     #[arg(long, env = "CARRIER")]
     carrier: String,
+    /// The mail catcher's base URL, if there is one
+    #[arg(long, env = "MAIL")]
+    mail: Option<String>,
     /// Print JSON: each check with its violations, and the history of orders that are named
     #[arg(long)]
     json: bool,
@@ -67,6 +70,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
         databases,
         acquirer: acquirer.clone(),
         carrier: carrier.clone(),
+        mail: args.mail.clone(),
     };
     let audit = audit::audit(&sources).await?;
     if args.json {

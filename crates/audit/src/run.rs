@@ -81,6 +81,10 @@ pub async fn audit_with(shop: &Sources, mut see: impl FnMut(&Record)) -> anyhow:
     let client = reqwest::Client::new();
     let cards = books::cards(&client, &shop.acquirer).await?;
     let parcels = books::parcels(&client, &shop.carrier).await?;
+    let caught = match &shop.mail {
+        Some(catcher) => books::mails(&client, catcher).await?,
+        None => None,
+    };
     let mut chains = Check::new("every partition is a whole chain of readable events");
     chains.checked = usize::try_from(facts.events).unwrap_or(usize::MAX);
     faults.append(&mut facts.faults);
@@ -90,7 +94,7 @@ pub async fn audit_with(shop: &Sources, mut see: impl FnMut(&Record)) -> anyhow:
     let mut rest = Check::new("nothing is open or parked");
     rest.that(open.is_empty(), || open.join(", "));
     let mut checks = vec![chains, rest];
-    checks.extend(Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels }.checks());
+    checks.extend(Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: caught.as_ref() }.checks());
     let (allowed, recording) = allowed::check(shop, recording).await?;
     checks.extend(allowed);
     Ok(Audit { facts, checks, strays, recording })

@@ -21,6 +21,8 @@ pub struct Sources {
     pub acquirer: String,
     /// The carrier's base URL.
     pub carrier: String,
+    /// The mail catcher's; none where mails go elsewhere.
+    pub mail: Option<String>,
 }
 
 impl Sources {

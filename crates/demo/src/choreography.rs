@@ -13,7 +13,8 @@ use crate::shop::{SERVICES, Shop};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What needs an acquirer that keeps no hold, or refuses to take what it holds; or a loss in the milliseconds between.
-const RARE: [&str; 5] = ["AuthorisationExpired", "CaptureFailed", "PaymentWrittenOff", "RefundExpected", "CancellationRefused"];
+const RARE: [&str; 6] =
+    ["AuthorisationExpired", "CaptureFailed", "PaymentWrittenOff", "RefundExpected", "CancellationRefused", "NotificationExpected"];
 
 /// How much of what is declared must have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

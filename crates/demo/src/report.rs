@@ -90,6 +90,8 @@ pub fn print(
         account.cancels_refused,
         account.cancels_late + scripted.cancels_late,
     );
+    let (sent, failed) = facts.mails();
+    println!("\nMails: {sent} sent, {failed} that couldn't be; they can be read at {}", shop.parts.mail);
     for (title, with, end) in STORIES {
         if let Some((id, order)) = pick(facts, end, with) {
             story(title, id, order);
@@ -115,7 +117,7 @@ pub fn print(
     for (name, mb) in memory {
         println!("  {mb:>5} MB  {name}");
     }
-    println!("\nAudit, read back from topics, databases, the acquirer and the carrier ({}):", shop.parts.kafka);
+    println!("\nAudit, read back from topics, databases, the acquirer, the carrier and the mail catcher ({}):", shop.parts.kafka);
     audit.checks.iter().for_each(|check| println!("{check}"));
 }
 
@@ -181,6 +183,8 @@ pub fn json(
         "rows_turned_away": account.rows_turned_away,
         "reasons": account.reasons,
         "cancel_requests": account.cancels_from_data + account.cancels_scripted,
+        "mails_sent": facts.mails().0,
+        "mails_failed": facts.mails().1,
         "events": facts.events,
         "orders_per_second": speed.as_ref().map(|s| s.orders_per_second.round()),
         "p50_ms": speed.as_ref().map(|s| s.p50),

@@ -29,8 +29,32 @@ pub struct Parts {
     pub registry: String,
     /// Before every topic and group.
     pub prefix: String,
+    /// The mail server; empty if there is none.
+    pub smtp: String,
+    /// What was caught there, by HTTP; empty if nothing tells.
+    pub mail: String,
     /// Each service's own database.
     pub databases: BTreeMap<&'static str, Database>,
+}
+
+impl Parts {
+    /// A stage of the shop's own, with a database for each service.
+    ///
+    /// # Errors
+    /// When a database can't be made.
+    pub async fn of(stage: &Stage) -> anyhow::Result<Self> {
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+        }
+        Ok(Self::on(stage, String::new(), databases))
+    }
+
+    /// On a stage that others use too.
+    pub fn on(stage: &Stage, prefix: String, databases: BTreeMap<&'static str, Database>) -> Self {
+        let (kafka, registry) = (stage.kafka().to_owned(), stage.registry().to_owned());
+        Self { kafka, registry, prefix, smtp: stage.smtp().to_owned(), mail: stage.mail().to_owned(), databases }
+    }
 }
 
 /// The shop on a stage. Dropping it stops everything that it started.
@@ -77,15 +101,10 @@ pub fn sample() -> anyhow::Result<PathBuf> {
 impl Shop {
     /// Starts a stage of its own and the shop on it.
     pub async fn start() -> anyhow::Result<Self> {
-        let options = Options::default();
+        let options = Options { mail: true, ..Options::default() };
         let folder = folder(&options.dir, "demo")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
-        let mut databases = BTreeMap::new();
-        for service in SERVICES {
-            databases.insert(service, stage.database(service).await?);
-        }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::of(&stage).await?;
         let mut shop = Self::on(parts, folder)?;
         shop.stage = Some(stage);
         for (service, name, value) in QUICK {
@@ -139,8 +158,10 @@ impl Shop {
     /// Where the audit finds everything.
     pub fn sources(&self) -> Sources {
         let databases = self.parts.databases.iter().map(|(service, database)| (*service, database.url.clone())).collect();
-        let Parts { kafka, registry, prefix, .. } = self.parts.clone();
-        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier") }
+        let Parts { kafka, registry, prefix, mail, .. } = self.parts.clone();
+        // On a stage that others use too, mails of others are caught as well.
+        let mail = Some(mail).filter(|mail| self.stage.is_some() && !mail.is_empty());
+        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier"), mail }
     }
 
     /// Starts what is outside the shop, at ports of its own choice.
@@ -205,6 +226,7 @@ impl Shop {
                 env.push(("FARANDOLE_OWN_CARRIER_URL", self.url("carrier")));
                 env.push(("FARANDOLE_OWN_CARRIER_SECRET", self.secret.clone()));
             }
+            "notifications" => env.push(("FARANDOLE_OWN_SMTP_URL", self.parts.smtp.clone())),
             _ => {}
         }
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);

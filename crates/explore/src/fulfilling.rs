@@ -17,7 +17,7 @@ use crate::shop::{ORDERS, TEA, basket, is_at, orders, payments, shipping};
 use crate::{cases, invariants};
 
 /// The order.
-const ORDER: uuid::Uuid = ORDERS[0];
+pub(crate) const ORDER: uuid::Uuid = ORDERS[0];
 const HOLD: &str = "a-1";
 const TRACKING: &str = "t-1";
 /// Seconds from the beginning of a world, in microseconds.
@@ -31,7 +31,7 @@ pub fn three() -> Three {
     (orders(), payments(), shipping())
 }
 
-fn placed() -> [orders::Event; 2] {
+pub(crate) fn placed() -> [orders::Event; 2] {
     let basket = basket(&[(TEA, 2)]);
     let placed = OrderPlaced {
         order_id: ORDER,
@@ -71,7 +71,7 @@ fn prepared(dispatch_at: i64) -> shipping::Event {
     ShipmentPrepared { order_id: ORDER, recipient: "anna".to_owned(), dispatch_at, prepared_at: 0 }.into()
 }
 
-fn sent() -> [shipping::Event; 3] {
+pub(crate) fn sent() -> [shipping::Event; 3] {
     let (recipient, tracking) = ("anna".to_owned(), TRACKING.to_owned());
     let started = DispatchStarted { order_id: ORDER, recipient, started_at: 0 };
     let dispatched = ShipmentDispatched { order_id: ORDER, tracking, deliver_by: 100 * SECOND, dispatched_at: 0 };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use farandole_check::{Recording, World};
 use inventory::Inventory;
+use notifications::Notifications;
 use orders::basket::Basket;
 use orders::{Command, Orders};
 use payments::{Outcome, Payments};
@@ -59,6 +60,19 @@ pub fn ran(run: &Recording) -> World {
                 _ => return None,
             };
             Some(Report { tracking: tracking.clone(), fate })
+        })
+        .asked_by::<Notifications>(|events| match events {
+            [notifications::Event::NotificationRequested(e)] => Some(notifications::Command::Retry(e.kind)),
+            _ => None,
+        })
+        .answered_by::<Notifications>(|_, events| match events.first()? {
+            notifications::Event::NotificationSent(e) => {
+                Some(notifications::kinds::Outcome::Sent { message_id: e.message_id.clone() })
+            }
+            notifications::Event::NotificationFailed(e) => {
+                Some(notifications::kinds::Outcome::Refused { reason: e.reason.clone() })
+            }
+            _ => None,
         })
         .answered_by::<Payments>(|effect, events| match events.first()? {
             payments::Event::PaymentAuthorised(e) => Some(Outcome::Authorised { authorisation_id: e.authorisation_id.clone() }),
