@@ -43,8 +43,11 @@ async fn nothing_is_there_at_start() {
         database.url = database.url.replace(&real_postgres, &format!("127.0.0.1:{postgres}"));
     }
     let mut own = kit::closed(parts);
+    own.shop.settings.push((kit::DISPATCH.0, kit::DISPATCH.1, "100ms".to_owned()));
     let acquirer = free_port(&[]).unwrap();
+    let carrier = free_port(&[acquirer]).unwrap();
     own.shop.expect("acquirer", acquirer);
+    own.shop.expect("carrier", carrier);
     for service in demo::shop::SERVICES {
         own.shop.spawn(service).unwrap();
     }
@@ -69,19 +72,20 @@ async fn nothing_is_there_at_start() {
     // The acquirer still isn't there: the order waits for its card, and is confirmed once it is.
     own.receive("11111", 5).await;
     let order = own.place("11111", 1, "tok_a").await;
-    kit::eventually("the payment to be requested", async || {
-        let (_, payment) = own.get("payments", &format!("/payments/{order}")).await;
-        (payment["state"] == "requested").then_some(())
-    })
-    .await;
+    own.until_at("payments", &order, "requested").await;
     own.shop.start_standin("acquirer", acquirer).await.unwrap();
+    // Nor is the carrier: the parcel waits, and is delivered once it is.
     own.until(&order, "confirmed").await;
+    own.until_at("shipping", &order, "dispatching").await;
+    own.shop.start_standin("carrier", carrier).await.unwrap();
+    own.until(&order, "completed").await;
 }
 
-/// F24: a service that is killed with -9 takes up where it was. Guard: position and effects are one transaction.
+/// F24: a service that is killed with -9 takes up where it was, and every order is delivered and paid once. Guard: position and effects are
+/// one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_may_be_killed() {
-    let own = kit::open().await;
+    let own = kit::open_shipping("100ms").await;
     own.receive("11111", 1_000).await;
     for service in demo::shop::SERVICES {
         let mut orders = Vec::new();
@@ -90,10 +94,18 @@ async fn each_service_may_be_killed() {
         }
         own.shop.restart(service).await.unwrap();
         for order in &orders {
-            own.until(order, "confirmed").await;
+            assert_eq!(own.until(order, "completed").await["reason"], "DELIVERED");
         }
     }
-    kit::eventually("all stock to be counted once", async || (own.stock("11111").await == (1_000, 60)).then_some(())).await;
+    kit::eventually("all stock to be counted once", async || {
+        let (_, stock) = own.get("inventory", "/stock/11111").await;
+        (stock["shipped"] == 80 && stock["reserved"] == 0 && stock["available"] == 920).then_some(())
+    })
+    .await;
+    let (_, cards) = own.get("acquirer", "/totals").await;
+    assert_eq!((&cards["authorisations"], &cards["by_status"]["captured"]["count"]), (&80.into(), &80.into()), "{cards}");
+    let (_, parcels) = own.get("carrier", "/totals").await;
+    assert_eq!((&parcels["parcels"], &parcels["by_status"]["delivered"]["count"]), (&80.into(), &80.into()), "{parcels}");
     chains::whole(&own).await;
 }
 
@@ -105,7 +117,7 @@ async fn an_order_is_cancelled_at_its_deadline() {
     own.receive("11111", 5).await;
 
     // Slower than the deadline: authorised in the end, when the order is no more.
-    own.acquirer(serde_json::json!({ "latency_ms": 6000 })).await;
+    own.faults("acquirer", serde_json::json!({ "latency_ms": 6000 })).await;
     let order = own.place("11111", 2, "tok_a").await;
     let body = own.until(&order, "cancelled").await;
     assert_eq!(body["reason"], "NOT_CONFIRMED_IN_TIME", "{body}");
