@@ -31,7 +31,8 @@ impl Read<'_> {
     /// Invariant 1: authorised = captured + voided + expired + open and captured = refunded + kept, as the events tell it and as the
     /// acquirer has it.
     fn money(&self) -> Check {
-        let mut check = Check::new("1. money: authorised = captured + voided + expired + open, captured = refunded + kept; so the acquirer");
+        let mut check =
+            Check::new("1. money: authorised = captured + voided + expired + open, captured = refunded + kept; so the acquirer");
         for (id, order) in &self.facts.orders {
             let (money, card) = (&order.money, self.card(id));
             let told = (money.authorised, money.voided, money.captured, money.refunded);
@@ -51,7 +52,8 @@ impl Read<'_> {
 
     /// Invariant 2: received + adjusted = available + reserved + shipped, none negative, in the topic and in the table alike.
     fn stock(&self) -> Check {
-        let mut check = Check::new("2. stock: received + adjusted = available + reserved + shipped, none negative, table = topic");
+        let mut check =
+            Check::new("2. stock: received + adjusted = available + reserved + shipped, none negative, table = topic");
         let (mut reserved, mut shipped) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
         for order in self.facts.orders.values() {
             order.reserved.iter().for_each(|(sku, n)| *reserved.entry(sku).or_default() += n);
@@ -93,14 +95,17 @@ impl Read<'_> {
         for (id, order) in &self.facts.orders {
             let (granted, parcels) = (self.card(id).granted, self.parcels.get(id).map_or(0, Vec::len));
             let one = granted <= 1 && parcels <= 1 && order.money.captures <= 1 && order.parcel.dispatched.len() <= 1;
-            check.about(id, order, one, || format!("{granted} authorisations, {parcels} parcels; {:?}, {:?}", order.money, order.parcel));
+            check.about(id, order, one, || {
+                format!("{granted} authorisations, {parcels} parcels; {:?}, {:?}", order.money, order.parcel)
+            });
         }
         check
     }
 
     /// Invariant 5: rejected or cancelled leaves nothing reserved, shipped, open or kept; completed leaves what it says.
     fn settled(&self) -> Check {
-        let mut check = Check::new("5. rejected or cancelled: nothing reserved, open or kept; completed: gone, and paid or given back");
+        let mut check =
+            Check::new("5. rejected or cancelled: nothing reserved, open or kept; completed: gone, and paid or given back");
         for (id, order) in &self.facts.orders {
             let card = self.card(id);
             let (open, kept) = (card.open(), card.captured - card.refunded);
@@ -116,7 +121,10 @@ impl Read<'_> {
             };
             check.about(id, order, fair, || {
                 let payment = self.held.payments.get(id);
-                format!("{}: reserved {reserved}, shipped {shipped}, open {open}, kept {kept}, payment {payment:?}", order.end().word())
+                format!(
+                    "{}: reserved {reserved}, shipped {shipped}, open {open}, kept {kept}, payment {payment:?}",
+                    order.end().word()
+                )
             });
         }
         check
@@ -124,7 +132,8 @@ impl Read<'_> {
 
     /// What shipping says of a parcel is what the carrier did with it.
     fn delivered(&self) -> Check {
-        let mut check = Check::new("6. parcels: the carrier has those that were dispatched, and what it says of them is what is told");
+        let mut check =
+            Check::new("6. parcels: the carrier has those that were dispatched, and what it says of them is what is told");
         for (id, order) in &self.facts.orders {
             let (parcel, booked) = (&order.parcel, self.parcels.get(id).map(Vec::as_slice).unwrap_or_default());
             let agrees = match (parcel.dispatched.as_slice(), booked) {
@@ -216,7 +225,11 @@ mod tests {
         assert_eq!(lost, [0, 0, 0, 0, 0, 1], "the carrier lost it");
         let two = violated(order.clone(), card.clone(), &[("t", "delivered"), ("u", "booked")], "delivered", Some("delivered"));
         assert_eq!(two, [0, 0, 0, 1, 0, 1], "two parcels");
-        assert_eq!(violated(order.clone(), card.clone(), THERE, "unpaid", Some("delivered")), [0, 0, 1, 0, 0, 0], "the table differs");
+        assert_eq!(
+            violated(order.clone(), card.clone(), THERE, "unpaid", Some("delivered")),
+            [0, 0, 1, 0, 0, 0],
+            "the table differs"
+        );
         assert_eq!(violated(order, card, THERE, "delivered", Some("prepared")), [0, 0, 0, 0, 0, 1], "its table differs");
     }
 

@@ -56,7 +56,8 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
     for service in SERVICES {
         let name = format!("DATABASE_{}", service.to_uppercase());
         // Not an argument: a password doesn't belong into a list of processes.
-        databases.insert(service, std::env::var(&name).with_context(|| format!("{name} must hold the URL of {service}'s database"))?);
+        databases
+            .insert(service, std::env::var(&name).with_context(|| format!("{name} must hold the URL of {service}'s database"))?);
     }
     let Args { bootstrap, registry, prefix, acquirer, carrier, .. } = args;
     let sources = Sources {
@@ -68,7 +69,11 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
         carrier: carrier.clone(),
     };
     let audit = audit::audit(&sources).await?;
-    if args.json { println!("{}", as_json(&audit)) } else { print(&audit) }
+    if args.json {
+        println!("{}", as_json(&audit))
+    } else {
+        print(&audit)
+    }
     Ok(audit.holds())
 }
 

@@ -59,7 +59,8 @@ const REPORTS: &str = "/carrier/reports";
 /// How long a parcel travels, and each step that comes after.
 const TRANSIT: &str = "1s";
 /// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
-const UNRULY: &str = r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
+const UNRULY: &str =
+    r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
 /// A day at the warehouse takes seconds in the demo: service, variable, value.
 const QUICK: [(&str, &str, &str); 2] =
     [("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"), ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "8s")];

@@ -124,15 +124,17 @@ async fn every_way(own: &Own) {
 /// The demo's check finds nothing in a shop where all happened that is declared, and each kind of what isn't declared, once it is planted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_shop_does_is_what_it_declares() {
-    let own = kit::open_with(&[(kit::DISPATCH.0, kit::DISPATCH.1, "2s"), (kit::DISPATCH.0, "FARANDOLE_OWN_DELIVER_WITHIN", "3s")]).await;
+    let own =
+        kit::open_with(&[(kit::DISPATCH.0, kit::DISPATCH.1, "2s"), (kit::DISPATCH.0, "FARANDOLE_OWN_DELIVER_WITHIN", "3s")])
+            .await;
     let nothing = async |expected| choreography::compare(&own.shop, expected).await.unwrap().named.len();
-    assert_eq!((nothing(Expected::All).await, nothing(Expected::Any).await), (15, 0), "nothing has happened");
+    assert_eq!((nothing(Expected::All).await, nothing(Expected::Any).await), (33, 0), "nothing has happened");
     every_way(&own).await;
     let mut named = Vec::new();
     kit::eventually("topics to hold what is declared", async || {
         let compared = choreography::compare(&own.shop, Expected::All).await.unwrap();
         println!("{:?}", compared.named);
-        (compared.named.is_empty() && compared.declared == 15 + 11).then_some(())
+        (compared.named.is_empty() && compared.declared == 38 + 27).then_some(())
     })
     .await;
     // Its services would stop at a record that forges their chains.

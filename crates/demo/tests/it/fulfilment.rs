@@ -79,7 +79,10 @@ async fn an_order_goes_from_placed_to_delivered() {
     own.faults("carrier", json!({})).await;
 
     let delivered = own.until(&kept, "completed").await;
-    assert_eq!((&delivered["reason"], &delivered["awaits"], &delivered["fulfilment"]), (&json!("DELIVERED"), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&delivered["reason"], &delivered["awaits"], &delivered["fulfilment"]),
+        (&json!("DELIVERED"), &Value::Null, &Value::Null)
+    );
     let mut way = story(&delivered);
     // The money is taken while the parcel travels.
     way.retain(|step| *step != "CAPTURED");
@@ -87,13 +90,19 @@ async fn an_order_goes_from_placed_to_delivered() {
     let (_, parcel) = own.get("shipping", &format!("/shipments/{kept}")).await;
     assert!(parcel["state"] == "delivered" && parcel["tracking"].is_string(), "{parcel}");
     let (_, payment) = own.get("payments", &format!("/payments/{kept}")).await;
-    assert_eq!(["state", "amount", "captured", "refunded"].map(|field| payment[field].clone()), [json!("captured"), json!(1000), json!(1000), json!(0)]);
+    assert_eq!(
+        ["state", "amount", "captured", "refunded"].map(|field| payment[field].clone()),
+        [json!("captured"), json!(1000), json!(1000), json!(0)]
+    );
 
     let refunded = own.until(&lost, "completed").await;
     assert_eq!(refunded["reason"], "REFUNDED", "{refunded}");
     assert!(["LOST", "CAPTURED", "REFUNDED"].iter().all(|step| story(&refunded).contains(step)), "{refunded}");
     let (_, payment) = own.get("payments", &format!("/payments/{lost}")).await;
-    assert_eq!(["state", "captured", "refunded"].map(|field| payment[field].clone()), [json!("refunded"), json!(500), json!(500)]);
+    assert_eq!(
+        ["state", "captured", "refunded"].map(|field| payment[field].clone()),
+        [json!("refunded"), json!(500), json!(500)]
+    );
     let (_, parcel) = own.get("shipping", &format!("/shipments/{lost}")).await;
     assert_eq!((&parcel["state"], &parcel["reason"]), (&json!("lost"), &json!("reported lost")), "{parcel}");
     assert_eq!(own.until(&late, "completed").await["reason"], "DELIVERED");
@@ -106,7 +115,10 @@ async fn an_order_goes_from_placed_to_delivered() {
         (audit.0 == Some(0)).then_some(audit)
     })
     .await;
-    assert_eq!((code, &account["holds"], &account["orders"], &account["articles"]), (Some(0), &json!(true), &json!(4), &json!(1)));
+    assert_eq!(
+        (code, &account["holds"], &account["orders"], &account["articles"]),
+        (Some(0), &json!(true), &json!(4), &json!(1))
+    );
     let pool = own.shop.pool("inventory").await.unwrap();
     sqlx::query("update stock set received = received + 1").execute(&pool).await.unwrap();
     pool.close().await;
@@ -133,6 +145,7 @@ async fn counts_are_put_right(own: &Own) {
 }
 
 /// A report as the carrier posts it, `age` seconds old, signed with `secret` or not at all: status and answer.
+#[expect(clippy::disallowed_methods, reason = "the carrier signs by its own clock")]
 async fn report(own: &Own, secret: Option<&str>, age: u64, body: &Value) -> (u16, Value) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() - Duration::from_secs(age);
     let (timestamp, body) = (now.as_secs() as i64, body.to_string());
@@ -157,9 +170,7 @@ async fn what_the_carrier_says_is_verified() {
     let parcel = own.until_at("shipping", &order, "dispatched").await;
     let env = own.shop.env("shipping", 0).unwrap();
     let secret = env.iter().find(|(name, _)| *name == "FARANDOLE_OWN_CARRIER_SECRET").map(|(_, secret)| secret.as_str());
-    let said = |status: &str| {
-        json!({ "tracking": parcel["tracking"], "reference": order, "status": status, "at": "2026-01-02T03:04:05Z" })
-    };
+    let said = |status: &str| json!({ "tracking": parcel["tracking"], "reference": order, "status": status, "at": "2026-01-02T03:04:05Z" });
     let others = Some("whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCwgbm90IG91cnM=");
     let not_verified = json!("/problems/not-verified");
     for (forged, secret, age) in [("unsigned", None, 0), ("of somebody else", others, 0), ("of 11 minutes ago", secret, 660)] {

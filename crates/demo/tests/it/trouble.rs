@@ -85,7 +85,12 @@ async fn nothing_is_there_at_start() {
 /// one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_may_be_killed() {
-    let own = kit::open_shipping("100ms").await;
+    // Short leases: what a killed worker had begun is begun again soon.
+    let mut settings = vec![(kit::DISPATCH.0, kit::DISPATCH.1, "100ms")];
+    for service in ["payments", "shipping"] {
+        settings.extend([(service, "FARANDOLE_AGENDA_TIMEOUT", "3s"), (service, "FARANDOLE_AGENDA_LEASE", "5s")]);
+    }
+    let own = kit::open_with(&settings).await;
     own.receive("11111", 1_000).await;
     for service in demo::shop::SERVICES {
         let mut orders = Vec::new();

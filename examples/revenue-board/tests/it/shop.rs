@@ -178,7 +178,10 @@ impl Shop {
                     paid.push((order_id, PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: at }.into()));
                 }
                 1 => {
-                    paid.push((order_id, PaymentRefunded { order_id, authorisation_id, amount, currency, refunded_at: at }.into()));
+                    paid.push((
+                        order_id,
+                        PaymentRefunded { order_id, authorisation_id, amount, currency, refunded_at: at }.into(),
+                    ));
                 }
                 _ => {
                     let figures = self.truth.entry((i32::try_from(day).unwrap(), currency)).or_default();
