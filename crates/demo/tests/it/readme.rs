@@ -85,7 +85,7 @@ async fn an_order_by_hand() {
         "ce_type=farandole.shipping.ShipmentDelivered",
         "ce_type=farandole.payments.PaymentCaptured",
         "\"voided\"",
-        "holds    money: ",
+        "holds    1. money: ",
         // State is had back.
         "it differs",
         "mended: the live rows are those that its events make",
