@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use demo::shop::SERVICES;
 use stage::free_port;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -48,7 +49,7 @@ async fn nothing_is_there_at_start() {
     let carrier = free_port(&[acquirer]).unwrap();
     own.shop.expect("acquirer", acquirer);
     own.shop.expect("carrier", carrier);
-    for service in demo::shop::SERVICES {
+    for service in SERVICES {
         own.shop.spawn(service).unwrap();
     }
     // Alive, not ready, and says what it waits for; a request is told to come again.
@@ -66,7 +67,7 @@ async fn nothing_is_there_at_start() {
     open_door(kafka, real_kafka).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     open_door(registry, real_registry).await;
-    for service in demo::shop::SERVICES {
+    for service in SERVICES {
         own.shop.ready(service).await.unwrap();
     }
     // The acquirer still isn't there: the order waits for its card, and is confirmed once it is.
@@ -85,14 +86,15 @@ async fn nothing_is_there_at_start() {
 /// one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_may_be_killed() {
-    // Short leases: what a killed worker had begun is begun again soon.
+    // Short leases: who takes up what a killed process had begun doesn't wait long.
     let mut settings = vec![(kit::DISPATCH.0, kit::DISPATCH.1, "100ms")];
     for service in ["payments", "shipping"] {
         settings.extend([(service, "FARANDOLE_AGENDA_TIMEOUT", "3s"), (service, "FARANDOLE_AGENDA_LEASE", "5s")]);
     }
+    settings.extend(SERVICES.map(|service| (service, "FARANDOLE_RELAY_LEASE", "2s")));
     let own = kit::open_with(&settings).await;
     own.receive("11111", 1_000).await;
-    for service in demo::shop::SERVICES {
+    for service in SERVICES {
         let mut orders = Vec::new();
         for _ in 0..20 {
             orders.push(own.place("11111", 1, "tok_a").await);
