@@ -14,7 +14,7 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  scripts/audit                        with the environment that `scripts/demo` prints\n  scripts/audit --json | jq .violations\n\nDatabases: DATABASE_ORDERS, DATABASE_INVENTORY, DATABASE_PAYMENTS, DATABASE_SHIPPING, DATABASE_NOTIFICATIONS, each with a role that may read it.\n\nExit codes: 0 everything holds, 1 something doesn't or can't be read, 2 wrong usage"
+    after_help = "Examples:\n  (. \"$SERVICES/audit.env\" && scripts/audit)   of the demo, which prints SERVICES\n  scripts/audit --json | jq .violations\n\nDatabases: DATABASE_ORDERS, DATABASE_INVENTORY, DATABASE_PAYMENTS, DATABASE_SHIPPING, DATABASE_NOTIFICATIONS, each with a role that may read it.\n\nExit codes: 0 everything holds, 1 something doesn't or can't be read, 2 wrong usage"
 )]
 struct Args {
     /// Brokers

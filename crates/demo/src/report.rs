@@ -132,6 +132,26 @@ fn story(title: &str, id: Uuid, order: &Order) {
     history::lines(order).for_each(|line| println!("  {line}"));
 }
 
+/// What a shell needs to speak to the shop: variables, and in the folder that `SERVICES` names a file of settings for each service and for
+/// `audit`.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn exports(shop: &Shop) -> anyhow::Result<Vec<(String, String)>> {
+    let url = |name: &str| (name.to_uppercase(), shop.url(name));
+    let mut exports: Vec<_> = SERVICES.into_iter().chain(STANDINS).map(url).collect();
+    for name in ["KAFKA", "FARANDOLE_KAFKA_BOOTSTRAP"] {
+        exports.push((name.to_owned(), shop.parts.kafka.clone()));
+    }
+    exports.push(("FARANDOLE_REGISTRY_URL".to_owned(), shop.parts.registry.clone()));
+    for service in SERVICES {
+        shop.env_file(service)?;
+    }
+    shop.audit_file()?;
+    exports.push(("SERVICES".to_owned(), shop.folder().display().to_string()));
+    Ok(exports)
+}
+
 /// What to try while it stays up.
 ///
 /// # Errors
@@ -140,24 +160,21 @@ pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
     println!(
         "\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder. For another terminal, in this repository:"
     );
-    for service in SERVICES.into_iter().chain(STANDINS) {
-        println!("  export {}='{}'", service.to_uppercase(), shop.url(service));
+    for (name, value) in exports(shop)? {
+        println!("  export {name}='{value}'");
     }
-    let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
-    println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
-    let files = SERVICES.into_iter().map(|service| shop.env_file(service)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(folder) = files.first().and_then(|file| file.parent()) {
-        println!("  export SERVICES='{}'", folder.display());
-    }
+    let folder = shop.folder().display();
     println!("\nA service's own program, on its database, whose password is in these files:");
-    for ((service, verb), file) in SERVICES.into_iter().zip(["describe", "positions", "parked", "openapi"]).zip(&files) {
-        println!("  (. '{}' && target/release/{service} {verb})", file.display());
+    for (service, verb) in SERVICES.into_iter().zip(["describe", "positions", "parked", "openapi"]) {
+        println!("  (. '{folder}/{service}.env' && target/release/{service} {verb})");
     }
     let id = pick(&audit.facts, End::Delivered, "OrderCompleted").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
-    println!("\nThree things to try:");
+    println!("\nSome things to try:");
     println!("  curl -s {}/orders/{id}", shop.url("orders"));
     println!("  curl -s {}/shipments/{id}", shop.url("shipping"));
     println!("  curl -s {}/payments/{id}", shop.url("payments"));
+    println!("\nThe audit once more, when all your orders have ended:");
+    println!("  (. '{folder}/audit.env' && scripts/audit)");
     Ok(())
 }
 

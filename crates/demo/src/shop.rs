@@ -237,9 +237,29 @@ impl Shop {
     /// Writes a service's environment to a file that a shell can read in: for its own program and `farandole`. It holds the database's
     /// password, so nobody else may read it.
     pub fn env_file(&self, service: &str) -> anyhow::Result<PathBuf> {
-        let path = self.folder.join(format!("{service}.env"));
         let port = self.ports.get(service).copied().unwrap_or_default();
-        let lines: String = self.env(service, port)?.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let env: Vec<_> = self.env(service, port)?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.write_env(service, &env)
+    }
+
+    /// The same for `audit`: where everything is that it reads.
+    pub fn audit_file(&self) -> anyhow::Result<PathBuf> {
+        let Sources { kafka, registry, prefix, databases, acquirer, carrier } = self.sources();
+        let places = [
+            ("FARANDOLE_KAFKA_BOOTSTRAP", kafka),
+            ("FARANDOLE_REGISTRY_URL", registry),
+            ("FARANDOLE_TOPICS_PREFIX", prefix),
+            ("ACQUIRER", acquirer),
+            ("CARRIER", carrier),
+        ];
+        let mut env: Vec<_> = places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.extend(databases.into_iter().map(|(service, url)| (format!("DATABASE_{}", service.to_uppercase()), url)));
+        self.write_env("audit", &env)
+    }
+
+    fn write_env(&self, name: &str, env: &[(String, String)]) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.env"));
+        let lines: String = env.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
         let writing = || format!("writing {}", path.display());
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         file.with_context(writing)?.write_all(lines.as_bytes()).with_context(writing)?;

@@ -10,12 +10,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 
+use demo::shop::SERVICES;
+
 use self::collector::{Collector, Span};
 use crate::kit::{self, Own, order};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLERS_SPAN: &str = "b7ad6b7169203331";
-const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
 
 fn traceparent() -> String {
     format!("00-{TRACE}-{CALLERS_SPAN}-01")
