@@ -23,6 +23,7 @@ mod load;
 mod lost;
 mod operator;
 mod report;
+mod reports;
 mod rest;
 mod run;
 mod sockets;

@@ -18,7 +18,7 @@ async fn the_shop_survives_a_short_run() {
     let _alone = crate::ONE_AT_A_TIME.lock().await;
     let shop = Arc::new(Shop::start(SEED, 20).await.unwrap());
     let pids = shop.pids();
-    assert!(pids.len() >= 9, "three services, the acquirer, three brokers, PostgreSQL, the registry: {pids:?}");
+    assert!(pids.len() >= 11, "four services, acquirer, carrier, three brokers, PostgreSQL, the registry: {pids:?}");
     let planned = plan(SEED, LENGTH, &Shop::shapes());
     let report = faults::run(Arc::clone(&shop), &planned).await.unwrap();
     println!("{report}");
