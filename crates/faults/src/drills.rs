@@ -27,6 +27,7 @@ mod reports;
 mod rest;
 mod run;
 mod sockets;
+mod standins;
 mod swap;
 mod unrelayed;
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use demo::shop::{Parts, SERVICES, STANDINS};
+use demo::shop::{Parts, SERVICES};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
 use stage::process::Command;
 use stage::{Database, Options, Stage};
 
@@ -19,6 +18,7 @@ use super::effects::Effects;
 use super::front::Front;
 use super::operator::Operator;
 use super::reports::{Report, Reports};
+use super::standins::Standins;
 use crate::shop::strays::Strays;
 use crate::target::Process;
 
@@ -26,7 +26,7 @@ use crate::target::Process;
 const READY: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a stand-in may take to be told something, or a front to pass a request on, again and again.
+/// How long a front may take to pass a request on, again and again.
 const ANSWER: Duration = Duration::from_secs(60);
 /// What every service is told beside where its parts are: checkpoints soon, so that what is lost is little.
 const CHECKPOINT: (&str, &str) = ("FARANDOLE_INTAKE_CHECKPOINT_EVERY", "500ms");
@@ -37,9 +37,6 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"),
     ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "20s"),
 ];
-/// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
-const UNRULY: &str =
-    r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
 
 /// The two replicas that a service may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +55,10 @@ struct Service {
     front: Option<Front>,
 }
 
-/// What is outside the shop, and the front before it.
-struct Standin {
-    process: Process,
-    _front: Front,
-    url: String,
-}
-
 /// The running shop. Dropping it kills everything that it started.
 pub struct Ground {
     services: BTreeMap<&'static str, Service>,
-    standins: BTreeMap<&'static str, Standin>,
+    pub outside: Standins,
     client: reqwest::Client,
     builds: PathBuf,
     /// Logs and lists of this run; the next one removes them.
@@ -122,16 +112,7 @@ impl Ground {
         };
         let to_shipping = Front::open(Arc::<Reports>::clone(&reports)).await?;
         seen.reports_to(&to_shipping.address());
-        let mut standins = BTreeMap::new();
-        for name in STANDINS {
-            let (at, front) = (port()?, Front::open(Arc::<Effects>::clone(&effects)).await?);
-            direct.expect(name, at);
-            seen.expect(name, front.port());
-            front.lead_to([format!("127.0.0.1:{at}")]);
-            let process = Process::new(seen.standin_command(name, at)?.0);
-            process.start()?;
-            standins.insert(name, Standin { process, _front: front, url: direct.url(name) });
-        }
+        let outside = Standins::start(&mut direct, &mut seen, &effects, &mut port).await?;
         let builds = folder.join("builds");
         std::fs::create_dir_all(&builds).with_context(|| format!("making {}", builds.display()))?;
         let (mut services, mut to_shipping) = (BTreeMap::new(), Some(to_shipping));
@@ -159,7 +140,7 @@ impl Ground {
         eprintln!("faults: logs are in {}", folder.display());
         let ground = Self {
             services,
-            standins,
+            outside,
             client,
             builds,
             folder,
@@ -259,36 +240,6 @@ impl Ground {
         self.services.values().flat_map(|service| &service.processes).filter_map(|process| process.look()).collect()
     }
 
-    /// Tells acquirer or carrier what to do wrong with requests.
-    pub async fn standin(&self, name: &str, mut faults: Value) -> anyhow::Result<()> {
-        let url = &self.standins.get(name).with_context(|| format!("there is no {name}"))?.url;
-        if name == "carrier" {
-            let unruly: Value = serde_json::from_str(UNRULY).context("reading the carrier's usual faults")?;
-            unruly.as_object().into_iter().flatten().for_each(|(fault, value)| faults[fault] = value.clone());
-        }
-        let until = Instant::now() + ANSWER;
-        loop {
-            let asked = self.client.put(format!("{url}/faults")).json(&faults).send().await;
-            match asked {
-                Ok(answer) => {
-                    let status = answer.status();
-                    ensure!(status.is_success(), "the {name} doesn't take its faults: {status}");
-                    return Ok(());
-                }
-                Err(error) => ensure!(Instant::now() < until, "the {name} can't be told its faults: {error}"),
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// From now on acquirer and carrier do nothing wrong with requests.
-    pub async fn well(&self) -> anyhow::Result<()> {
-        for name in STANDINS {
-            self.standin(name, json!({})).await?;
-        }
-        Ok(())
-    }
-
     /// Asks through the front of a service, as a caller does: again until the answer is no "come again".
     pub async fn ask(&self, service: &str, path: &str, key: &str, body: Vec<u8>) -> anyhow::Result<StatusCode> {
         let request = self.client.post(format!("http://{}{path}", self.front(service)?)).header("Idempotency-Key", key);
@@ -325,7 +276,7 @@ impl Ground {
     /// The processes that run now, the stage's parts included: none of them is left when this is dropped.
     pub fn pids(&self) -> Vec<u32> {
         let own = self.services.values().flat_map(|service| &service.processes);
-        let own = own.chain(self.standins.values().map(|standin| &standin.process));
+        let own = own.chain(self.outside.processes());
         own.filter_map(Process::pid).chain(self.stage.pids().into_iter().map(|(_, pid)| pid)).collect()
     }
 

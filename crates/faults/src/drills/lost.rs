@@ -43,7 +43,7 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
     let mut drill = Drill::begin("lost, drained", &all(services));
     // In this order: without the acquirer nothing comes to shipping.
     for (standin, service) in OUTSIDE {
-        ground.standin(standin, json!({ "refuse": true })).await?;
+        ground.outside.set(standin, json!({ "refuse": true })).await?;
         open_effects(ground, service).await?;
     }
     ground.hold(true);
@@ -58,7 +58,7 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
         judge(&mut drill, (service, true), &before, &after, (&unrelayed, &relayed), &BTreeMap::new());
     }
     start(ground, services).await?;
-    ground.well().await?;
+    ground.outside.well().await?;
     ground.hold(false);
     Ok(drill.end())
 }
@@ -69,8 +69,12 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
     let since = Instant::now();
     // So that some are always on their way.
     for (standin, service) in OUTSIDE {
-        ground.standin(standin, json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
+        ground.outside.set(standin, json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
         open_effects(ground, service).await?;
+    }
+    let reports = services.contains(&"shipping");
+    if reports {
+        reported(ground, since).await?;
     }
     let mut held = Vec::new();
     // Those first that hear of others.
@@ -78,9 +82,12 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
         held.push(hold_relay(ground, service).await?);
         undelivered(ground, service).await?;
     }
+    if reports {
+        reported(ground, Instant::now()).await?;
+    }
     ground.end(services, true)?;
     drop(held);
-    ground.well().await?;
+    ground.outside.well().await?;
     let copies = lose(ground, services).await?;
     let mut lost = Vec::new();
     for (service, copy) in &copies {
@@ -103,7 +110,7 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
     let requests = forget(ground, &lost);
     start(ground, services).await?;
     again(ground, &mut drill, requests).await?;
-    if services.contains(&"shipping") {
+    if reports {
         report_again(ground, &mut drill, since).await?;
     }
     Ok(drill.end())
@@ -175,6 +182,16 @@ async fn undelivered(ground: &Ground, service: &str) -> anyhow::Result<()> {
     let waited = waiting.await;
     pool.close().await;
     waited
+}
+
+/// Waits until shipping has taken a report since then.
+async fn reported(ground: &Ground, since: Instant) -> anyhow::Result<()> {
+    let until = Instant::now() + UNDER_WAY;
+    while ground.reports.since(since).is_empty() {
+        anyhow::ensure!(Instant::now() < until, "the carrier reports nothing within {} s", UNDER_WAY.as_secs());
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Copies the services' databases aside and puts empty ones in their place, all of them before any is made anew.
@@ -264,6 +281,7 @@ async fn report_again(ground: &Ground, drill: &mut Drill, since: Instant) -> any
         let status = ground.report(report).await?;
         drill.that(status.is_success(), || format!("a report, sent again: {status}"));
     }
+    drill.that(told > 0, || "the carrier had reported nothing: nothing is proved".to_owned());
     drill.line(format!("{told} report(s) of the carrier's that had been taken since were sent again"));
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use audit::facts::End;
 use audit::{Check, audit_with, tables, topics};
 use demo::settled::quiet;
 use demo::shop::SERVICES;
@@ -83,6 +84,8 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
     }
     checks.extend(outbox::check(&services));
     checks.extend(ledger.check(&audit.facts));
+    let ends: Vec<String> = End::ALL.iter().map(|end| format!("{} {}", audit.facts.ended(*end), end.word())).collect();
+    eprintln!("faults: orders: {}", ends.join(", "));
     checks.push(quiet(shop.direct)?);
     checks.push(chains(shop).await?);
     if let Some(registry) = shop.registry.filter(|registry| registry.lost()) {
