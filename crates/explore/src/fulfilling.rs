@@ -126,7 +126,6 @@ pub fn cancelled_or_dispatched<O: Like<Orders>, P: Like<Payments>, S: Like<Shipp
             shipping::Effect::Book(_) => vec![booked(), shipping::Outcome::Refused { reason: "address_refused".to_owned() }],
             shipping::Effect::Track(_) => vec![shipping::Outcome::Ended(Fate::Delivered)],
         })
-        .losses(1, 0)
         .sometimes("it is cancelled", |s| is_at(s, "cancelled"))
         .sometimes("it is delivered and paid", |s| is_at(s, "completed"))
 }
@@ -264,7 +263,7 @@ pub fn adjusted<O: Like<Orders>, I: Like<Inventory>, S: Like<Shipping>>((o, i, s
         let about = Id::Article(TEA.to_owned());
         Ask::once(label, about, move || inventory::Command::Adjust { quantity, reason: "counted".to_owned() })
     };
-    let world = World::new("counts are put right").participant(o).participant(i).participant(s).already_heard().losses(1, 0);
+    let world = World::new("counts are put right").participant(o).participant(i).participant(s).already_heard().losses(0, 0);
     let world = cases::shipping::<S>(cases::inventory::<I>(cases::orders::<O>(world)));
     invariants::stock(world)
         .call(ORDER, "the order")

@@ -172,6 +172,9 @@ fn books<P: Like<Payments>>(s: &Seen<'_>) -> BTreeMap<Uuid, Book> {
             payments::Event::PaymentAuthorised(e) if of.insert(e.authorisation_id.clone(), e.order_id).is_none() => {
                 books.entry(e.order_id).or_default().holds += 1;
             }
+            payments::Event::CaptureRequested(e) => {
+                of.insert(e.authorisation_id.clone(), e.order_id);
+            }
             // A hold that ran out holds nothing.
             payments::Event::AuthorisationExpired(e) => books.entry(e.order_id).or_default().undone += 1,
             _ => {}

@@ -74,8 +74,9 @@ pub fn worlds(deep: bool) -> Vec<World> {
         [
             placing::one_order(who()).losses(3, 2),
             placing::two_orders(who()),
-            fulfilling::cancelled_or_dispatched(three()).losses(2, 1),
+            fulfilling::cancelled_or_dispatched(three()).losses(1, 1),
             fulfilling::lost_parcel(three()).losses(1, 1),
+            fulfilling::adjusted((orders(), Inventory, shipping())).losses(1, 0),
         ]
     });
     small.into_iter().chain(large.into_iter().flatten()).collect()

@@ -133,6 +133,11 @@ impl State {
             Self::Completed { .. } => "completed",
         }
     }
+
+    /// Whether nothing more becomes of it.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::Cancelled { .. } | Self::Completed { .. })
+    }
 }
 
 impl Fulfilment {

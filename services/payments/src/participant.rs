@@ -135,8 +135,12 @@ impl Participant for Payments {
                 (e.order_id, State::Abandoned { in_flight })
             }
             Event::VoidRequested(e) => (e.order_id, State::VoidRequested(hold(&e.authorisation_id, e.amount, &e.currency))),
-            Event::PaymentVoided(e) => (e.order_id, State::Voided(hold(&e.authorisation_id, e.amount, &e.currency))),
-            Event::AuthorisationExpired(e) => (e.order_id, State::Expired(hold(&e.authorisation_id, e.amount, &e.currency))),
+            Event::PaymentVoided(e) => {
+                (e.order_id, let_go(before(&e.order_id), State::Voided, hold(&e.authorisation_id, e.amount, &e.currency)))
+            }
+            Event::AuthorisationExpired(e) => {
+                (e.order_id, let_go(before(&e.order_id), State::Expired, hold(&e.authorisation_id, e.amount, &e.currency)))
+            }
             Event::CaptureRequested(e) => {
                 let hold = hold(&e.authorisation_id, e.amount, &e.currency);
                 (e.order_id, State::CaptureRequested { hold, refund_expected: false })
@@ -183,7 +187,10 @@ impl Participant for Payments {
                 Task::effect(Capture { authorisation_id: e.authorisation_id.clone(), amount: e.amount }),
                 Task::deadline(Deadline::WriteOff, Timestamp::from_micros(e.write_off_by)),
             ],
-            Event::PaymentWrittenOff(e) if e.in_flight => vec![Task::close_effect::<Capture>()],
+            // It may have been taken, or be held still: the void's answer tells.
+            Event::PaymentWrittenOff(e) if e.in_flight => {
+                vec![Task::close_effect::<Capture>(), Task::effect(Void { authorisation_id: e.authorisation_id.clone() })]
+            }
             Event::PaymentCaptured(_) | Event::PaymentWrittenOff(_) => vec![Task::close(Deadline::WriteOff)],
             Event::RefundRequested(e) => {
                 vec![Task::effect(Refund { authorisation_id: e.authorisation_id.clone(), amount: e.amount })]
@@ -196,6 +203,14 @@ impl Participant for Payments {
             | Event::RefundExpected(_)
             | Event::PaymentRefunded(_) => Vec::new(),
         }
+    }
+}
+
+/// What is held no more; what was written off stays so.
+fn let_go(before: Option<&State>, ended: fn(Hold) -> State, hold: Hold) -> State {
+    match before {
+        Some(State::WrittenOff { .. }) => State::WrittenOff { hold, in_flight: false },
+        _ => ended(hold),
     }
 }
 

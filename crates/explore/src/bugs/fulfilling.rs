@@ -45,7 +45,7 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "a repeated dispatch has the money taken again, under a key of its own",
         violates: "at most one capture and one refund an order at the acquirer",
-        world: || cancelled_or_dispatched((orders(), captures_twice(), shipping())),
+        world: || cancelled_or_dispatched((orders(), captures_twice(), shipping())).losses(1, 0),
     },
     Bug {
         name: "the booking's answer dispatches what a report has delivered",

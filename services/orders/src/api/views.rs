@@ -148,6 +148,11 @@ pub struct OrderPage {
 // === impl OrderView ===
 
 impl OrderView {
+    /// State and reason.
+    pub fn ending(state: &State) -> (&'static str, Option<String>) {
+        (state.name(), why(state).0)
+    }
+
     pub fn of(order: Order) -> Self {
         let (reason, detail, skus) = why(&order.state.0);
         let (fulfilment, awaits) = (FulfilmentView::of(&order.state.0), Awaited::of(&order.state.0));
@@ -173,9 +178,13 @@ impl OrderView {
 // === impl Happened ===
 
 impl Happened {
-    fn of(happening: crate::tables::Happening) -> Self {
+    pub fn of(happening: crate::tables::Happening) -> Self {
         let step = happening.step.and_then(|step| symbol(json!(step)));
         Self { kind: happening.kind, step, at: happening.at.to_string() }
+    }
+
+    pub fn kind(&self) -> &str {
+        &self.kind
     }
 }
 

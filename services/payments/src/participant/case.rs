@@ -139,9 +139,9 @@ impl Case<'_> {
     }
 
     fn is_voided(&self, state: Option<&State>, outcome: &Outcome) -> Decided {
-        let Some(State::VoidRequested(hold)) = state else { return Ok(Decision::nothing()) };
+        let Some(State::VoidRequested(hold) | State::WrittenOff { hold, .. }) = state else { return Ok(Decision::nothing()) };
         match outcome {
-            // Nothing of an order that ended is kept.
+            // Nothing of an order that ended, or was given up, is kept.
             Outcome::VoidRefused { reason } if reason == CAPTURED => {
                 Ok(Decision::events([self.captured(hold), self.refund(hold)]))
             }

@@ -91,7 +91,8 @@ fn a_refused_capture_is_written_off() {
 #[test]
 fn what_is_taken_after_the_write_off_is_given_back() {
     let mut story = left(&[]);
-    story.due(Deadline::WriteOff).then([written_off(true)]).tasks([Task::close_effect::<Capture>()]);
+    let tasks = [Task::close_effect::<Capture>(), Task::effect(void())];
+    story.due(Deadline::WriteOff).then([written_off(true)]).tasks(tasks);
     story.when(lost()).nothing();
     story.answered::<Capture>(Outcome::Captured).then([captured(), refund_requested()]);
     story.answered::<Refund>(Outcome::Refunded).then([refunded()]);
@@ -99,6 +100,25 @@ fn what_is_taken_after_the_write_off_is_given_back() {
     let mut story = left(&[written_off(true)]);
     story.when(is_not_captured("expired")).then([capture_failed("expired")]).tasks([]);
     assert_eq!(*state(&story), State::WrittenOff { hold: hold(), in_flight: false });
+}
+
+/// Guard: a hold that wasn't taken in time is let go. Without, it stays on the card until it ends by itself, if it does.
+#[test]
+fn what_is_held_after_the_write_off_is_let_go() {
+    let over = || State::WrittenOff { hold: hold(), in_flight: false };
+    let mut story = left(&[written_off(true)]);
+    story.answered::<Void>(Outcome::Voided).then([voided()]).tasks([]);
+    assert_eq!(*state(&story), over());
+    // Both answers contradict each other: then the money counts.
+    story.when(is_captured()).then([captured(), refund_requested()]);
+
+    let mut story = left(&[written_off(true)]);
+    story.when(is_not_voided("captured")).then([captured(), refund_requested()]);
+    story.when(is_captured()).nothing();
+
+    let mut story = left(&[written_off(true)]);
+    story.when(is_not_voided("expired")).then([expired()]);
+    assert_eq!(*state(&story), over());
 }
 
 #[test]
