@@ -17,7 +17,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Between two tries.
 const LOOK: Duration = Duration::from_millis(50);
 /// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
-const UNRULY: &str = r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
+const UNRULY: &str =
+    r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
 
 /// All of them. Dropping it kills them.
 pub struct Standins {

@@ -233,7 +233,7 @@ impl Caller {
         }
         match order.cancelled {
             Some(When::After(time)) => tokio::time::sleep(time).await,
-            // One that never is has a word with the audit.
+            // Of one that never is the audit tells.
             Some(When::Confirmed) => drop(tokio::time::timeout(PATIENCE, self.state(id, |state| state != "placed")).await),
             None => return,
         }
