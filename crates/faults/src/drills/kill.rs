@@ -66,10 +66,8 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
             bail!("{tried} rebuilds were started to kill {times}, and only {done} were killed");
         }
         tried += 1;
-        // Three services and four phases: each meets each.
-        let service = SERVICES[done as usize % SERVICES.len()];
+        let (service, phase) = turn(done as usize);
         let pace = paces.get(service).context("each service's pace was taken")?;
-        let phase = PHASES[done as usize % PHASES.len()];
         let mut conn = PgConnection::connect(&ground.database(service)?.url).await?;
         let before = look(&mut conn, service).await?;
         let running = ground.operator(service, Build::First)?.start(&REBUILD)?;
@@ -96,6 +94,11 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
         clean(ground, service, &mut drill).await?;
     }
     Ok(drill.end())
+}
+
+/// Whose rebuild is killed as the `n`th, and where: each service meets each phase.
+fn turn(n: usize) -> (&'static str, Phase) {
+    (SERVICES[n % SERVICES.len()], PHASES[(n + n / SERVICES.len()) % PHASES.len()])
 }
 
 /// Runs one to its end, and looks when its phases begin.
@@ -158,4 +161,20 @@ async fn clean(ground: &Ground, service: &'static str, drill: &mut Drill) -> any
     let left = beside(&mut conn).await?;
     drill.that(left.is_empty(), || format!("{service}: schemas are left: {}", left.join(", ")));
     Ok(conn.close().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Guard: the quotient. Without it each of four services is always killed in the same of four phases.
+    #[test]
+    fn each_service_meets_each_phase() {
+        let pairs = SERVICES.len() * PHASES.len();
+        assert_eq!((0..pairs).map(turn).collect::<BTreeSet<_>>().len(), pairs);
+        let few: BTreeSet<Phase> = (0..SERVICES.len()).map(|n| turn(n).1).collect();
+        assert_eq!(few.len(), PHASES.len(), "once each meets every phase");
+    }
 }

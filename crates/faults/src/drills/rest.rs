@@ -89,9 +89,10 @@ async fn look_at(ground: &Ground, service: &str, pool: &PgPool) -> anyhow::Resul
 /// The ends of what a service hears.
 async fn ends(ground: &Ground, service: &str) -> anyhow::Result<Vec<(String, i64)>> {
     let heard: &[&str] = match service {
-        "orders" => &["inventory", "payments"],
-        "inventory" => &["orders"],
-        _ => &["orders", "inventory"],
+        "orders" => &["inventory", "payments", "shipping"],
+        "inventory" => &["orders", "shipping"],
+        "shipping" => &["orders"],
+        _ => &["orders", "inventory", "shipping"],
     };
     let kafka = ClientConfig::new().set("bootstrap.servers", &ground.direct.parts.kafka).clone();
     let asked = tokio::task::spawn_blocking(move || {

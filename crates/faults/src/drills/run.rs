@@ -46,15 +46,15 @@ impl Plan {
         Self { seed, orders, swaps: 3, second: true, before: Duration::from_secs(15), kills: 20, drained, undrained }
     }
 
-    /// Each kind of drill, as often as fits into a minute and a half.
+    /// Each kind of drill, as often as fits into some two minutes.
     pub fn short(seed: u64) -> Self {
         Self {
             swaps: 1,
             second: false,
             before: Duration::from_secs(3),
-            kills: 3,
+            kills: 4,
             drained: vec![vec!["payments"], SERVICES.to_vec()],
-            undrained: vec![vec!["inventory"]],
+            undrained: vec![vec!["inventory"], vec!["shipping"]],
             ..Self::long(seed, Orders::Drawn { rate: 10 })
         }
     }
@@ -125,10 +125,11 @@ async fn drill(ground: &Ground, plan: &Plan) -> anyhow::Result<Vec<Drill>> {
     Ok(drills)
 }
 
-/// Records that nobody can read, in topics that each service hears: they park, and are to be parked afterwards.
+/// Records that nobody can read, of which each service hears some: they park, and are to be parked afterwards.
 fn strays(ground: &Ground) -> anyhow::Result<()> {
     tokio::task::block_in_place(|| {
         ground.strays.unreadable("orders", "farandole.orders.OrderPlaced")?;
+        ground.strays.unreadable("orders", "farandole.orders.OrderConfirmed")?;
         ground.strays.unreadable("payments", "farandole.payments.PaymentDeclined")
     })
 }

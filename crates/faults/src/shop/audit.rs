@@ -1,11 +1,12 @@
-//! Lets the shop come to rest, reads back what Kafka, PostgreSQL and the acquirer hold, and checks it.
+//! Lets the shop come to rest, reads back what Kafka, PostgreSQL, acquirer and carrier hold, and checks it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use audit::{Check, audit_with};
-use audit::{tables, topics};
+use audit::facts::End;
+use audit::{Check, audit_with, tables, topics};
+use demo::settled::quiet;
 use demo::shop::SERVICES;
 
 use super::ledger::Ledger;
@@ -42,7 +43,7 @@ pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<C
     loop {
         let late = Instant::now() > until;
         give_up_strays(shop).await?;
-        if late || tables::open_matters(shop.direct).await?.is_empty() {
+        if late || tables::open_matters(&shop.direct.sources()).await?.is_empty() {
             let checks = once(shop, ledger).await?;
             if late || checks.iter().all(|check| check.violations == 0) {
                 return Ok(checks);
@@ -57,10 +58,10 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
     for name in SERVICES {
         services.extend(rows(shop, name).await?);
     }
-    let account = importer::Account { placed: ledger.placed() as u64, ..importer::Account::default() };
     // By topic: the time and the schema of the newest record.
     let mut newest = BTreeMap::<String, (String, i32)>::new();
-    let audit = audit_with(shop.direct, &account, |record| {
+    let sources = shop.direct.sources();
+    let audit = audit_with(&sources, |record| {
         if let (Some(time), Some(schema)) = (record.header("ce_time"), record.schema_id()) {
             let newest = newest.entry(record.topic.clone()).or_default();
             *newest = newest.clone().max((time.to_owned(), schema));
@@ -83,6 +84,9 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
     }
     checks.extend(outbox::check(&services));
     checks.extend(ledger.check(&audit.facts));
+    let ends: Vec<String> = End::ALL.iter().map(|end| format!("{} {}", audit.facts.ended(*end), end.word())).collect();
+    eprintln!("faults: orders: {}", ends.join(", "));
+    checks.push(quiet(shop.direct)?);
     checks.push(chains(shop).await?);
     if let Some(registry) = shop.registry.filter(|registry| registry.lost()) {
         let mut check = Check::new("the registry, which had lost everything, has the schema of each topic's newest record");
