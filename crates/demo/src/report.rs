@@ -139,12 +139,15 @@ fn story(title: &str, id: Uuid, order: &Order) {
 /// When a file can't be written.
 pub fn exports(shop: &Shop) -> anyhow::Result<Vec<(String, String)>> {
     let url = |name: &str| (name.to_uppercase(), shop.url(name));
-    let mut exports: Vec<_> = SERVICES.into_iter().chain(STANDINS).map(url).collect();
+    let mut exports: Vec<_> = shop.sources().services().chain(STANDINS).map(url).collect();
     for name in ["KAFKA", "FARANDOLE_KAFKA_BOOTSTRAP"] {
         exports.push((name.to_owned(), shop.parts.kafka.clone()));
     }
     exports.push(("FARANDOLE_REGISTRY_URL".to_owned(), shop.parts.registry.clone()));
-    for service in SERVICES {
+    if !shop.parts.mail.is_empty() {
+        exports.push(("MAIL".to_owned(), shop.parts.mail.clone()));
+    }
+    for service in shop.sources().services() {
         shop.env_file(service)?;
     }
     shop.audit_file()?;

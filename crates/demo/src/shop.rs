@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use stage::process::{Child, Command};
 use stage::{Database, Options, Stage};
 
-pub use audit::sources::{SERVICES, Sources};
+pub use audit::sources::{CORE, SERVICES, Sources};
 
 /// How long a service may take to be ready: its first start registers schemas and makes topics.
 const READY: Duration = Duration::from_secs(60);
@@ -244,7 +244,7 @@ impl Shop {
 
     /// The same for `audit`: where everything is that it reads.
     pub fn audit_file(&self) -> anyhow::Result<PathBuf> {
-        let Sources { kafka, registry, prefix, databases, acquirer, carrier } = self.sources();
+        let Sources { kafka, registry, prefix, databases, acquirer, carrier, mail } = self.sources();
         let places = [
             ("FARANDOLE_KAFKA_BOOTSTRAP", kafka),
             ("FARANDOLE_REGISTRY_URL", registry),
@@ -253,6 +253,7 @@ impl Shop {
             ("CARRIER", carrier),
         ];
         let mut env: Vec<_> = places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.extend(mail.map(|mail| ("MAIL".to_owned(), mail)));
         env.extend(databases.into_iter().map(|(service, url)| (format!("DATABASE_{}", service.to_uppercase()), url)));
         self.write_env("audit", &env)
     }

@@ -17,6 +17,8 @@ use shipping::Shipping;
 
 /// The services, by their topics' names.
 pub const SERVICES: [&str; 5] = ["orders", "inventory", "payments", "shipping", "notifications"];
+/// Those without which no order ends: nobody waits for notifications.
+pub const CORE: [&str; 4] = ["orders", "inventory", "payments", "shipping"];
 
 /// What is wrong with a topic.
 #[derive(Debug, Default)]

@@ -54,7 +54,8 @@ pub fn mails<O: Like<Orders>, N: Like<Notifications>>((o, n): (O, N)) -> World {
         .command::<N>(Ask::once("try it again", ORDER, || Command::Retry(Kind::Taken)))
         .losses(1, 0)
         .sometimes("a mail is sent by its second attempt", |s| {
-            let is_second = |mail: &notifications::tables::MailState| mail.attempt == 2 && matches!(mail.state, State::Sent { .. });
+            let is_second =
+                |mail: &notifications::tables::MailState| mail.attempt == 2 && matches!(mail.state, State::Sent { .. });
             s.rows::<Notification>().any(|order| order.mails.iter().any(is_second))
         })
 }

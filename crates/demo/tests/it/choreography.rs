@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use demo::choreography::{self, Expected};
 use demo::scripted;
-use demo::shop::{SERVICES, bins};
+use demo::shop::{CORE, SERVICES, bins};
 use farandole::testing::committed;
 use serde_json::Value;
 use uuid::Uuid;
@@ -138,7 +138,7 @@ async fn what_the_shop_does_is_what_it_declares() {
     })
     .await;
     // Its services would stop at a record that forges their chains.
-    for service in SERVICES {
+    for service in CORE {
         own.shop.end(service).await;
     }
     let topic = |service: &str| format!("{}{service}", own.shop.parts.prefix);

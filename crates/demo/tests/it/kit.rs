@@ -5,7 +5,7 @@ use std::future::Future;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use demo::shop::{Parts, SERVICES, Shop};
+use demo::shop::{CORE, Parts, Shop};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use stage::Stage;
@@ -29,7 +29,7 @@ impl Drop for Own {
         if !std::thread::panicking() {
             assert!(self.shop.alarms().unwrap().is_empty(), "a watchdog acted: {:?}", self.shop.alarms());
         } else {
-            for service in SERVICES {
+            for service in CORE {
                 let log = self.said(service);
                 let lines: Vec<&str> = log.lines().collect();
                 println!("---- {service}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
@@ -43,10 +43,10 @@ pub async fn parts() -> Parts {
     let stage = Stage::shared();
     let sandbox = stage.sandbox().await.unwrap();
     let mut databases = BTreeMap::new();
-    for service in SERVICES {
+    for service in CORE {
         databases.insert(service, sandbox.database(service).await.unwrap());
     }
-    Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: sandbox.prefix.clone(), databases }
+    Parts::on(stage, sandbox.prefix.clone(), databases)
 }
 
 /// A shop that isn't started yet. Unless it is told otherwise its parcels stay in the house, so that what is confirmed stays so.
@@ -118,8 +118,8 @@ impl Own {
 
     /// Starts the services and waits for them.
     pub async fn start(&self) {
-        SERVICES.iter().for_each(|service| self.shop.spawn(service).unwrap());
-        for service in SERVICES {
+        CORE.iter().for_each(|service| self.shop.spawn(service).unwrap());
+        for service in CORE {
             self.shop.ready(service).await.unwrap();
         }
     }

@@ -1,6 +1,6 @@
 //! An operator gets a service's tables back from its topic, with its own binary, beside the shop.
 
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::kit;
@@ -19,7 +19,7 @@ async fn an_operator_rebuilds_each_service_beside_the_shop() {
         own.until(order, "completed").await;
     }
     kit::eventually("the goods to be shipped", async || (own.stock("11111").await == (30, 0)).then_some(())).await;
-    for service in SERVICES {
+    for service in CORE {
         let (code, printed, said) = own.ask(service, &["rebuild", "--verify"]).await;
         assert_eq!(code, Some(0), "{service}: {printed}{said}");
         assert!(printed.contains("rows, equal") && printed.contains("the live tables are as they were"), "{printed}");

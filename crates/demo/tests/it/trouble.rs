@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use stage::free_port;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -49,7 +49,7 @@ async fn nothing_is_there_at_start() {
     let carrier = free_port(&[acquirer]).unwrap();
     own.shop.expect("acquirer", acquirer);
     own.shop.expect("carrier", carrier);
-    for service in SERVICES {
+    for service in CORE {
         own.shop.spawn(service).unwrap();
     }
     // Alive, not ready, and says what it waits for; a request is told to come again.
@@ -67,7 +67,7 @@ async fn nothing_is_there_at_start() {
     open_door(kafka, real_kafka).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     open_door(registry, real_registry).await;
-    for service in SERVICES {
+    for service in CORE {
         own.shop.ready(service).await.unwrap();
     }
     // The acquirer still isn't there: the order waits for its card, and is confirmed once it is.
@@ -91,10 +91,10 @@ async fn each_service_may_be_killed() {
     for service in ["payments", "shipping"] {
         settings.extend([(service, "FARANDOLE_AGENDA_TIMEOUT", "3s"), (service, "FARANDOLE_AGENDA_LEASE", "5s")]);
     }
-    settings.extend(SERVICES.map(|service| (service, "FARANDOLE_RELAY_LEASE", "2s")));
+    settings.extend(CORE.map(|service| (service, "FARANDOLE_RELAY_LEASE", "2s")));
     let own = kit::open_with(&settings).await;
     own.receive("11111", 1_000).await;
-    for service in SERVICES {
+    for service in CORE {
         let mut orders = Vec::new();
         for _ in 0..20 {
             orders.push(own.place("11111", 1, "tok_a").await);
