@@ -103,7 +103,7 @@ pub fn print(
             speed.orders_per_second, speed.p50, speed.p99
         );
         for (step, p50, p99) in steps(facts) {
-            println!("  {step:<35} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
+            println!("  {step:<37} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
         }
     }
     if let Some(first) = first {
