@@ -4,17 +4,7 @@ mod fulfilling;
 mod placing;
 mod telling;
 
-use farandole_check::World;
-
-/// A bug.
-pub struct Bug {
-    /// What was done wrong.
-    pub name: &'static str,
-    /// What the checker says of it: part of what is violated.
-    pub violates: &'static str,
-    /// The world with it.
-    pub world: fn() -> World,
-}
+use crate::bug::Bug;
 
 /// All of them.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {

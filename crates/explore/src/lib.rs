@@ -1,5 +1,6 @@
 //! The shop's worlds, and bugs that a good engineer could make, to be found in them.
 
+pub mod bug;
 pub mod bugs;
 pub mod cases;
 pub mod changed;
@@ -11,3 +12,4 @@ pub mod placing;
 pub mod ran;
 pub mod shop;
 pub mod telling;
+pub mod worlds;

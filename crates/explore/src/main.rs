@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use explore::{bugs, live, ran, shop};
+use explore::{bugs, live, ran, worlds};
 use farandole::Codec;
 use farandole_check::{Bounds, Recording};
 use sqlx::PgPool;
@@ -84,13 +84,13 @@ fn explore(args: &Args) -> anyhow::Result<bool> {
     let bounds = if args.deep { Bounds::deep() } else { Bounds { progress: true, ..Bounds::ci() } };
     let bounds = args.states.map_or(bounds, |states| Bounds { states, ..bounds });
     let named = |name: &str| args.world.as_ref().is_none_or(|only| only == name);
-    let names: Vec<String> = shop::worlds(args.deep).iter().map(|world| world.name().to_owned()).collect();
+    let names: Vec<String> = worlds::worlds(args.deep).iter().map(|world| world.name().to_owned()).collect();
     if !names.iter().any(|name| named(name)) {
         eprintln!("explore: there is no such world; there are: {}", names.join(", "));
         std::process::exit(2);
     }
     let (begun, mut worlds, mut states, mut exhausted, mut violations) = (Instant::now(), 0_u64, 0_u64, 0_u64, 0_u64);
-    for world in shop::worlds(args.deep).into_iter().filter(|world| named(world.name())) {
+    for world in worlds::worlds(args.deep).into_iter().filter(|world| named(world.name())) {
         let walked = args.walks.map(|seconds| world.walk(1, Duration::from_secs(seconds)));
         let report = world.explore(bounds);
         print!("{report}");

@@ -1,9 +1,8 @@
-//! The shop's participants as they run, and their worlds.
+//! The shop's participants as they run, and what its worlds share.
 
 use std::time::Duration;
 
-use farandole_check::{Seen, World};
-use inventory::Inventory;
+use farandole_check::Seen;
 use notifications::Notifications;
 use orders::Orders;
 use orders::basket::Basket;
@@ -12,9 +11,6 @@ use payments::Payments;
 use schemas::orders::OrderLine;
 use shipping::Shipping;
 use uuid::Uuid;
-
-use crate::fulfilling::{self, three};
-use crate::{placing, telling};
 
 /// The two orders.
 pub const ORDERS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
@@ -56,37 +52,4 @@ pub fn basket(lines: &[(&str, i32)]) -> Basket {
 /// Whether an order has come to this.
 pub fn is_at(s: &Seen<'_>, state: &str) -> bool {
     s.rows::<Order>().any(|order| order.state.name() == state)
-}
-
-/// The worlds of the shop as it runs; the `deep` ones are for hours.
-pub fn worlds(deep: bool) -> Vec<World> {
-    let who = || (orders(), Inventory, payments());
-    let small = [
-        placing::one_order(who()),
-        placing::silent_acquirer(who()),
-        placing::reservations((orders(), Inventory)),
-        placing::one_and_a_half(who()),
-        fulfilling::cancelled_or_dispatched(three()),
-        fulfilling::report_before_the_answer(three()),
-        fulfilling::lost_parcel(three()),
-        fulfilling::silent_capture(three()),
-        fulfilling::no_capture(three()),
-        fulfilling::refused_refund(three()),
-        fulfilling::expiring_hold(three()),
-        fulfilling::wrong_acquirer((orders(), payments())),
-        fulfilling::adjusted((orders(), Inventory, shipping())),
-        telling::mails((orders(), notifications())),
-        telling::no_mail_server((orders(), notifications())),
-        telling::early_mails((orders(), shipping(), notifications())),
-    ];
-    let large = deep.then(|| {
-        [
-            placing::one_order(who()).losses(3, 2),
-            placing::two_orders(who()),
-            fulfilling::cancelled_or_dispatched(three()).losses(1, 1),
-            fulfilling::lost_parcel(three()).losses(1, 1),
-            fulfilling::adjusted((orders(), Inventory, shipping())).losses(1, 0),
-        ]
-    });
-    small.into_iter().chain(large.into_iter().flatten()).collect()
 }

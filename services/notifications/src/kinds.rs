@@ -1,13 +1,11 @@
 //! The kinds of mail. Open tasks are told apart by order and name, and several mails of an order may be under way: so each kind has an
 //! effect and a deadline of its own.
 
-use farandole::{Task, Tasks, Timestamp, snake_case};
+use farandole::{Task, Timestamp, snake_case};
 pub use schemas::notifications::NotificationKind as Kind;
 use schemas::notifications::NotificationLine;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::participant::Notifications;
 
 /// A mail to send: all that it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,7 +88,7 @@ macro_rules! kinds {
         }
 
         /// Has a mail sent, until then.
-        pub fn open(mail: Mail, send_by: Timestamp) -> Tasks<Notifications> {
+        pub fn open(mail: Mail, send_by: Timestamp) -> Vec<Task<Deadline, Effect>> {
             match mail.kind {
                 $(Kind::$kind => vec![Task::effect($send(mail)), Task::deadline(Deadline::$give_up, send_by)],)+
                 // One of a newer build, which sends it.
@@ -99,7 +97,7 @@ macro_rules! kinds {
         }
 
         /// A mail of this kind isn't to be sent any more, or again.
-        pub fn close(kind: Kind) -> Tasks<Notifications> {
+        pub fn close(kind: Kind) -> Vec<Task<Deadline, Effect>> {
             match kind {
                 $(Kind::$kind => vec![Task::close_effect::<$send>(), Task::close(Deadline::$give_up)],)+
                 Kind::Other => Vec::new(),

@@ -8,10 +8,12 @@ pub mod api;
 pub mod content;
 pub mod effects;
 pub mod kinds;
+pub mod messages;
 pub mod money;
 pub mod participant;
 pub mod tables;
 pub mod words;
 
 pub use kinds::{Deadline, Effect, Kind, Mail, Outcome};
-pub use participant::{Command, Event, Heard, Notifications};
+pub use messages::{Event, Heard};
+pub use participant::{Command, Notifications};

@@ -9,25 +9,14 @@ use farandole::{Answer, Body, Decision, Input, Participant, Problem, Refusal, Ta
 use schemas::notifications::{
     NotificationExpected, NotificationFailed, NotificationLine, NotificationRequested, NotificationSent,
 };
-use schemas::orders::{
-    OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderLine, OrderPlaced, OrderProgressed,
-    OrderRejected,
-};
-use schemas::payments::{
-    AuthorisationExpired, CaptureFailed, CaptureRequested, PaymentAbandoned, PaymentAuthorised, PaymentCaptured, PaymentDeclined,
-    PaymentExpected, PaymentRefunded, PaymentRequested, PaymentVoided, PaymentWrittenOff, RefundExpected, RefundRequested,
-    VoidRequested,
-};
-use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
-};
+use schemas::orders::{OrderLine, OrderPlaced};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::kinds::{self, Deadline, Effect, Kind, Mail, Outcome};
+use crate::messages::{Event, Heard};
 use crate::tables::{Details, MailState, Notification, State, Tables};
 use crate::words;
 
@@ -36,28 +25,6 @@ use crate::words;
 pub struct Notifications {
     /// How long a mail is tried before it is given up.
     pub give_up_after: Duration,
-}
-
-farandole::messages! {
-    /// What notifications publishes.
-    pub enum Event { NotificationExpected, NotificationRequested, NotificationSent, NotificationFailed }
-    ends { NotificationExpected, NotificationRequested, NotificationSent, NotificationFailed }
-}
-
-farandole::messages! {
-    /// What notifications subscribes to: what a customer is told.
-    pub enum Heard {
-        OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled,
-        ShipmentDispatched, ShipmentDelivered,
-        PaymentRefunded,
-    }
-    ignores {
-        OrderCancellationRequested, OrderProgressed, OrderCompleted,
-        ShipmentPrepared, DispatchStarted, ShipmentLost, ShipmentFound, ShipmentFailed, ShipmentCancelled, CancellationRefused,
-        TrackingRequested,
-        PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
-        CaptureRequested, PaymentCaptured, CaptureFailed, PaymentWrittenOff, RefundExpected, RefundRequested, AuthorisationExpired,
-    }
 }
 
 /// What operators may ask.

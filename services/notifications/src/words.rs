@@ -5,8 +5,8 @@
 use schemas::orders::{CancellationReason, OrderRejected, RejectionReason};
 
 use crate::kinds::Kind;
+use crate::messages::Heard;
 use crate::money;
-use crate::participant::Heard;
 
 /// So many articles are named.
 const NAMED: usize = 10;

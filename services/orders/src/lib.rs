@@ -7,7 +7,9 @@
 
 pub mod api;
 pub mod basket;
+pub mod messages;
 pub mod participant;
 pub mod tables;
 
-pub use participant::{Command, Deadline, Event, Heard, Orders};
+pub use messages::{Event, Heard};
+pub use participant::{Command, Deadline, Orders};

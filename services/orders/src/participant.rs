@@ -7,26 +7,15 @@ mod tests;
 use std::time::Duration;
 
 use farandole::{Answer, Body, Decision, Input, Message as _, Never, Participant, Problem, Refusal, Task, Tasks, Timestamp};
-use schemas::inventory::{StockAdjusted, StockReceived, StockReleased, StockReserved, StockShipped, StockShort};
-use schemas::orders::{
-    CancellationReason, OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderPlaced, OrderProgressed,
-    OrderRejected, RejectionReason,
-};
-use schemas::payments::{
-    AuthorisationExpired, CaptureFailed, CaptureRequested, PaymentAbandoned, PaymentAuthorised, PaymentCaptured, PaymentDeclined,
-    PaymentExpected, PaymentRefunded, PaymentRequested, PaymentVoided, PaymentWrittenOff, RefundExpected, RefundRequested,
-    VoidRequested,
-};
-use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
-};
+use schemas::inventory::StockShort;
+use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected, RejectionReason};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::basket::Basket;
+use crate::messages::{Event, Heard};
 use crate::tables::{Cancellation, Fulfilment, Happening, Order, State, Tables};
 
 /// A rejection's words name so many articles; `skus` names all.
@@ -37,31 +26,6 @@ const NAMED: usize = 10;
 pub struct Orders {
     /// How long stock and card may take.
     pub confirm_within: Duration,
-}
-
-farandole::messages! {
-    /// What orders publishes.
-    pub enum Event {
-        OrderPlaced, OrderConfirmed, OrderRejected, OrderCancellationRequested, OrderCancelled, OrderProgressed, OrderCompleted,
-    }
-    ends { OrderProgressed, OrderCompleted }
-}
-
-farandole::messages! {
-    /// What orders subscribes to. It follows its topics whole: what is in neither list parks until a build that knows it is deployed.
-    pub enum Heard {
-        StockShort,
-        PaymentAuthorised, PaymentDeclined, AuthorisationExpired, PaymentCaptured, PaymentWrittenOff, PaymentRefunded,
-        ShipmentPrepared, ShipmentDispatched, ShipmentDelivered, ShipmentLost, ShipmentFailed, ShipmentCancelled,
-        CancellationRefused,
-    }
-    ignores {
-        StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped,
-        PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided, CaptureRequested, RefundRequested,
-        CaptureFailed, RefundExpected, // the write-off and the refund follow
-        DispatchStarted, TrackingRequested,
-        ShipmentFound, // the order has ended without it
-    }
 }
 
 farandole::deadlines! {

@@ -6,7 +6,9 @@
 
 pub mod api;
 pub mod effects;
+pub mod messages;
 pub mod participant;
 pub mod tables;
 
-pub use participant::{Authorise, Capture, Deadline, Effect, Event, Heard, Outcome, Payments, Refund, Void};
+pub use messages::{Event, Heard};
+pub use participant::{Authorise, Capture, Deadline, Effect, Outcome, Payments, Refund, Void};

@@ -8,24 +8,14 @@ mod tests;
 use std::time::Duration;
 
 use farandole::{Body, Decision, Input, Never, Participant, Refusal, Task, Tasks, Timestamp};
-use schemas::inventory::{StockAdjusted, StockReceived, StockReleased, StockReserved, StockShipped, StockShort};
-use schemas::orders::{
-    OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderPlaced, OrderProgressed, OrderRejected,
-};
-use schemas::payments::{
-    AuthorisationExpired, CaptureFailed, CaptureRequested, PaymentAbandoned, PaymentAuthorised, PaymentCaptured, PaymentDeclined,
-    PaymentExpected, PaymentRefunded, PaymentRequested, PaymentTerms, PaymentVoided, PaymentWrittenOff, RefundExpected,
-    RefundRequested, Seen, VoidRequested,
-};
-use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
-};
+use schemas::orders::OrderPlaced;
+use schemas::payments::{PaymentTerms, Seen};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use asked::{Authorise, Capture, Effect, Outcome, Refund, Void};
 
+use crate::messages::{Event, Heard};
 use crate::tables::{Hold, Payment, State, Tables};
 use case::Case;
 
@@ -36,32 +26,6 @@ pub struct Payments {
     pub hold_for: Duration,
     /// How long a capture may take.
     pub write_off_after: Duration,
-}
-
-farandole::messages! {
-    /// What payments publishes.
-    pub enum Event {
-        PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
-        AuthorisationExpired, CaptureRequested, PaymentCaptured, CaptureFailed, PaymentWrittenOff, RefundExpected, RefundRequested,
-        PaymentRefunded,
-    }
-    ends {
-        PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided, CaptureRequested, CaptureFailed,
-        RefundExpected, RefundRequested,
-    }
-}
-
-farandole::messages! {
-    /// What payments subscribes to. It follows its topics whole: what is in neither list parks until a build that knows it is deployed.
-    pub enum Heard {
-        OrderPlaced, OrderRejected, OrderCancelled, StockReserved, StockShort, ShipmentDispatched, ShipmentLost,
-    }
-    ignores {
-        OrderConfirmed, OrderProgressed, OrderCancellationRequested, OrderCompleted, StockReceived, StockAdjusted, StockShipped,
-        StockReleased, // it is released because the order ended, which orders itself publishes
-        ShipmentPrepared, DispatchStarted, TrackingRequested, ShipmentDelivered, ShipmentFound, CancellationRefused,
-        ShipmentFailed, ShipmentCancelled, // orders ends the order
-    }
 }
 
 farandole::deadlines! {
@@ -87,7 +51,7 @@ impl Participant for Payments {
     /// Order, reservation and parcel come in any order, and so may the order's end.
     fn decide(&self, tables: &Tables, &order_id: &Uuid, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         let state = tables.payments.get(&order_id).map(|payment| &payment.state.0);
-        let case = Case { order_id, at: input.at, settings: self };
+        let case = Case { order_id, at: input.at, hold_for: self.hold_for, write_off_after: self.write_off_after };
         match &input.body {
             Body::Heard(Heard::OrderPlaced(placed)) => Ok(match state {
                 None => case.expected(Seen::OrderPlaced, Some(terms_of(placed))),

@@ -12,7 +12,7 @@ use schemas::shipping::{ShipmentCancelled, ShipmentDispatched, ShipmentLost};
 use shipping::tables::State as Shipment;
 use shipping::{Fate, Shipping};
 
-use super::Bug;
+use crate::bug::Bug;
 use crate::changed::Changed;
 use crate::fulfilling::{
     adjusted, cancelled_or_dispatched, lost_parcel, no_capture, refused_refund, report_before_the_answer, silent_capture,

@@ -14,7 +14,7 @@ use schemas::orders::OrderConfirmed;
 use schemas::payments::PaymentRequested;
 use uuid::Uuid;
 
-use super::Bug;
+use crate::bug::Bug;
 use crate::changed::Changed;
 use crate::placing::{one_and_a_half, one_order, one_order_without_key, reservations, silent_acquirer};
 use crate::shop::{orders, payments};

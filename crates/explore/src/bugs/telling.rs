@@ -4,7 +4,7 @@ use farandole::{Body, Decision, Participant, Refusal, Task};
 use notifications::kinds::SendTaken;
 use notifications::{Event, Heard, Mail, Notifications};
 
-use super::Bug;
+use crate::bug::Bug;
 use crate::changed::Changed;
 use crate::shop::{notifications, orders, shipping};
 use crate::telling::{early_mails, mails, no_mail_server};

@@ -7,7 +7,7 @@ use schemas::orders::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Event, Heard};
+use crate::messages::{Event, Heard};
 use crate::tables::{Cancellation, Fulfilment, Money, Parcel};
 
 /// The customer wants it no more. Shipping decides, for only it knows whether the parcel is still in the house.

@@ -5,6 +5,13 @@ use schemas::inventory::MissingLine;
 use schemas::orders::{Completion, OrderLine, OrderStep};
 
 use super::*;
+use schemas::orders::{OrderCancellationRequested, OrderCompleted, OrderProgressed};
+use schemas::payments::{
+    AuthorisationExpired, PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentRefunded, PaymentWrittenOff,
+};
+use schemas::shipping::{
+    CancellationRefused, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed, ShipmentLost, ShipmentPrepared,
+};
 
 const ID: Uuid = Uuid::from_u128(7);
 const PLACED_AT: i64 = 1_000_000;

@@ -1,5 +1,7 @@
 //! What is decided about one order at one moment.
 
+use std::time::Duration;
+
 use farandole::{Decision, Refusal, Timestamp};
 use schemas::payments::{
     AuthorisationExpired, CaptureFailed, CaptureRequested, PaymentAbandoned, PaymentAuthorised, PaymentCaptured, PaymentDeclined,
@@ -8,7 +10,8 @@ use schemas::payments::{
 };
 use uuid::Uuid;
 
-use super::{Authorise, Effect, Event, Outcome, Payments};
+use super::asked::{Authorise, Effect, Outcome};
+use crate::messages::Event;
 use crate::tables::{Hold, State};
 
 /// The acquirer's code of what can't be voided or captured since it is captured.
@@ -19,13 +22,14 @@ const EXPIRED: &str = "expired";
 type Decided = Result<Decision<Event>, Refusal>;
 
 /// One order at one moment.
-pub(super) struct Case<'a> {
+pub(super) struct Case {
     pub order_id: Uuid,
     pub at: Timestamp,
-    pub settings: &'a Payments,
+    pub hold_for: Duration,
+    pub write_off_after: Duration,
 }
 
-impl Case<'_> {
+impl Case {
     pub fn expected(&self, seen: Seen, terms: Option<PaymentTerms>) -> Decision<Event> {
         Decision::event(PaymentExpected { order_id: self.order_id, seen, terms, expected_at: self.now() })
     }
@@ -192,7 +196,7 @@ impl Case<'_> {
 
     pub fn authorised(&self, hold: &Hold) -> Event {
         let Hold { authorisation_id, amount, currency } = hold.clone();
-        let (order_id, hold_for) = (self.order_id, self.settings.hold_for);
+        let (order_id, hold_for) = (self.order_id, self.hold_for);
         let expires_at = (!hold_for.is_zero()).then(|| self.at.plus(hold_for).micros());
         PaymentAuthorised { order_id, authorisation_id, amount, currency, expires_at, authorised_at: self.now() }.into()
     }
@@ -209,7 +213,7 @@ impl Case<'_> {
 
     pub fn capture(&self, hold: &Hold) -> Event {
         let Hold { authorisation_id, amount, currency } = hold.clone();
-        let (order_id, write_off_by) = (self.order_id, self.at.plus(self.settings.write_off_after).micros());
+        let (order_id, write_off_by) = (self.order_id, self.at.plus(self.write_off_after).micros());
         CaptureRequested { order_id, authorisation_id, amount, currency, write_off_by, requested_at: self.now() }.into()
     }
 

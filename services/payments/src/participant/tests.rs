@@ -25,7 +25,7 @@ fn terms() -> PaymentTerms {
 fn hold() -> Hold {
     Hold { authorisation_id: "a-1".into(), amount: 500, currency: "EUR".into() }
 }
-const NOW: Case<'_> = Case { order_id: ID, at: START, settings: &PAYMENTS };
+const NOW: Case = Case { order_id: ID, at: START, hold_for: PAYMENTS.hold_for, write_off_after: PAYMENTS.write_off_after };
 
 fn order_seen() -> Event {
     Event::from(PaymentExpected { order_id: ID, seen: Seen::OrderPlaced, terms: Some(terms()), expected_at: 0 })
