@@ -6,13 +6,14 @@ use explore::{live, ran};
 use farandole::table::Row;
 use farandole_check::{Recording, Replayed};
 use inventory::tables::{Reservation, Stock};
+use notifications::tables::Notification;
 use orders::tables::Order;
 use payments::tables::Payment;
 use shipping::tables::Shipment;
 use sqlx::AssertSqlSafe;
 
 use crate::check::Check;
-use crate::sources::{SERVICES, Sources};
+use crate::sources::Sources;
 
 /// Checks the run, and the tables against what it makes of them; gives the run back with what was parked in it. Everything must have come
 /// to rest.
@@ -20,7 +21,7 @@ use crate::sources::{SERVICES, Sources};
 /// # Errors
 /// When journals or tables can't be read.
 pub async fn check(shop: &Sources, mut recording: Recording) -> anyhow::Result<(Vec<Check>, Recording)> {
-    for service in SERVICES {
+    for service in shop.services() {
         live::parked(&mut recording, &shop.kafka, &shop.prefix, service).await?;
     }
     let replay = move || (ran::ran(&recording).replay(&recording), recording);
@@ -40,6 +41,9 @@ pub async fn check(shop: &Sources, mut recording: Recording) -> anyhow::Result<(
     same::<Stock>(shop, "inventory", &replayed, &mut rows).await?;
     same::<Payment>(shop, "payments", &replayed, &mut rows).await?;
     same::<Shipment>(shop, "shipping", &replayed, &mut rows).await?;
+    if shop.databases.contains_key("notifications") {
+        same::<Notification>(shop, "notifications", &replayed, &mut rows).await?;
+    }
     Ok((vec![allowed, invariants, rows], recording))
 }
 

@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
+/// Mails that the catcher keeps.
+const KEPT: u64 = 5_000;
+
 /// One order's authorisations at the acquirer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Card {
@@ -88,6 +91,32 @@ pub async fn parcels(client: &reqwest::Client, carrier: &str) -> anyhow::Result<
         parcels.entry(id).or_default().push(parcel);
     }
     Ok(parcels)
+}
+
+/// What the mail catcher has: how often each `Message-ID` came. None if it may have let some go: it keeps so many.
+///
+/// # Errors
+/// When it can't be read.
+pub async fn mails(client: &reqwest::Client, catcher: &str) -> anyhow::Result<Option<HashMap<String, u32>>> {
+    let mut mails = HashMap::new();
+    let mut seen = 0;
+    loop {
+        let answer = client.get(format!("{catcher}/api/v1/messages?limit=1000&start={seen}")).send().await?.error_for_status()?;
+        let page: Value = answer.json().await.context("reading the mail catcher")?;
+        let messages = page["messages"].as_array().context("the mail catcher lists no messages")?;
+        for message in messages {
+            let id = message["MessageID"].as_str().context("a mail has a Message-ID")?;
+            *mails.entry(format!("<{id}>")).or_default() += 1;
+        }
+        seen += messages.len();
+        let total = page["total"].as_u64().unwrap_or(0);
+        if total >= KEPT {
+            return Ok(None);
+        }
+        if messages.is_empty() || seen as u64 >= total {
+            return Ok(Some(mails));
+        }
+    }
 }
 
 /// All pages of a stand-in's ledger.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use schemas::inventory::StockLine;
+use schemas::notifications::NotificationKind;
 use schemas::orders::Completion;
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ pub struct Order {
     pub shipped: BTreeMap<String, i64>,
     pub money: Money,
     pub parcel: Parcel,
+    /// By what they tell.
+    pub mails: BTreeMap<String, Mail>,
     /// Every event, in the order in which it was read; sorted by time when shown.
     pub events: Vec<At>,
 }
@@ -50,6 +53,21 @@ pub struct Parcel {
     pub found: u32,
     pub failed: u32,
     pub cancelled: u32,
+}
+
+/// What the events say of a mail.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// How often it was requested: once, and once for each time that an operator asked again.
+    pub requested: u32,
+    /// The `Message-ID`s under which it was taken.
+    pub sent: Vec<String>,
+    pub failed: u32,
+}
+
+/// A kind of mail in a word.
+fn name(kind: NotificationKind) -> String {
+    format!("{kind:?}").to_lowercase()
 }
 
 /// How an order ended.
@@ -187,7 +205,7 @@ impl Facts {
             }
             _ => {}
         }
-        let (money, parcel) = (&mut order.money, &mut order.parcel);
+        let (money, parcel, mails) = (&mut order.money, &mut order.parcel, &mut order.mails);
         match event {
             Event::OrderPlaced(_) if order.placed.replace(time).is_some() => {
                 self.faults.push(format!("order {id} was placed twice"));
@@ -216,8 +234,17 @@ impl Facts {
             Event::ShipmentFound(_) => parcel.found += 1,
             Event::ShipmentFailed(_) => parcel.failed += 1,
             Event::ShipmentCancelled(_) => parcel.cancelled += 1,
+            Event::NotificationRequested(e) => mails.entry(name(e.kind)).or_default().requested += 1,
+            Event::NotificationSent(e) => mails.entry(name(e.kind)).or_default().sent.push(e.message_id),
+            Event::NotificationFailed(e) => mails.entry(name(e.kind)).or_default().failed += 1,
             _ => {}
         }
+    }
+
+    /// How many mails were sent, and how many couldn't be.
+    pub fn mails(&self) -> (u64, u64) {
+        let all = || self.orders.values().flat_map(|order| order.mails.values());
+        (all().filter(|mail| !mail.sent.is_empty()).count() as u64, all().filter(|mail| mail.sent.is_empty()).count() as u64)
     }
 
     /// How many orders ended so.

@@ -16,10 +16,12 @@ pub struct Read<'a> {
     pub held: &'a Held,
     pub cards: &'a HashMap<Uuid, Card>,
     pub parcels: &'a HashMap<Uuid, Vec<Parcel>>,
+    /// How often each `Message-ID` came to the mail catcher, if there is one and it has them all.
+    pub caught: Option<&'a HashMap<String, u32>>,
 }
 
 impl Read<'_> {
-    /// All of them.
+    /// All but that of mails, which only notifications sends.
     pub fn checks(&self) -> Vec<Check> {
         vec![self.money(), self.stock(), self.ended(), self.one_each(), self.settled(), self.delivered()]
     }
@@ -31,7 +33,8 @@ impl Read<'_> {
     /// Invariant 1: authorised = captured + voided + expired + open and captured = refunded + kept, as the events tell it and as the
     /// acquirer has it.
     fn money(&self) -> Check {
-        let mut check = Check::new("1. money: authorised = captured + voided + expired + open, captured = refunded + kept; so the acquirer");
+        let mut check =
+            Check::new("1. money: authorised = captured + voided + expired + open, captured = refunded + kept; so the acquirer");
         for (id, order) in &self.facts.orders {
             let (money, card) = (&order.money, self.card(id));
             let told = (money.authorised, money.voided, money.captured, money.refunded);
@@ -51,7 +54,8 @@ impl Read<'_> {
 
     /// Invariant 2: received + adjusted = available + reserved + shipped, none negative, in the topic and in the table alike.
     fn stock(&self) -> Check {
-        let mut check = Check::new("2. stock: received + adjusted = available + reserved + shipped, none negative, table = topic");
+        let mut check =
+            Check::new("2. stock: received + adjusted = available + reserved + shipped, none negative, table = topic");
         let (mut reserved, mut shipped) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
         for order in self.facts.orders.values() {
             order.reserved.iter().for_each(|(sku, n)| *reserved.entry(sku).or_default() += n);
@@ -93,14 +97,17 @@ impl Read<'_> {
         for (id, order) in &self.facts.orders {
             let (granted, parcels) = (self.card(id).granted, self.parcels.get(id).map_or(0, Vec::len));
             let one = granted <= 1 && parcels <= 1 && order.money.captures <= 1 && order.parcel.dispatched.len() <= 1;
-            check.about(id, order, one, || format!("{granted} authorisations, {parcels} parcels; {:?}, {:?}", order.money, order.parcel));
+            check.about(id, order, one, || {
+                format!("{granted} authorisations, {parcels} parcels; {:?}, {:?}", order.money, order.parcel)
+            });
         }
         check
     }
 
     /// Invariant 5: rejected or cancelled leaves nothing reserved, shipped, open or kept; completed leaves what it says.
     fn settled(&self) -> Check {
-        let mut check = Check::new("5. rejected or cancelled: nothing reserved, open or kept; completed: gone, and paid or given back");
+        let mut check =
+            Check::new("5. rejected or cancelled: nothing reserved, open or kept; completed: gone, and paid or given back");
         for (id, order) in &self.facts.orders {
             let card = self.card(id);
             let (open, kept) = (card.open(), card.captured - card.refunded);
@@ -116,7 +123,10 @@ impl Read<'_> {
             };
             check.about(id, order, fair, || {
                 let payment = self.held.payments.get(id);
-                format!("{}: reserved {reserved}, shipped {shipped}, open {open}, kept {kept}, payment {payment:?}", order.end().word())
+                format!(
+                    "{}: reserved {reserved}, shipped {shipped}, open {open}, kept {kept}, payment {payment:?}",
+                    order.end().word()
+                )
             });
         }
         check
@@ -124,7 +134,8 @@ impl Read<'_> {
 
     /// What shipping says of a parcel is what the carrier did with it.
     fn delivered(&self) -> Check {
-        let mut check = Check::new("6. parcels: the carrier has those that were dispatched, and what it says of them is what is told");
+        let mut check =
+            Check::new("6. parcels: the carrier has those that were dispatched, and what it says of them is what is told");
         for (id, order) in &self.facts.orders {
             let (parcel, booked) = (&order.parcel, self.parcels.get(id).map(Vec::as_slice).unwrap_or_default());
             let agrees = match (parcel.dispatched.as_slice(), booked) {
@@ -149,6 +160,47 @@ impl Read<'_> {
         }
         check
     }
+
+    /// Each customer was told of each thing once, or it is known why not; and the mail server has what is said to be sent.
+    pub fn told(&self) -> Check {
+        let mut check = Check::new("7. mails: one an order and kind, sent or failed; those that were sent have arrived");
+        let mut told = BTreeMap::<&str, u32>::new();
+        for (id, order) in &self.facts.orders {
+            let due = due(order);
+            for kind in &due {
+                let mail = order.mails.get(*kind).cloned().unwrap_or_default();
+                let is_one = mail.requested > 0 && (mail.sent.len() == 1 || mail.sent.is_empty() && mail.failed > 0);
+                check.about(id, order, is_one, || format!("{kind}: {mail:?}"));
+            }
+            for (kind, mail) in &order.mails {
+                check.about(id, order, due.contains(&kind.as_str()), || format!("{kind} is told, and hasn't happened"));
+                mail.sent.iter().for_each(|id| *told.entry(id).or_default() += 1);
+            }
+        }
+        for (id, times) in &told {
+            check.that(*times == 1, || format!("{id} is the Message-ID of {times} mails"));
+            let caught = self.caught.is_none_or(|caught| caught.contains_key(*id));
+            check.that(caught, || format!("{id} is said to be sent, and the mail catcher doesn't have it"));
+        }
+        for id in self.caught.into_iter().flat_map(HashMap::keys) {
+            check.that(told.contains_key(id.as_str()), || format!("{id} has come, and nobody tells of it"));
+        }
+        check
+    }
+}
+
+/// What a customer is to be told of an order.
+fn due(order: &Order) -> Vec<&'static str> {
+    let table = [
+        ("taken", order.placed.is_some()),
+        ("confirmed", order.confirmed.is_some()),
+        ("rejected", order.rejected > 0),
+        ("cancelled", order.cancelled > 0),
+        ("dispatched", !order.parcel.dispatched.is_empty()),
+        ("delivered", order.parcel.delivered > 0),
+        ("refunded", order.money.refunded > 0),
+    ];
+    table.into_iter().filter(|(_, is_so)| *is_so).map(|(kind, _)| kind).collect()
 }
 
 impl Check {
@@ -163,7 +215,7 @@ mod tests {
     use schemas::orders::Completion;
 
     use super::*;
-    use crate::facts::{Money, Stock};
+    use crate::facts::{Mail, Money, Stock};
 
     /// How many violations each check finds in one order.
     fn violated(order: Order, card: Card, parcels: &[(&str, &str)], row: &str, shipment: Option<&str>) -> Vec<usize> {
@@ -175,8 +227,31 @@ mod tests {
             serde_json::from_value(serde_json::json!({"tracking": tracking, "status": status, "reference": "x"})).unwrap()
         };
         let (cards, parcels) = ([(id, card)].into(), [(id, parcels.iter().map(parcel).collect())].into());
-        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels };
+        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: None };
         read.checks().iter().map(|check| check.violations).collect()
+    }
+
+    fn sent(id: &str) -> Mail {
+        Mail { requested: 1, sent: vec![id.to_owned()], failed: 0 }
+    }
+
+    #[test]
+    fn a_customer_is_told_once() {
+        let see = |change: fn(&mut BTreeMap<String, Mail>), caught: &[&str]| {
+            let mut order = Order { placed: Some(1), ..Order::default() };
+            order.mails.insert("taken".to_owned(), sent("<1@x>"));
+            change(&mut order.mails);
+            let facts = Facts { orders: [(Uuid::nil(), order)].into(), ..Facts::default() };
+            let caught: HashMap<String, u32> = caught.iter().map(|id| ((*id).to_owned(), 1)).collect();
+            let (held, cards, parcels) = (Held::default(), HashMap::new(), HashMap::new());
+            let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: Some(&caught) };
+            read.told().violations
+        };
+        assert_eq!(see(|_| (), &["<1@x>"]), 0);
+        assert_eq!(see(|_| (), &[]), 1, "it never arrived");
+        assert_eq!(see(|_| (), &["<1@x>", "<2@x>"]), 1, "one too many arrived");
+        assert_eq!(see(|mails| mails.clear(), &[]), 1, "nobody was told");
+        assert_eq!(see(|mails| drop(mails.insert("delivered".to_owned(), sent("<2@x>"))), &["<1@x>", "<2@x>"]), 1, "it isn't so");
     }
 
     fn pieces() -> BTreeMap<String, i64> {
@@ -216,7 +291,11 @@ mod tests {
         assert_eq!(lost, [0, 0, 0, 0, 0, 1], "the carrier lost it");
         let two = violated(order.clone(), card.clone(), &[("t", "delivered"), ("u", "booked")], "delivered", Some("delivered"));
         assert_eq!(two, [0, 0, 0, 1, 0, 1], "two parcels");
-        assert_eq!(violated(order.clone(), card.clone(), THERE, "unpaid", Some("delivered")), [0, 0, 1, 0, 0, 0], "the table differs");
+        assert_eq!(
+            violated(order.clone(), card.clone(), THERE, "unpaid", Some("delivered")),
+            [0, 0, 1, 0, 0, 0],
+            "the table differs"
+        );
         assert_eq!(violated(order, card, THERE, "delivered", Some("prepared")), [0, 0, 0, 0, 0, 1], "its table differs");
     }
 
@@ -237,7 +316,7 @@ mod tests {
         let stock = Stock { received: 1, reserved: 2, ..Stock::default() };
         let facts = Facts { stock: [("a".to_owned(), stock)].into(), ..Facts::default() };
         let (held, cards, parcels) = (Held::default(), HashMap::new(), HashMap::new());
-        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels };
+        let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: None };
         assert_eq!(read.stock().violations, 4, "oversold, for no order, not in the table, tables differ in length");
     }
 }

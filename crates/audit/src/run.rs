@@ -7,7 +7,7 @@ use farandole_check::Recording;
 use crate::check::Check;
 use crate::facts::Facts;
 use crate::invariants::Read;
-use crate::sources::{SERVICES, Sources};
+use crate::sources::Sources;
 use crate::{allowed, books, tables, topics};
 
 /// An audit: what was found, and what was checked.
@@ -63,7 +63,7 @@ pub async fn audit_with(shop: &Sources, mut see: impl FnMut(&Record)) -> anyhow:
     let mut facts = Facts::default();
     let (mut faults, mut strays) = (Vec::new(), Vec::new());
     let (mut recording, mut unreadable) = (Recording::default(), Vec::new());
-    for topic in SERVICES {
+    for topic in shop.services() {
         let each = |record: &Record, at, event| {
             see(record);
             if let Err(error) = live::record(&mut recording, topic, record, &codec) {
@@ -81,6 +81,10 @@ pub async fn audit_with(shop: &Sources, mut see: impl FnMut(&Record)) -> anyhow:
     let client = reqwest::Client::new();
     let cards = books::cards(&client, &shop.acquirer).await?;
     let parcels = books::parcels(&client, &shop.carrier).await?;
+    let caught = match &shop.mail {
+        Some(catcher) => books::mails(&client, catcher).await?,
+        None => None,
+    };
     let mut chains = Check::new("every partition is a whole chain of readable events");
     chains.checked = usize::try_from(facts.events).unwrap_or(usize::MAX);
     faults.append(&mut facts.faults);
@@ -90,7 +94,11 @@ pub async fn audit_with(shop: &Sources, mut see: impl FnMut(&Record)) -> anyhow:
     let mut rest = Check::new("nothing is open or parked");
     rest.that(open.is_empty(), || open.join(", "));
     let mut checks = vec![chains, rest];
-    checks.extend(Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels }.checks());
+    let read = Read { facts: &facts, held: &held, cards: &cards, parcels: &parcels, caught: caught.as_ref() };
+    checks.extend(read.checks());
+    if shop.databases.contains_key("notifications") {
+        checks.push(read.told());
+    }
     let (allowed, recording) = allowed::check(shop, recording).await?;
     checks.extend(allowed);
     Ok(Audit { facts, checks, strays, recording })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 
-pub use explore::live::SERVICES;
+pub use explore::live::{CORE, SERVICES};
 
 /// Where everything is that the audit reads.
 #[derive(Debug, Clone)]
@@ -21,9 +21,17 @@ pub struct Sources {
     pub acquirer: String,
     /// The carrier's base URL.
     pub carrier: String,
+    /// The mail catcher's; none where mails go elsewhere.
+    pub mail: Option<String>,
 }
 
 impl Sources {
+    /// The services that take part: those that have a database.
+    pub fn services(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let there: Vec<&str> = SERVICES.into_iter().filter(|service| self.databases.contains_key(service)).collect();
+        there.into_iter()
+    }
+
     /// A service's database.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use crate::facts::Stock;
-use crate::sources::{SERVICES, Sources};
+use crate::sources::Sources;
 
 /// What is still under way: empty when everything has come to rest.
 ///
@@ -14,7 +14,7 @@ use crate::sources::{SERVICES, Sources};
 /// When a database can't be read.
 pub async fn open_matters(shop: &Sources) -> anyhow::Result<Vec<String>> {
     let mut open = Vec::new();
-    for service in SERVICES {
+    for service in shop.services() {
         let pool = shop.pool(service).await?;
         let tasks: i64 = sqlx::query_scalar("select count(*) from farandole.tasks").fetch_one(&pool).await?;
         if tasks > 0 {

@@ -48,6 +48,10 @@ farandole::messages! {
         ShipmentFailed(schemas::shipping::ShipmentFailed),
         ShipmentCancelled(schemas::shipping::ShipmentCancelled),
         CancellationRefused(schemas::shipping::CancellationRefused),
+        NotificationExpected(schemas::notifications::NotificationExpected),
+        NotificationRequested(schemas::notifications::NotificationRequested),
+        NotificationSent(schemas::notifications::NotificationSent),
+        NotificationFailed(schemas::notifications::NotificationFailed),
     }
 }
 
@@ -92,6 +96,10 @@ impl Event {
             Self::ShipmentFailed(e) => e.order_id,
             Self::ShipmentCancelled(e) => e.order_id,
             Self::CancellationRefused(e) => e.order_id,
+            Self::NotificationExpected(e) => e.order_id,
+            Self::NotificationRequested(e) => e.order_id,
+            Self::NotificationSent(e) => e.order_id,
+            Self::NotificationFailed(e) => e.order_id,
         })
     }
 }

@@ -7,13 +7,20 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::shop::{SERVICES, Shop};
+use crate::shop::Shop;
 
 /// How long `describe` and `graph` may take: they read a demo's topics.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What needs an acquirer that keeps no hold, or refuses to take what it holds; or a loss in the milliseconds between.
-const RARE: [&str; 5] = ["AuthorisationExpired", "CaptureFailed", "PaymentWrittenOff", "RefundExpected", "CancellationRefused"];
+const RARE: [&str; 6] = [
+    "AuthorisationExpired",
+    "CaptureFailed",
+    "PaymentWrittenOff",
+    "RefundExpected",
+    "CancellationRefused",
+    "NotificationExpected",
+];
 
 /// How much of what is declared must have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +37,7 @@ pub enum Expected {
 /// When a service can't describe itself.
 pub async fn descriptions(shop: &Shop) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for service in SERVICES {
+    for service in shop.sources().services() {
         let mut command = Command::new(shop.bin(service));
         command.args(["describe", "--output", "json"]).envs(shop.env(service, 0)?);
         let (code, description, said) = run(command).await.with_context(|| format!("asking {service} to describe itself"))?;

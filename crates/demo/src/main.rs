@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Parser;
 use audit::{Audit, tables};
+use clap::Parser;
 use demo::choreography::Expected;
 use demo::shop::{self, SERVICES, Shop};
 use demo::{report, scripted, settled};
@@ -175,7 +175,9 @@ async fn settle(shop: &Shop, placed: u64, expected: Expected) -> anyhow::Result<
 /// How long it took from the start to the first confirmed order.
 async fn first_confirmed(pool: sqlx::PgPool, began: Instant) -> Option<Duration> {
     loop {
-        let confirmed = sqlx::query_scalar::<_, bool>("select exists (select from orders where state->>'state' in ('confirmed', 'completed'))");
+        let confirmed = sqlx::query_scalar::<_, bool>(
+            "select exists (select from orders where state->>'state' in ('confirmed', 'completed'))",
+        );
         if confirmed.fetch_one(&pool).await.unwrap_or(false) {
             return Some(began.elapsed());
         }

@@ -90,6 +90,8 @@ pub fn print(
         account.cancels_refused,
         account.cancels_late + scripted.cancels_late,
     );
+    let (sent, failed) = facts.mails();
+    println!("\nMails: {sent} sent, {failed} that couldn't be; they can be read at {}", shop.parts.mail);
     for (title, with, end) in STORIES {
         if let Some((id, order)) = pick(facts, end, with) {
             story(title, id, order);
@@ -101,7 +103,7 @@ pub fn print(
             speed.orders_per_second, speed.p50, speed.p99
         );
         for (step, p50, p99) in steps(facts) {
-            println!("  {step:<35} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
+            println!("  {step:<37} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
         }
     }
     if let Some(first) = first {
@@ -115,7 +117,7 @@ pub fn print(
     for (name, mb) in memory {
         println!("  {mb:>5} MB  {name}");
     }
-    println!("\nAudit, read back from topics, databases, the acquirer and the carrier ({}):", shop.parts.kafka);
+    println!("\nAudit, read back from topics, databases, the acquirer, the carrier and the mail catcher ({}):", shop.parts.kafka);
     audit.checks.iter().for_each(|check| println!("{check}"));
 }
 
@@ -130,6 +132,29 @@ fn story(title: &str, id: Uuid, order: &Order) {
     history::lines(order).for_each(|line| println!("  {line}"));
 }
 
+/// What a shell needs to speak to the shop: variables, and in the folder that `SERVICES` names a file of settings for each service and for
+/// `audit`.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn exports(shop: &Shop) -> anyhow::Result<Vec<(String, String)>> {
+    let url = |name: &str| (name.to_uppercase(), shop.url(name));
+    let mut exports: Vec<_> = shop.sources().services().chain(STANDINS).map(url).collect();
+    for name in ["KAFKA", "FARANDOLE_KAFKA_BOOTSTRAP"] {
+        exports.push((name.to_owned(), shop.parts.kafka.clone()));
+    }
+    exports.push(("FARANDOLE_REGISTRY_URL".to_owned(), shop.parts.registry.clone()));
+    if !shop.parts.mail.is_empty() {
+        exports.push(("MAIL".to_owned(), shop.parts.mail.clone()));
+    }
+    for service in shop.sources().services() {
+        shop.env_file(service)?;
+    }
+    shop.audit_file()?;
+    exports.push(("SERVICES".to_owned(), shop.folder().display().to_string()));
+    Ok(exports)
+}
+
 /// What to try while it stays up.
 ///
 /// # Errors
@@ -138,24 +163,21 @@ pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
     println!(
         "\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder. For another terminal, in this repository:"
     );
-    for service in SERVICES.into_iter().chain(STANDINS) {
-        println!("  export {}='{}'", service.to_uppercase(), shop.url(service));
+    for (name, value) in exports(shop)? {
+        println!("  export {name}='{value}'");
     }
-    let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
-    println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
-    let files = SERVICES.into_iter().map(|service| shop.env_file(service)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(folder) = files.first().and_then(|file| file.parent()) {
-        println!("  export SERVICES='{}'", folder.display());
-    }
+    let folder = shop.folder().display();
     println!("\nA service's own program, on its database, whose password is in these files:");
-    for ((service, verb), file) in SERVICES.into_iter().zip(["describe", "positions", "parked", "openapi"]).zip(&files) {
-        println!("  (. '{}' && target/release/{service} {verb})", file.display());
+    for (service, verb) in SERVICES.into_iter().zip(["describe", "positions", "parked", "openapi"]) {
+        println!("  (. '{folder}/{service}.env' && target/release/{service} {verb})");
     }
     let id = pick(&audit.facts, End::Delivered, "OrderCompleted").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
-    println!("\nThree things to try:");
+    println!("\nSome things to try:");
     println!("  curl -s {}/orders/{id}", shop.url("orders"));
     println!("  curl -s {}/shipments/{id}", shop.url("shipping"));
     println!("  curl -s {}/payments/{id}", shop.url("payments"));
+    println!("\nThe audit once more, when all your orders have ended:");
+    println!("  (. '{folder}/audit.env' && scripts/audit)");
     Ok(())
 }
 
@@ -181,6 +203,8 @@ pub fn json(
         "rows_turned_away": account.rows_turned_away,
         "reasons": account.reasons,
         "cancel_requests": account.cancels_from_data + account.cancels_scripted,
+        "mails_sent": facts.mails().0,
+        "mails_failed": facts.mails().1,
         "events": facts.events,
         "orders_per_second": speed.as_ref().map(|s| s.orders_per_second.round()),
         "p50_ms": speed.as_ref().map(|s| s.p50),

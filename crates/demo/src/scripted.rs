@@ -1,5 +1,5 @@
-//! Orders that go ways which real ones seldom go: parcels that get lost, are found, are refused or never heard of again, and customers who
-//! cancel just in time or too late.
+//! Orders that go ways which real ones seldom go: parcels that get lost, are found, are refused or never heard of again, customers who
+//! cancel just in time or too late, and customers whom no mail reaches.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use crate::shop::Shop;
 /// What is sold in them, and received once.
 const SKU: &str = "SCRIPTED";
 const RECEIVED: i64 = 1_000;
-/// Customers by what becomes of their parcels, as the carrier's README has them.
-const CUSTOMERS: [&str; 8] = ["lost-1", "lost-2", "found-1", "nowhere-1", "nowhere-2", "slow-1", "late-1", "early-1"];
+/// Customers by what becomes of their parcels, as the README of the carrier has them, and of their mails. (Their cards are all good.)
+const CUSTOMERS: [&str; 10] =
+    ["lost-1", "lost-2", "found-1", "nowhere-1", "nowhere-2", "slow-1", "late-1", "early-1", "bounce-1", "bounce-2"];
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +49,8 @@ pub async fn play(shop: &Shop) -> anyhow::Result<Scripted> {
     let (mut late, mut early) = (String::new(), String::new());
     for customer in CUSTOMERS {
         let lines = json!([{ "sku": SKU, "quantity": 2, "unit_price": 450 }]);
-        let order = json!({ "customer": customer, "card_token": format!("tok_{customer}"), "currency": "GBP", "lines": lines });
+        let order =
+            json!({ "customer": customer, "card_token": format!("tok_card_{customer}"), "currency": "GBP", "lines": lines });
         let (status, answer) = post("orders", "/orders".to_owned(), format!("scripted-{customer}"), order).await?;
         ensure!(status == StatusCode::CREATED, "placing the order of {customer}: {status} {answer}");
         let id = answer["order_id"].as_str().context("an order has an id")?.to_owned();

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use stage::process::{Child, Command};
 use stage::{Database, Options, Stage};
 
-pub use audit::sources::{SERVICES, Sources};
+pub use audit::sources::{CORE, SERVICES, Sources};
 
 /// How long a service may take to be ready: its first start registers schemas and makes topics.
 const READY: Duration = Duration::from_secs(60);
@@ -29,8 +29,32 @@ pub struct Parts {
     pub registry: String,
     /// Before every topic and group.
     pub prefix: String,
+    /// The mail server; empty if there is none.
+    pub smtp: String,
+    /// What was caught there, by HTTP; empty if nothing tells.
+    pub mail: String,
     /// Each service's own database.
     pub databases: BTreeMap<&'static str, Database>,
+}
+
+impl Parts {
+    /// A stage of the shop's own, with a database for each service.
+    ///
+    /// # Errors
+    /// When a database can't be made.
+    pub async fn of(stage: &Stage) -> anyhow::Result<Self> {
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+        }
+        Ok(Self::on(stage, String::new(), databases))
+    }
+
+    /// On a stage that others use too.
+    pub fn on(stage: &Stage, prefix: String, databases: BTreeMap<&'static str, Database>) -> Self {
+        let (kafka, registry) = (stage.kafka().to_owned(), stage.registry().to_owned());
+        Self { kafka, registry, prefix, smtp: stage.smtp().to_owned(), mail: stage.mail().to_owned(), databases }
+    }
 }
 
 /// The shop on a stage. Dropping it stops everything that it started.
@@ -59,7 +83,8 @@ const REPORTS: &str = "/carrier/reports";
 /// How long a parcel travels, and each step that comes after.
 const TRANSIT: &str = "1s";
 /// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
-const UNRULY: &str = r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
+const UNRULY: &str =
+    r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
 /// A day at the warehouse takes seconds in the demo: service, variable, value.
 const QUICK: [(&str, &str, &str); 2] =
     [("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"), ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "8s")];
@@ -76,15 +101,10 @@ pub fn sample() -> anyhow::Result<PathBuf> {
 impl Shop {
     /// Starts a stage of its own and the shop on it.
     pub async fn start() -> anyhow::Result<Self> {
-        let options = Options::default();
+        let options = Options { mail: true, ..Options::default() };
         let folder = folder(&options.dir, "demo")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
-        let mut databases = BTreeMap::new();
-        for service in SERVICES {
-            databases.insert(service, stage.database(service).await?);
-        }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::of(&stage).await?;
         let mut shop = Self::on(parts, folder)?;
         shop.stage = Some(stage);
         for (service, name, value) in QUICK {
@@ -138,8 +158,10 @@ impl Shop {
     /// Where the audit finds everything.
     pub fn sources(&self) -> Sources {
         let databases = self.parts.databases.iter().map(|(service, database)| (*service, database.url.clone())).collect();
-        let Parts { kafka, registry, prefix, .. } = self.parts.clone();
-        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier") }
+        let Parts { kafka, registry, prefix, mail, .. } = self.parts.clone();
+        // On a stage that others use too, mails of others are caught as well.
+        let mail = Some(mail).filter(|mail| self.stage.is_some() && !mail.is_empty());
+        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier"), mail }
     }
 
     /// Starts what is outside the shop, at ports of its own choice.
@@ -204,6 +226,7 @@ impl Shop {
                 env.push(("FARANDOLE_OWN_CARRIER_URL", self.url("carrier")));
                 env.push(("FARANDOLE_OWN_CARRIER_SECRET", self.secret.clone()));
             }
+            "notifications" => env.push(("FARANDOLE_OWN_SMTP_URL", self.parts.smtp.clone())),
             _ => {}
         }
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);
@@ -214,9 +237,30 @@ impl Shop {
     /// Writes a service's environment to a file that a shell can read in: for its own program and `farandole`. It holds the database's
     /// password, so nobody else may read it.
     pub fn env_file(&self, service: &str) -> anyhow::Result<PathBuf> {
-        let path = self.folder.join(format!("{service}.env"));
         let port = self.ports.get(service).copied().unwrap_or_default();
-        let lines: String = self.env(service, port)?.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let env: Vec<_> = self.env(service, port)?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.write_env(service, &env)
+    }
+
+    /// The same for `audit`: where everything is that it reads.
+    pub fn audit_file(&self) -> anyhow::Result<PathBuf> {
+        let Sources { kafka, registry, prefix, databases, acquirer, carrier, mail } = self.sources();
+        let places = [
+            ("FARANDOLE_KAFKA_BOOTSTRAP", kafka),
+            ("FARANDOLE_REGISTRY_URL", registry),
+            ("FARANDOLE_TOPICS_PREFIX", prefix),
+            ("ACQUIRER", acquirer),
+            ("CARRIER", carrier),
+        ];
+        let mut env: Vec<_> = places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.extend(mail.map(|mail| ("MAIL".to_owned(), mail)));
+        env.extend(databases.into_iter().map(|(service, url)| (format!("DATABASE_{}", service.to_uppercase()), url)));
+        self.write_env("audit", &env)
+    }
+
+    fn write_env(&self, name: &str, env: &[(String, String)]) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.env"));
+        let lines: String = env.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
         let writing = || format!("writing {}", path.display());
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         file.with_context(writing)?.write_all(lines.as_bytes()).with_context(writing)?;

@@ -2,6 +2,7 @@
 
 mod fulfilling;
 mod placing;
+mod telling;
 
 use farandole_check::World;
 
@@ -17,5 +18,5 @@ pub struct Bug {
 
 /// All of them.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    placing::BUGS.iter().chain(fulfilling::BUGS)
+    placing::BUGS.iter().chain(fulfilling::BUGS).chain(telling::BUGS)
 }

@@ -3,7 +3,7 @@
 use farandole::{Body, Message as _};
 use farandole_check::World;
 use inventory::{Id, Inventory};
-use orders::tables::{Cancellation, Money, Parcel};
+use orders::tables::{Cancellation, Fulfilment, Money, Parcel};
 use orders::{Command, Deadline, Orders};
 use payments::tables::State;
 use payments::{Outcome, Payments};
@@ -17,21 +17,9 @@ pub fn orders<O: Like<Orders>>(world: World) -> World {
     world.cases::<O>(|tables, id, body| {
         use orders::tables::State;
         let state = match tables.orders.get(id).map(|order| &*order.state) {
-            None => "none",
-            Some(State::Confirmed(now)) => match (now.parcel, now.money, now.cancellation) {
-                (Parcel::Awaited | Parcel::Prepared, _, Cancellation::Requested(_)) => "cancellation requested",
-                (Parcel::Awaited | Parcel::Prepared, _, Cancellation::Refused) => "cancellation refused",
-                (Parcel::Awaited, ..) => "confirmed",
-                (Parcel::Prepared, ..) => "prepared",
-                (Parcel::Dispatched, Money::Held, _) => "dispatched, held",
-                (Parcel::Dispatched, Money::Captured, _) => "dispatched, captured",
-                (Parcel::Dispatched, Money::Unpaid, _) => "dispatched, unpaid",
-                (Parcel::Dispatched, Money::Refunded, _) => "dispatched, refunded",
-                (Parcel::Delivered, ..) => "delivered, held",
-                (Parcel::Lost, Money::Captured, _) => "lost, captured",
-                (Parcel::Lost, ..) => "lost, held",
-            },
-            Some(other) => other.name(),
+            None => "none".to_owned(),
+            Some(State::Confirmed(now)) => under_way(now),
+            Some(other) => other.name().to_owned(),
         };
         let input = match body {
             Body::Heard(heard) => heard.short_name(),
@@ -40,8 +28,31 @@ pub fn orders<O: Like<Orders>>(world: World) -> World {
             Body::Command(Command::Cancel) => "command Cancel",
             Body::Outcome { .. } => "none",
         };
-        (state.to_owned(), input.to_owned())
+        (state, input.to_owned())
     })
+}
+
+/// A confirmed order: where its parcel and its money are. Once it has left, a cancellation that was refused is none.
+fn under_way(now: &Fulfilment) -> String {
+    let money = match now.money {
+        Money::Held => "held",
+        Money::Captured => "captured",
+        Money::Unpaid => "unpaid",
+        Money::Refunded => "refunded",
+    };
+    let place = match (now.parcel, now.money) {
+        (Parcel::Awaited, Money::Held) => "confirmed".to_owned(),
+        (Parcel::Prepared, Money::Held) => "prepared".to_owned(),
+        (Parcel::Awaited | Parcel::Prepared, _) => format!("in the house, {money}"),
+        (Parcel::Dispatched, _) => format!("dispatched, {money}"),
+        (Parcel::Delivered, _) => format!("delivered, {money}"),
+        (Parcel::Lost, _) => format!("lost, {money}"),
+    };
+    match now.cancellation {
+        Cancellation::Requested(_) => format!("{place}, to be cancelled"),
+        Cancellation::Refused if now.is_in_the_house() && now.money == Money::Held => format!("{place}, not cancelled"),
+        Cancellation::None | Cancellation::Refused => place,
+    }
 }
 
 /// Of inventory.

@@ -17,7 +17,7 @@ use crate::shop::{ORDERS, TEA, basket, is_at, orders, payments, shipping};
 use crate::{cases, invariants};
 
 /// The order.
-const ORDER: uuid::Uuid = ORDERS[0];
+pub(crate) const ORDER: uuid::Uuid = ORDERS[0];
 const HOLD: &str = "a-1";
 const TRACKING: &str = "t-1";
 /// Seconds from the beginning of a world, in microseconds.
@@ -31,7 +31,7 @@ pub fn three() -> Three {
     (orders(), payments(), shipping())
 }
 
-fn placed() -> [orders::Event; 2] {
+pub(crate) fn placed() -> [orders::Event; 2] {
     let basket = basket(&[(TEA, 2)]);
     let placed = OrderPlaced {
         order_id: ORDER,
@@ -71,7 +71,7 @@ fn prepared(dispatch_at: i64) -> shipping::Event {
     ShipmentPrepared { order_id: ORDER, recipient: "anna".to_owned(), dispatch_at, prepared_at: 0 }.into()
 }
 
-fn sent() -> [shipping::Event; 3] {
+pub(crate) fn sent() -> [shipping::Event; 3] {
     let (recipient, tracking) = ("anna".to_owned(), TRACKING.to_owned());
     let started = DispatchStarted { order_id: ORDER, recipient, started_at: 0 };
     let dispatched = ShipmentDispatched { order_id: ORDER, tracking, deliver_by: 100 * SECOND, dispatched_at: 0 };
@@ -164,7 +164,8 @@ pub fn silent_capture<O: Like<Orders>, P: Like<Payments>, S: Like<Shipping>>(who
         .given::<S>(ORDER, sent())
         .outside::<S>(|_| vec![shipping::Outcome::Ended(Fate::Delivered), shipping::Outcome::UnderWay])
         .sometimes("it ends unpaid", |s| {
-            s.events::<O>().any(|event| matches!(event, orders::Event::OrderCompleted(e) if e.how == schemas::orders::Completion::Unpaid))
+            s.events::<O>()
+                .any(|event| matches!(event, orders::Event::OrderCompleted(e) if e.how == schemas::orders::Completion::Unpaid))
         })
 }
 
@@ -234,7 +235,13 @@ pub fn wrong_acquirer<O: Like<Orders>, P: Like<Payments>>((o, p): (O, P)) -> Wor
                 vec![held(HOLD), held("a-2"), Outcome::Declined { reason: "lost_card".to_owned() }, Outcome::Voided]
             }
             payments::Effect::Void(_) => {
-                vec![Outcome::Voided, void_refused("captured"), void_refused("expired"), void_refused("declined"), Outcome::Refunded]
+                vec![
+                    Outcome::Voided,
+                    void_refused("captured"),
+                    void_refused("expired"),
+                    void_refused("declined"),
+                    Outcome::Refunded,
+                ]
             }
             payments::Effect::Refund(_) => {
                 vec![Outcome::Refunded, Outcome::RefundRefused { reason: "not_captured".to_owned() }, refused("captured")]
@@ -283,9 +290,8 @@ pub fn adjusted<O: Like<Orders>, I: Like<Inventory>, S: Like<Shipping>>((o, i, s
         .at_end("what has left is out of the books, and what hasn't is in them", |s| {
             let left = s.events::<S>().any(|event| matches!(event, shipping::Event::ShipmentDispatched(_)));
             let cancelled = is_at(s, "cancelled");
-            s.rows::<inventory::tables::Stock>().all(|stock| {
-                (stock.shipped == 2) == left && (stock.reserved == 0) == (left || cancelled)
-            })
+            s.rows::<inventory::tables::Stock>()
+                .all(|stock| (stock.shipped == 2) == left && (stock.reserved == 0) == (left || cancelled))
         })
         .sometimes("goods leave", |s| s.rows::<inventory::tables::Stock>().any(|stock| stock.shipped > 0))
         .sometimes("goods come back", |s| is_at(s, "cancelled"))

@@ -126,9 +126,10 @@ fn ends_once<O: Like<Orders>>(s: &Seen<'_>) -> bool {
         orders::Event::OrderRejected(e) => ended.insert(e.order_id),
         orders::Event::OrderCancelled(e) => ended.insert(e.order_id),
         orders::Event::OrderCompleted(e) => ended.insert(e.order_id),
-        orders::Event::OrderConfirmed(_)
-        | orders::Event::OrderCancellationRequested(_)
-        | orders::Event::OrderProgressed(_) => true,
+        // Nothing comes after its end.
+        orders::Event::OrderConfirmed(e) => !ended.contains(&e.order_id),
+        orders::Event::OrderCancellationRequested(e) => !ended.contains(&e.order_id),
+        orders::Event::OrderProgressed(e) => !ended.contains(&e.order_id),
     })
 }
 

@@ -10,3 +10,4 @@ pub mod live;
 pub mod placing;
 pub mod ran;
 pub mod shop;
+pub mod telling;

@@ -9,13 +9,16 @@ use farandole::record::Record;
 use farandole::{Codec, Message as _, Participant};
 use farandole_check::Recording;
 use inventory::Inventory;
+use notifications::Notifications;
 use orders::Orders;
 use payments::Payments;
 use rdkafka::config::ClientConfig;
 use shipping::Shipping;
 
 /// The services, by their topics' names.
-pub const SERVICES: [&str; 4] = ["orders", "inventory", "payments", "shipping"];
+pub const SERVICES: [&str; 5] = ["orders", "inventory", "payments", "shipping", "notifications"];
+/// Those without which no order ends: nobody waits for notifications.
+pub const CORE: [&str; 4] = ["orders", "inventory", "payments", "shipping"];
 
 /// What is wrong with a topic.
 #[derive(Debug, Default)]
@@ -72,7 +75,8 @@ pub fn record(run: &mut Recording, service: &str, record: &Record, codec: &Codec
         "orders" => run.event::<Orders>(record, codec),
         "inventory" => run.event::<Inventory>(record, codec),
         "payments" => run.event::<Payments>(record, codec),
-        _ => run.event::<Shipping>(record, codec),
+        "shipping" => run.event::<Shipping>(record, codec),
+        _ => run.event::<Notifications>(record, codec),
     }?)
 }
 
@@ -98,6 +102,7 @@ pub async fn recording(bootstrap: &str, prefix: &str, codec: &Codec, until: i64)
         <Inventory as Participant>::Event::TYPES,
         <Payments as Participant>::Event::TYPES,
         <Shipping as Participant>::Event::TYPES,
+        <Notifications as Participant>::Event::TYPES,
     ] {
         codec.add_reader_schema(types)?;
     }

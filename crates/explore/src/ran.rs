@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use farandole_check::{Recording, World};
 use inventory::Inventory;
+use notifications::Notifications;
 use orders::basket::Basket;
 use orders::{Command, Orders};
 use payments::{Outcome, Payments};
@@ -28,7 +29,14 @@ pub fn ran(run: &Recording) -> World {
         dispatch_after: between("shipping", ".ShipmentPrepared", "dispatch_at", "prepared_at"),
         deliver_within: between("shipping", ".ShipmentDispatched", "deliver_by", "dispatched_at"),
     };
-    let world = World::new("the shop as it ran").participant(orders).participant(Inventory).participant(payments).participant(shipping);
+    let world =
+        World::new("the shop as it ran").participant(orders).participant(Inventory).participant(payments).participant(shipping);
+    // Nobody waits for notifications, so they may take no part.
+    let give_up_after = between("notifications", ".NotificationRequested", "send_by", "requested_at");
+    let world = match run.events.contains_key("notifications") {
+        true => telling(world.participant(Notifications { give_up_after })),
+        false => world,
+    };
     let world = cases::payments::<Payments>(cases::inventory::<Inventory>(cases::orders::<Orders>(world)));
     let world = invariants::placing::<Orders, Inventory, Payments>(cases::shipping::<Shipping>(world));
     invariants::fulfilling::<Orders, Payments, Shipping>(world)
@@ -84,6 +92,24 @@ pub fn ran(run: &Recording) -> World {
                 "unknown to the carrier" => shipping::Outcome::Unknown,
                 _ => shipping::Outcome::Ended(Fate::Lost),
             }),
+            _ => None,
+        })
+}
+
+/// What operators asked of notifications, and what the mail server said.
+fn telling(world: World) -> World {
+    world
+        .asked_by::<Notifications>(|events| match events {
+            [notifications::Event::NotificationRequested(e)] => Some(notifications::Command::Retry(e.kind)),
+            _ => None,
+        })
+        .answered_by::<Notifications>(|_, events| match events.first()? {
+            notifications::Event::NotificationSent(e) => {
+                Some(notifications::kinds::Outcome::Sent { message_id: e.message_id.clone() })
+            }
+            notifications::Event::NotificationFailed(e) => {
+                Some(notifications::kinds::Outcome::Refused { reason: e.reason.clone() })
+            }
             _ => None,
         })
 }

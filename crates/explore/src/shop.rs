@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use farandole_check::{Seen, World};
 use inventory::Inventory;
+use notifications::Notifications;
 use orders::Orders;
 use orders::basket::Basket;
 use orders::tables::Order;
@@ -13,7 +14,7 @@ use shipping::Shipping;
 use uuid::Uuid;
 
 use crate::fulfilling::{self, three};
-use crate::placing;
+use crate::{placing, telling};
 
 /// The two orders.
 pub const ORDERS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
@@ -34,6 +35,11 @@ pub fn payments() -> Payments {
 /// Shipping as it runs.
 pub fn shipping() -> Shipping {
     Shipping { dispatch_after: Duration::from_secs(10), deliver_within: Duration::from_secs(100) }
+}
+
+/// Notifications as it runs.
+pub fn notifications() -> Notifications {
+    Notifications { give_up_after: Duration::from_secs(86_400) }
 }
 
 /// What anna wants.
@@ -69,6 +75,9 @@ pub fn worlds(deep: bool) -> Vec<World> {
         fulfilling::expiring_hold(three()),
         fulfilling::wrong_acquirer((orders(), payments())),
         fulfilling::adjusted((orders(), Inventory, shipping())),
+        telling::mails((orders(), notifications())),
+        telling::no_mail_server((orders(), notifications())),
+        telling::early_mails((orders(), shipping(), notifications())),
     ];
     let large = deep.then(|| {
         [

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::{Parts, SERVICES};
+use demo::shop::{CORE, Parts};
 use stage::process::Command;
 use stage::{Options, Stage};
 
@@ -119,11 +119,10 @@ impl Shop {
             door.lead_to([behind.clone()]);
         }
         let mut databases = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             databases.insert(service, stage.database(service).await?);
         }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::on(&stage, String::new(), databases);
         let mut seen = demo::shop::Shop::on(doors.before(&parts), folder.clone())?;
         seen.reports_to(&doors.shipping.address());
         seen.settings.extend(SETTINGS.map(|(service, name, value)| (service, name, value.to_owned())));
@@ -158,7 +157,7 @@ impl Shop {
             harm(&mut targets, name, Arc::new(standin));
         }
         let (mut addresses, mut services, mut restored) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for service in SERVICES {
+        for service in CORE {
             let ports = [port(&mut taken)?, port(&mut taken)?];
             let at = ports.map(|port| format!("127.0.0.1:{port}"));
             let door = doors.to_service(service);
@@ -237,7 +236,7 @@ impl Shop {
         let shape = |name: String, harms: &[Harm]| Shape::new(name, harms);
         let mut all = vec![shape("postgres".into(), &ON_POSTGRES)];
         all.extend(STANDINS.map(|(name, ..)| shape(name.into(), &ON_STANDINS)));
-        for service in SERVICES {
+        for service in CORE {
             all.push(shape(service.into(), &ON_SERVICES));
             all.push(shape(spare(service), &ON_SPARES).spare_of(service));
             all.push(shape(format!("{service}/postgres"), &ON_DOORS));

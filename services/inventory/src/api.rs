@@ -37,8 +37,10 @@ pub fn routes(api: Api<Inventory>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "inventory", description = "Receives goods, puts counts right and reports stock."),
-        paths(receive, adjust, list, show))]
+    #[openapi(
+        info(title = "inventory", description = "Receives goods, puts counts right and reports stock."),
+        paths(receive, adjust, list, show)
+    )]
     struct Doc;
     Doc::openapi()
 }
@@ -141,7 +143,10 @@ async fn adjust(caller: Caller<Inventory>, JsonBody(body): JsonBody<Value>) -> R
 #[utoipa::path(get, path = "/stock/{sku}", params(("sku" = String, Path)),
     responses((status = 200, body = StockView), (status = 404, description = "Never received")))]
 async fn show(State(api): State<Api<Inventory>>, Path(sku): Path<String>) -> Result<Json<StockView>, Problem> {
-    let row = sqlx::query("select sku, received, reserved, adjusted, shipped from stock where sku = $1").bind(&sku).fetch_optional(&api.pool).await;
+    let row = sqlx::query("select sku, received, reserved, adjusted, shipped from stock where sku = $1")
+        .bind(&sku)
+        .fetch_optional(&api.pool)
+        .await;
     let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("article {sku} was never received")))?;
     Ok(Json(StockView::of(Stock::from_row(&row).map_err(http::database)?)))
 }
@@ -261,10 +266,14 @@ mod tests {
 
     #[test]
     fn an_adjustment_names_every_wrong_field() {
-        let fields = |body| read_adjustment(&body).map(|_| vec![]).unwrap_or_else(|p| p.errors.into_iter().map(|e| e.field).collect());
+        let fields =
+            |body| read_adjustment(&body).map(|_| vec![]).unwrap_or_else(|p| p.errors.into_iter().map(|e| e.field).collect());
         assert_eq!(fields(json!({"sku": "tea", "quantity": -5, "reason": "broken"})), Vec::<String>::new());
         assert_eq!(fields(json!({"sku": "tea", "quantity": 0, "reason": "a\nb"})), ["quantity", "reason"]);
-        assert_eq!(fields(json!({"sku": "", "quantity": -1_000_000_001, "reason": "x".repeat(201), "by": 1})), ["by", "sku", "quantity", "reason"]);
+        assert_eq!(
+            fields(json!({"sku": "", "quantity": -1_000_000_001, "reason": "x".repeat(201), "by": 1})),
+            ["by", "sku", "quantity", "reason"]
+        );
     }
 
     #[test]

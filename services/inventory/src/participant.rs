@@ -16,8 +16,8 @@ use schemas::orders::{
     OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderPlaced, OrderProgressed, OrderRejected,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed, ShipmentFound,
-    ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
+    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -112,9 +112,10 @@ impl Participant for Inventory {
     fn touches_more(&self, tables: &Tables, id: &Id, input: &Input<Self>) -> Keys {
         let (Id::Order(order_id), Body::Heard(heard)) = (id, &input.body) else { return Keys::default() };
         match (heard, tables.reservations.get(order_id).map(|r| &r.state.0)) {
-            (Heard::OrderRejected(_) | Heard::OrderCancelled(_) | Heard::ShipmentDispatched(_), Some(State::Reserved { lines })) => {
-                Keys::of::<Stock>(lines.iter().map(|line| &line.sku))
-            }
+            (
+                Heard::OrderRejected(_) | Heard::OrderCancelled(_) | Heard::ShipmentDispatched(_),
+                Some(State::Reserved { lines }),
+            ) => Keys::of::<Stock>(lines.iter().map(|line| &line.sku)),
             _ => Keys::default(),
         }
     }

@@ -54,7 +54,10 @@ pub fn routes(api: Api<Orders>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "orders", description = "Accepts orders and reports their state."), paths(place, list, show, follow, cancel))]
+    #[openapi(
+        info(title = "orders", description = "Accepts orders and reports their state."),
+        paths(place, list, show, follow, cancel)
+    )]
     struct Doc;
     Doc::openapi()
 }

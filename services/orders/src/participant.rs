@@ -18,8 +18,8 @@ use schemas::payments::{
     VoidRequested,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed, ShipmentFound,
-    ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
+    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -184,9 +184,7 @@ impl Participant for Orders {
             Some(Event::OrderCancelled(e)) => Answer::accepted(is_cancelled(e.order_id)),
             Some(Event::OrderCancellationRequested(e)) => Answer::accepted(fulfilment::is_asked(e.order_id)),
             // No command leads to these.
-            Some(
-                Event::OrderConfirmed(_) | Event::OrderRejected(_) | Event::OrderProgressed(_) | Event::OrderCompleted(_),
-            )
+            Some(Event::OrderConfirmed(_) | Event::OrderRejected(_) | Event::OrderProgressed(_) | Event::OrderCompleted(_))
             | None => Answer::empty(),
         }
     }

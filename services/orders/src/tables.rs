@@ -175,8 +175,13 @@ impl Fulfilment {
         }
     }
 
-    /// Whether the parcel is still in the house, as far as is known here.
+    /// Whether the parcel is still in the house, as far as shipping has said.
     pub fn is_in_the_house(&self) -> bool {
         matches!(self.parcel, Parcel::Awaited | Parcel::Prepared)
+    }
+
+    /// Whether shipping may still hold it back: the money is taken once it has left, and payments may say so first.
+    pub fn may_be_cancelled(&self) -> bool {
+        self.is_in_the_house() && self.money == Money::Held && self.cancellation == Cancellation::None
     }
 }

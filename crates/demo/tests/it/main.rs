@@ -5,6 +5,7 @@
 mod bad_input;
 mod chains;
 mod choreography;
+mod fulfilment;
 mod heal;
 mod import;
 mod json;

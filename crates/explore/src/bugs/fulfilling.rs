@@ -15,7 +15,7 @@ use shipping::{Fate, Shipping};
 use super::Bug;
 use crate::changed::Changed;
 use crate::fulfilling::{
-    adjusted, cancelled_or_dispatched, expiring_hold, lost_parcel, no_capture, refused_refund, report_before_the_answer, silent_capture,
+    adjusted, cancelled_or_dispatched, lost_parcel, no_capture, refused_refund, report_before_the_answer, silent_capture,
     wrong_acquirer,
 };
 use crate::shop::{orders, payments, shipping};
@@ -24,7 +24,7 @@ use crate::shop::{orders, payments, shipping};
 pub const BUGS: &[Bug] = &[
     Bug {
         name: "a cancellation is granted once the carrier is being asked",
-        violates: "at most one parcel an order, and none of one that is cancelled",
+        violates: "unfinished business: shipping has",
         world: || cancelled_or_dispatched((orders(), payments(), grants_late_cancellations())),
     },
     Bug {
@@ -83,9 +83,9 @@ pub const BUGS: &[Bug] = &[
         world: || refused_refund((orders(), takes_no_for_yes(), shipping())),
     },
     Bug {
-        name: "a hold that ran out is undone again and again, since each refusal says so",
+        name: "what can't be undone is asked for again, for ever",
         violates: "a cycle without progress",
-        world: || expiring_hold((orders(), voids_for_ever(), shipping())),
+        world: || wrong_acquirer((orders(), voids_for_ever())),
     },
     Bug {
         name: "what can't be voided is given back, whyever",
@@ -242,7 +242,8 @@ fn voids_for_ever() -> Changed<Payments> {
         (Body::Outcome { outcome: Outcome::VoidRefused { .. }, .. }, Some(Payment::VoidRequested(hold))) => {
             let (authorisation_id, currency) = (hold.authorisation_id.clone(), hold.currency.clone());
             let requested_at = input.at.micros();
-            let again = schemas::payments::VoidRequested { order_id: *id, authorisation_id, amount: hold.amount, currency, requested_at };
+            let again =
+                schemas::payments::VoidRequested { order_id: *id, authorisation_id, amount: hold.amount, currency, requested_at };
             Ok(Decision::event(again))
         }
         _ => payments.decide(tables, id, input),

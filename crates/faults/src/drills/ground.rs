@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use demo::shop::{Parts, SERVICES};
+use demo::shop::{CORE, Parts};
 use reqwest::StatusCode;
 use stage::process::Command;
 use stage::{Database, Options, Stage};
@@ -92,16 +92,15 @@ impl Ground {
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let stage = Arc::new(stage);
         let mut databases = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             databases.insert(service, stage.database(service).await?);
         }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::on(&stage, String::new(), databases);
         let (callers, effects) = (Arc::<Callers>::default(), Arc::<Effects>::default());
         let reports = Arc::new(Reports::new(Arc::clone(&callers)));
         let mut direct = demo::shop::Shop::on(parts.clone(), folder.clone())?;
         let mut seen = demo::shop::Shop::on(parts, folder.clone())?;
-        let settings = SERVICES.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
+        let settings = CORE.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
         seen.settings.extend(settings);
         seen.settings.extend(SETTINGS.map(|(service, name, value)| (service, name, value.to_owned())));
 
@@ -116,7 +115,7 @@ impl Ground {
         let builds = folder.join("builds");
         std::fs::create_dir_all(&builds).with_context(|| format!("making {}", builds.display()))?;
         let (mut services, mut to_shipping) = (BTreeMap::new(), Some(to_shipping));
-        for service in SERVICES {
+        for service in CORE {
             let ports = [port()?, port()?];
             let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
             let programs = [direct.bin(service), another(&direct.bin(service), builds.join(service))?];
@@ -152,10 +151,10 @@ impl Ground {
             strays: Strays::new(stage.kafka(), seed),
             stage,
         };
-        for service in SERVICES {
+        for service in CORE {
             ground.start_service(service, Build::First)?;
         }
-        for service in SERVICES {
+        for service in CORE {
             ground.ready(service, Build::First).await?;
         }
         eprintln!("faults: the shop is ready");
@@ -257,7 +256,7 @@ impl Ground {
     /// Waits until the load has reached every service: each has decided something and published it.
     pub async fn flows(&self) -> anyhow::Result<()> {
         let until = Instant::now() + READY;
-        for service in SERVICES {
+        for service in CORE {
             let pool = self.direct.pool(service).await?;
             while Instant::now() < until {
                 let sql = "select count(*) from farandole.outbox where topic = $1";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use sqlx::{Connection as _, PgConnection};
 
 use super::databases::{beside, live};
@@ -56,7 +56,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
     let mut drill = Drill::begin("kill", &format!("{times} times"));
     let mut draw = Draw::new(seed ^ 0x0D1E);
     let mut paces = BTreeMap::new();
-    for service in SERVICES.into_iter().take(times as usize) {
+    for service in CORE.into_iter().take(times as usize) {
         paces.insert(service, pace(ground, service, &mut drill).await?);
     }
     let (mut killed, mut tried, mut swapped) = (BTreeMap::<Phase, u32>::new(), 0, 0);
@@ -90,7 +90,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
         times,
         counts.join(", ")
     ));
-    for service in SERVICES {
+    for service in CORE {
         clean(ground, service, &mut drill).await?;
     }
     Ok(drill.end())
@@ -98,7 +98,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
 
 /// Whose rebuild is killed as the `n`th, and where: each service meets each phase.
 fn turn(n: usize) -> (&'static str, Phase) {
-    (SERVICES[n % SERVICES.len()], PHASES[(n + n / SERVICES.len()) % PHASES.len()])
+    (CORE[n % CORE.len()], PHASES[(n + n / CORE.len()) % PHASES.len()])
 }
 
 /// Runs one to its end, and looks when its phases begin.
@@ -172,9 +172,9 @@ mod tests {
     /// Guard: the quotient. Without it each of four services is always killed in the same of four phases.
     #[test]
     fn each_service_meets_each_phase() {
-        let pairs = SERVICES.len() * PHASES.len();
+        let pairs = CORE.len() * PHASES.len();
         assert_eq!((0..pairs).map(turn).collect::<BTreeSet<_>>().len(), pairs);
-        let few: BTreeSet<Phase> = (0..SERVICES.len()).map(|n| turn(n).1).collect();
+        let few: BTreeSet<Phase> = (0..CORE.len()).map(|n| turn(n).1).collect();
         assert_eq!(few.len(), PHASES.len(), "once each meets every phase");
     }
 }

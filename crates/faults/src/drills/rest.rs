@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use farandole::extent::{Client, View};
 use farandole::parking::journal;
 use rdkafka::config::ClientConfig;
@@ -38,7 +38,7 @@ pub async fn wait(ground: &Ground) -> anyhow::Result<()> {
     loop {
         let mut now = BTreeMap::new();
         let mut moving = None;
-        for service in SERVICES {
+        for service in CORE {
             match look(ground, service).await? {
                 Ok(place) => drop(now.insert(service, place)),
                 Err(what) => moving = Some(format!("{service}: {what}")),

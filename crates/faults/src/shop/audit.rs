@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use audit::facts::End;
 use audit::{Check, audit_with, tables, topics};
 use demo::settled::quiet;
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 
 use super::ledger::Ledger;
 use super::outbox::{self, Published, Row, Service};
@@ -55,7 +55,7 @@ pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<C
 
 async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let mut services = Vec::new();
-    for name in SERVICES {
+    for name in CORE {
         services.extend(rows(shop, name).await?);
     }
     // By topic: the time and the schema of the newest record.
@@ -101,7 +101,7 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
 
 /// Does what an operator does about records that were never ours and are parked: gives them up, with the service's own binary.
 async fn give_up_strays(shop: &Audited<'_>) -> anyhow::Result<()> {
-    for service in SERVICES {
+    for service in CORE {
         let pool = shop.direct.pool(service).await?;
         let strays = "select distinct aggregate from farandole.parked
                       where position('stray'::bytea in coalesce(key, '')) > 0 or position('stray'::bytea in coalesce(value, '')) > 0";
@@ -145,7 +145,7 @@ async fn chains(shop: &Audited<'_>) -> anyhow::Result<Check> {
     let mut check = Check::new(
         "`farandole verify` finds no gap, fork or ghost, and of foreign and damaged records those that were put there",
     );
-    for service in SERVICES {
+    for service in CORE {
         for end in ["", JOURNAL] {
             let topic = format!("{service}{end}");
             let written = shop.strays.written(&topic);

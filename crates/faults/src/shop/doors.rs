@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use demo::shop::{Parts, SERVICES};
+use demo::shop::{CORE, Parts};
 use stage::Stage;
 
 use super::{BROKERS, broker, harm, servers};
@@ -28,7 +28,7 @@ impl Doors {
     pub async fn open() -> anyhow::Result<Self> {
         let door = async || anyhow::Ok(Arc::new(Door::open().await?));
         let mut postgres = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             postgres.insert(service, door().await?);
         }
         let mut kafka = Vec::new();

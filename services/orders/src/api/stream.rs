@@ -41,7 +41,11 @@ impl Watching {
     }
 
     /// The events of `order` after the first `seen`, and what comes, until the order has ended.
-    pub fn stream(&self, order: Order, seen: usize) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
+    pub fn stream(
+        &self,
+        order: Order,
+        seen: usize,
+    ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
         let receiver = self.watch(order)?;
         let events = stream::unfold((receiver, seen, false), |(mut receiver, seen, done)| async move {
             if done {
@@ -92,7 +96,8 @@ impl Watching {
                 if orders.is_empty() {
                     return;
                 }
-                let length = |sender: &watch::Sender<Arc<Order>>| i32::try_from(sender.borrow().history.len()).unwrap_or(i32::MAX);
+                let length =
+                    |sender: &watch::Sender<Arc<Order>>| i32::try_from(sender.borrow().history.len()).unwrap_or(i32::MAX);
                 orders.iter().map(|(id, sender)| (*id, length(sender))).unzip()
             };
             match self.changed(&ids, &known).await {

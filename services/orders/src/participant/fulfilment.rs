@@ -13,7 +13,7 @@ use crate::tables::{Cancellation, Fulfilment, Money, Parcel};
 /// The customer wants it no more. Shipping decides, for only it knows whether the parcel is still in the house.
 pub fn cancel(order_id: Uuid, now: &Fulfilment, at: i64) -> Result<Decision<Event>, Refusal> {
     match now.cancellation {
-        Cancellation::None if now.is_in_the_house() => Ok(asked(order_id, CancellationReason::CustomerRequest, at)),
+        Cancellation::None if now.may_be_cancelled() => Ok(asked(order_id, CancellationReason::CustomerRequest, at)),
         Cancellation::Requested(_) => Ok(Decision::answered(Answer::accepted(is_asked(order_id)))),
         Cancellation::None | Cancellation::Refused => Err(too_late(order_id)),
     }
@@ -45,7 +45,7 @@ pub fn heard(order_id: Uuid, now: &Fulfilment, heard: &Heard, at: i64) -> Decisi
             return cancelled(order_id, reason, at);
         }
         // Nothing is held any more; goods that are still here stay here.
-        Heard::AuthorisationExpired(_) if now.is_in_the_house() && now.cancellation == Cancellation::None => {
+        Heard::AuthorisationExpired(_) if now.may_be_cancelled() => {
             return asked(order_id, CancellationReason::AuthorisationExpired, at);
         }
         // Late, repeated, or about what is settled.

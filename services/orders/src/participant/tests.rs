@@ -263,27 +263,37 @@ fn the_history_names_every_event_with_its_time() {
 fn every_state_answers_every_input() {
     use CancellationReason::CustomerRequest;
     let after = |more: &[Event]| [placed(), confirmed()].iter().chain(more).cloned().collect::<Vec<_>>();
-    let states = [
-        ("none", vec![]),
-        ("placed", vec![placed()]),
-        ("confirmed", after(&[])),
-        ("prepared", after(&[step(OrderStep::Prepared)])),
-        ("cancellation requested", after(&[asked(CustomerRequest)])),
-        ("cancellation refused", after(&[asked(CustomerRequest), step(OrderStep::CancellationRefused)])),
-        ("dispatched, held", after(&[step(OrderStep::Dispatched)])),
-        ("dispatched, captured", after(&[step(OrderStep::Dispatched), step(OrderStep::Captured)])),
-        ("dispatched, unpaid", after(&[step(OrderStep::Dispatched), step(OrderStep::Unpaid)])),
-        (
-            "dispatched, refunded",
-            after(&[step(OrderStep::Dispatched), step(OrderStep::Captured), step(OrderStep::Refunded)]),
-        ),
-        ("delivered, held", after(&[step(OrderStep::Dispatched), step(OrderStep::Delivered)])),
-        ("lost, held", after(&[step(OrderStep::Dispatched), step(OrderStep::Lost)])),
-        ("lost, captured", after(&[step(OrderStep::Dispatched), step(OrderStep::Captured), step(OrderStep::Lost)])),
+    // What shipping and payments have said in each.
+    let fulfilment: [(&str, &[OrderStep]); 11] = [
+        ("confirmed", &[]),
+        ("prepared", &[OrderStep::Prepared]),
+        ("in the house, captured", &[OrderStep::Captured]),
+        ("in the house, unpaid", &[OrderStep::Unpaid]),
+        ("dispatched, held", &[OrderStep::Dispatched]),
+        ("dispatched, captured", &[OrderStep::Dispatched, OrderStep::Captured]),
+        ("dispatched, unpaid", &[OrderStep::Dispatched, OrderStep::Unpaid]),
+        ("dispatched, refunded", &[OrderStep::Dispatched, OrderStep::Captured, OrderStep::Refunded]),
+        ("delivered, held", &[OrderStep::Dispatched, OrderStep::Delivered]),
+        ("lost, held", &[OrderStep::Dispatched, OrderStep::Lost]),
+        ("lost, captured", &[OrderStep::Dispatched, OrderStep::Captured, OrderStep::Lost]),
+    ];
+    let mut named: Vec<(String, Vec<Event>)> = Vec::new();
+    for (name, steps) in fulfilment {
+        let steps = steps.iter().copied().map(step);
+        named.push((name.to_owned(), after(&steps.clone().collect::<Vec<_>>())));
+        named.push((format!("{name}, to be cancelled"), after(&steps.chain([asked(CustomerRequest)]).collect::<Vec<_>>())));
+    }
+    let refused = [asked(CustomerRequest), step(OrderStep::CancellationRefused)];
+    named.push(("confirmed, not cancelled".to_owned(), after(&refused)));
+    let prepared = [step(OrderStep::Prepared)].into_iter().chain(refused);
+    named.push(("prepared, not cancelled".to_owned(), after(&prepared.collect::<Vec<_>>())));
+    let mut states = vec![("none", vec![]), ("placed", vec![placed()])];
+    states.extend(named.iter().map(|(name, events)| (name.as_str(), events.clone())));
+    states.extend([
         ("rejected", vec![placed(), rejected(RejectionReason::OutOfStock, "", &[])]),
         ("cancelled", vec![placed(), cancelled(CustomerRequest)]),
         ("completed", after(&[completed(Completion::Delivered)])),
-    ];
+    ]);
     let short = || short_of(&[true]);
     let inputs: [(&str, Tell<'_, Orders>); 17] = [
         ("StockShort", &|story| story.when(short())),
