@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use faults::drills::{self, Build, Ground, Plan};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
@@ -40,7 +40,7 @@ async fn an_operator_gets_state_back_under_load() {
     let left: Vec<u32> = pids.into_iter().chain(left).filter(|pid| runs(*pid)).collect();
     assert!(left.is_empty(), "processes are left: {left:?}");
 
-    assert_eq!(report.drills.len(), SERVICES.len() + 1 + plan.drained.len() + plan.undrained.len());
+    assert_eq!(report.drills.len(), CORE.len() + 1 + plan.drained.len() + plan.undrained.len());
     assert!(report.checks.iter().all(|check| check.checked > 0), "a check that looked at nothing proves nothing");
     assert_eq!(report.violations(), Vec::<String>::new());
 }
