@@ -2,7 +2,9 @@
 
 use farandole::testing::{Story, Tell, committed, state_table};
 use farandole::{Task, rows};
-use schemas::orders::{CancellationReason, RejectionReason};
+use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderRejected, RejectionReason};
+use schemas::payments::PaymentRefunded;
+use schemas::shipping::{ShipmentDelivered, ShipmentDispatched};
 
 use super::*;
 use crate::kinds::{ALL, SendConfirmed, SendTaken};

@@ -3,7 +3,12 @@
 mod money;
 
 use farandole::testing::{Story, Tell, committed, state_table};
-use schemas::orders::{CancellationReason, RejectionReason};
+use schemas::inventory::{StockReserved, StockShort};
+use schemas::orders::{CancellationReason, OrderCancelled, OrderRejected, RejectionReason};
+use schemas::payments::{
+    PaymentAbandoned, PaymentDeclined, PaymentExpected, PaymentRefunded, PaymentRequested, PaymentVoided, RefundExpected,
+};
+use schemas::shipping::{ShipmentDispatched, ShipmentLost};
 
 use super::*;
 
