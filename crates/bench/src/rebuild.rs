@@ -74,12 +74,17 @@ fn sku(n: u64) -> String {
     format!("{:05}{}", 10_000 + n, ["", "A", "B"][usize::try_from(n % 3).unwrap_or(0)])
 }
 
+fn customer(n: u64) -> String {
+    format!("{}", 12_346 + n % 4_372)
+}
+
 /// An order is placed, and the one before it by [`LAG`] confirmed.
 fn order_event(n: u64) -> (String, orders::Event) {
     let order = n / 2;
     if n % 2 == 1 && order >= LAG {
         let order_id = id(order - LAG);
-        return (order_id.to_string(), OrderConfirmed { order_id, confirmed_at: AT + n as i64 }.into());
+        let customer = customer(n);
+        return (order_id.to_string(), OrderConfirmed { order_id, customer, confirmed_at: AT + n as i64 }.into());
     }
     let order_id = id(if n.is_multiple_of(2) { order } else { order + (1 << 40) });
     let line = |k: u64| OrderLine {
@@ -91,7 +96,7 @@ fn order_event(n: u64) -> (String, orders::Event) {
     let total = lines.iter().map(|line| i64::from(line.quantity) * line.unit_price).sum();
     let placed = OrderPlaced {
         order_id,
-        customer: format!("{}", 12_346 + n % 4_372),
+        customer: customer(n),
         currency: "GBP".to_owned(),
         total,
         lines,

@@ -36,6 +36,7 @@ use crate::world::World;
 /// Histories, and steps of each.
 const HISTORIES: u64 = 16;
 const STEPS: usize = 120;
+const PAYMENTS: Payments = Payments { hold_for: Duration::from_secs(60), write_off_after: Duration::ZERO };
 const ORDERS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
 
 /// As a database or a state has it, to be compared.
@@ -274,15 +275,20 @@ fn world() -> World {
     let world = World::new("both")
         .participant(Orders { confirm_within: Duration::ZERO })
         .participant(Inventory)
-        .participant(Payments)
+        .participant(PAYMENTS)
         .command::<Inventory>(Ask::once("receive", Id::Article("tea".to_owned()), receive).times(4))
         .outside::<Payments>(|effect| match effect {
             Effect::Authorise(asked) => vec![
                 Outcome::Authorised { authorisation_id: asked.order_id.to_string() },
                 Outcome::Declined { reason: "lost_card".to_owned() },
             ],
-            // Which payments doesn't expect of a hold that it knows: it parks, and what follows waits.
-            Effect::Void(_) => vec![Outcome::Voided, Outcome::VoidRefused { reason: "expired".to_owned() }],
+            Effect::Void(_) => {
+                // The second leads to a refund. The third payments doesn't expect of a hold that it knows: it parks, and what follows waits.
+                let refused = ["captured", "declined"].map(|reason| Outcome::VoidRefused { reason: reason.to_owned() });
+                [vec![Outcome::Voided], refused.to_vec()].concat()
+            }
+            Effect::Refund(_) => vec![Outcome::Refunded],
+            Effect::Capture(_) => Vec::new(), // no parcel leaves here
         })
         .losses(40, 3);
     ORDERS.into_iter().fold(world, |world, order| {
@@ -300,7 +306,10 @@ async fn random_histories_come_to_the_same() {
         let mut pools = Vec::new();
         for (i, sql) in [
             include_str!("../../../services/orders/migrations/0001_tables.sql"),
-            include_str!("../../../services/inventory/migrations/0001_tables.sql"),
+            concat!(
+                include_str!("../../../services/inventory/migrations/0001_tables.sql"),
+                include_str!("../../../services/inventory/migrations/0002_shipped.sql")
+            ),
             include_str!("../../../services/payments/migrations/0001_tables.sql"),
         ]
         .into_iter()
@@ -341,7 +350,7 @@ async fn random_histories_come_to_the_same() {
                 },
             }),
             Box::new(One {
-                engine: engine(Payments, &payments),
+                engine: engine(PAYMENTS, &payments),
                 pool: payments,
                 rows: |pool| {
                     Box::pin(async move {

@@ -42,8 +42,26 @@ impl World {
                 break;
             }
         }
+        if self.is_heard {
+            self.hear_all(&mut state);
+        }
         self.print(&mut state);
         state
+    }
+
+    /// All have read what there is.
+    fn hear_all(&self, state: &mut State) {
+        for to in 0..state.locals.len() {
+            for from in 0..state.locals.len() {
+                for log in state.locals[from].logs.clone() {
+                    let there = log.entries.iter().filter(|entry| entry.heard_by & (1 << to) != 0).count();
+                    if there > 0 {
+                        let read = self.read(to, from, &log.key, there);
+                        Arc::make_mut(&mut state.locals[to]).read_to(read);
+                    }
+                }
+            }
+        }
     }
 
     fn past(&self, state: &mut State, of: usize, about: &str, past: &Past) -> Result<(), Fault> {

@@ -28,6 +28,7 @@ pub struct World {
     pub(crate) commands: Vec<Command>,
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) given: Vec<(usize, String, Past)>,
+    pub(crate) is_heard: bool,
     pub(crate) groups: Vec<Vec<String>>,
     pub(crate) called: Vec<(String, String)>,
     pub(crate) redeliveries: u8,
@@ -62,6 +63,7 @@ impl World {
             commands: Vec::new(),
             invariants: Vec::new(),
             given: Vec::new(),
+            is_heard: false,
             groups: Vec::new(),
             called: Vec::new(),
             redeliveries: 1,
@@ -188,6 +190,15 @@ impl World {
             let Ok(payload) = payload else { panic!("{} can't be written", event.name()) };
             self.given.push((of, about.to_string(), Past { kind: event.name(), payload }));
         }
+        self
+    }
+
+    /// What is [given](World::given) has been heard by all who subscribe to it: nobody takes it in this world, unless a position is lost. So a
+    /// world begins in the middle of things without every order in which they came about; give each participant the events that it
+    /// would have made of what it heard.
+    #[must_use]
+    pub fn already_heard(mut self) -> Self {
+        self.is_heard = true;
         self
     }
 

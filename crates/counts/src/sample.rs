@@ -42,6 +42,7 @@ pub fn authorised(number: u64) -> PaymentAuthorised {
         authorisation_id: "au_019aa6780000700080000000".to_owned(),
         amount: order(number).total,
         currency: "GBP".to_owned(),
+        expires_at: Some(AT + 7 * 24 * 3_600_000_000),
         authorised_at: AT + 1_000_000,
     }
 }

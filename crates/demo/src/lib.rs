@@ -1,12 +1,7 @@
-//! The shop as processes on a stage, and the audit of what came of its orders: for the demo and for tests.
+//! The shop as processes on a stage, and what came of its orders: for the demo and for tests.
 
-pub mod allowed;
-pub mod audit;
-pub mod check;
 pub mod choreography;
-pub mod facts;
-pub mod ledger;
 pub mod report;
+pub mod scripted;
+pub mod settled;
 pub mod shop;
-pub mod tables;
-pub mod topics;

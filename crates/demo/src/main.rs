@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use audit::{Audit, tables};
 use clap::Parser;
-use demo::audit::{self, Audit};
 use demo::choreography::Expected;
 use demo::shop::{self, SERVICES, Shop};
-use demo::{report, tables};
+use demo::{report, scripted, settled};
 use tokio::sync::watch;
 
 /// How long the last orders may take to end once everything is placed: their deadline and some.
@@ -130,16 +130,17 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
         }
         anyhow::Ok(())
     };
-    let (account, killed) = tokio::join!(importer::run(options), kill);
-    let account = account?;
+    let (account, scripted, killed) = tokio::join!(importer::run(options), scripted::play(&shop), kill);
+    let (account, scripted) = (account?, scripted?);
     killed?;
-    eprintln!("demo: placed {} orders; waiting until each has ended", account.placed);
+    let placed = account.placed + scripted.placed;
+    eprintln!("demo: placed {placed} orders; waiting until each has ended");
     let memory = shop.memory();
-    let audit = settle(&shop, &account, expected).await?;
+    let audit = settle(&shop, placed, expected).await?;
     held.set(audit.holds());
     first.abort();
     let first = first.await.ok().flatten();
-    report::print(&shop, &account, &audit, &memory, first, began);
+    report::print(&shop, (&account, &scripted), &audit, &memory, first, began);
     if let Some(file) = &args.record {
         let written = serde_json::to_vec(&audit.recording).map(|json| std::fs::write(file, json))?;
         written.with_context(|| format!("writing {}", file.display()))?;
@@ -151,18 +152,18 @@ async fn demonstrate(args: &Args, held: &Cell<bool>) -> anyhow::Result<bool> {
     }
     shop.stop().await;
     if args.json {
-        println!("{}", report::json(&account, &audit, &memory, first, args.kill.as_deref()));
+        println!("{}", report::json((&account, &scripted), &audit, &memory, first, args.kill.as_deref()));
     }
     Ok(audit.holds())
 }
 
 /// Audits until nothing moves any more and everything holds, or time is up: then the last audit says what doesn't.
-async fn settle(shop: &Shop, account: &importer::Account, expected: Expected) -> anyhow::Result<Audit> {
+async fn settle(shop: &Shop, placed: u64, expected: Expected) -> anyhow::Result<Audit> {
     let until = Instant::now() + SETTLE;
     loop {
-        let open = tables::open_matters(shop).await?;
+        let open = tables::open_matters(&shop.sources()).await?;
         if open.is_empty() || Instant::now() > until {
-            let audit = audit::audit(shop, account, expected).await?;
+            let audit = settled::audit(shop, placed, expected).await?;
             if audit.holds() || Instant::now() > until {
                 return Ok(audit);
             }
@@ -174,7 +175,9 @@ async fn settle(shop: &Shop, account: &importer::Account, expected: Expected) ->
 /// How long it took from the start to the first confirmed order.
 async fn first_confirmed(pool: sqlx::PgPool, began: Instant) -> Option<Duration> {
     loop {
-        let confirmed = sqlx::query_scalar::<_, bool>("select exists (select from orders where state->>'state' = 'confirmed')");
+        let confirmed = sqlx::query_scalar::<_, bool>(
+            "select exists (select from orders where state->>'state' in ('confirmed', 'completed'))",
+        );
         if confirmed.fetch_one(&pool).await.unwrap_or(false) {
             return Some(began.elapsed());
         }

@@ -6,9 +6,14 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::audit::Audit;
-use crate::facts::{End, Facts, Order};
-use crate::shop::Shop;
+use audit::facts::{End, Facts, Order};
+use audit::{Audit, history};
+
+use crate::scripted::Scripted;
+use crate::shop::{SERVICES, STANDINS, Shop};
+
+/// What says whether an order is taken.
+const SETTLES: [&str; 3] = ["OrderConfirmed", "OrderRejected", "OrderCancelled"];
 
 /// Milliseconds from placed to confirmed over all orders that were, and orders confirmed a second.
 struct Speed {
@@ -25,7 +30,9 @@ fn speed(facts: &Facts) -> Option<Speed> {
         let Some(at) = order.placed else { continue };
         placed += 1;
         first = first.min(at);
-        last = last.max(order.events.iter().map(|e| e.time).max().unwrap_or(at).min(at + 60_000_000));
+        // How long parcels travel says nothing of the shop.
+        let settled = order.events.iter().filter(|e| SETTLES.contains(&e.kind)).map(|e| e.time).min();
+        last = last.max(settled.unwrap_or(at));
         if let Some(confirmed) = order.confirmed {
             times.saturating_record(u64::try_from(confirmed - at).unwrap_or(1).max(1));
         }
@@ -40,6 +47,12 @@ fn speed(facts: &Facts) -> Option<Speed> {
 
 /// The way of a confirmed order, event by event.
 const WAY: [&str; 5] = ["OrderPlaced", "StockReserved", "PaymentRequested", "PaymentAuthorised", "OrderConfirmed"];
+/// An order's story is told with so many ways: the event that such an order has, and how it ended.
+const STORIES: [(&str, &str, End); 3] = [
+    ("An order that was delivered and paid", "OrderCompleted", End::Delivered),
+    ("An order that was compensated late: shipping still had its parcel", "ShipmentCancelled", End::Cancelled),
+    ("An order whose parcel was lost", "PaymentRefunded", End::Refunded),
+];
 
 /// Where the time goes between placed and confirmed: p50 and p99 of each step, in milliseconds.
 fn steps(facts: &Facts) -> Vec<(String, f64, f64)> {
@@ -58,7 +71,7 @@ fn steps(facts: &Facts) -> Vec<(String, f64, f64)> {
 /// Prints the whole report to standard output.
 pub fn print(
     shop: &Shop,
-    account: &importer::Account,
+    (account, scripted): (&importer::Account, &Scripted),
     audit: &Audit,
     memory: &[(String, u64)],
     first: Option<Duration>,
@@ -69,29 +82,33 @@ pub fn print(
         println!("  {n:>7}  {}", reason.replace('_', " "));
     }
     let facts = &audit.facts;
-    println!("\nOrders: {} placed", account.placed);
-    for (end, word) in [(End::Confirmed, "confirmed"), (End::Rejected, "rejected"), (End::Cancelled, "cancelled")] {
-        println!("  {:>7}  {word}", facts.ended(end));
+    println!("\nOrders: {} placed, {} of them scripted", account.placed + scripted.placed, scripted.placed);
+    for end in End::ALL {
+        match facts.ended(end) {
+            0 => {}
+            n => println!("  {n:>7}  {}", end.word()),
+        }
     }
     println!(
-        "  {} cancel requests, {} of them refused since the order had been rejected",
-        account.cancels_from_data + account.cancels_scripted,
-        account.cancels_refused
+        "  {} cancel requests; refused: {} since the order had been rejected, {} since its parcel had left",
+        account.cancels_from_data + account.cancels_scripted + scripted.cancels_taken + scripted.cancels_late,
+        account.cancels_refused,
+        account.cancels_late + scripted.cancels_late,
     );
-    if let Some((id, order)) = pick(facts, End::Confirmed, "OrderConfirmed") {
-        story("An order that was confirmed", id, order);
-    }
-    let compensated = pick(facts, End::Cancelled, "PaymentVoided").or_else(|| pick(facts, End::Rejected, "StockReleased"));
-    if let Some((id, order)) = compensated {
-        story("An order that was compensated", id, order);
+    let (sent, failed) = facts.mails();
+    println!("\nMails: {sent} sent, {failed} that couldn't be; they can be read at {}", shop.parts.mail);
+    for (title, with, end) in STORIES {
+        if let Some((id, order)) = pick(facts, end, with) {
+            story(title, id, order);
+        }
     }
     if let Some(speed) = speed(facts) {
         println!(
-            "\nSpeed: {:.0} orders a second from the first placed to the last settled; placed to confirmed p50 {:.0} ms, p99 {:.0} ms",
+            "\nSpeed: {:.0} orders a second from the first placed to the last confirmed or refused; placed to confirmed p50 {:.0} ms, p99 {:.0} ms",
             speed.orders_per_second, speed.p50, speed.p99
         );
         for (step, p50, p99) in steps(facts) {
-            println!("  {step:<35} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
+            println!("  {step:<37} p50 {p50:>6.0} ms, p99 {p99:>6.0} ms");
         }
     }
     if let Some(first) = first {
@@ -105,14 +122,8 @@ pub fn print(
     for (name, mb) in memory {
         println!("  {mb:>5} MB  {name}");
     }
-    println!("\nAudit, read back from topics, databases and the acquirer ({}):", shop.parts.kafka);
-    for check in &audit.checks {
-        let verdict = if check.violations == 0 { "holds" } else { "VIOLATED" };
-        println!("  {verdict:<8} {} ({} checked, {} violated)", check.what, check.checked, check.violations);
-        for example in &check.examples {
-            println!("           {example}");
-        }
-    }
+    println!("\nAudit, read back from topics, databases, the acquirer, the carrier and the mail catcher ({}):", shop.parts.kafka);
+    audit.checks.iter().for_each(|check| println!("{check}"));
 }
 
 /// The first such order by id, so that the same data show the same story.
@@ -123,12 +134,30 @@ fn pick<'a>(facts: &'a Facts, end: End, with: &str) -> Option<(Uuid, &'a Order)>
 
 fn story(title: &str, id: Uuid, order: &Order) {
     println!("\n{title}: {id}");
-    let mut events: Vec<_> = order.events.iter().collect();
-    events.sort_by_key(|e| e.time);
-    for event in events {
-        let time = farandole::Timestamp::from_micros(event.time);
-        println!("  {time}  {:<9}  {:<18}  {}/{}/{}", event.topic, event.kind, event.topic, event.partition, event.offset);
+    history::lines(order).for_each(|line| println!("  {line}"));
+}
+
+/// What a shell needs to speak to the shop: variables, and in the folder that `SERVICES` names a file of settings for each service and for
+/// `audit`.
+///
+/// # Errors
+/// When a file can't be written.
+pub fn exports(shop: &Shop) -> anyhow::Result<Vec<(String, String)>> {
+    let url = |name: &str| (name.to_uppercase(), shop.url(name));
+    let mut exports: Vec<_> = shop.sources().services().chain(STANDINS).map(url).collect();
+    for name in ["KAFKA", "FARANDOLE_KAFKA_BOOTSTRAP"] {
+        exports.push((name.to_owned(), shop.parts.kafka.clone()));
     }
+    exports.push(("FARANDOLE_REGISTRY_URL".to_owned(), shop.parts.registry.clone()));
+    if !shop.parts.mail.is_empty() {
+        exports.push(("MAIL".to_owned(), shop.parts.mail.clone()));
+    }
+    for service in shop.sources().services() {
+        shop.env_file(service)?;
+    }
+    shop.audit_file()?;
+    exports.push(("SERVICES".to_owned(), shop.folder().display().to_string()));
+    Ok(exports)
 }
 
 /// What to try while it stays up.
@@ -139,30 +168,27 @@ pub fn invite(shop: &Shop, audit: &Audit) -> anyhow::Result<()> {
     println!(
         "\nIt stays up until Ctrl-C. PostgreSQL and logs are under the stage's folder. For another terminal, in this repository:"
     );
-    for service in crate::shop::SERVICES.into_iter().chain(["acquirer"]) {
-        println!("  export {}='{}'", service.to_uppercase(), shop.url(service));
+    for (name, value) in exports(shop)? {
+        println!("  export {name}='{value}'");
     }
-    let (kafka, registry) = (&shop.parts.kafka, &shop.parts.registry);
-    println!("  export KAFKA='{kafka}' FARANDOLE_KAFKA_BOOTSTRAP='{kafka}' FARANDOLE_REGISTRY_URL='{registry}'");
-    let files = crate::shop::SERVICES.into_iter().map(|service| shop.env_file(service)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(folder) = files.first().and_then(|file| file.parent()) {
-        println!("  export SERVICES='{}'", folder.display());
-    }
+    let folder = shop.folder().display();
     println!("\nA service's own program, on its database, whose password is in these files:");
-    for ((service, verb), file) in crate::shop::SERVICES.into_iter().zip(["describe", "positions", "parked"]).zip(&files) {
-        println!("  (. '{}' && target/release/{service} {verb})", file.display());
+    for (service, verb) in SERVICES.into_iter().zip(["describe", "positions", "parked", "openapi"]) {
+        println!("  (. '{folder}/{service}.env' && target/release/{service} {verb})");
     }
-    let id = pick(&audit.facts, End::Confirmed, "OrderConfirmed").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
-    println!("\nThree things to try:");
+    let id = pick(&audit.facts, End::Delivered, "OrderCompleted").map_or_else(|| "ORDER_ID".to_owned(), |(id, _)| id.to_string());
+    println!("\nSome things to try:");
     println!("  curl -s {}/orders/{id}", shop.url("orders"));
-    println!("  curl -s -X POST {}/orders/{id}/cancel", shop.url("orders"));
+    println!("  curl -s {}/shipments/{id}", shop.url("shipping"));
     println!("  curl -s {}/payments/{id}", shop.url("payments"));
+    println!("\nThe audit once more, when all your orders have ended:");
+    println!("  (. '{folder}/audit.env' && scripts/audit)");
     Ok(())
 }
 
 /// The account as one line of JSON.
 pub fn json(
-    account: &importer::Account,
+    (account, scripted): (&importer::Account, &Scripted),
     audit: &Audit,
     memory: &[(String, u64)],
     first: Option<Duration>,
@@ -171,8 +197,10 @@ pub fn json(
     let facts = &audit.facts;
     let speed = speed(facts);
     json!({
-        "placed": account.placed,
-        "confirmed": facts.ended(End::Confirmed),
+        "placed": account.placed + scripted.placed,
+        "delivered": facts.ended(End::Delivered),
+        "refunded": facts.ended(End::Refunded),
+        "unpaid": facts.ended(End::Unpaid),
         "rejected": facts.ended(End::Rejected),
         "cancelled": facts.ended(End::Cancelled),
         "rows_read": account.rows_read,
@@ -180,6 +208,8 @@ pub fn json(
         "rows_turned_away": account.rows_turned_away,
         "reasons": account.reasons,
         "cancel_requests": account.cancels_from_data + account.cancels_scripted,
+        "mails_sent": facts.mails().0,
+        "mails_failed": facts.mails().1,
         "events": facts.events,
         "orders_per_second": speed.as_ref().map(|s| s.orders_per_second.round()),
         "p50_ms": speed.as_ref().map(|s| s.p50),

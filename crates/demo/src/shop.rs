@@ -11,10 +11,12 @@ use anyhow::{Context as _, bail};
 use stage::process::{Child, Command};
 use stage::{Database, Options, Stage};
 
-pub use explore::live::SERVICES;
+pub use audit::sources::{CORE, SERVICES, Sources};
 
 /// How long a service may take to be ready: its first start registers schemas and makes topics.
 const READY: Duration = Duration::from_secs(60);
+/// What is outside the shop: the acquirer and the carrier.
+pub const STANDINS: [&str; 2] = ["acquirer", "carrier"];
 /// How long a service may take to finish its batches when told to stop.
 const STOP: Duration = Duration::from_secs(25);
 
@@ -27,8 +29,32 @@ pub struct Parts {
     pub registry: String,
     /// Before every topic and group.
     pub prefix: String,
+    /// The mail server; empty if there is none.
+    pub smtp: String,
+    /// What was caught there, by HTTP; empty if nothing tells.
+    pub mail: String,
     /// Each service's own database.
     pub databases: BTreeMap<&'static str, Database>,
+}
+
+impl Parts {
+    /// A stage of the shop's own, with a database for each service.
+    ///
+    /// # Errors
+    /// When a database can't be made.
+    pub async fn of(stage: &Stage) -> anyhow::Result<Self> {
+        let mut databases = BTreeMap::new();
+        for service in SERVICES {
+            databases.insert(service, stage.database(service).await?);
+        }
+        Ok(Self::on(stage, String::new(), databases))
+    }
+
+    /// On a stage that others use too.
+    pub fn on(stage: &Stage, prefix: String, databases: BTreeMap<&'static str, Database>) -> Self {
+        let (kafka, registry) = (stage.kafka().to_owned(), stage.registry().to_owned());
+        Self { kafka, registry, prefix, smtp: stage.smtp().to_owned(), mail: stage.mail().to_owned(), databases }
+    }
 }
 
 /// The shop on a stage. Dropping it stops everything that it started.
@@ -40,12 +66,28 @@ pub struct Shop {
     /// Settings of services beside those that every shop needs: service, environment variable, value.
     pub settings: Vec<(&'static str, &'static str, String)>,
     ports: BTreeMap<&'static str, u16>,
-    acquirer: String,
+    /// Base URLs of what is outside the shop.
+    standins: BTreeMap<&'static str, String>,
+    /// Where the carrier reports to; shipping itself unless said.
+    reports: Option<String>,
+    /// What carrier and shipping share.
+    secret: String,
     children: Mutex<BTreeMap<String, Child>>,
     folder: PathBuf,
     bins: PathBuf,
     client: reqwest::Client,
 }
+
+/// Where shipping takes the carrier's reports.
+const REPORTS: &str = "/carrier/reports";
+/// How long a parcel travels, and each step that comes after.
+const TRANSIT: &str = "1s";
+/// What the carrier does with its reports all the time: some come twice, late, forged, and in another order.
+const UNRULY: &str =
+    r#"{"webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 300, "webhook_forge_rate": 0.03, "webhook_late_rate": 0.03}"#;
+/// A day at the warehouse takes seconds in the demo: service, variable, value.
+const QUICK: [(&str, &str, &str); 2] =
+    [("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"), ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "8s")];
 
 /// What the kit logs when a watchdog has acted.
 const ALARM: &str = "watchdog: ";
@@ -59,18 +101,16 @@ pub fn sample() -> anyhow::Result<PathBuf> {
 impl Shop {
     /// Starts a stage of its own and the shop on it.
     pub async fn start() -> anyhow::Result<Self> {
-        let options = Options::default();
+        let options = Options { mail: true, ..Options::default() };
         let folder = folder(&options.dir, "demo")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
-        let mut databases = BTreeMap::new();
-        for service in SERVICES {
-            databases.insert(service, stage.database(service).await?);
-        }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::of(&stage).await?;
         let mut shop = Self::on(parts, folder)?;
         shop.stage = Some(stage);
-        shop.start_acquirer(0).await?;
+        for (service, name, value) in QUICK {
+            shop.settings.push((service, name, value.to_owned()));
+        }
+        shop.start_standins().await?;
         // All at once: each waits for what it needs.
         for service in SERVICES {
             shop.spawn(service)?;
@@ -97,7 +137,9 @@ impl Shop {
             parts,
             settings: Vec::new(),
             ports,
-            acquirer: String::new(),
+            standins: BTreeMap::new(),
+            reports: None,
+            secret: format!("whsec_{}", uuid::Uuid::new_v4().simple()),
             children,
             folder,
             bins: bins()?,
@@ -105,35 +147,57 @@ impl Shop {
         })
     }
 
-    /// Base URL of a service.
+    /// Base URL of a service, or of what is outside.
     pub fn url(&self, service: &str) -> String {
         match self.ports.get(service) {
             Some(port) => format!("http://127.0.0.1:{port}"),
-            None => self.acquirer.clone(),
+            None => self.standins.get(service).cloned().unwrap_or_default(),
         }
     }
 
-    /// Starts the acquirer; port 0 lets it choose one.
-    pub async fn start_acquirer(&mut self, port: u16) -> anyhow::Result<()> {
-        let (command, port_file) = self.acquirer_command(port)?;
-        self.keep("acquirer", command.spawn()?);
+    /// Where the audit finds everything.
+    pub fn sources(&self) -> Sources {
+        let databases = self.parts.databases.iter().map(|(service, database)| (*service, database.url.clone())).collect();
+        let Parts { kafka, registry, prefix, mail, .. } = self.parts.clone();
+        // On a stage that others use too, mails of others are caught as well.
+        let mail = Some(mail).filter(|mail| self.stage.is_some() && !mail.is_empty());
+        Sources { kafka, registry, prefix, databases, acquirer: self.url("acquirer"), carrier: self.url("carrier"), mail }
+    }
+
+    /// Starts what is outside the shop, at ports of its own choice.
+    pub async fn start_standins(&mut self) -> anyhow::Result<()> {
+        for name in STANDINS {
+            self.start_standin(name, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts one of [`STANDINS`]; port 0 lets it choose one.
+    pub async fn start_standin(&mut self, name: &'static str, port: u16) -> anyhow::Result<()> {
+        let (command, port_file) = self.standin_command(name, port)?;
+        self.keep(name, command.spawn()?);
         let until = Instant::now() + READY;
         loop {
             if let Ok(address) = std::fs::read_to_string(&port_file) {
-                self.acquirer = format!("http://{}", address.trim());
+                self.standins.insert(name, format!("http://{}", address.trim()));
                 return Ok(());
             }
-            self.alive("acquirer")?;
+            self.alive(name)?;
             if Instant::now() > until {
-                bail!("the acquirer did not say its port within {} s; see {}", READY.as_secs(), self.folder.display());
+                bail!("the {name} did not say its port within {} s; see {}", READY.as_secs(), self.folder.display());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Names the acquirer's address before it is started.
-    pub fn expect_acquirer(&mut self, port: u16) {
-        self.acquirer = format!("http://127.0.0.1:{port}");
+    /// Names a stand-in's address before it is started.
+    pub fn expect(&mut self, name: &'static str, port: u16) {
+        self.standins.insert(name, format!("http://127.0.0.1:{port}"));
+    }
+
+    /// Has the carrier report to `host:port`, from which it comes to shipping.
+    pub fn reports_to(&mut self, address: &str) {
+        self.reports = Some(format!("http://{address}{REPORTS}"));
     }
 
     /// A service's binary.
@@ -156,8 +220,14 @@ impl Shop {
             ("FARANDOLE_HTTP_LISTEN", format!("127.0.0.1:{port}")),
             ("FARANDOLE_TOPICS_PREFIX", self.parts.prefix.clone()),
         ];
-        if service == "payments" {
-            env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.acquirer.clone()));
+        match service {
+            "payments" => env.push(("FARANDOLE_OWN_ACQUIRER_URL", self.url("acquirer"))),
+            "shipping" => {
+                env.push(("FARANDOLE_OWN_CARRIER_URL", self.url("carrier")));
+                env.push(("FARANDOLE_OWN_CARRIER_SECRET", self.secret.clone()));
+            }
+            "notifications" => env.push(("FARANDOLE_OWN_SMTP_URL", self.parts.smtp.clone())),
+            _ => {}
         }
         let own = self.settings.iter().filter(|(of, _, _)| *of == service);
         env.extend(own.map(|(_, name, value)| (*name, value.clone())));
@@ -167,9 +237,30 @@ impl Shop {
     /// Writes a service's environment to a file that a shell can read in: for its own program and `farandole`. It holds the database's
     /// password, so nobody else may read it.
     pub fn env_file(&self, service: &str) -> anyhow::Result<PathBuf> {
-        let path = self.folder.join(format!("{service}.env"));
         let port = self.ports.get(service).copied().unwrap_or_default();
-        let lines: String = self.env(service, port)?.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let env: Vec<_> = self.env(service, port)?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.write_env(service, &env)
+    }
+
+    /// The same for `audit`: where everything is that it reads.
+    pub fn audit_file(&self) -> anyhow::Result<PathBuf> {
+        let Sources { kafka, registry, prefix, databases, acquirer, carrier, mail } = self.sources();
+        let places = [
+            ("FARANDOLE_KAFKA_BOOTSTRAP", kafka),
+            ("FARANDOLE_REGISTRY_URL", registry),
+            ("FARANDOLE_TOPICS_PREFIX", prefix),
+            ("ACQUIRER", acquirer),
+            ("CARRIER", carrier),
+        ];
+        let mut env: Vec<_> = places.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.extend(mail.map(|mail| ("MAIL".to_owned(), mail)));
+        env.extend(databases.into_iter().map(|(service, url)| (format!("DATABASE_{}", service.to_uppercase()), url)));
+        self.write_env("audit", &env)
+    }
+
+    fn write_env(&self, name: &str, env: &[(String, String)]) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("{name}.env"));
+        let lines: String = env.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
         let writing = || format!("writing {}", path.display());
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         file.with_context(writing)?.write_all(lines.as_bytes()).with_context(writing)?;
@@ -191,15 +282,20 @@ impl Shop {
             .log(self.folder.join(format!("{name}.log"))))
     }
 
-    /// How the acquirer is started at `port` (0 lets it choose one), and the file in which it will say where it listens.
-    pub fn acquirer_command(&self, port: u16) -> anyhow::Result<(Command, PathBuf)> {
-        let port_file = self.folder.join("acquirer.port");
-        let data = self.folder.join("acquirer");
+    /// How a stand-in is started at `port` (0 lets it choose one), and the file in which it will say where it listens.
+    pub fn standin_command(&self, name: &'static str, port: u16) -> anyhow::Result<(Command, PathBuf)> {
+        let port_file = self.folder.join(format!("{name}.port"));
+        let data = self.folder.join(name);
         std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        let command = Command::new("acquirer", self.bins.join("acquirer"))
+        let mut command = Command::new(name, self.bins.join(name))
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
             .args([Path::new("--data"), &data, Path::new("--port-file"), &port_file])
-            .log(self.folder.join("acquirer.log"));
+            .log(self.folder.join(format!("{name}.log")));
+        if name == "carrier" {
+            let reports = self.reports.clone().unwrap_or_else(|| format!("{}{REPORTS}", self.url("shipping")));
+            command = command.args(["--transit", TRANSIT, "--webhook-url", &reports]);
+            command = command.env([("CARRIER_WEBHOOK_SECRET", self.secret.as_str()), ("CARRIER_FAULTS", UNRULY)]);
+        }
         Ok((command, port_file))
     }
 

@@ -9,12 +9,16 @@ use farandole::record::Record;
 use farandole::{Codec, Message as _, Participant};
 use farandole_check::Recording;
 use inventory::Inventory;
+use notifications::Notifications;
 use orders::Orders;
 use payments::Payments;
 use rdkafka::config::ClientConfig;
+use shipping::Shipping;
 
 /// The services, by their topics' names.
-pub const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
+pub const SERVICES: [&str; 5] = ["orders", "inventory", "payments", "shipping", "notifications"];
+/// Those without which no order ends: nobody waits for notifications.
+pub const CORE: [&str; 4] = ["orders", "inventory", "payments", "shipping"];
 
 /// What is wrong with a topic.
 #[derive(Debug, Default)]
@@ -70,7 +74,9 @@ pub fn record(run: &mut Recording, service: &str, record: &Record, codec: &Codec
     Ok(match service {
         "orders" => run.event::<Orders>(record, codec),
         "inventory" => run.event::<Inventory>(record, codec),
-        _ => run.event::<Payments>(record, codec),
+        "payments" => run.event::<Payments>(record, codec),
+        "shipping" => run.event::<Shipping>(record, codec),
+        _ => run.event::<Notifications>(record, codec),
     }?)
 }
 
@@ -91,9 +97,13 @@ pub async fn parked(run: &mut Recording, bootstrap: &str, prefix: &str, service:
 /// # Errors
 /// When a topic can't be read, or holds what isn't its service's.
 pub async fn recording(bootstrap: &str, prefix: &str, codec: &Codec, until: i64) -> anyhow::Result<Recording> {
-    for types in
-        [<Orders as Participant>::Event::TYPES, <Inventory as Participant>::Event::TYPES, <Payments as Participant>::Event::TYPES]
-    {
+    for types in [
+        <Orders as Participant>::Event::TYPES,
+        <Inventory as Participant>::Event::TYPES,
+        <Payments as Participant>::Event::TYPES,
+        <Shipping as Participant>::Event::TYPES,
+        <Notifications as Participant>::Event::TYPES,
+    ] {
         codec.add_reader_schema(types)?;
     }
     let mut run = Recording::default();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use explore::bugs::BUGS;
-use explore::{live, shop};
+
+use explore::{bugs, live, ran, worlds};
 use farandole::Codec;
 use farandole_check::{Bounds, Recording};
 use sqlx::PgPool;
@@ -84,13 +84,13 @@ fn explore(args: &Args) -> anyhow::Result<bool> {
     let bounds = if args.deep { Bounds::deep() } else { Bounds { progress: true, ..Bounds::ci() } };
     let bounds = args.states.map_or(bounds, |states| Bounds { states, ..bounds });
     let named = |name: &str| args.world.as_ref().is_none_or(|only| only == name);
-    let names: Vec<String> = shop::worlds(args.deep).iter().map(|world| world.name().to_owned()).collect();
+    let names: Vec<String> = worlds::worlds(args.deep).iter().map(|world| world.name().to_owned()).collect();
     if !names.iter().any(|name| named(name)) {
         eprintln!("explore: there is no such world; there are: {}", names.join(", "));
         std::process::exit(2);
     }
     let (begun, mut worlds, mut states, mut exhausted, mut violations) = (Instant::now(), 0_u64, 0_u64, 0_u64, 0_u64);
-    for world in shop::worlds(args.deep).into_iter().filter(|world| named(world.name())) {
+    for world in worlds::worlds(args.deep).into_iter().filter(|world| named(world.name())) {
         let walked = args.walks.map(|seconds| world.walk(1, Duration::from_secs(seconds)));
         let report = world.explore(bounds);
         print!("{report}");
@@ -111,8 +111,8 @@ fn explore(args: &Args) -> anyhow::Result<bool> {
 
 /// How many of the bugs aren't found.
 fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
-    let (mut missed, mut by_walks) = (0, 0);
-    for bug in BUGS {
+    let (mut missed, mut by_walks, all) = (0, 0, bugs::bugs().count() as u64);
+    for bug in bugs::bugs() {
         let report = (bug.world)().explore(bounds);
         let walked = walks.map(|seconds| (bug.world)().walk(1, Duration::from_secs(seconds)));
         let walked = walked.map_or_else(String::new, |walked| match walked.violated_after {
@@ -137,9 +137,9 @@ fn bugs(bounds: Bounds, walks: Option<u64>) -> anyhow::Result<u64> {
             }
         }
     }
-    println!("{} of {} bugs found", BUGS.len() as u64 - missed, BUGS.len());
+    println!("{} of {} bugs found", all - missed, all);
     if walks.is_some() {
-        println!("{by_walks} of {} by random walks", BUGS.len());
+        println!("{by_walks} of {all} by random walks");
     }
     Ok(missed)
 }
@@ -164,7 +164,7 @@ fn audit(verb: &Verb) -> anyhow::Result<bool> {
 
 /// Says what becomes of a run; whether it holds. What is still to come is no fault while the shop runs.
 fn told(run: &Recording, runs: bool) -> bool {
-    let replayed = shop::ran(shop::confirm_within(run)).replay(run);
+    let replayed = ran::ran(run).replay(run);
     for why in &replayed.refused {
         println!("refused: {why}");
     }

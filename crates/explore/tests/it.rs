@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use explore::{bugs, shop};
+use explore::{bugs, ran, worlds};
 use farandole::Participant;
 use farandole::testing::committed;
 use farandole_check::{Bounds, Covered, Recording, Replayed, Report};
@@ -16,7 +16,7 @@ use payments::Payments;
 #[test]
 fn each_bug_is_found_and_its_story_shows_it() {
     let (mut missed, mut violated) = (Vec::new(), BTreeSet::new());
-    for bug in bugs::BUGS {
+    for bug in bugs::bugs() {
         let report = (bug.world)().explore(Bounds::ci());
         let Some(violation) = &report.violation else {
             missed.push(format!("{}: {report}", bug.name));
@@ -34,7 +34,7 @@ fn each_bug_is_found_and_its_story_shows_it() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     // An invariant that nothing breaks says nothing.
-    for world in shop::worlds(true) {
+    for world in worlds::worlds(true) {
         let unbroken: Vec<&str> = world.invariants().filter(|name| !violated.contains(*name)).collect();
         assert!(unbroken.is_empty(), "{}: no bug violates {unbroken:?}", world.name());
     }
@@ -44,7 +44,7 @@ fn each_bug_is_found_and_its_story_shows_it() {
 #[test]
 fn the_worlds_hold_and_reach_what_the_state_tables_say() {
     let bounds = Bounds { states: 150_000, ..Bounds::ci() };
-    let reports: Vec<Report> = shop::worlds(false).into_iter().map(|world| world.explore(bounds)).collect();
+    let reports: Vec<Report> = worlds::worlds(false).into_iter().map(|world| world.explore(bounds)).collect();
     for report in &reports {
         println!("{report}");
         report.assert_holds_so_far();
@@ -80,7 +80,7 @@ fn recorded() -> Recording {
 }
 
 fn replayed(run: &Recording) -> Replayed {
-    shop::ran(shop::confirm_within(run)).replay(run)
+    ran::ran(run).replay(run)
 }
 
 #[test]

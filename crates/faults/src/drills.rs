@@ -23,9 +23,11 @@ mod load;
 mod lost;
 mod operator;
 mod report;
+mod reports;
 mod rest;
 mod run;
 mod sockets;
+mod standins;
 mod swap;
 mod unrelayed;
 

@@ -18,7 +18,7 @@
 //! #     async fn load(&self, _: tokio_util::sync::CancellationToken) -> anyhow::Result<String> { Ok(String::new()) }
 //! #     async fn probe(&self) {}
 //! #     async fn whole(&self) -> anyhow::Result<()> { Ok(()) }
-//! #     async fn audit(&self) -> anyhow::Result<Vec<demo::audit::Check>> { Ok(vec![]) }
+//! #     async fn audit(&self) -> anyhow::Result<Vec<audit::Check>> { Ok(vec![]) }
 //! # }
 //! # async fn example() -> anyhow::Result<()> {
 //! let database = Arc::new(Door::open().await?);

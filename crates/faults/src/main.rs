@@ -17,20 +17,21 @@ Examples:
   scripts/faults                          three minutes, a seed of the moment, which is printed first
   scripts/faults --minutes 10 --seed 42   the same plan of faults each time
   scripts/faults --seed 42 --plan         print the plan, do nothing
-  scripts/faults --rebuild                drills instead of faults, some ten minutes: tables of each service are rebuilt and swapped beside
+  scripts/faults --rebuild                drills instead of faults, some twenty minutes: tables of each service are rebuilt and swapped beside
                                           two replicas, rebuilds are killed, databases are lost and made anew from the topics
   scripts/faults --rebuild --orders online-retail.csv.gz
                                           beside the orders of a file, which are placed to its end
-  scripts/faults --rebuild --short        each kind of drill once, about a minute and a half
+  scripts/faults --rebuild --short        each kind of drill once, some three minutes
 
 The table goes to standard output, progress to standard error. The last line is `N faults, 0 violations` (with --rebuild: `N drills, …`), or
 says what was violated.
 
 Exit codes: 0 nothing was violated, 1 something was or the run could not go on, 2 wrong usage, 130 stopped by a signal";
 
-/// Puts load on the shop while processes are killed and paused, connections cut, frozen and slowed, brokers, PostgreSQL, registry and
-/// acquirer taken away; while strangers write into its topics, databases are set back or take no writes, the registry refuses and
-/// forgets, and the acquirer answers absurdly; then lets everything recover and audits topics, databases and the acquirer's books
+/// Puts load on the shop while processes are killed and paused, connections cut, frozen and slowed, brokers, PostgreSQL, registry,
+/// acquirer and carrier taken away; while strangers write into its topics, databases are set back or take no writes, the registry refuses
+/// and forgets, acquirer and carrier answer absurdly, and the carrier's reports come late, twice, forged and out of order; then lets
+/// everything recover and audits topics, databases and the books of acquirer and carrier
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use demo::audit::Check;
+use audit::Check;
 
 use crate::plan::Fault;
 

@@ -1,8 +1,9 @@
-//! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, and of each service one replica that runs and one
-//! that joins at times, everything connected through proxies.
+//! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, carrier, and of each service one replica that runs and
+//! one that joins at times, everything connected through proxies.
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+mod doors;
 pub(crate) mod ledger;
 pub(crate) mod load;
 mod outbox;
@@ -15,38 +16,56 @@ mod system;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::{Parts, SERVICES};
+use demo::shop::{CORE, Parts};
 use stage::process::Command;
 use stage::{Options, Stage};
 
 use crate::plan::{Harm, Shape};
-use crate::proxy::Door;
 use crate::target::{Part, Process, Subject, Target};
 use backup::Backup;
+use doors::{Doors, authority};
 use load::Load;
 use replica::Replica;
 use strays::Strays;
 
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
 const READY: Duration = Duration::from_secs(90);
-/// Shorter than the default, so that outages also make orders miss their deadline, and compensations are part of the run.
-const CONFIRM_WITHIN: &str = "20s";
-/// What the acquirer does by itself all the time: some calls fail, some are done and not answered.
-const ACQUIRER: &str = r#"{"jitter_ms": 20, "fail_rate": 0.01, "fail_after_rate": 0.01, "timeout_rate": 0.002, "hang_ms": 3000}"#;
+/// Service, variable, value: shorter than the defaults, so that outages also make orders miss their deadlines, and compensations are part
+/// of the run.
+const SETTINGS: [(&str, &str, &str); 3] = [
+    ("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "20s"),
+    ("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"),
+    ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "20s"),
+];
+/// What acquirer and carrier do by themselves all the time, and the variable that says so: some calls fail, some are done and not
+/// answered; the carrier's reports come twice, late, forged, and in another order.
+const STANDINS: [(&str, &str, &str); 2] = [
+    (
+        "acquirer",
+        "ACQUIRER_FAULTS",
+        r#"{"jitter_ms": 20, "fail_rate": 0.01, "fail_after_rate": 0.01, "timeout_rate": 0.002, "hang_ms": 3000}"#,
+    ),
+    (
+        "carrier",
+        "CARRIER_FAULTS",
+        r#"{"jitter_ms": 20, "fail_rate": 0.01, "fail_after_rate": 0.01, "timeout_rate": 0.002, "hang_ms": 3000,
+            "webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 500, "webhook_forge_rate": 0.05, "webhook_late_rate": 0.05}"#,
+    ),
+];
 /// Brokers: with one away, two are enough to write.
 const BROKERS: u8 = 3;
 
 const ON_DOORS: [Harm; 5] = [Harm::Cut, Harm::Freeze, Harm::LoseAnswers, Harm::Forget, Harm::Slow];
 const ON_SERVICES: [Harm; 6] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Strays, Harm::Markers, Harm::SetBack];
-const ON_ACQUIRER: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Absurd];
+const ON_STANDINS: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Absurd];
 const ON_SPARES: [Harm; 2] = [Harm::Join, Harm::JoinAndDie];
 const ON_SERVERS: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
 const ON_POSTGRES: [Harm; 5] = [Harm::Kill, Harm::Stop, Harm::Abort, Harm::Pause, Harm::ReadOnly];
-/// What inventory and payments hear from orders.
+/// What inventory and payments hear from orders, and shipping ignores.
 const HEARD: &str = "farandole.orders.OrderPlaced";
 
 /// The running shop. Dropping it kills everything that it started.
@@ -64,49 +83,6 @@ pub struct Shop {
     restored: BTreeMap<&'static str, Arc<AtomicBool>>,
 }
 
-/// The proxies, before anything is behind them.
-struct Doors {
-    kafka: Vec<Arc<Door>>,
-    postgres: BTreeMap<&'static str, Arc<Door>>,
-    registry: Arc<Door>,
-    acquirer: Arc<Door>,
-    orders: Arc<Door>,
-    inventory: Arc<Door>,
-}
-
-impl Doors {
-    async fn open() -> anyhow::Result<Self> {
-        let door = async || anyhow::Ok(Arc::new(Door::open().await?));
-        let mut postgres = BTreeMap::new();
-        for service in SERVICES {
-            postgres.insert(service, door().await?);
-        }
-        let mut kafka = Vec::new();
-        for _ in 0..BROKERS {
-            kafka.push(door().await?);
-        }
-        let [registry, acquirer, orders, inventory] = [door().await?, door().await?, door().await?, door().await?];
-        Ok(Self { kafka, postgres, registry, acquirer, orders, inventory })
-    }
-
-    /// `parts` as they are seen through the proxies.
-    fn before(&self, parts: &Parts) -> Parts {
-        let mut seen = parts.clone();
-        seen.kafka = self.kafka.iter().map(|door| door.address()).collect::<Vec<_>>().join(",");
-        let through = |url: &str, door: &Door| {
-            door.lead_to([authority(url).to_owned()]);
-            url.replace(authority(url), &door.address())
-        };
-        seen.registry = through(&parts.registry, &self.registry);
-        for (service, database) in &mut seen.databases {
-            if let Some(door) = self.postgres.get(service) {
-                database.url = through(&database.url, door);
-            }
-        }
-        seen
-    }
-}
-
 fn spare(service: &str) -> String {
     format!("{service}-2")
 }
@@ -121,33 +97,10 @@ fn port(taken: &mut Vec<u16>) -> anyhow::Result<u16> {
     taken.last().copied().context("a port was just taken")
 }
 
-/// `host:port` of a URL.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or(rest);
-    authority.rsplit('@').next().unwrap_or(authority)
-}
-
 /// Puts a subject under its name among the targets.
 fn harm(targets: &mut Vec<Target>, name: &str, subject: Arc<dyn Subject>) {
     let shape = Shop::shapes().into_iter().find(|shape| shape.name == name);
     targets.extend(shape.map(|shape| Target::new(shape, subject)));
-}
-
-/// Brokers, PostgreSQL, and the ways to them and to the services.
-fn servers(targets: &mut Vec<Target>, doors: &Doors, stage: &Arc<Stage>) {
-    let postgres = servers::Postgres { stage: Arc::clone(stage), part: Part::new(stage, "postgres"), times: AtomicU32::new(0) };
-    harm(targets, "postgres", Arc::new(postgres));
-    for (n, door) in (1..).zip(&doors.kafka) {
-        harm(targets, &broker(n), Arc::new(Part::new(stage, &broker(n))));
-        harm(targets, &format!("services/{}", broker(n)), Arc::<Door>::clone(door));
-    }
-    for (service, door) in &doors.postgres {
-        harm(targets, &format!("{service}/postgres"), Arc::<Door>::clone(door));
-    }
-    harm(targets, "payments/acquirer", Arc::<Door>::clone(&doors.acquirer));
-    harm(targets, "clients/orders", Arc::<Door>::clone(&doors.orders));
-    harm(targets, "clients/inventory", Arc::<Door>::clone(&doors.inventory));
 }
 
 impl Shop {
@@ -166,19 +119,14 @@ impl Shop {
             door.lead_to([behind.clone()]);
         }
         let mut databases = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             databases.insert(service, stage.database(service).await?);
         }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::on(&stage, String::new(), databases);
         let mut seen = demo::shop::Shop::on(doors.before(&parts), folder.clone())?;
-        seen.expect_acquirer(doors.acquirer.port());
-        seen.settings.push(("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", CONFIRM_WITHIN.to_owned()));
+        seen.reports_to(&doors.shipping.address());
+        seen.settings.extend(SETTINGS.map(|(service, name, value)| (service, name, value.to_owned())));
         let mut direct = demo::shop::Shop::on(parts, folder.clone())?;
-        let mut taken = Vec::new();
-        let acquirer = port(&mut taken)?;
-        direct.expect_acquirer(acquirer);
-        doors.acquirer.lead_to([format!("127.0.0.1:{acquirer}")]);
 
         let load = Load::new(seed, rate, &doors.orders.address(), &doors.inventory.address())?;
         let shim = registry::Shim::open(authority(stage.registry()), &load.client).await?;
@@ -193,28 +141,26 @@ impl Shop {
             kind: HEARD,
             next: registry::Way::first(),
         };
-        let mut targets = Vec::new();
-        servers(&mut targets, &doors, &stage);
+        let (mut targets, mut processes, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        doors.harm(&mut targets, &stage);
         harm(&mut targets, "services/registry", Arc::new(way));
-        let (command, _) = seen.acquirer_command(acquirer)?;
-        let mut processes = vec![Arc::new(Process::new(command.env([("ACQUIRER_FAULTS", ACQUIRER)])))];
-        processes[0].start()?;
-        let acquirer = servers::Acquirer {
-            process: Arc::clone(&processes[0]),
-            url: direct.url("acquirer"),
-            client: load.client.clone(),
-            faults: serde_json::from_str(ACQUIRER).context("reading the acquirer's usual faults")?,
-        };
-        harm(&mut targets, "acquirer", Arc::new(acquirer));
+        for (name, variable, faults) in STANDINS {
+            let (port, door) = (port(&mut taken)?, doors.to_standin(name));
+            direct.expect(name, port);
+            seen.expect(name, door.port());
+            door.lead_to([format!("127.0.0.1:{port}")]);
+            let process = Arc::new(Process::new(seen.standin_command(name, port)?.0.env([(variable, faults)])));
+            process.start()?;
+            processes.push(Arc::clone(&process));
+            let faults = serde_json::from_str(faults).with_context(|| format!("reading the {name}'s usual faults"))?;
+            let standin = servers::Standin { name, process, url: direct.url(name), client: load.client.clone(), faults };
+            harm(&mut targets, name, Arc::new(standin));
+        }
         let (mut addresses, mut services, mut restored) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for service in SERVICES {
+        for service in CORE {
             let ports = [port(&mut taken)?, port(&mut taken)?];
             let at = ports.map(|port| format!("127.0.0.1:{port}"));
-            let door = match service {
-                "orders" => Some(&doors.orders),
-                "inventory" => Some(&doors.inventory),
-                _ => None,
-            };
+            let door = doors.to_service(service);
             if let Some(door) = door {
                 door.lead_to(at.clone());
             }
@@ -288,8 +234,9 @@ impl Shop {
     /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop.
     pub fn shapes() -> Vec<Shape> {
         let shape = |name: String, harms: &[Harm]| Shape::new(name, harms);
-        let mut all = vec![shape("acquirer".into(), &ON_ACQUIRER), shape("postgres".into(), &ON_POSTGRES)];
-        for service in SERVICES {
+        let mut all = vec![shape("postgres".into(), &ON_POSTGRES)];
+        all.extend(STANDINS.map(|(name, ..)| shape(name.into(), &ON_STANDINS)));
+        for service in CORE {
             all.push(shape(service.into(), &ON_SERVICES));
             all.push(shape(spare(service), &ON_SPARES).spare_of(service));
             all.push(shape(format!("{service}/postgres"), &ON_DOORS));
@@ -301,7 +248,9 @@ impl Shop {
         }
         all.push(shape("registry".into(), &[Harm::Pause, Harm::LoseAll]));
         all.push(shape("services/registry".into(), &[Harm::Cut, Harm::Freeze, Harm::RefuseOne]));
-        all.push(shape("payments/acquirer".into(), &ON_DOORS));
+        for way in ["payments/acquirer", "shipping/carrier", "carrier/shipping"] {
+            all.push(shape(way.into(), &ON_DOORS));
+        }
         all.push(shape("clients/orders".into(), &ON_DOORS));
         all.push(shape("clients/inventory".into(), &[Harm::Cut, Harm::LoseAnswers]));
         all

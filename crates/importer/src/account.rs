@@ -113,8 +113,10 @@ pub struct Account {
     pub cancels_from_data: u64,
     /// Cancel requests added on purpose.
     pub cancels_scripted: u64,
-    /// Cancel requests that were refused, the order having ended otherwise.
+    /// Cancel requests that were refused since the order had been rejected.
     pub cancels_refused: u64,
+    /// Cancel requests that were refused since the order's parcel had left.
+    pub cancels_late: u64,
     /// Requests that were sent again after trouble.
     pub retries: u64,
     /// Seconds from the first order to the last answer.

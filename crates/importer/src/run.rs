@@ -251,9 +251,19 @@ enum Done {
     /// The shop took no order, with its words.
     NotPlaced(Vec<u64>, String),
     /// The order was cancelled, or had ended otherwise; with the lines of the file that asked for it, if it was the file.
-    Cancelled { lines: Option<Vec<u64>>, done: bool },
+    Cancelled { lines: Option<Vec<u64>>, how: Cancelled },
     /// The shop took no cancel request, with its words; or there was no order to cancel.
     NotCancelled { lines: Option<Vec<u64>>, words: Option<String> },
+}
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cancelled {
+    Taken,
+    /// The order had been rejected.
+    Rejected,
+    /// Its parcel had left.
+    Late,
 }
 
 fn count(account: &mut Account, tally: &mut Tally, done: Done, options: &Options) {
@@ -269,8 +279,9 @@ fn count(account: &mut Account, tally: &mut Tally, done: Done, options: &Options
             account.orders_refused += 1;
             tally.turn_away(REFUSED, lines, Some(&words));
         }
-        Done::Cancelled { lines, done } => {
-            account.cancels_refused += u64::from(!done);
+        Done::Cancelled { lines, how } => {
+            account.cancels_refused += u64::from(how == Cancelled::Rejected);
+            account.cancels_late += u64::from(how == Cancelled::Late);
             match lines {
                 Some(lines) => {
                     account.cancels_from_data += 1;
@@ -334,8 +345,11 @@ impl Cancel {
         let _slot = slots.acquire_owned().await.context("the semaphore is never closed")?;
         let (url, key) = (format!("{orders}/orders/{id}/cancel"), format!("import-cancel-{number}"));
         Ok(match calls.post(&url, &key, &json!({})).await? {
-            Answer::Given(status, _) if status.is_success() => Done::Cancelled { lines, done: true },
-            Answer::Given(StatusCode::CONFLICT, _) => Done::Cancelled { lines, done: false },
+            Answer::Given(status, _) if status.is_success() => Done::Cancelled { lines, how: Cancelled::Taken },
+            Answer::Given(StatusCode::CONFLICT, answer) => {
+                let is_late = answer["type"].as_str().is_some_and(|kind| kind.ends_with("too-late"));
+                Done::Cancelled { lines, how: if is_late { Cancelled::Late } else { Cancelled::Rejected } }
+            }
             Answer::Given(status, answer) => Done::NotCancelled { lines, words: Some(format!("{status} {answer}")) },
             Answer::Trouble(why) => Done::NotCancelled { lines, words: Some(why) },
         })

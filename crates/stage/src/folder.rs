@@ -3,6 +3,7 @@
 //! ```text
 //! .stage/lock            held while a run is set up or swept
 //! .stage/jars-<hash>/    Kafka and the registry, shared by all runs; `jars-<name>-<hash>/` for those of a pom of others'
+//! .stage/mailpit-<version>/ the mail catcher, built by `scripts/install --mail`
 //! .stage/logs/run-<pid>/ one log per part; those of the last runs stay, `logs/latest` is the newest
 //! .stage/run-<pid>/      removed at the end:
 //!     owner              locked by the process that owns the run: no lock, no owner
@@ -32,6 +33,8 @@ pub struct Options {
     pub brokers: u8,
     /// Whether to start the schema registry.
     pub registry: bool,
+    /// Whether to start the mail catcher, which `scripts/install --mail` builds; see [`mail`](crate::mail).
+    pub mail: bool,
     /// Whether PostgreSQL writes what logical decoding needs (`wal_level=logical`), which a peer that reads the log wants.
     pub logical: bool,
     /// The stage's folder, `STAGE_DIR` or else `.stage` at the workspace's root.
@@ -45,7 +48,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, registry: true, logical: false, dir: default_folder(), keep: false, proxies: Vec::new() }
+        Self { brokers: 1, registry: true, mail: false, logical: false, dir: default_folder(), keep: false, proxies: Vec::new() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Starts, checks and stops the real parts on one machine: Apache Kafka, PostgreSQL and the schema registry.
+//! Starts, checks and stops the real parts on one machine: Apache Kafka, PostgreSQL, the schema registry and, when asked for, a mail catcher.
 //!
 //! The demo, the tests and the benchmarks run against what a user would run, never against a stand-in.
 //!
@@ -29,6 +29,7 @@ mod folder;
 mod janitor;
 mod jars;
 mod kafka;
+pub mod mail;
 mod part;
 mod postgres;
 pub mod process;

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const EXAMPLES: &str = "\
 Examples:
   stage up                          start, print the addresses, stay until Ctrl-C
+  stage up --mail                   also a mail catcher, with a web page
   stage up --brokers 3 --keep       three brokers; their data stay until `stage clean`
   stage run -- cargo test           run the tests with the parts up, then stop them
   stage run --brokers 3 -- ./drill  the exit code is the command's
@@ -24,7 +25,7 @@ Examples:
   stage clean                       remove what killed runs left behind
 
 The parts listen on 127.0.0.1 only. Everything lies in .stage at the workspace's root, or in STAGE_DIR.
-Commands find the parts by STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY.";
+Commands find the parts by STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY; with --mail also STAGE_SMTP and STAGE_MAIL.";
 
 #[derive(Parser)]
 #[command(name = "stage", version, about = "Starts Kafka, PostgreSQL and the schema registry on this machine", after_help = EXAMPLES)]
@@ -68,6 +69,9 @@ struct Parts {
     /// Leave out the schema registry
     #[arg(long)]
     no_registry: bool,
+    /// Also start the mail catcher, which `scripts/install --mail` builds. Addresses that begin with `bounce` are refused
+    #[arg(long)]
+    mail: bool,
     /// Keep the run's data at the end, until `stage clean`
     #[arg(long)]
     keep: bool,
@@ -91,6 +95,9 @@ async fn up(parts: Parts) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stage = start(parts, &mut signals).await?;
     println!("# Kafka      {}\n# PostgreSQL {}\n# registry   {}", stage.kafka(), stage.postgres(), stage.registry());
+    if !stage.mail().is_empty() {
+        println!("# mail       {}, read at {}", stage.smtp(), stage.mail());
+    }
     for (name, value) in stage.env() {
         println!("export {name}='{value}'");
     }
@@ -128,7 +135,13 @@ fn clean(all: bool) -> anyhow::Result<ExitCode> {
 
 /// Starts the parts. A signal meanwhile ends this process: the kernel and the janitor clean up behind it.
 async fn start(parts: Parts, signals: &mut Signals) -> anyhow::Result<Stage> {
-    let options = Options { brokers: parts.brokers, registry: !parts.no_registry, keep: parts.keep, ..Options::default() };
+    let options = Options {
+        brokers: parts.brokers,
+        registry: !parts.no_registry,
+        mail: parts.mail,
+        keep: parts.keep,
+        ..Options::default()
+    };
     tokio::select! {
         stage = tokio::task::spawn_blocking(|| Stage::start(options)) => Ok(stage.context("the start panicked")??),
         signal = signals.next() => {

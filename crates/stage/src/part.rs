@@ -1,5 +1,7 @@
 //! One part: how to start it, how to ask it whether it is ready, and how to stop it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -141,4 +143,19 @@ pub(crate) fn prepare(step: &Command, run: &Run, name: &str, log: &Path) -> Resu
         Some(status) => Err(failed(format!("could not be prepared ({status})"))),
         None => Err(failed(format!("was not prepared within {} s", READY.as_secs()))),
     }
+}
+
+/// One HTTP request; anything but 200 is an error. A client would bring TLS along, which nobody needs here.
+pub(crate) fn get(port: u16, path: &str) -> Result<(), String> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), LIMIT)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        let mut answer = [0; 64];
+        let read = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+    };
+    let answer = ask().map_err(|error| error.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer.lines().next().unwrap_or("no answer").to_owned()) }
 }

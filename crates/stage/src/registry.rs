@@ -2,15 +2,12 @@
 //!
 //! A restart loses the schemas. That is a case worth testing: who has seen an id keeps it, and registering again is harmless.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{At, Error};
 use crate::folder::Run;
 use crate::kafka::{QUICK_START, find_java, java_options};
-use crate::part::Part;
+use crate::part::{Part, get};
 use crate::process::Command;
 
 /// Below the address of the registry.
@@ -31,19 +28,4 @@ pub(crate) fn part(run: &Run, jars: &Path, port: u16) -> Result<Part, Error> {
         .args([jar]);
     let ask = Box::new(move || get(port, &format!("{API}/subjects")));
     Ok(Part::new("registry", command, ask))
-}
-
-/// One HTTP request; anything but 200 is an error. A client would bring TLS along, which nobody needs here.
-fn get(port: u16, path: &str) -> Result<(), String> {
-    const LIMIT: Duration = Duration::from_secs(2);
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), LIMIT)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-        let mut answer = [0; 64];
-        let read = stream.read(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
-    };
-    let answer = ask().map_err(|error| error.to_string())?;
-    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer.lines().next().unwrap_or("no answer").to_owned()) }
 }

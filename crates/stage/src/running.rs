@@ -11,21 +11,33 @@ use crate::janitor::Janitor;
 use crate::jars::Jars;
 use crate::part::Part;
 use crate::sandbox::{self, Database, Sandbox};
-use crate::{kafka, postgres, process, registry};
+use crate::{kafka, mail, postgres, process, registry};
 
 const KAFKA: &str = "STAGE_KAFKA";
 const POSTGRES: &str = "STAGE_POSTGRES";
 const REGISTRY: &str = "STAGE_REGISTRY";
+const SMTP: &str = "STAGE_SMTP";
+const MAIL: &str = "STAGE_MAIL";
 
-/// Kafka, PostgreSQL and the registry, started by this process or attached to. What this process has started stops when it is dropped.
+/// Kafka, PostgreSQL, the registry and the mail catcher, started by this process or attached to. What this process has started stops when it is dropped.
 #[derive(Debug)]
 pub struct Stage {
     kafka: String,
     behind: Vec<String>,
     postgres: String,
     registry: String,
+    smtp: String,
+    mail: String,
     /// `None` when attached.
     owned: Option<Owned>,
+}
+
+/// The ports of all parts but the brokers.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    postgres: u16,
+    registry: u16,
+    mail: mail::Ports,
 }
 
 #[derive(Debug)]
@@ -48,7 +60,7 @@ impl Stage {
             return Err(Error::Options("there must be as many proxies as brokers, or none"));
         }
         check_installed(&options)?;
-        let mut run = Run::create(&options, 2 * brokers + options.proxies.len() + 2)?;
+        let mut run = Run::create(&options, 2 * brokers + options.proxies.len() + 4)?;
         let janitor = Janitor::start(&run.folder)?;
         // From here on its drop cleans up, whatever fails.
         let nodes: Vec<_> = (0..brokers)
@@ -57,21 +69,26 @@ impl Stage {
                 Ok(kafka::Ports { broker: run.port()?, controller: run.port()?, proxied })
             })
             .collect::<Result<_, Error>>()?;
-        let (postgres_port, registry_port) = (run.port()?, run.port()?);
+        let rest =
+            Ports { postgres: run.port()?, registry: run.port()?, mail: mail::Ports { smtp: run.port()?, web: run.port()? } };
         let mut owned = Owned { parts: Vec::new(), run, janitor, keep: options.keep };
-        let postgres = owned.set_up(&options, &nodes, postgres_port, registry_port)?;
+        let postgres = owned.set_up(&options, &nodes, rest)?;
         let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.broker)).collect();
         let behind = nodes.iter().filter_map(|node| Some(format!("127.0.0.1:{}", node.proxied?.0))).collect();
-        let registry =
-            if options.registry { format!("http://127.0.0.1:{registry_port}{}", registry::API) } else { String::new() };
-        Ok(Self { kafka: addresses.join(","), behind, postgres, registry, owned: Some(owned) })
+        let if_there = |there, address| if there { address } else { String::new() };
+        let registry = if_there(options.registry, format!("http://127.0.0.1:{}{}", rest.registry, registry::API));
+        let smtp = if_there(options.mail, format!("smtp://127.0.0.1:{}", rest.mail.smtp));
+        let mail = if_there(options.mail, format!("http://127.0.0.1:{}", rest.mail.web));
+        Ok(Self { kafka: addresses.join(","), behind, postgres, registry, smtp, mail, owned: Some(owned) })
     }
 
-    /// The stage that `STAGE_KAFKA`, `STAGE_POSTGRES` and `STAGE_REGISTRY` name; dropping it stops nothing.
+    /// The stage that `STAGE_KAFKA`, `STAGE_POSTGRES` and `STAGE_REGISTRY` name, and if it has a mail catcher `STAGE_SMTP` and `STAGE_MAIL`;
+    /// dropping it stops nothing.
     pub fn attach() -> Result<Self, Error> {
         let read = |variable| std::env::var(variable).map_err(|_| Error::NoStage { variable });
-        let behind = Vec::new();
-        Ok(Self { kafka: read(KAFKA)?, behind, postgres: read(POSTGRES)?, registry: read(REGISTRY)?, owned: None })
+        let optional = |variable| std::env::var(variable).unwrap_or_default();
+        let (smtp, mail, behind) = (optional(SMTP), optional(MAIL), Vec::new());
+        Ok(Self { kafka: read(KAFKA)?, behind, postgres: read(POSTGRES)?, registry: read(REGISTRY)?, smtp, mail, owned: None })
     }
 
     /// For tests: the stage named by the environment, else one for this process, started at the first call and gone with the process.
@@ -106,11 +123,22 @@ impl Stage {
         &self.registry
     }
 
+    /// Where the mail catcher takes mail, `smtp://127.0.0.1:port`; empty if there is none.
+    pub fn smtp(&self) -> &str {
+        &self.smtp
+    }
+
+    /// The mail catcher's web page, `http://127.0.0.1:port`, and below it its [API](crate::mail); empty if there is none.
+    pub fn mail(&self) -> &str {
+        &self.mail
+    }
+
     /// The variables that [`attach`](Self::attach) reads.
     pub fn env(&self) -> Vec<(String, String)> {
-        [(KAFKA, &self.kafka), (POSTGRES, &self.postgres), (REGISTRY, &self.registry)]
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .to_vec()
+        let always = [(KAFKA, &self.kafka), (POSTGRES, &self.postgres), (REGISTRY, &self.registry)];
+        let optional = [(SMTP, &self.smtp), (MAIL, &self.mail)].into_iter().filter(|(_, value)| !value.is_empty());
+        // The registry's is last: scripts/dev waits for it.
+        optional.chain(always).map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 
     /// The running parts' names and process ids; none when attached.
@@ -119,7 +147,7 @@ impl Stage {
         parts.filter_map(|part| Some((part.name.clone(), part.pid()?))).collect()
     }
 
-    /// Stops a part (`kafka-1`, `postgres`, `registry`) in order. Blocks until it has ended.
+    /// Stops a part (`kafka-1`, `postgres`, `registry`, `mail`) in order. Blocks until it has ended.
     pub fn stop_part(&self, name: &str) -> Result<(), Error> {
         self.part(name).map(|(part, _)| part.stop())
     }
@@ -170,13 +198,7 @@ impl Stage {
 
 impl Owned {
     /// Prepares and starts all parts; returns the superuser's address.
-    fn set_up(
-        &mut self,
-        options: &Options,
-        nodes: &[kafka::Ports],
-        postgres_port: u16,
-        registry_port: u16,
-    ) -> Result<String, Error> {
+    fn set_up(&mut self, options: &Options, nodes: &[kafka::Ports], rest: Ports) -> Result<String, Error> {
         let run = &self.run;
         let given_up = AtomicBool::new(false);
         let start = |made: Result<Part, Error>| {
@@ -201,12 +223,15 @@ impl Owned {
                     threads.push(scope.spawn(move || start(kafka::part(run, &jars.kafka, cluster, id, nodes))));
                 }
                 if options.registry {
-                    threads.push(scope.spawn(|| start(registry::part(run, &jars.registry, registry_port))));
+                    threads.push(scope.spawn(|| start(registry::part(run, &jars.registry, rest.registry))));
                 }
+            }
+            if options.mail {
+                threads.push(scope.spawn(|| start(mail::part(run, &options.dir, rest.mail))));
             }
             let url = &mut url;
             threads.push(scope.spawn(|| {
-                let made = postgres::part(run, postgres_port, options.logical).map(|(part, address)| {
+                let made = postgres::part(run, rest.postgres, options.logical).map(|(part, address)| {
                     *url = address;
                     part
                 });
@@ -239,6 +264,9 @@ impl Owned {
 
 /// Says all that is missing at once, before anything is started.
 fn check_installed(options: &Options) -> Result<(), Error> {
+    if options.mail && !mail::is_built(&options.dir) {
+        return Err(Error::Options("the mail catcher isn't built: scripts/install --mail does it"));
+    }
     let jvm = options.brokers > 0 || options.registry;
     let fetch = jvm && !Jars::are_in(&options.dir);
     let there = |tool| process::find(tool).is_some();

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from analytics.intake import Subscription
-from analytics.revenue import AUTHORISED, CANCELLED, CONFIRMED, VOIDED
+from analytics.revenue import AUTHORISED, CANCELLED, CONFIRMED, REFUNDED, VOIDED, WRITTEN_OFF
 from analytics.settings import Settings
 
 NAME = "analytics"
@@ -13,15 +13,25 @@ SOURCE = f"/farandole/{NAME}"
 REPORTED = "farandole.analytics.DailyRevenueReported"
 HEARS = ("orders", "payments")
 
-REACTS_TO = [CONFIRMED, CANCELLED, AUTHORISED, VOIDED]
+REACTS_TO = [CONFIRMED, CANCELLED, AUTHORISED, VOIDED, WRITTEN_OFF, REFUNDED]
 IGNORES = [
     "farandole.orders.OrderPlaced",
     "farandole.orders.OrderRejected",
+    "farandole.orders.OrderCancellationRequested",
+    "farandole.orders.OrderProgressed",
+    "farandole.orders.OrderCompleted",
     "farandole.payments.PaymentExpected",
     "farandole.payments.PaymentRequested",
     "farandole.payments.PaymentAbandoned",
     "farandole.payments.PaymentDeclined",
     "farandole.payments.VoidRequested",
+    # The order is cancelled, or its goods have left and the payment is written off.
+    "farandole.payments.AuthorisationExpired",
+    "farandole.payments.CaptureRequested",
+    "farandole.payments.PaymentCaptured",
+    "farandole.payments.CaptureFailed",
+    "farandole.payments.RefundExpected",
+    "farandole.payments.RefundRequested",
 ]
 # A new type may be one that money hangs on: it holds up its key until a build knows it.
 SUBSCRIPTION = Subscription(frozenset(REACTS_TO), frozenset(IGNORES), "park")

@@ -1,5 +1,6 @@
 """Revenue per day and currency: what an order brings counts on the UTC day on which it was confirmed, once its payment is authorised too, and
-until it is cancelled or the payment is voided. The two topics have no order between them, so each event may be the first."""
+until it is cancelled, or the payment is voided, written off or given back. The two topics have no order between them, so each event may be the
+first."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ CONFIRMED = "farandole.orders.OrderConfirmed"
 CANCELLED = "farandole.orders.OrderCancelled"
 AUTHORISED = "farandole.payments.PaymentAuthorised"
 VOIDED = "farandole.payments.PaymentVoided"
+WRITTEN_OFF = "farandole.payments.PaymentWrittenOff"
+REFUNDED = "farandole.payments.PaymentRefunded"
 
 _EPOCH = date(1970, 1, 1)
 _DAY = 24 * 3600 * 1_000_000

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 
 from analytics.intake import Refused
 from analytics.outbox import Outbox
-from analytics.revenue import AUTHORISED, CANCELLED, CONFIRMED, VOIDED, Revenue, key_of
+from analytics.revenue import AUTHORISED, CANCELLED, CONFIRMED, REFUNDED, VOIDED, WRITTEN_OFF, Revenue, key_of
 from analytics.store import Store
 from analytics.wire.record import Record
 
@@ -31,6 +31,14 @@ def cancelled(order: str) -> Told:
 
 def voided(order: str) -> Told:
     return VOIDED, {"order_id": order}
+
+
+def written_off(order: str) -> Told:
+    return WRITTEN_OFF, {"order_id": order}
+
+
+def refunded(order: str) -> Told:
+    return REFUNDED, {"order_id": order}
 
 
 class Case(unittest.TestCase):
@@ -56,6 +64,8 @@ class Case(unittest.TestCase):
             ([confirmed("o", 3), authorised("o", 500)], (1, 500)),
             ([confirmed("o", 3), authorised("o", 500), cancelled("o"), voided("o")], (0, 0)),
             ([confirmed("o", 3), authorised("o", 500), voided("o")], (0, 0)),
+            ([confirmed("o", 3), authorised("o", 500), refunded("o")], (0, 0)),
+            ([confirmed("o", 3), authorised("o", 500), written_off("o"), refunded("o")], (0, 0)),
             ([confirmed("o", 3), cancelled("o")], (0, 0)),
             ([authorised("o", 500), cancelled("o")], (0, 0)),
         ):

@@ -1,6 +1,6 @@
-//! Inventory: sets stock aside for orders, all of an order or nothing, and frees it when the order ends.
+//! Inventory: sets stock aside for orders, all of an order or nothing, and frees it when the order ends or takes it out when it ships.
 //!
-//! **Invariant:** per article, received = available + reserved, and none of them is negative.
+//! **Invariant:** per article, received + adjusted = available + reserved + shipped, and none but `adjusted` is negative.
 
 pub mod api;
 pub mod participant;

@@ -7,6 +7,7 @@ use inventory::{Inventory, api};
 
 fn main() -> ExitCode {
     farandole::main(|_config, NoSettings {}| {
-        Ok(Service::new(Inventory, farandole::migrations!["0001_tables.sql"]).routes(api::routes).openapi(api::openapi))
+        let migrations = farandole::migrations!["0001_tables.sql", "0002_shipped.sql"];
+        Ok(Service::new(Inventory, migrations).routes(api::routes).openapi(api::openapi))
     })
 }

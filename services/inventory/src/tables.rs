@@ -11,7 +11,7 @@ farandole::tables! {
         /// What became of an order's request.
         reservations: Reservation in "reservations" { order_id: Uuid, state: Json<State> },
         /// An article, in pieces.
-        stock: Stock in "stock" { sku: String, received: i64, reserved: i64 },
+        stock: Stock in "stock" { sku: String, received: i64, reserved: i64, adjusted: i64, shipped: i64 },
     }
 }
 
@@ -28,11 +28,18 @@ pub enum State {
     Short,
     /// What was set aside is free again.
     Released,
+    /// What was set aside has left the house.
+    Shipped,
 }
 
 impl Stock {
+    /// Pieces that ever came in, as they were counted last.
+    pub fn counted(&self) -> i64 {
+        self.received + self.adjusted
+    }
+
     /// Pieces that can still be set aside.
     pub fn available(&self) -> i64 {
-        self.received - self.reserved
+        self.counted() - self.reserved - self.shipped
     }
 }

@@ -1,10 +1,13 @@
 //! The HTTP interface of orders.
 
+mod stream;
 mod views;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRef, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use farandole::http::{self, Caller, JsonBody};
 use farandole::table::Row as _;
@@ -17,25 +20,44 @@ use uuid::Uuid;
 use crate::basket::Basket;
 use crate::participant::{Command, Orders};
 use crate::tables::Order;
+use stream::Watching;
 use views::{CancelledOrder, OrderPage, OrderSummary, OrderView, PlaceOrder, PlacedOrder};
 
 /// Orders a page, unless told, and at most.
 const PAGE: i64 = 50;
 const MAX_PAGE: i64 = 200;
 
+/// What routes share.
+#[derive(Clone)]
+struct Shared {
+    api: Api<Orders>,
+    watching: Watching,
+}
+
+impl FromRef<Shared> for Api<Orders> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.api.clone()
+    }
+}
+
 /// The routes, apart from any socket.
 pub fn routes(api: Api<Orders>) -> Router {
+    let watching = Watching::new(api.pool.clone());
     Router::new()
         .route("/orders", post(place).get(list))
         .route("/orders/{order_id}", get(show))
+        .route("/orders/{order_id}/events", get(follow))
         .route("/orders/{order_id}/cancel", post(cancel))
-        .with_state(api)
+        .with_state(Shared { api, watching })
 }
 
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "orders", description = "Accepts orders and reports their state."), paths(place, list, show, cancel))]
+    #[openapi(
+        info(title = "orders", description = "Accepts orders and reports their state."),
+        paths(place, list, show, follow, cancel)
+    )]
     struct Doc;
     Doc::openapi()
 }
@@ -50,12 +72,13 @@ async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Resul
     caller.named(&basket.customer).create(Command::Place(basket)).await
 }
 
-/// Cancels an order that isn't rejected. Stock and card are freed by the services that subscribe to the event.
+/// Cancels an order whose parcel hasn't left. A confirmed one is cancelled if shipping can still hold the parcel back: its state tells.
 #[utoipa::path(post, path = "/orders/{order_id}/cancel",
     params(("order_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, description = "Cancelled now", body = CancelledOrder),
+    responses((status = 202, description = "Cancelled now, or asked of shipping", body = CancelledOrder),
         (status = 200, description = "Was cancelled before", body = CancelledOrder),
-        (status = 404, description = "No such order"), (status = 409, description = "It was rejected")))]
+        (status = 404, description = "No such order"),
+        (status = 409, description = "It was rejected, or its dispatch has begun")))]
 async fn cancel(Path(id): Path<String>, caller: Caller<Orders>) -> Result<Answer, Problem> {
     caller.submit(order_id(&id)?, Command::Cancel).await
 }
@@ -64,7 +87,31 @@ async fn cancel(Path(id): Path<String>, caller: Caller<Orders>) -> Result<Answer
 #[utoipa::path(get, path = "/orders/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = OrderView), (status = 404, description = "No such order")))]
 async fn show(State(api): State<Api<Orders>>, Path(id): Path<String>) -> Result<axum::Json<OrderView>, Problem> {
-    let order_id = order_id(&id)?;
+    Ok(axum::Json(OrderView::of(one(&api, &id).await?)))
+}
+
+/// An order's events as they happen, until it has ended: the last event is `end`. The `id` of an event is its place in the order's history.
+#[utoipa::path(get, path = "/orders/{order_id}/events", params(("order_id" = Uuid, Path),
+        ("Last-Event-ID" = Option<usize>, Header, description = "Go on after this event; from the first unless said")),
+    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The order has ended, and the caller has all of it"),
+        (status = 400, description = "Last-Event-ID is no number"), (status = 404, description = "No such order"),
+        (status = 503, description = "Too many orders are watched")))]
+async fn follow(State(shared): State<Shared>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    let seen = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|text| text.trim().parse().ok())) {
+        None => 0,
+        Some(Some(seen)) => seen,
+        Some(None) => return Err(Problem::new(400, "invalid-last-event-id", "Last-Event-ID is the id of an event: a number")),
+    };
+    let order = one(&shared.api, &id).await?;
+    if order.state.is_final() && seen >= order.history.len() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(shared.watching.stream(order, seen)?.into_response())
+}
+
+async fn one(api: &Api<Orders>, id: &str) -> Result<Order, Problem> {
+    let order_id = order_id(id)?;
     let row = sqlx::query(
         "select order_id, customer, currency, total, lines, placed_at, state, history from orders where order_id = $1",
     )
@@ -73,7 +120,7 @@ async fn show(State(api): State<Api<Orders>>, Path(id): Path<String>) -> Result<
     .await
     .map_err(http::database)?
     .ok_or_else(|| Problem::not_found(format!("there is no order {order_id}")))?;
-    Ok(axum::Json(OrderView::of(Order::from_row(&row).map_err(http::database)?)))
+    Order::from_row(&row).map_err(http::database)
 }
 
 /// Which orders to list.

@@ -1,23 +1,22 @@
 //! The business of orders, whole and pure.
 
+mod fulfilment;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use farandole::{Answer, Body, Decision, Input, Message as _, Never, Participant, Problem, Refusal, Task, Tasks, Timestamp};
-use schemas::inventory::{StockReceived, StockReleased, StockReserved, StockShort};
+use schemas::inventory::StockShort;
 use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected, RejectionReason};
-use schemas::payments::{
-    PaymentAbandoned, PaymentAuthorised, PaymentDeclined, PaymentExpected, PaymentRequested, PaymentVoided, VoidRequested,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::basket::Basket;
-use crate::tables::{Happening, Order, State, Tables};
+use crate::messages::{Event, Heard};
+use crate::tables::{Cancellation, Fulfilment, Happening, Order, State, Tables};
 
 /// A rejection's words name so many articles; `skus` names all.
 const NAMED: usize = 10;
@@ -27,21 +26,6 @@ const NAMED: usize = 10;
 pub struct Orders {
     /// How long stock and card may take.
     pub confirm_within: Duration,
-}
-
-farandole::messages! {
-    /// What orders publishes.
-    pub enum Event { OrderPlaced, OrderConfirmed, OrderRejected, OrderCancelled }
-    ends { OrderConfirmed }
-}
-
-farandole::messages! {
-    /// What orders subscribes to. It follows its topics whole: what is in neither list parks until a build that knows it is deployed.
-    pub enum Heard { StockShort, PaymentAuthorised, PaymentDeclined }
-    ignores {
-        StockReceived, StockReserved, StockReleased,
-        PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided,
-    }
 }
 
 farandole::deadlines! {
@@ -88,7 +72,7 @@ impl Participant for Orders {
         Ok(match (&order.state.0, &input.body) {
             (State::Placed { .. }, Body::Heard(Heard::PaymentAuthorised(_))) => {
                 // Payments asks for the card only once the stock is reserved, so this says both.
-                Decision::event(OrderConfirmed { order_id, confirmed_at: at })
+                Decision::event(OrderConfirmed { order_id, customer: order.customer.clone(), confirmed_at: at })
             }
             (State::Placed { .. }, Body::Heard(Heard::StockShort(short))) => {
                 let (reason, detail, skus) = shortage(short);
@@ -98,14 +82,15 @@ impl Participant for Orders {
                 rejected(RejectionReason::CardDeclined, declined.reason.clone(), Vec::new())
             }
             (State::Placed { .. }, Body::Deadline(Deadline::Confirm)) => cancelled(CancellationReason::NotConfirmedInTime),
-            (State::Placed { .. } | State::Confirmed, Body::Command(Command::Cancel)) => {
-                cancelled(CancellationReason::CustomerRequest)
-            }
+            (State::Placed { .. }, Body::Command(Command::Cancel)) => cancelled(CancellationReason::CustomerRequest),
+            (State::Confirmed(now), Body::Command(Command::Cancel)) => return fulfilment::cancel(order_id, now, at),
+            (State::Confirmed(now), Body::Heard(heard)) => fulfilment::heard(order_id, now, heard, at),
             (State::Cancelled { .. }, Body::Command(Command::Cancel)) => Decision::answered(Answer::ok(is_cancelled(order_id))),
             (State::Rejected { .. }, Body::Command(Command::Cancel)) => {
                 let detail = format!("order {order_id} was rejected; there is nothing to cancel");
                 return Err(Problem::conflict("order-rejected", detail).into());
             }
+            (State::Completed { .. }, Body::Command(Command::Cancel)) => return Err(fulfilment::too_late(order_id)),
             (_, Body::Heard(_) | Body::Deadline(_) | Body::Command(Command::Place(_)) | Body::Outcome { .. }) => {
                 Decision::nothing()
             }
@@ -113,25 +98,43 @@ impl Participant for Orders {
     }
 
     fn evolve(&self, tables: &mut Tables, event: &Event) {
-        let (order_id, at, state) = match event {
-            Event::OrderPlaced(placed) => return tables.orders.put(new_order(placed, happening(event, placed.placed_at))),
-            Event::OrderConfirmed(e) => (e.order_id, e.confirmed_at, State::Confirmed),
+        if let Event::OrderPlaced(placed) = event {
+            return tables.orders.put(new_order(placed, happening(event, placed.placed_at)));
+        }
+        let Some(order) = tables.orders.get_mut(&id(event)) else { return };
+        let (at, state) = match event {
+            Event::OrderPlaced(e) => (e.placed_at, None),
+            Event::OrderConfirmed(e) => (e.confirmed_at, Some(State::Confirmed(Fulfilment::default()))),
             Event::OrderRejected(e) => {
                 let (detail, skus) = (e.detail.clone(), e.skus.clone());
-                (e.order_id, e.rejected_at, State::Rejected { reason: e.reason, detail, skus })
+                (e.rejected_at, Some(State::Rejected { reason: e.reason, detail, skus }))
             }
-            Event::OrderCancelled(e) => (e.order_id, e.cancelled_at, State::Cancelled { reason: e.reason }),
+            Event::OrderCancelled(e) => (e.cancelled_at, Some(State::Cancelled { reason: e.reason })),
+            Event::OrderCompleted(e) => (e.completed_at, Some(State::Completed { how: e.how })),
+            Event::OrderCancellationRequested(e) => {
+                if let State::Confirmed(now) = &mut order.state.0 {
+                    now.cancellation = Cancellation::Requested(e.reason);
+                }
+                (e.requested_at, None)
+            }
+            Event::OrderProgressed(e) => {
+                if let State::Confirmed(now) = &mut order.state.0 {
+                    now.advance(e.step, e.tracking.as_ref(), e.until.map(Timestamp::from_micros));
+                }
+                (e.progressed_at, None)
+            }
         };
-        if let Some(order) = tables.orders.get_mut(&order_id) {
+        if let Some(state) = state {
             order.state = Json(state);
-            order.history.push(happening(event, at));
         }
+        order.history.push(happening(event, at));
     }
 
     fn follow_up(&self, event: &Event) -> Tasks<Self> {
         match event {
             Event::OrderPlaced(e) => vec![Task::deadline(Deadline::Confirm, Timestamp::from_micros(e.confirm_by))],
             Event::OrderConfirmed(_) | Event::OrderRejected(_) | Event::OrderCancelled(_) => vec![Task::close(Deadline::Confirm)],
+            Event::OrderCancellationRequested(_) | Event::OrderProgressed(_) | Event::OrderCompleted(_) => Vec::new(),
         }
     }
 
@@ -143,8 +146,10 @@ impl Participant for Orders {
             }))
             .at(format!("/orders/{}", e.order_id)),
             Some(Event::OrderCancelled(e)) => Answer::accepted(is_cancelled(e.order_id)),
+            Some(Event::OrderCancellationRequested(e)) => Answer::accepted(fulfilment::is_asked(e.order_id)),
             // No command leads to these.
-            Some(Event::OrderConfirmed(_) | Event::OrderRejected(_)) | None => Answer::empty(),
+            Some(Event::OrderConfirmed(_) | Event::OrderRejected(_) | Event::OrderProgressed(_) | Event::OrderCompleted(_))
+            | None => Answer::empty(),
         }
     }
 }
@@ -187,6 +192,19 @@ fn is_cancelled(order_id: Uuid) -> serde_json::Value {
     json!({ "order_id": order_id, "state": "cancelled" })
 }
 
+/// The order that an event is about.
+fn id(event: &Event) -> Uuid {
+    match event {
+        Event::OrderPlaced(e) => e.order_id,
+        Event::OrderConfirmed(e) => e.order_id,
+        Event::OrderRejected(e) => e.order_id,
+        Event::OrderCancellationRequested(e) => e.order_id,
+        Event::OrderCancelled(e) => e.order_id,
+        Event::OrderProgressed(e) => e.order_id,
+        Event::OrderCompleted(e) => e.order_id,
+    }
+}
+
 fn new_order(e: &OrderPlaced, placed: Happening) -> Order {
     Order {
         order_id: e.order_id,
@@ -201,5 +219,9 @@ fn new_order(e: &OrderPlaced, placed: Happening) -> Order {
 }
 
 fn happening(event: &Event, at: i64) -> Happening {
-    Happening { kind: event.short_name().to_owned(), at: Timestamp::from_micros(at) }
+    let step = match event {
+        Event::OrderProgressed(e) => Some(e.step),
+        _ => None,
+    };
+    Happening { kind: event.short_name().to_owned(), step, at: Timestamp::from_micros(at) }
 }

@@ -20,23 +20,33 @@ pub fn routes(api: Api<Payments>) -> Router {
 /// What the routes are, for programs.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(info(title = "payments", description = "Reports the state of an order's payment."), paths(show))]
+    #[openapi(
+        info(title = "payments", description = "Reports how far an order's payment has come, and where its money is."),
+        paths(show)
+    )]
     struct Doc;
     Doc::openapi()
 }
 
-/// An order's payment.
+/// An order's payment. Amounts are minor units.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct PaymentView {
     order_id: Uuid,
-    /// `expected`, `requested`, `authorised`, `declined`, `abandoned`, `void_requested` or `voided`.
+    /// `expected`, `requested`, `authorised`, `declined`, `abandoned`, `void_requested`, `voided`, `expired`, `capture_requested`,
+    /// `captured`, `written_off`, `refund_requested` or `refunded`.
     state: &'static str,
-    /// Minor units; null until order and reservation are both seen, and once abandoned.
+    /// What is to be paid; null until order and reservation are both seen, and once abandoned.
     amount: Option<i64>,
-    /// ISO 4217 code of the amount.
+    /// What was taken from the card: 0 or the amount.
+    captured: i64,
+    /// What was given back of it: 0 or the amount.
+    refunded: i64,
+    /// ISO 4217 code of the amounts.
     currency: Option<String>,
     /// The acquirer's id, once the card is authorised.
     authorisation_id: Option<String>,
+    /// Whether the acquirer may still take what is written off, or authorise what is abandoned; it is then given back, or voided.
+    in_flight: bool,
     /// Why the card was declined.
     reason: Option<String>,
 }
@@ -54,15 +64,23 @@ async fn show(State(api): State<Api<Payments>>, Path(id): Path<String>) -> Resul
 
 impl PaymentView {
     fn of(payment: Payment) -> Self {
-        let view = Self { order_id: payment.order_id, state: payment.state.name(), ..Self::default() };
-        match payment.state.0 {
-            tables::State::AwaitingStock { .. } | tables::State::AwaitingOrder | tables::State::Abandoned { .. } => view,
-            tables::State::Requested { amount, currency } => Self { amount: Some(amount), currency: Some(currency), ..view },
-            tables::State::Declined { reason } => Self { reason: Some(reason), ..view },
-            tables::State::Authorised(hold) | tables::State::VoidRequested(hold) | tables::State::Voided(hold) => {
-                let Hold { authorisation_id, amount, currency } = hold;
+        let (captured, refunded) = match &payment.state.0 {
+            tables::State::Captured(hold) | tables::State::RefundRequested(hold) => (hold.amount, 0),
+            tables::State::Refunded(hold) => (hold.amount, hold.amount),
+            _ => (0, 0),
+        };
+        let view = Self { order_id: payment.order_id, state: payment.state.name(), captured, refunded, ..Self::default() };
+        let view = match payment.state.hold().cloned() {
+            Some(Hold { authorisation_id, amount, currency }) => {
                 Self { amount: Some(amount), currency: Some(currency), authorisation_id: Some(authorisation_id), ..view }
             }
+            None => view,
+        };
+        match payment.state.0 {
+            tables::State::Requested { amount, currency } => Self { amount: Some(amount), currency: Some(currency), ..view },
+            tables::State::Declined { reason } => Self { reason: Some(reason), ..view },
+            tables::State::Abandoned { in_flight } | tables::State::WrittenOff { in_flight, .. } => Self { in_flight, ..view },
+            _ => view,
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The acquirer, over HTTP: authorise and void.
+//! The acquirer, over HTTP: authorise, void, capture and refund.
 //!
 //! An attempt says one of three things: an outcome; "not done", when the request was never sent or the acquirer says that it did
-//! nothing; or "unknown", which is asked again under the same key, and looked up by the order's id once the key is forgotten. A decline
-//! and a request that the acquirer finds wrong are outcomes: asking again wouldn't change them.
+//! nothing; or "unknown", which is asked again under the same key, and looked up by the order's id, or the authorisation's, once the key is
+//! forgotten. A decline and a request that the acquirer finds wrong are outcomes: asking again wouldn't change them.
 //!
 //! **Only the acquirer's own documents say the first two**: its authorisation, of the order that was asked about, or its problem (RFC
 //! 9457, `urn:acquirer:problem:<code>`) with a code that is known here, each with the status that goes with it. Whatever else comes back
 //! (a gateway's 408 or 404, a page, a redirect, half a document) comes from in between, and what happened behind that isn't known.
-//! Without this rule a hold stays on a card whose order was cancelled.
+//! Without this rule a hold stays on a card whose order was cancelled, or money is written off that was taken.
 //!
 //! **Invariant:** no message here holds a card token.
 
@@ -21,7 +21,7 @@ use farandole::agenda::{Call, EffectError, EffectHandler};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::participant::{Authorise, Effect, Outcome, Payments, Void};
+use crate::participant::{Authorise, Capture, Effect, Outcome, Payments, Refund, Void};
 
 /// The type of the acquirer's problems, before the code.
 const PROBLEM: &str = "urn:acquirer:problem:";
@@ -40,6 +40,8 @@ struct Authorisation {
     id: String,
     merchant_reference: String,
     status: String,
+    captured: i64,
+    refunded: i64,
     reason: Option<String>,
 }
 
@@ -57,6 +59,37 @@ struct Problem {
     reason: Option<String>,
 }
 
+/// What moves money: done once to an authorisation, for its whole amount.
+struct Deed {
+    path: &'static str,
+    outcome: Outcome,
+    /// Whether an authorisation shows that so much was moved.
+    shows: fn(&Authorisation, i64) -> bool,
+    refused: fn(String) -> Outcome,
+    /// The refusal of what is done already: under a key that is forgotten, or by hand.
+    already: &'static str,
+    /// The other refusals.
+    refusals: [&'static str; 4],
+}
+
+const CAPTURE: Deed = Deed {
+    path: "capture",
+    outcome: Outcome::Captured,
+    shows: |a, amount| matches!(a.status.as_str(), "captured" | "refunded") && a.captured == amount,
+    refused: |reason| Outcome::CaptureRefused { reason },
+    already: "captured",
+    refusals: ["voided", "declined", "expired", "capture_exceeds_authorised"],
+};
+
+const REFUND: Deed = Deed {
+    path: "refund",
+    outcome: Outcome::Refunded,
+    shows: |a, amount| a.status == "refunded" && a.captured == amount && a.refunded == amount,
+    refused: |reason| Outcome::RefundRefused { reason },
+    already: "refund_exceeds_captured",
+    refusals: ["not_captured", "voided", "declined", "expired"],
+};
+
 impl EffectHandler<Payments> for Acquirer {
     fn target(&self, _effect: &Effect) -> &'static str {
         "acquirer"
@@ -66,6 +99,10 @@ impl EffectHandler<Payments> for Acquirer {
         match effect {
             Effect::Authorise(authorise) => self.authorise(call, authorise).await,
             Effect::Void(void) => self.void(call, void).await,
+            Effect::Capture(Capture { authorisation_id, amount }) => {
+                self.do_once(call, &CAPTURE, authorisation_id, *amount).await
+            }
+            Effect::Refund(Refund { authorisation_id, amount }) => self.do_once(call, &REFUND, authorisation_id, *amount).await,
         }
     }
 }
@@ -109,9 +146,36 @@ impl Acquirer {
         let answer = self.http.send(call, self.http.post(&format!("{}/authorisations/{id}/void", self.url))).await?;
         let answer = answer
             .done(200, |a: Authorisation| (a.id == *id && a.status == "voided").then_some(Outcome::Voided))
-            .done(409, |p: Problem| (p.is("captured") || p.is("declined")).then_some(p.code).and_then(refused))
+            .done(409, |p: Problem| p.is_one_of(&["captured", "declined", "expired"]).then_some(p.code).and_then(refused))
             .done(404, |p: Problem| p.is("not_found").then_some(p.code).and_then(refused));
         neither(answer)
+    }
+
+    /// Moves the money, unless it was moved before.
+    async fn do_once(&self, call: &Call, deed: &Deed, id: &str, amount: i64) -> Result<Outcome, EffectError> {
+        if call.may_be_forgotten(self.key_retention) && self.is_done(call, deed, id, amount).await? {
+            return Ok(deed.outcome.clone());
+        }
+        let request =
+            self.http.post(&format!("{}/authorisations/{id}/{}", self.url, deed.path)).json(&json!({ "amount": amount }));
+        let answer = self.http.send(call, request).await?;
+        let refused = |code| Some((deed.refused)(code));
+        let answer = answer
+            .done(200, |a: Authorisation| (a.id == id && (deed.shows)(&a, amount)).then(|| deed.outcome.clone()))
+            .done(409, |p: Problem| (p.is(deed.already) || p.is_one_of(&deed.refusals)).then_some(p.code).and_then(refused))
+            .done(404, |p: Problem| p.is("not_found").then_some(p.code).and_then(refused));
+        let outcome = neither(answer)?;
+        let is_done = outcome == (deed.refused)(deed.already.to_owned()) && self.is_done(call, deed, id, amount).await?;
+        Ok(if is_done { deed.outcome.clone() } else { outcome })
+    }
+
+    /// Whether the authorisation shows that it was done.
+    async fn is_done(&self, call: &Call, deed: &Deed, id: &str, amount: i64) -> Result<bool, EffectError> {
+        let answer = self.http.send(call, self.http.get(&format!("{}/authorisations/{id}", self.url))).await?;
+        let answer = answer
+            .done(200, |a: Authorisation| (a.id == id).then(|| (deed.shows)(&a, amount)))
+            .done(404, |p: Problem| p.is("not_found").then_some(false));
+        answer.or_unknown()
     }
 
     /// What became of earlier attempts, if they did anything. An authorisation counts before a decline.
@@ -143,5 +207,9 @@ impl Problem {
     /// Whether it is the acquirer's own, of this code.
     fn is(&self, code: &str) -> bool {
         self.code == code && self.kind.strip_prefix(PROBLEM) == Some(code)
+    }
+
+    fn is_one_of(&self, codes: &[&str]) -> bool {
+        codes.iter().any(|code| self.is(code))
     }
 }

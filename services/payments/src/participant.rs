@@ -1,87 +1,41 @@
 //! The business of payments, whole and pure.
 
+mod asked;
+mod case;
 #[cfg(test)]
 mod tests;
 
-use farandole::{Body, Decision, Input, Never, Participant, Refusal, Task, Tasks};
-use schemas::inventory::{StockReceived, StockReleased, StockReserved, StockShort};
-use schemas::orders::{OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected};
-use schemas::payments::{
-    PaymentAbandoned, PaymentAuthorised, PaymentDeclined, PaymentExpected, PaymentRequested, PaymentTerms, PaymentVoided, Seen,
-    VoidRequested,
-};
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use farandole::{Body, Decision, Input, Never, Participant, Refusal, Task, Tasks, Timestamp};
+use schemas::orders::OrderPlaced;
+use schemas::payments::{PaymentTerms, Seen};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+pub use asked::{Authorise, Capture, Effect, Outcome, Refund, Void};
+
+use crate::messages::{Event, Heard};
 use crate::tables::{Hold, Payment, State, Tables};
+use case::Case;
 
 /// The participant.
 #[derive(Debug, Clone, Copy)]
-pub struct Payments;
+pub struct Payments {
+    /// How long the acquirer holds what isn't captured; zero where a hold doesn't end.
+    pub hold_for: Duration,
+    /// How long a capture may take.
+    pub write_off_after: Duration,
+}
 
-farandole::messages! {
-    /// What payments publishes.
-    pub enum Event {
-        PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
+farandole::deadlines! {
+    /// When payments looks again.
+    pub enum Deadline {
+        /// The hold ends by itself.
+        Expire,
+        /// The money is taken by then.
+        WriteOff,
     }
-    ends { PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided }
-}
-
-farandole::messages! {
-    /// What payments subscribes to.
-    pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled, StockReserved, StockShort }
-    ignores {
-        OrderConfirmed, StockReceived,
-        StockReleased, // it is released because the order ended, which orders itself publishes
-    }
-}
-
-/// Hold this amount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authorise {
-    /// The merchant reference.
-    pub order_id: Uuid,
-    /// Minor units.
-    pub amount: i64,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// The acquirer's token of the card.
-    pub card_token: String,
-}
-
-/// Undo a hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Void {
-    /// The acquirer's id.
-    pub authorisation_id: String,
-}
-
-farandole::effects! {
-    /// What is asked of the acquirer.
-    pub enum Effect -> Outcome { Authorise, Void }
-}
-
-/// What the acquirer answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The amount is held.
-    Authorised {
-        /// The acquirer's id.
-        authorisation_id: String,
-    },
-    /// Refused for good.
-    Declined {
-        /// The acquirer's code.
-        reason: String,
-    },
-    /// The hold is undone.
-    Voided,
-    /// The hold can't be undone.
-    VoidRefused {
-        /// The acquirer's code.
-        reason: String,
-    },
 }
 
 impl Participant for Payments {
@@ -90,14 +44,14 @@ impl Participant for Payments {
     type Event = Event;
     type Heard = Heard;
     type Command = Never;
-    type Deadline = Never;
+    type Deadline = Deadline;
     type Effect = Effect;
     type Tables = Tables;
 
-    /// Order and reservation come in any order, and so may the order's end.
+    /// Order, reservation and parcel come in any order, and so may the order's end.
     fn decide(&self, tables: &Tables, &order_id: &Uuid, input: &Input<Self>) -> Result<Decision<Event>, Refusal> {
         let state = tables.payments.get(&order_id).map(|payment| &payment.state.0);
-        let case = Case { order_id, at: input.at.micros() };
+        let case = Case { order_id, at: input.at, hold_for: self.hold_for, write_off_after: self.write_off_after };
         match &input.body {
             Body::Heard(Heard::OrderPlaced(placed)) => Ok(match state {
                 None => case.expected(Seen::OrderPlaced, Some(terms_of(placed))),
@@ -111,14 +65,19 @@ impl Participant for Payments {
             }),
             // The order's rejection follows, and ends the payment.
             Body::Heard(Heard::StockShort(_)) => Ok(Decision::nothing()),
-            Body::Heard(Heard::OrderRejected(_)) => Ok(case.ended(state, "order rejected")),
-            Body::Heard(Heard::OrderCancelled(_)) => Ok(case.ended(state, "order cancelled")),
+            Body::Heard(Heard::OrderRejected(_)) => case.ended(state, "order rejected"),
+            Body::Heard(Heard::OrderCancelled(_)) => case.ended(state, "order cancelled"),
+            Body::Heard(Heard::ShipmentDispatched(_)) => case.dispatched(state),
+            Body::Heard(Heard::ShipmentLost(_)) => case.lost(state),
+            Body::Deadline(Deadline::Expire) => Ok(case.expire(state)),
+            Body::Deadline(Deadline::WriteOff) => Ok(case.write_off(state)),
             Body::Outcome { effect, outcome } => case.answered(state, effect, outcome),
-            Body::Command(none) | Body::Deadline(none) => match *none {},
+            Body::Command(none) => match *none {},
         }
     }
 
     fn evolve(&self, tables: &mut Tables, event: &Event) {
+        let before = |id: &Uuid| tables.payments.get(id).map(|payment| &payment.state.0);
         let hold = |id: &String, amount: i64, currency: &String| Hold {
             authorisation_id: id.clone(),
             amount,
@@ -131,16 +90,44 @@ impl Participant for Payments {
             },
             Event::PaymentRequested(e) => (e.order_id, State::Requested { amount: e.amount, currency: e.currency.clone() }),
             Event::PaymentAuthorised(e) => (e.order_id, State::Authorised(hold(&e.authorisation_id, e.amount, &e.currency))),
-            Event::PaymentDeclined(e) => match tables.payments.get(&e.order_id).map(|p| &p.state.0) {
+            Event::PaymentDeclined(e) => match before(&e.order_id) {
                 Some(State::Abandoned { .. }) => (e.order_id, State::Abandoned { in_flight: false }),
                 _ => (e.order_id, State::Declined { reason: e.reason.clone() }),
             },
             Event::PaymentAbandoned(e) => {
-                let before = tables.payments.get(&e.order_id).map(|p| &p.state.0);
-                (e.order_id, State::Abandoned { in_flight: matches!(before, Some(State::Requested { .. })) })
+                let in_flight = matches!(before(&e.order_id), Some(State::Requested { .. }));
+                (e.order_id, State::Abandoned { in_flight })
             }
             Event::VoidRequested(e) => (e.order_id, State::VoidRequested(hold(&e.authorisation_id, e.amount, &e.currency))),
-            Event::PaymentVoided(e) => (e.order_id, State::Voided(hold(&e.authorisation_id, e.amount, &e.currency))),
+            Event::PaymentVoided(e) => {
+                (e.order_id, let_go(before(&e.order_id), State::Voided, hold(&e.authorisation_id, e.amount, &e.currency)))
+            }
+            Event::AuthorisationExpired(e) => {
+                (e.order_id, let_go(before(&e.order_id), State::Expired, hold(&e.authorisation_id, e.amount, &e.currency)))
+            }
+            Event::CaptureRequested(e) => {
+                let hold = hold(&e.authorisation_id, e.amount, &e.currency);
+                (e.order_id, State::CaptureRequested { hold, refund_expected: false })
+            }
+            Event::PaymentCaptured(e) => (e.order_id, State::Captured(hold(&e.authorisation_id, e.amount, &e.currency))),
+            Event::CaptureFailed(e) => match before(&e.order_id) {
+                Some(State::CaptureRequested { hold, .. } | State::WrittenOff { hold, .. }) => {
+                    (e.order_id, State::WrittenOff { hold: hold.clone(), in_flight: false })
+                }
+                _ => return,
+            },
+            Event::PaymentWrittenOff(e) => {
+                let hold = hold(&e.authorisation_id, e.amount, &e.currency);
+                (e.order_id, State::WrittenOff { hold, in_flight: e.in_flight })
+            }
+            Event::RefundExpected(e) => match before(&e.order_id) {
+                Some(State::CaptureRequested { hold, .. }) => {
+                    (e.order_id, State::CaptureRequested { hold: hold.clone(), refund_expected: true })
+                }
+                _ => return,
+            },
+            Event::RefundRequested(e) => (e.order_id, State::RefundRequested(hold(&e.authorisation_id, e.amount, &e.currency))),
+            Event::PaymentRefunded(e) => (e.order_id, State::Refunded(hold(&e.authorisation_id, e.amount, &e.currency))),
         };
         tables.payments.put(Payment { order_id, state: Json(state) });
     }
@@ -151,89 +138,43 @@ impl Participant for Payments {
                 let (currency, card_token) = (e.currency.clone(), e.card_token.clone());
                 vec![Task::effect(Authorise { order_id: e.order_id, amount: e.amount, currency, card_token })]
             }
+            Event::PaymentAuthorised(e) => {
+                e.expires_at.map(|at| Task::deadline(Deadline::Expire, Timestamp::from_micros(at))).into_iter().collect()
+            }
             // Closing what was never opened is nothing; one that may have started still has its outcome decided.
             Event::PaymentAbandoned(_) => vec![Task::close_effect::<Authorise>()],
-            Event::VoidRequested(e) => vec![Task::effect(Void { authorisation_id: e.authorisation_id.clone() })],
-            Event::PaymentExpected(_) | Event::PaymentAuthorised(_) | Event::PaymentDeclined(_) | Event::PaymentVoided(_) => {
-                Vec::new()
+            Event::VoidRequested(e) => {
+                vec![Task::close(Deadline::Expire), Task::effect(Void { authorisation_id: e.authorisation_id.clone() })]
             }
+            Event::CaptureRequested(e) => vec![
+                Task::close(Deadline::Expire),
+                Task::effect(Capture { authorisation_id: e.authorisation_id.clone(), amount: e.amount }),
+                Task::deadline(Deadline::WriteOff, Timestamp::from_micros(e.write_off_by)),
+            ],
+            // It may have been taken, or be held still: the void's answer tells.
+            Event::PaymentWrittenOff(e) if e.in_flight => {
+                vec![Task::close_effect::<Capture>(), Task::effect(Void { authorisation_id: e.authorisation_id.clone() })]
+            }
+            Event::PaymentCaptured(_) | Event::PaymentWrittenOff(_) => vec![Task::close(Deadline::WriteOff)],
+            Event::RefundRequested(e) => {
+                vec![Task::effect(Refund { authorisation_id: e.authorisation_id.clone(), amount: e.amount })]
+            }
+            Event::PaymentExpected(_)
+            | Event::PaymentDeclined(_)
+            | Event::PaymentVoided(_)
+            | Event::AuthorisationExpired(_)
+            | Event::CaptureFailed(_)
+            | Event::RefundExpected(_)
+            | Event::PaymentRefunded(_) => Vec::new(),
         }
     }
 }
 
-/// One order at one moment.
-struct Case {
-    order_id: Uuid,
-    at: i64,
-}
-
-impl Case {
-    fn expected(&self, seen: Seen, terms: Option<PaymentTerms>) -> Decision<Event> {
-        Decision::event(PaymentExpected { order_id: self.order_id, seen, terms, expected_at: self.at })
-    }
-
-    fn requested(&self, terms: PaymentTerms) -> Decision<Event> {
-        let PaymentTerms { amount, currency, card_token } = terms;
-        Decision::event(PaymentRequested { order_id: self.order_id, amount, currency, card_token, requested_at: self.at })
-    }
-
-    /// The order ended. Remembered even when nothing was known of it, so that a late reservation starts nothing.
-    fn ended(&self, state: Option<&State>, reason: &str) -> Decision<Event> {
-        match state {
-            None | Some(State::AwaitingStock { .. } | State::AwaitingOrder | State::Requested { .. }) => {
-                let reason = reason.to_owned();
-                Decision::event(PaymentAbandoned { order_id: self.order_id, reason, abandoned_at: self.at })
-            }
-            Some(State::Authorised(hold)) => Decision::events([self.void(hold)]),
-            Some(State::Declined { .. } | State::Abandoned { .. } | State::VoidRequested(_) | State::Voided(_)) => {
-                Decision::nothing()
-            }
-        }
-    }
-
-    /// The acquirer answered.
-    fn answered(&self, state: Option<&State>, effect: &Effect, outcome: &Outcome) -> Result<Decision<Event>, Refusal> {
-        let order_id = self.order_id;
-        match (outcome, state, effect) {
-            (Outcome::Authorised { authorisation_id: id }, Some(now), Effect::Authorise(Authorise { amount, currency, .. })) => {
-                let hold = Hold { authorisation_id: id.clone(), amount: *amount, currency: currency.clone() };
-                match now {
-                    State::Requested { .. } => Ok(Decision::events([self.authorised(hold)])),
-                    // Nobody needs it any more.
-                    State::Abandoned { .. } => Ok(Decision::events([self.authorised(hold.clone()), self.void(&hold)])),
-                    State::Authorised(had) | State::VoidRequested(had) | State::Voided(had) if had.authorisation_id == *id => {
-                        Ok(Decision::nothing())
-                    }
-                    other => Err(Refusal::Park(format!("authorisation {id} of order {order_id}, which is {}", other.name()))),
-                }
-            }
-            (Outcome::Authorised { authorisation_id: id }, ..) => {
-                Err(Refusal::Park(format!("authorisation {id} of order {order_id}, which never asked for one")))
-            }
-            (Outcome::Declined { reason }, Some(State::Requested { .. } | State::Abandoned { in_flight: true }), _) => {
-                let reason = reason.clone();
-                Ok(Decision::event(PaymentDeclined { order_id, reason, declined_at: self.at }))
-            }
-            (Outcome::Voided, Some(State::VoidRequested(hold)), _) => {
-                let Hold { authorisation_id, amount, currency } = hold.clone();
-                Ok(Decision::event(PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: self.at }))
-            }
-            (Outcome::VoidRefused { reason }, Some(State::VoidRequested(hold)), _) => {
-                let id = &hold.authorisation_id;
-                Err(Refusal::Park(format!("authorisation {id} of order {order_id} can't be voided: {reason}")))
-            }
-            (Outcome::Declined { .. } | Outcome::Voided | Outcome::VoidRefused { .. }, ..) => Ok(Decision::nothing()),
-        }
-    }
-
-    fn authorised(&self, hold: Hold) -> Event {
-        let Hold { authorisation_id, amount, currency } = hold;
-        PaymentAuthorised { order_id: self.order_id, authorisation_id, amount, currency, authorised_at: self.at }.into()
-    }
-
-    fn void(&self, hold: &Hold) -> Event {
-        let Hold { authorisation_id, amount, currency } = hold.clone();
-        VoidRequested { order_id: self.order_id, authorisation_id, amount, currency, requested_at: self.at }.into()
+/// What is held no more; what was written off stays so.
+fn let_go(before: Option<&State>, ended: fn(Hold) -> State, hold: Hold) -> State {
+    match before {
+        Some(State::WrittenOff { .. }) => State::WrittenOff { hold, in_flight: false },
+        _ => ended(hold),
     }
 }
 

@@ -47,6 +47,28 @@ pub enum State {
     VoidRequested(Hold),
     /// The hold is undone.
     Voided(Hold),
+    /// The hold has ended by itself.
+    Expired(Hold),
+    /// The parcel has left, and the amount is being taken.
+    CaptureRequested {
+        /// What is to be taken.
+        hold: Hold,
+        /// The parcel is lost: once taken, it is given back.
+        refund_expected: bool,
+    },
+    /// The amount is taken.
+    Captured(Hold),
+    /// The amount is given up.
+    WrittenOff {
+        /// What wasn't taken.
+        hold: Hold,
+        /// The acquirer may still take it, and its answer may still come.
+        in_flight: bool,
+    },
+    /// The amount is being given back.
+    RefundRequested(Hold),
+    /// The amount is given back.
+    Refunded(Hold),
 }
 
 /// An amount held on a card.
@@ -71,6 +93,32 @@ impl State {
             Self::Abandoned { .. } => "abandoned",
             Self::VoidRequested(_) => "void_requested",
             Self::Voided(_) => "voided",
+            Self::Expired(_) => "expired",
+            Self::CaptureRequested { .. } => "capture_requested",
+            Self::Captured(_) => "captured",
+            Self::WrittenOff { .. } => "written_off",
+            Self::RefundRequested(_) => "refund_requested",
+            Self::Refunded(_) => "refunded",
+        }
+    }
+
+    /// What was authorised, whatever became of it.
+    pub fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::AwaitingStock { .. }
+            | Self::AwaitingOrder
+            | Self::Requested { .. }
+            | Self::Declined { .. }
+            | Self::Abandoned { .. } => None,
+            Self::Authorised(hold)
+            | Self::VoidRequested(hold)
+            | Self::Voided(hold)
+            | Self::Expired(hold)
+            | Self::CaptureRequested { hold, .. }
+            | Self::Captured(hold)
+            | Self::WrittenOff { hold, .. }
+            | Self::RefundRequested(hold)
+            | Self::Refunded(hold) => Some(hold),
         }
     }
 }

@@ -54,6 +54,47 @@ fn numbers_out_of_order_are_refused() {
     assert!(refused[0].contains("its number is lower than that of the event before"), "{refused:?}");
 }
 
+/// Two inputs with two events each, of one key or two; their numbers by turns, as concurrent transactions take them.
+fn by_turns(about: [&str; 2]) -> crate::Replayed {
+    let lab = Lab {
+        decide: |_, id, input| {
+            Ok(match input.body {
+                Body::Heard(_) => Decision::events([did(id, "x"), did(id, "y")]),
+                _ => Decision::nothing(),
+            })
+        },
+        ..Lab::default()
+    };
+    let said = |n: usize| {
+        let (place, cause) = (format!("one/0/{n}"), format!("command/{n}"));
+        event(n as i64 + 1, "one.Said", ("k", &place, &cause), &json!({"key": "k", "about": about[n]}))
+    };
+    let did = |n: usize, i: usize, what| {
+        let (place, cause) = (format!("lab/{n}/{i}"), format!("one/0/{n}"));
+        let number = (i * 2 + n) as i64;
+        let mut did = event(10 + number, "lab.Did", (about[n], &place, &cause), &json!({"key": about[n], "what": what}));
+        did["of"] = json!([i + 1, 2]);
+        did
+    };
+    let dids = [did(0, 0, "x"), did(1, 0, "x"), did(0, 1, "y"), did(1, 1, "y")];
+    let run = json!({"events": {"one": [said(0), said(1)], "lab": dids}, "parked": {}});
+    let lab = world(lab).participant(One).asked_by::<One>(|events| match events {
+        [one::Event::Said(said)] => Some(Say(said.about.clone())),
+        _ => None,
+    });
+    lab.replay(&serde_json::from_value(run).unwrap())
+}
+
+/// Guards: of one key the events of an input stand together, and another key's may lie in between. Asked to stand together at all, a run
+/// is refused whenever two partitions' transactions were written at once.
+#[test]
+fn events_of_two_keys_may_come_by_turns() {
+    let allowed = by_turns(["a", "b"]);
+    assert!(allowed.holds() && allowed.decisions == 4, "{:?} {:?} {:?}", allowed.refused, allowed.pending, allowed.vacuous);
+    let refused = by_turns(["a", "a"]).refused;
+    assert!(refused.iter().any(|why| why.ends_with("the events of its input don't stand together")), "{refused:?}");
+}
+
 /// Guards: what a run says of itself is no reason to panic.
 #[test]
 fn a_cause_that_cannot_be_is_refused() {

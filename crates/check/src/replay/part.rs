@@ -14,6 +14,25 @@ use crate::state::{Booked, Given, State, Task};
 use crate::typed::{event_id, guarded, input_id};
 use crate::world::World;
 
+/// The events of each input, in the order of their first ones: those that follow one another for their key. Another key's may lie in
+/// between, for transactions that have no row in common take their numbers by turns.
+fn inputs(events: &[Recorded]) -> Vec<Vec<&Recorded>> {
+    let (mut inputs, mut open) = (Vec::<Vec<&Recorded>>::new(), HashMap::<&str, usize>::new());
+    for event in events {
+        let (i, n) = event.of;
+        let continued = open.remove(event.key.as_str()).filter(|_| i > 1).filter(|at| inputs[*at][0].cause == event.cause);
+        let at = continued.unwrap_or(inputs.len());
+        match continued {
+            Some(at) => inputs[at].push(event),
+            None => inputs.push(vec![event]),
+        }
+        if i < n {
+            open.insert(&event.key, at);
+        }
+    }
+    inputs
+}
+
 /// One participant's part of the run.
 pub(super) struct Part<'a> {
     pub world: &'a World,
@@ -38,20 +57,18 @@ pub(super) struct Part<'a> {
 
 impl Part<'_> {
     pub fn run(&mut self, events: &[Recorded]) {
-        let mut rest = events;
-        while let Some(first) = rest.first() {
-            let n = usize::try_from(first.of.1).unwrap_or(1).clamp(1, rest.len());
-            let (these, later) = rest.split_at(n);
-            rest = later;
-            if these.iter().enumerate().any(|(i, event)| event.cause != first.cause || usize::try_from(event.of.0) != Ok(i + 1)) {
+        for these in inputs(events) {
+            let (first, of) = (these[0], these[0].of.1);
+            let is_next = |(event, i): (&&Recorded, i16)| event.cause == first.cause && event.of == (i, of);
+            if usize::try_from(of) != Ok(these.len()) || !these.iter().zip(1..).all(is_next) {
                 self.refuse(first, "the events of its input don't stand together".to_owned());
                 continue;
             }
             self.state.at = first.at;
             self.pass_silent(&first.key, first.at);
-            if let Err(why) = guarded(|| self.decision(these)).unwrap_or_else(|fault| Err(fault.to_string())) {
+            if let Err(why) = guarded(|| self.decision(&these)).unwrap_or_else(|fault| Err(fault.to_string())) {
                 self.refuse(first, why);
-                self.take(these);
+                self.take(&these);
             }
         }
         // What is left led to nothing until the end.
@@ -77,9 +94,9 @@ impl Part<'_> {
         self.refused.push(format!("{name}: {} at {}, caused by {}: {why}", short(&event.kind), event.place, event.cause));
     }
 
-    fn decision(&mut self, these: &[Recorded]) -> Result<(), String> {
+    fn decision(&mut self, these: &[&Recorded]) -> Result<(), String> {
         let world = self.world;
-        let first = &these[0];
+        let first = these[0];
         let mut led_to: Vec<Arc<dyn Any + Send + Sync>> = Vec::new();
         let (mut texts, mut payloads) = (Vec::new(), Vec::new());
         for event in these {
@@ -169,7 +186,7 @@ impl Part<'_> {
     }
 
     /// What was published is what happened, whatever should have.
-    fn take(&mut self, these: &[Recorded]) {
+    fn take(&mut self, these: &[&Recorded]) {
         if let Some((from, key, at)) = self.places.get(these[0].cause.as_str()).cloned() {
             self.had(&Given::Record { from, key, at });
         }

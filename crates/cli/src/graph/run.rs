@@ -41,7 +41,7 @@ A text is \"…\", texts are [\"…\", \"…\"]. Other fields are ignored, and n
   {\"name\": \"billing\", \"publishes\": \"billing\", \"events\": [\"acme.billing.Billed\"], \"hears\": [\"orders\"], \"reacts_to\": [\"acme.orders.Placed\"]}
 
 Examples:
-  for service in orders inventory payments; do target/release/$service describe --output json >$service.json; done
+  for service in orders inventory payments shipping; do target/release/$service describe --output json >$service.json; done
   farandole graph *.json                                  who publishes what, who consumes it
   farandole graph --output mermaid *.json                 a diagram for a README; dot for Graphviz
   cat *.json | farandole graph --output asyncapi --schemas schemas >asyncapi.yaml

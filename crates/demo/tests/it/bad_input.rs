@@ -32,10 +32,11 @@ async fn the_ways_of_an_order() {
     })
     .await;
 
-    // Cancelled by the customer after confirmation: voided and released.
+    // Cancelled by the customer after confirmation: shipping keeps the parcel, the card is voided, the stock released.
     let (status, _) = own.post("orders", &format!("/orders/{confirmed}/cancel"), None, "{}").await;
     assert!(status.is_success(), "{status}");
-    own.until(&confirmed, "cancelled").await;
+    assert_eq!(own.until(&confirmed, "cancelled").await["reason"], "CUSTOMER_REQUEST");
+    own.until_at("shipping", &confirmed, "cancelled").await;
     kit::eventually("stock and card to be given back", async || {
         let (_, payment) = own.get("payments", &format!("/payments/{confirmed}")).await;
         (own.stock("11111").await == (10, 0) && payment["state"] == "voided").then_some(())

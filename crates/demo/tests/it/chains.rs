@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -70,7 +70,7 @@ fn both(topic: &str) -> (Value, Value) {
 /// Both agree on every topic of a shop, journals included, and find nothing wrong; gives each topic's report.
 pub async fn whole(own: &Own) -> Vec<Value> {
     let prefix = own.shop.parts.prefix.clone();
-    let topics = SERVICES.iter().flat_map(|service| [format!("{prefix}{service}"), format!("{prefix}{service}.journal")]);
+    let topics = CORE.iter().flat_map(|service| [format!("{prefix}{service}"), format!("{prefix}{service}.journal")]);
     let topics: Vec<String> = topics.collect();
     let reports =
         tokio::task::spawn_blocking(move || topics.iter().map(|topic| agreed(topic)).collect::<Vec<_>>()).await.unwrap();

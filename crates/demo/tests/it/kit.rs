@@ -5,7 +5,7 @@ use std::future::Future;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use demo::shop::{Parts, SERVICES, Shop};
+use demo::shop::{CORE, Parts, Shop};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use stage::Stage;
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// How long anything may take to come true; generous, since it only bounds failures.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Where parcels wait before they are handed over.
+pub const DISPATCH: (&str, &str) = ("shipping", "FARANDOLE_OWN_DISPATCH_AFTER");
 
 /// A shop, its folder, and a client.
 pub struct Own {
@@ -27,7 +29,7 @@ impl Drop for Own {
         if !std::thread::panicking() {
             assert!(self.shop.alarms().unwrap().is_empty(), "a watchdog acted: {:?}", self.shop.alarms());
         } else {
-            for service in SERVICES {
+            for service in CORE {
                 let log = self.said(service);
                 let lines: Vec<&str> = log.lines().collect();
                 println!("---- {service}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
@@ -41,16 +43,17 @@ pub async fn parts() -> Parts {
     let stage = Stage::shared();
     let sandbox = stage.sandbox().await.unwrap();
     let mut databases = BTreeMap::new();
-    for service in SERVICES {
+    for service in CORE {
         databases.insert(service, sandbox.database(service).await.unwrap());
     }
-    Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: sandbox.prefix.clone(), databases }
+    Parts::on(stage, sandbox.prefix.clone(), databases)
 }
 
-/// A shop that isn't started yet.
+/// A shop that isn't started yet. Unless it is told otherwise its parcels stay in the house, so that what is confirmed stays so.
 pub fn closed(parts: Parts) -> Own {
     let folder = tempfile::tempdir().unwrap();
-    let shop = Shop::on(parts, folder.path().to_owned()).unwrap();
+    let mut shop = Shop::on(parts, folder.path().to_owned()).unwrap();
+    shop.settings.push((DISPATCH.0, DISPATCH.1, "1h".to_owned()));
     let client = reqwest::Client::builder().timeout(Duration::from_secs(15)).build().unwrap();
     Own { shop, client, folder }
 }
@@ -60,11 +63,16 @@ pub async fn open() -> Own {
     open_with(&[]).await
 }
 
+/// A shop that is ready, and hands a parcel over so long after its order was confirmed.
+pub async fn open_shipping(after: &str) -> Own {
+    open_with(&[(DISPATCH.0, DISPATCH.1, after)]).await
+}
+
 /// A shop that is ready, with these settings: service, variable, value.
 pub async fn open_with(settings: &[(&'static str, &'static str, &str)]) -> Own {
     let mut own = closed(parts().await);
     own.shop.settings.extend(settings.iter().map(|(service, name, value)| (*service, *name, (*value).to_owned())));
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     own.start().await;
     own
 }
@@ -108,10 +116,10 @@ impl Own {
         std::fs::read_to_string(self.folder.path().join(format!("{service}.log"))).unwrap_or_default()
     }
 
-    /// Starts the three services and waits for them.
+    /// Starts the services and waits for them.
     pub async fn start(&self) {
-        SERVICES.iter().for_each(|service| self.shop.spawn(service).unwrap());
-        for service in SERVICES {
+        CORE.iter().for_each(|service| self.shop.spawn(service).unwrap());
+        for service in CORE {
             self.shop.ready(service).await.unwrap();
         }
     }
@@ -137,9 +145,9 @@ impl Own {
         (answer.status(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// Sets the acquirer's faults; none with `{}`.
-    pub async fn acquirer(&self, faults: Value) {
-        let request = self.client.put(format!("{}/faults", self.shop.url("acquirer")));
+    /// Sets the faults of what is outside, acquirer or carrier; none with `{}`.
+    pub async fn faults(&self, of: &str, faults: Value) {
+        let request = self.client.put(format!("{}/faults", self.shop.url(of)));
         let answer = request.header("Content-Type", "application/json").body(faults.to_string()).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
@@ -152,21 +160,47 @@ impl Own {
 
     /// Places an order and gives its id.
     pub async fn place(&self, sku: &str, quantity: i64, card: &str) -> String {
-        let (status, answer) = self.post("orders", "/orders", None, order(sku, quantity, card).to_string()).await;
+        self.place_of(order(sku, quantity, card)).await
+    }
+
+    /// Places an order of this customer, whose name says what becomes of the parcel.
+    pub async fn place_for(&self, customer: &str, sku: &str, quantity: i64) -> String {
+        let mut order = order(sku, quantity, "tok_a");
+        order["customer"] = customer.into();
+        self.place_of(order).await
+    }
+
+    async fn place_of(&self, order: Value) -> String {
+        let (status, answer) = self.post("orders", "/orders", None, order.to_string()).await;
         assert_eq!(status, 201, "{answer}");
         answer["order_id"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until the order is in `state`, and gives it.
+    /// Waits until the order is in `state`, and gives it. One that is completed has been confirmed; one that has ended otherwise isn't
+    /// waited for.
     pub async fn until(&self, order: &str, state: &str) -> Value {
         eventually(&format!("order {order} to be {state}"), async || {
             let (_, body) = self.get("orders", &format!("/orders/{order}")).await;
+            let is = body["state"].as_str().unwrap_or_default();
+            let was = state == "confirmed" && is == "completed";
+            let has_ended = ["rejected", "cancelled", "completed"].contains(&is);
+            assert!(is == state || was || !has_ended, "waiting for {state}: {body}");
+            (is == state || was).then_some(body)
+        })
+        .await
+    }
+
+    /// Waits until a service says of the order's payment or parcel that it is in `state`, and gives it.
+    pub async fn until_at(&self, service: &str, order: &str, state: &str) -> Value {
+        let path = if service == "payments" { "payments" } else { "shipments" };
+        eventually(&format!("{service} to say that order {order} is {state}"), async || {
+            let (_, body) = self.get(service, &format!("/{path}/{order}")).await;
             (body["state"] == state).then_some(body)
         })
         .await
     }
 
-    /// Stock of a SKU: received and reserved.
+    /// Stock of a SKU: received, and reserved in the house.
     pub async fn stock(&self, sku: &str) -> (i64, i64) {
         let pool = self.shop.pool("inventory").await.unwrap();
         let row =

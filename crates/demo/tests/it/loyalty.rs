@@ -12,7 +12,7 @@ async fn a_service_of_ones_own_joins_the_shop() {
     let sandbox = Stage::shared().sandbox().await.unwrap();
     parts.databases.insert("loyalty", sandbox.database("loyalty").await.unwrap());
     let mut own = kit::closed(parts);
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     own.start().await;
     own.receive("11111", 100).await;
     own.place("11111", 4, "tok_a").await;

@@ -5,11 +5,14 @@
 mod bad_input;
 mod chains;
 mod choreography;
+mod follow;
+mod fulfilment;
 mod heal;
 mod import;
 mod json;
 mod kit;
 mod loyalty;
+mod mails;
 mod observe;
 mod operating;
 mod parking;

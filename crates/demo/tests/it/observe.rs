@@ -10,12 +10,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 
+use demo::shop::CORE;
+
 use self::collector::{Collector, Span};
 use crate::kit::{self, Own, order};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLERS_SPAN: &str = "b7ad6b7169203331";
-const SERVICES: [&str; 3] = ["orders", "inventory", "payments"];
 
 fn traceparent() -> String {
     format!("00-{TRACE}-{CALLERS_SPAN}-01")
@@ -68,7 +69,7 @@ async fn listening(acquirer: String) -> (String, Seen) {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_goes_from_the_request_to_the_acquirer() {
     let mut own = kit::closed(kit::parts().await);
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     let (address, seen) = listening(own.shop.url("acquirer")).await;
     own.shop.settings.push(("payments", "FARANDOLE_OWN_ACQUIRER_URL", address));
     own.start().await;
@@ -105,17 +106,17 @@ async fn one_trace_goes_from_the_request_to_the_acquirer() {
 async fn spans_arrive_in_the_trace_of_the_request() {
     let collector = Collector::start().await;
     let mut own = kit::closed(kit::parts().await);
-    for service in SERVICES {
+    for service in CORE {
         own.shop.settings.push((service, "FARANDOLE_OTLP_ENDPOINT", collector.url.clone()));
         own.shop.settings.push((service, "FARANDOLE_OTLP_LEVEL", "info,farandole=debug".to_owned()));
         own.shop.settings.push((service, "OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()));
     }
-    own.shop.start_acquirer(0).await.unwrap();
+    own.shop.start_standins().await.unwrap();
     own.start().await;
     own.receive("11111", 10).await;
     let id = place_traced(&own).await;
     own.until(&id, "confirmed").await;
-    for service in SERVICES {
+    for service in CORE {
         own.shop.end(service).await;
     }
     let spans = collector.spans();
@@ -192,7 +193,7 @@ async fn the_metrics_are_those_of_the_table() {
     kit::eventually("every metric", async || {
         let mut seen = BTreeSet::new();
         let mut figures = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             let answer = own.client.get(format!("{}/metrics", own.shop.url(service))).send().await.unwrap();
             let text = answer.text().await.unwrap();
             let typed = |l: &str| l.strip_prefix("# TYPE ")?.split_once(' ').map(|(n, t)| (n.to_owned(), t.to_owned()));
@@ -209,7 +210,7 @@ async fn the_metrics_are_those_of_the_table() {
         let missing: Vec<_> = table.keys().filter(|name| !seen.contains(**name) && !rare.contains(*name)).collect();
         let figure = |service, name: &str| figures.get(&(service, name.to_owned())).copied();
         // All is done, so nothing is behind.
-        let quiet = SERVICES.iter().all(|service| {
+        let quiet = CORE.iter().all(|service| {
             figure(*service, "farandole_intake_lag_records").is_none_or(|lag| lag == 0.0)
                 && figure(*service, "farandole_relay_unsent_rows") == Some(0.0)
                 && figure(*service, "farandole_relay_active") == Some(1.0)

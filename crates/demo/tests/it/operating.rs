@@ -68,7 +68,7 @@ async fn an_operator_looks_first_and_leaves_a_trace() {
     own.until(&order, "confirmed").await;
     let (code, _, said) = own.ask("orders", &["inputs", "again", "payments/0"]).await;
     assert!(code == Some(2) && said.contains("is no topic/partition/offset"), "{code:?} {said}");
-    let (code, _, said) = own.ask("orders", &["inputs", "again", "shipping/0/0"]).await;
+    let (code, _, said) = own.ask("orders", &["inputs", "again", "analytics/0/0"]).await;
     assert!(code == Some(1) && said.contains("not a subscribed topic"), "{code:?} {said}");
     let (ended, printed, said) = own.tell(&[&set[..], &execute].concat()).await;
     assert!(ended && printed.contains("reads again: "), "{printed}{said}");

@@ -168,20 +168,17 @@ async fn failures_a_minute_have_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_event_that_nobody_needs_stops_no_service_that_says_so() {
     let ignores = r#"{ orders = "ignore" }"#;
-    let own = kit::open_with(&[("payments", "FARANDOLE_INTAKE_UNKNOWN", ignores)]).await;
+    let ignoring = ["shipping", "payments"].map(|service| (service, "FARANDOLE_INTAKE_UNKNOWN", ignores));
+    let own = kit::open_with(&ignoring).await;
     own.receive("11111", 5).await;
     let order = own.place("11111", 1, "tok_a").await;
     own.until(&order, "confirmed").await;
     foreign(&own, "orders", &order, "farandole.orders.OrderGiftWrapped", Some(b"\x00\x00\x00\x00\x01x")).await;
     let (status, answer) = own.post("orders", &format!("/orders/{order}/cancel"), None, "").await;
     assert!(status.is_success(), "{answer}");
-    kit::eventually("payments to void the card", async || {
-        let (_, payment) = own.get("payments", &format!("/payments/{order}")).await;
-        (payment["state"] == "voided").then_some(())
-    })
-    .await;
+    own.until_at("payments", &order, "voided").await;
     assert!(parked(&own, "payments").await.is_empty());
-    // The others, which were told nothing, keep what they don't know and what is behind it.
+    // Inventory, which was told nothing, keeps what it doesn't know and what is behind it.
     kit::eventually("inventory to park it", async || (parked(&own, "inventory").await.len() >= 2).then_some(())).await;
     assert!(parked(&own, "inventory").await[0].1.contains("OrderGiftWrapped"));
 }

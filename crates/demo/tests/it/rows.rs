@@ -47,14 +47,14 @@ async fn a_compensation_is_repeated_until_it_is_done_once() {
     for order in &orders {
         own.until(order, "confirmed").await;
     }
-    own.acquirer(json!({ "fail_rate": 0.5, "fail_after_rate": 0.5, "seed": 47 })).await;
+    own.faults("acquirer", json!({ "fail_rate": 0.5, "fail_after_rate": 0.5, "seed": 47 })).await;
     for order in &orders {
         let (status, body) = own.post("orders", &format!("/orders/{order}/cancel"), None, "{}").await;
         assert!(status.is_success(), "{status} {body}");
     }
     // The breaker opens, so this takes its pauses; then the failures end.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    own.acquirer(json!({})).await;
+    own.faults("acquirer", json!({})).await;
     kit::eventually("every authorisation to be voided", async || {
         let totals = totals(&own).await;
         (totals["by_status"]["voided"]["count"] == 20).then_some(())
@@ -72,13 +72,13 @@ async fn a_compensation_is_repeated_until_it_is_done_once() {
 async fn a_brown_out_leaves_nothing_behind() {
     let own = kit::open().await;
     own.receive("11111", 1_000).await;
-    own.acquirer(json!({ "refuse": true })).await;
+    own.faults("acquirer", json!({ "refuse": true })).await;
     let mut orders = Vec::new();
     for _ in 0..10 {
         orders.extend(join_all((0..20).map(|_| own.place("11111", 1, "tok_a"))).await);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    own.acquirer(json!({})).await;
+    own.faults("acquirer", json!({})).await;
     let over = Instant::now();
     for order in &orders {
         own.until(order, "confirmed").await;

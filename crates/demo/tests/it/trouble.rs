@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use demo::shop::CORE;
 use stage::free_port;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,9 +44,12 @@ async fn nothing_is_there_at_start() {
         database.url = database.url.replace(&real_postgres, &format!("127.0.0.1:{postgres}"));
     }
     let mut own = kit::closed(parts);
+    own.shop.settings.push((kit::DISPATCH.0, kit::DISPATCH.1, "100ms".to_owned()));
     let acquirer = free_port(&[]).unwrap();
-    own.shop.expect_acquirer(acquirer);
-    for service in demo::shop::SERVICES {
+    let carrier = free_port(&[acquirer]).unwrap();
+    own.shop.expect("acquirer", acquirer);
+    own.shop.expect("carrier", carrier);
+    for service in CORE {
         own.shop.spawn(service).unwrap();
     }
     // Alive, not ready, and says what it waits for; a request is told to come again.
@@ -63,37 +67,52 @@ async fn nothing_is_there_at_start() {
     open_door(kafka, real_kafka).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     open_door(registry, real_registry).await;
-    for service in demo::shop::SERVICES {
+    for service in CORE {
         own.shop.ready(service).await.unwrap();
     }
     // The acquirer still isn't there: the order waits for its card, and is confirmed once it is.
     own.receive("11111", 5).await;
     let order = own.place("11111", 1, "tok_a").await;
-    kit::eventually("the payment to be requested", async || {
-        let (_, payment) = own.get("payments", &format!("/payments/{order}")).await;
-        (payment["state"] == "requested").then_some(())
-    })
-    .await;
-    own.shop.start_acquirer(acquirer).await.unwrap();
+    own.until_at("payments", &order, "requested").await;
+    own.shop.start_standin("acquirer", acquirer).await.unwrap();
+    // Nor is the carrier: the parcel waits, and is delivered once it is.
     own.until(&order, "confirmed").await;
+    own.until_at("shipping", &order, "dispatching").await;
+    own.shop.start_standin("carrier", carrier).await.unwrap();
+    own.until(&order, "completed").await;
 }
 
-/// F24: a service that is killed with -9 takes up where it was. Guard: position and effects are one transaction.
+/// F24: a service that is killed with -9 takes up where it was, and every order is delivered and paid once. Guard: position and effects are
+/// one transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_may_be_killed() {
-    let own = kit::open().await;
+    // Short leases: who takes up what a killed process had begun doesn't wait long.
+    let mut settings = vec![(kit::DISPATCH.0, kit::DISPATCH.1, "100ms")];
+    for service in ["payments", "shipping"] {
+        settings.extend([(service, "FARANDOLE_AGENDA_TIMEOUT", "3s"), (service, "FARANDOLE_AGENDA_LEASE", "5s")]);
+    }
+    settings.extend(CORE.map(|service| (service, "FARANDOLE_RELAY_LEASE", "2s")));
+    let own = kit::open_with(&settings).await;
     own.receive("11111", 1_000).await;
-    for service in demo::shop::SERVICES {
+    for service in CORE {
         let mut orders = Vec::new();
         for _ in 0..20 {
             orders.push(own.place("11111", 1, "tok_a").await);
         }
         own.shop.restart(service).await.unwrap();
         for order in &orders {
-            own.until(order, "confirmed").await;
+            assert_eq!(own.until(order, "completed").await["reason"], "DELIVERED");
         }
     }
-    kit::eventually("all stock to be counted once", async || (own.stock("11111").await == (1_000, 60)).then_some(())).await;
+    kit::eventually("all stock to be counted once", async || {
+        let (_, stock) = own.get("inventory", "/stock/11111").await;
+        (stock["shipped"] == 80 && stock["reserved"] == 0 && stock["available"] == 920).then_some(())
+    })
+    .await;
+    let (_, cards) = own.get("acquirer", "/totals").await;
+    assert_eq!((&cards["authorisations"], &cards["by_status"]["captured"]["count"]), (&80.into(), &80.into()), "{cards}");
+    let (_, parcels) = own.get("carrier", "/totals").await;
+    assert_eq!((&parcels["parcels"], &parcels["by_status"]["delivered"]["count"]), (&80.into(), &80.into()), "{parcels}");
     chains::whole(&own).await;
 }
 
@@ -105,7 +124,7 @@ async fn an_order_is_cancelled_at_its_deadline() {
     own.receive("11111", 5).await;
 
     // Slower than the deadline: authorised in the end, when the order is no more.
-    own.acquirer(serde_json::json!({ "latency_ms": 6000 })).await;
+    own.faults("acquirer", serde_json::json!({ "latency_ms": 6000 })).await;
     let order = own.place("11111", 2, "tok_a").await;
     let body = own.until(&order, "cancelled").await;
     assert_eq!(body["reason"], "NOT_CONFIRMED_IN_TIME", "{body}");

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::front::{Exchange, Witness};
 use crate::shop::ledger::Ledger;
+use crate::shop::load::is_settled;
 
 /// Everything that was told.
 #[derive(Debug, Default)]
@@ -66,6 +67,7 @@ impl Callers {
         let request = told.requests.remove(key)?;
         if let Some(order) = cancelled(&request.path) {
             told.ledger.cancelled.remove(&order);
+            told.ledger.asked.remove(&order);
             // There is nothing to cancel any more.
             return Some(request).filter(|_| !told.lost.contains(&order));
         }
@@ -76,6 +78,13 @@ impl Callers {
         Some(request)
     }
 
+    /// Notes how a request was answered that isn't a caller's own.
+    pub fn note(&self, exchange: &Exchange, is_usual: bool) {
+        let told = &mut *self.lock();
+        told.ledger.answered(status(exchange));
+        told.answers.push((exchange.at, exchange.took, (!is_usual).then(|| words(exchange))));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,22 +93,16 @@ impl Callers {
 impl Witness for Callers {
     fn seen(&self, exchange: &Exchange) {
         let told = &mut *self.lock();
+        told.ledger.answered(status(exchange));
         let status = exchange.status;
-        told.ledger.answered(status.map_or("none".to_owned(), |status| status.as_u16().to_string()));
         let of_lost = cancelled(&exchange.path).is_some_and(|order| told.lost.contains(&order));
         let usual = match status {
             Some(status) if status.is_success() => true,
-            // It was rejected before.
-            Some(StatusCode::CONFLICT) => cancelled(&exchange.path).is_some(),
+            Some(StatusCode::CONFLICT) => cancelled(&exchange.path).is_some() && is_settled(&body(&exchange.answer)),
             Some(StatusCode::NOT_FOUND) => of_lost,
             _ => false,
         };
-        let words = || {
-            let answer = String::from_utf8_lossy(&exchange.answer).chars().take(200).collect::<String>();
-            let status = status.map_or("no answer".to_owned(), |status| status.to_string());
-            format!("{} {}: {status} {answer}", exchange.method, exchange.path)
-        };
-        let unusual = (!usual).then(words);
+        let unusual = (!usual).then(|| words(exchange));
         // Such a request is asked again; what is refused isn't.
         let refused = status.is_some_and(|s| !s.is_server_error() && s != StatusCode::TOO_MANY_REQUESTS);
         told.ledger.failed.extend(unusual.clone().filter(|_| refused));
@@ -116,11 +119,11 @@ impl Told {
         let request = Request { path: exchange.path.clone(), body: exchange.body.clone() };
         let is_first = self.requests.insert(key.clone(), request).is_none();
         if let Some(order) = cancelled(&exchange.path) {
-            self.ledger.cancelled.insert(order);
+            self.ledger.cancellation(order, &body(&exchange.answer));
         } else if let Some((sku, quantity)) = receipt(&exchange.body) {
             *self.ledger.received.entry(sku).or_default() += if is_first { quantity } else { 0 };
         } else {
-            let answer: Value = serde_json::from_slice(&exchange.answer).unwrap_or_default();
+            let answer = body(&exchange.answer);
             let order = answer.get("order_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
             match order {
                 Some(order) => drop(self.ledger.orders.entry(key.clone()).or_default().insert(order)),
@@ -130,19 +133,36 @@ impl Told {
     }
 }
 
+fn status(exchange: &Exchange) -> String {
+    exchange.status.map_or("none".to_owned(), |status| status.as_u16().to_string())
+}
+
+/// An exchange in a line.
+fn words(Exchange { method, path, status, answer, .. }: &Exchange) -> String {
+    let answer = String::from_utf8_lossy(answer).chars().take(200).collect::<String>();
+    let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+    format!("{method} {path}: {status} {answer}")
+}
+
+fn body(bytes: &Bytes) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_default()
+}
+
 /// The order that a path cancels.
 fn cancelled(path: &str) -> Option<Uuid> {
     path.strip_prefix("/orders/")?.strip_suffix("/cancel")?.parse().ok()
 }
 
 /// What a receipt brings.
-fn receipt(body: &Bytes) -> Option<(String, i64)> {
-    let body: Value = serde_json::from_slice(body).ok()?;
+fn receipt(bytes: &Bytes) -> Option<(String, i64)> {
+    let body = body(bytes);
     Some((body.get("sku")?.as_str()?.to_owned(), body.get("quantity")?.as_i64()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
 
     fn exchange(path: &str, key: &str, body: &str, status: u16, answer: &str) -> Exchange {
@@ -150,6 +170,7 @@ mod tests {
             method: Method::POST,
             path: path.to_owned(),
             key: Some(key.to_owned()),
+            headers: HeaderMap::new(),
             body: Bytes::from(body.to_owned()),
             at: Instant::now(),
             took: Duration::from_millis(5),
@@ -183,6 +204,22 @@ mod tests {
         let ledger = callers.ledger();
         assert_eq!((ledger.orders["a"].clone(), ledger.received["tea"], ledger.cancelled.len()), ([second].into(), 4, 0));
         assert_eq!((ledger.failed.len(), callers.answers(began).unusual.len()), (0, 0));
+    }
+
+    /// What shipping was asked for is told apart from what is done; too late is an answer, and any other conflict isn't.
+    #[test]
+    fn cancellations_are_told_apart_by_their_answers() {
+        let (callers, order) = (Callers::default(), Uuid::from_u128(1));
+        let cancel = |status, answer| callers.seen(&exchange(&format!("/orders/{order}/cancel"), "c", "{}", status, answer));
+        cancel(202, r#"{"state": "confirmed", "cancellation": "requested"}"#);
+        let ledger = callers.ledger();
+        assert_eq!((ledger.asked, ledger.cancelled), ([order].into(), [].into()));
+        assert!(callers.lose("c").is_some() && callers.ledger().asked.is_empty(), "lost, and to be asked again");
+        cancel(409, r#"{"type": "/problems/too-late"}"#);
+        cancel(409, r#"{"type": "/problems/order-rejected"}"#);
+        assert_eq!(callers.ledger().failed.len(), 0);
+        cancel(409, r#"{"type": "/problems/aggregate-parked"}"#);
+        assert_eq!(callers.ledger().failed.len(), 1);
     }
 
     #[test]

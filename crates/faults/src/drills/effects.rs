@@ -1,4 +1,4 @@
-//! How often each effect was started, as the acquirer's front sees it.
+//! How often each effect was started, of every kind, as the fronts of acquirer and carrier see it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

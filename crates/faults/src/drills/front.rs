@@ -34,6 +34,7 @@ pub struct Exchange {
     pub path: String,
     /// Its `Idempotency-Key`.
     pub key: Option<String>,
+    pub headers: HeaderMap,
     pub body: Bytes,
     /// When it was sent on, and how long the answer took.
     pub at: Instant,
@@ -141,7 +142,8 @@ async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
         Some((status, headers, answer)) => (Some(status), headers, answer),
         None => (None, HeaderMap::new(), Bytes::new()),
     };
-    way.witness.seen(&Exchange { method: parts.method, path, key, body, at, took, status, answer: answer.clone() });
+    let (method, asked) = (parts.method, parts.headers);
+    way.witness.seen(&Exchange { method, path, key, headers: asked, body, at, took, status, answer: answer.clone() });
     if status.is_none() {
         // Hundreds of callers who ask ten times a second would slow down what they wait for.
         tokio::time::sleep(AWAY).await;

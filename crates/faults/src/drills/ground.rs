@@ -1,5 +1,5 @@
-//! The shop that is drilled on: one broker, PostgreSQL, registry and acquirer; of each service a replica and a second one of another
-//! build. Callers and payments come through fronts.
+//! The shop that is drilled on: one broker, PostgreSQL, registry, acquirer and carrier; of each service a replica and a second one of
+//! another build. Callers come through fronts, so do payments and shipping to what is outside, and so does the carrier with its reports.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use demo::shop::{Parts, SERVICES};
-use serde_json::Value;
+use demo::shop::{CORE, Parts};
+use reqwest::StatusCode;
 use stage::process::Command;
 use stage::{Database, Options, Stage};
 
@@ -17,6 +17,8 @@ use super::databases::Server;
 use super::effects::Effects;
 use super::front::Front;
 use super::operator::Operator;
+use super::reports::{Report, Reports};
+use super::standins::Standins;
 use crate::shop::strays::Strays;
 use crate::target::Process;
 
@@ -24,12 +26,17 @@ use crate::target::Process;
 const READY: Duration = Duration::from_secs(90);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the acquirer may take to be told something, or a front to pass a request on, again and again.
+/// How long a front may take to pass a request on, again and again.
 const ANSWER: Duration = Duration::from_secs(60);
 /// What every service is told beside where its parts are: checkpoints soon, so that what is lost is little.
 const CHECKPOINT: (&str, &str) = ("FARANDOLE_INTAKE_CHECKPOINT_EVERY", "500ms");
-/// Longer than any drill holds an order up, and shorter than the audit waits.
-const CONFIRM: (&str, &str) = ("FARANDOLE_OWN_CONFIRM_WITHIN", "2m");
+/// Service, variable, value. An order is confirmed within longer than any drill holds it up, and shorter than the audit waits; a parcel
+/// leaves soon, and is asked for within a drill.
+const SETTINGS: [(&str, &str, &str); 3] = [
+    ("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "2m"),
+    ("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"),
+    ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "20s"),
+];
 
 /// The two replicas that a service may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +58,7 @@ struct Service {
 /// The running shop. Dropping it kills everything that it started.
 pub struct Ground {
     services: BTreeMap<&'static str, Service>,
-    acquirer: (Process, Front, String),
+    pub outside: Standins,
     client: reqwest::Client,
     builds: PathBuf,
     /// Logs and lists of this run; the next one removes them.
@@ -61,6 +68,7 @@ pub struct Ground {
     pub server: Server,
     pub callers: Arc<Callers>,
     pub effects: Arc<Effects>,
+    pub reports: Arc<Reports>,
     pub strays: Strays,
     // Last: what uses it goes first.
     stage: Arc<Stage>,
@@ -84,34 +92,30 @@ impl Ground {
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let stage = Arc::new(stage);
         let mut databases = BTreeMap::new();
-        for service in SERVICES {
+        for service in CORE {
             databases.insert(service, stage.database(service).await?);
         }
-        let parts =
-            Parts { kafka: stage.kafka().to_owned(), registry: stage.registry().to_owned(), prefix: String::new(), databases };
+        let parts = Parts::on(&stage, String::new(), databases);
         let (callers, effects) = (Arc::<Callers>::default(), Arc::<Effects>::default());
+        let reports = Arc::new(Reports::new(Arc::clone(&callers)));
         let mut direct = demo::shop::Shop::on(parts.clone(), folder.clone())?;
         let mut seen = demo::shop::Shop::on(parts, folder.clone())?;
-        let settings = SERVICES.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
+        let settings = CORE.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
         seen.settings.extend(settings);
-        seen.settings.push(("orders", CONFIRM.0, CONFIRM.1.to_owned()));
+        seen.settings.extend(SETTINGS.map(|(service, name, value)| (service, name, value.to_owned())));
 
         let mut taken = Vec::new();
         let mut port = || -> anyhow::Result<u16> {
             taken.push(stage::free_port(&taken)?);
             taken.last().copied().context("a port was just taken")
         };
-        let at = port()?;
-        direct.expect_acquirer(at);
-        let front = Front::open(Arc::<Effects>::clone(&effects)).await?;
-        seen.expect_acquirer(front.port());
-        front.lead_to([format!("127.0.0.1:{at}")]);
-        let process = Process::new(direct.acquirer_command(at)?.0);
-        process.start()?;
+        let to_shipping = Front::open(Arc::<Reports>::clone(&reports)).await?;
+        seen.reports_to(&to_shipping.address());
+        let outside = Standins::start(&mut direct, &mut seen, &effects, &mut port).await?;
         let builds = folder.join("builds");
         std::fs::create_dir_all(&builds).with_context(|| format!("making {}", builds.display()))?;
-        let mut services = BTreeMap::new();
-        for service in SERVICES {
+        let (mut services, mut to_shipping) = (BTreeMap::new(), Some(to_shipping));
+        for service in CORE {
             let ports = [port()?, port()?];
             let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
             let programs = [direct.bin(service), another(&direct.bin(service), builds.join(service))?];
@@ -125,6 +129,7 @@ impl Ground {
             let processes = [process(0, service)?, process(1, &format!("{service}-2"))?];
             let front = match service {
                 "payments" => None,
+                "shipping" => to_shipping.take(),
                 _ => Some(Front::open(Arc::<Callers>::clone(&callers)).await?),
             };
             front.iter().for_each(|front| front.lead_to([addresses[0].clone()]));
@@ -134,7 +139,7 @@ impl Ground {
         eprintln!("faults: logs are in {}", folder.display());
         let ground = Self {
             services,
-            acquirer: (process, front, direct.url("acquirer")),
+            outside,
             client,
             builds,
             folder,
@@ -142,13 +147,14 @@ impl Ground {
             server: Server { admin: stage.postgres().to_owned() },
             callers,
             effects,
+            reports,
             strays: Strays::new(stage.kafka(), seed),
             stage,
         };
-        for service in SERVICES {
+        for service in CORE {
             ground.start_service(service, Build::First)?;
         }
-        for service in SERVICES {
+        for service in CORE {
             ground.ready(service, Build::First).await?;
         }
         eprintln!("faults: the shop is ready");
@@ -233,41 +239,24 @@ impl Ground {
         self.services.values().flat_map(|service| &service.processes).filter_map(|process| process.look()).collect()
     }
 
-    /// Tells the acquirer what to do wrong.
-    pub async fn acquirer(&self, faults: Value) -> anyhow::Result<()> {
-        let until = Instant::now() + ANSWER;
-        loop {
-            let asked = self.client.put(format!("{}/faults", self.acquirer.2)).json(&faults).send().await;
-            match asked {
-                Ok(answer) => {
-                    ensure!(answer.status().is_success(), "the acquirer doesn't take its faults: {}", answer.status());
-                    return Ok(());
-                }
-                Err(error) => ensure!(Instant::now() < until, "the acquirer can't be told its faults: {error}"),
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+    /// Asks through the front of a service, as a caller does: again until the answer is no "come again".
+    pub async fn ask(&self, service: &str, path: &str, key: &str, body: Vec<u8>) -> anyhow::Result<StatusCode> {
+        let request = self.client.post(format!("http://{}{path}", self.front(service)?)).header("Idempotency-Key", key);
+        insist(key, request.header("Content-Type", "application/json").body(body)).await
     }
 
-    /// Asks through the front of a service, as a caller does: again until the answer is no "come again".
-    pub async fn ask(&self, service: &str, path: &str, key: &str, body: Vec<u8>) -> anyhow::Result<reqwest::StatusCode> {
-        let (url, until) = (format!("http://{}{path}", self.front(service)?), Instant::now() + ANSWER);
-        loop {
-            let request = self.client.post(&url).header("Idempotency-Key", key).header("Content-Type", "application/json");
-            let last = match request.body(body.clone()).send().await {
-                Ok(answer) if !answer.status().is_server_error() => return Ok(answer.status()),
-                Ok(answer) => answer.status().to_string(),
-                Err(error) => error.to_string(),
-            };
-            ensure!(Instant::now() < until, "{key} isn't answered within {} s: {last}", ANSWER.as_secs());
-            tokio::time::sleep(LOOK).await;
-        }
+    /// Reports to shipping what the carrier has reported before, in its words and under its signature.
+    pub async fn report(&self, report: Report) -> anyhow::Result<StatusCode> {
+        let Report { path, mut headers, body, .. } = report;
+        headers.remove("content-length");
+        let request = self.client.post(format!("http://{}{path}", self.front("shipping")?));
+        insist("a report", request.headers(headers).body(body)).await
     }
 
     /// Waits until the load has reached every service: each has decided something and published it.
     pub async fn flows(&self) -> anyhow::Result<()> {
         let until = Instant::now() + READY;
-        for service in SERVICES {
+        for service in CORE {
             let pool = self.direct.pool(service).await?;
             while Instant::now() < until {
                 let sql = "select count(*) from farandole.outbox where topic = $1";
@@ -285,7 +274,8 @@ impl Ground {
 
     /// The processes that run now, the stage's parts included: none of them is left when this is dropped.
     pub fn pids(&self) -> Vec<u32> {
-        let own = self.services.values().flat_map(|service| &service.processes).chain([&self.acquirer.0]);
+        let own = self.services.values().flat_map(|service| &service.processes);
+        let own = own.chain(self.outside.processes());
         own.filter_map(Process::pid).chain(self.stage.pids().into_iter().map(|(_, pid)| pid)).collect()
     }
 
@@ -296,6 +286,21 @@ impl Ground {
                 scope.spawn(|| process.stop());
             }
         });
+    }
+}
+
+/// Sends a request again until the answer is no "come again".
+async fn insist(what: &str, request: reqwest::RequestBuilder) -> anyhow::Result<StatusCode> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        let sent = request.try_clone().context("a body that can be sent again")?.send().await;
+        let last = match sent {
+            Ok(answer) if !answer.status().is_server_error() => return Ok(answer.status()),
+            Ok(answer) => answer.status().to_string(),
+            Err(error) => error.to_string(),
+        };
+        ensure!(Instant::now() < until, "{what} isn't answered within {} s: {last}", ANSWER.as_secs());
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -12,6 +12,7 @@ pub fn tables(service: &str) -> &'static [(&'static str, &'static str)] {
     match service {
         "orders" => &[("orders", "order_id")],
         "inventory" => &[("stock", "sku"), ("reservations", "order_id")],
+        "shipping" => &[("shipments", "order_id")],
         _ => &[("payments", "order_id")],
     }
 }

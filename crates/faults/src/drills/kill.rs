@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use sqlx::{Connection as _, PgConnection};
 
 use super::databases::{beside, live};
@@ -56,7 +56,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
     let mut drill = Drill::begin("kill", &format!("{times} times"));
     let mut draw = Draw::new(seed ^ 0x0D1E);
     let mut paces = BTreeMap::new();
-    for service in SERVICES.into_iter().take(times as usize) {
+    for service in CORE.into_iter().take(times as usize) {
         paces.insert(service, pace(ground, service, &mut drill).await?);
     }
     let (mut killed, mut tried, mut swapped) = (BTreeMap::<Phase, u32>::new(), 0, 0);
@@ -66,10 +66,8 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
             bail!("{tried} rebuilds were started to kill {times}, and only {done} were killed");
         }
         tried += 1;
-        // Three services and four phases: each meets each.
-        let service = SERVICES[done as usize % SERVICES.len()];
+        let (service, phase) = turn(done as usize);
         let pace = paces.get(service).context("each service's pace was taken")?;
-        let phase = PHASES[done as usize % PHASES.len()];
         let mut conn = PgConnection::connect(&ground.database(service)?.url).await?;
         let before = look(&mut conn, service).await?;
         let running = ground.operator(service, Build::First)?.start(&REBUILD)?;
@@ -92,10 +90,15 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
         times,
         counts.join(", ")
     ));
-    for service in SERVICES {
+    for service in CORE {
         clean(ground, service, &mut drill).await?;
     }
     Ok(drill.end())
+}
+
+/// Whose rebuild is killed as the `n`th, and where: each service meets each phase.
+fn turn(n: usize) -> (&'static str, Phase) {
+    (CORE[n % CORE.len()], PHASES[(n + n / CORE.len()) % PHASES.len()])
 }
 
 /// Runs one to its end, and looks when its phases begin.
@@ -158,4 +161,20 @@ async fn clean(ground: &Ground, service: &'static str, drill: &mut Drill) -> any
     let left = beside(&mut conn).await?;
     drill.that(left.is_empty(), || format!("{service}: schemas are left: {}", left.join(", ")));
     Ok(conn.close().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Guard: the quotient. Without it each of four services is always killed in the same of four phases.
+    #[test]
+    fn each_service_meets_each_phase() {
+        let pairs = CORE.len() * PHASES.len();
+        assert_eq!((0..pairs).map(turn).collect::<BTreeSet<_>>().len(), pairs);
+        let few: BTreeSet<Phase> = (0..CORE.len()).map(|n| turn(n).1).collect();
+        assert_eq!(few.len(), PHASES.len(), "once each meets every phase");
+    }
 }

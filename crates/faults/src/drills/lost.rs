@@ -16,7 +16,7 @@ use super::ground::{Build, Ground};
 use super::held::Held;
 use super::report::Drill;
 use super::rest;
-use super::unrelayed::{self, Relayed, Unrelayed};
+use super::unrelayed::{self, Pieces, Relayed, Unrelayed};
 
 /// Makes everything from the topics.
 const FROM_NOTHING: [&str; 5] = ["rebuild", "--from-nothing", "--execute", "--reason", "drill"];
@@ -26,6 +26,8 @@ const UNDER_WAY: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// Effects that are open when everything is lost.
 const OPEN: i64 = 3;
+/// What is outside the shop, and the service that asks it.
+const OUTSIDE: [(&str, &str); 2] = [("carrier", "shipping"), ("acquirer", "payments")];
 /// Events of each service that aren't relayed when it is lost, at least.
 const LOST: i64 = 5;
 /// Rows that the report names; all of them are in a file.
@@ -36,11 +38,14 @@ fn all(services: &[&'static str]) -> String {
     services.join(" and ")
 }
 
-/// Loses databases while nothing moves. Effects and deadlines are open then: the acquirer refuses.
+/// Loses databases while nothing moves. Effects and deadlines are open then: carrier and acquirer refuse.
 pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("lost, drained", &all(services));
-    ground.acquirer(json!({ "refuse": true })).await?;
-    open_effects(ground).await?;
+    // In this order: without the acquirer nothing comes to shipping.
+    for (standin, service) in OUTSIDE {
+        ground.outside.set(standin, json!({ "refuse": true })).await?;
+        open_effects(ground, service).await?;
+    }
     ground.hold(true);
     rest::wait(ground).await?;
     ground.end(services, false)?;
@@ -53,7 +58,7 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
         judge(&mut drill, (service, true), &before, &after, (&unrelayed, &relayed), &BTreeMap::new());
     }
     start(ground, services).await?;
-    ground.acquirer(json!({})).await?;
+    ground.outside.well().await?;
     ground.hold(false);
     Ok(drill.end())
 }
@@ -61,18 +66,28 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
 /// Loses databases in the middle of the load, with events that were never relayed: the relays were held before.
 pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("lost, undrained", &all(services));
+    let since = Instant::now();
     // So that some are always on their way.
-    ground.acquirer(json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
-    open_effects(ground).await?;
+    for (standin, service) in OUTSIDE {
+        ground.outside.set(standin, json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
+        open_effects(ground, service).await?;
+    }
+    let reports = services.contains(&"shipping");
+    if reports {
+        reported(ground, since).await?;
+    }
     let mut held = Vec::new();
     // Those first that hear of others.
     for service in services.iter().rev() {
         held.push(hold_relay(ground, service).await?);
         undelivered(ground, service).await?;
     }
+    if reports {
+        reported(ground, Instant::now()).await?;
+    }
     ground.end(services, true)?;
     drop(held);
-    ground.acquirer(json!({})).await?;
+    ground.outside.well().await?;
     let copies = lose(ground, services).await?;
     let mut lost = Vec::new();
     for (service, copy) in &copies {
@@ -95,6 +110,9 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
     let requests = forget(ground, &lost);
     start(ground, services).await?;
     again(ground, &mut drill, requests).await?;
+    if reports {
+        report_again(ground, &mut drill, since).await?;
+    }
     Ok(drill.end())
 }
 
@@ -108,9 +126,9 @@ fn name(ground: &Ground, drill: &mut Drill, service: &str, rows: &[Unrelayed]) -
     Ok(())
 }
 
-/// Waits until some effects are open.
-async fn open_effects(ground: &Ground) -> anyhow::Result<()> {
-    let pool = ground.direct.pool("payments").await?;
+/// Waits until some effects of a service are open.
+async fn open_effects(ground: &Ground, service: &str) -> anyhow::Result<()> {
+    let pool = ground.direct.pool(service).await?;
     let until = Instant::now() + UNDER_WAY;
     let open = loop {
         let sql = "select count(*) from farandole.tasks where kind = 'effect' and not closed";
@@ -122,7 +140,7 @@ async fn open_effects(ground: &Ground) -> anyhow::Result<()> {
     };
     pool.close().await;
     if open < OPEN {
-        bail!("the load opens no effects: {open} within {} s", UNDER_WAY.as_secs());
+        bail!("the load opens no effects of {service}: {open} within {} s", UNDER_WAY.as_secs());
     }
     Ok(())
 }
@@ -166,6 +184,16 @@ async fn undelivered(ground: &Ground, service: &str) -> anyhow::Result<()> {
     waited
 }
 
+/// Waits until shipping has taken a report since then.
+async fn reported(ground: &Ground, since: Instant) -> anyhow::Result<()> {
+    let until = Instant::now() + UNDER_WAY;
+    while ground.reports.since(since).is_empty() {
+        anyhow::ensure!(Instant::now() < until, "the carrier reports nothing within {} s", UNDER_WAY.as_secs());
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
 /// Copies the services' databases aside and puts empty ones in their place, all of them before any is made anew.
 async fn lose(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Vec<(&'static str, Database)>> {
     let mut copies = Vec::new();
@@ -193,7 +221,7 @@ fn judge(
     before: &Held,
     after: &Held,
     (unrelayed, relayed): (&[Unrelayed], &Relayed),
-    stock: &BTreeMap<String, (i64, i64)>,
+    stock: &BTreeMap<String, Pieces>,
 ) {
     let commands = &relayed.commands;
     let verdict = compare(&Loss { service, before, after, unrelayed, commands, stock, drained });
@@ -241,5 +269,19 @@ async fn again(ground: &Ground, drill: &mut Drill, (first, then): (Vec<Again<'_>
         drill.that(taken, || format!("{key}, asked again: {status}"));
     }
     drill.line(format!("{told} request(s) that had been acknowledged were lost and asked again"));
+    Ok(())
+}
+
+/// The carrier is asked for what it has reported since: it was told that each was taken, and some of that is lost. What was booked is
+/// known, since nothing is asked for before its event is relayed; so all of them are taken.
+async fn report_again(ground: &Ground, drill: &mut Drill, since: Instant) -> anyhow::Result<()> {
+    let reports = ground.reports.since(since);
+    let told = reports.len();
+    for report in reports {
+        let status = ground.report(report).await?;
+        drill.that(status.is_success(), || format!("a report, sent again: {status}"));
+    }
+    drill.that(told > 0, || "the carrier had reported nothing: nothing is proved".to_owned());
+    drill.line(format!("{told} report(s) of the carrier's that had been taken since were sent again"));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use demo::audit::Check;
+use audit::Check;
 
 /// One drill with one service, or with all.
 #[derive(Debug)]

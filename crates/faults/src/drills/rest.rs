@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use farandole::extent::{Client, View};
 use farandole::parking::journal;
 use rdkafka::config::ClientConfig;
@@ -38,7 +38,7 @@ pub async fn wait(ground: &Ground) -> anyhow::Result<()> {
     loop {
         let mut now = BTreeMap::new();
         let mut moving = None;
-        for service in SERVICES {
+        for service in CORE {
             match look(ground, service).await? {
                 Ok(place) => drop(now.insert(service, place)),
                 Err(what) => moving = Some(format!("{service}: {what}")),
@@ -89,9 +89,10 @@ async fn look_at(ground: &Ground, service: &str, pool: &PgPool) -> anyhow::Resul
 /// The ends of what a service hears.
 async fn ends(ground: &Ground, service: &str) -> anyhow::Result<Vec<(String, i64)>> {
     let heard: &[&str] = match service {
-        "orders" => &["inventory", "payments"],
-        "inventory" => &["orders"],
-        _ => &["orders", "inventory"],
+        "orders" => &["inventory", "payments", "shipping"],
+        "inventory" => &["orders", "shipping"],
+        "shipping" => &["orders"],
+        _ => &["orders", "inventory", "shipping"],
     };
     let kafka = ClientConfig::new().set("bootstrap.servers", &ground.direct.parts.kafka).clone();
     let asked = tokio::task::spawn_blocking(move || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use demo::shop::SERVICES;
+use demo::shop::CORE;
 use tokio_util::sync::CancellationToken;
 
 use super::ground::Ground;
@@ -41,20 +41,20 @@ pub struct Plan {
 impl Plan {
     /// All of it.
     pub fn long(seed: u64, orders: Orders) -> Self {
-        let each: Vec<_> = SERVICES.into_iter().map(|service| vec![service]).chain([SERVICES.to_vec()]).collect();
+        let each: Vec<_> = CORE.into_iter().map(|service| vec![service]).chain([CORE.to_vec()]).collect();
         let (drained, undrained) = (each.clone(), each);
         Self { seed, orders, swaps: 3, second: true, before: Duration::from_secs(15), kills: 20, drained, undrained }
     }
 
-    /// Each kind of drill, as often as fits into a minute and a half.
+    /// Each kind of drill, as often as fits into some two minutes.
     pub fn short(seed: u64) -> Self {
         Self {
             swaps: 1,
             second: false,
             before: Duration::from_secs(3),
-            kills: 3,
-            drained: vec![vec!["payments"], SERVICES.to_vec()],
-            undrained: vec![vec!["inventory"]],
+            kills: 4,
+            drained: vec![vec!["payments"], CORE.to_vec()],
+            undrained: vec![vec!["inventory"], vec!["shipping"]],
             ..Self::long(seed, Orders::Drawn { rate: 10 })
         }
     }
@@ -63,14 +63,14 @@ impl Plan {
 /// The drills, one a line.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for service in SERVICES {
+        for service in CORE {
             let replicas = if self.second { "two replicas" } else { "one replica" };
             writeln!(f, "swap             {service}, {} time(s) beside {replicas}", self.swaps)?;
         }
         writeln!(f, "kill             {} time(s)", self.kills)?;
         self.drained.iter().try_for_each(|set| writeln!(f, "lost, drained    {}", set.join(" and ")))?;
         self.undrained.iter().try_for_each(|set| writeln!(f, "lost, undrained  {}", set.join(" and ")))?;
-        write!(f, "{} drills", SERVICES.len() + 1 + self.drained.len() + self.undrained.len())
+        write!(f, "{} drills", CORE.len() + 1 + self.drained.len() + self.undrained.len())
     }
 }
 
@@ -98,7 +98,7 @@ pub async fn run(ground: &Ground, plan: &Plan) -> anyhow::Result<Report> {
     let mut ledger = ground.callers.ledger();
     // Of what never was answered only those know who asked.
     ledger.failed.extend(load.ledger().failed.into_iter().filter(|failed| failed.contains("not answered within")));
-    let restored = SERVICES.into_iter().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
+    let restored = CORE.into_iter().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
     let audited = Audited { direct: &ground.direct, strays: &ground.strays, registry: None, restored: restored.collect() };
     let checks = audit::settle(&audited, &ledger).await.context("auditing")?;
     let answers: Vec<String> = ledger.answers.iter().map(|(status, n)| format!("{n} × {status}")).collect();
@@ -112,7 +112,7 @@ async fn drill(ground: &Ground, plan: &Plan) -> anyhow::Result<Vec<Drill>> {
     strays(ground)?;
     let mut drills = Vec::new();
     let swaps = Swaps { times: plan.swaps, second: plan.second, before: plan.before };
-    for service in SERVICES {
+    for service in CORE {
         drills.push(swap::drill(ground, service, swaps).await?);
     }
     drills.push(kill::drill(ground, plan.seed, plan.kills).await?);
@@ -125,10 +125,11 @@ async fn drill(ground: &Ground, plan: &Plan) -> anyhow::Result<Vec<Drill>> {
     Ok(drills)
 }
 
-/// Records that nobody can read, in topics that each service hears: they park, and are to be parked afterwards.
+/// Records that nobody can read, of which each service hears some: they park, and are to be parked afterwards.
 fn strays(ground: &Ground) -> anyhow::Result<()> {
     tokio::task::block_in_place(|| {
         ground.strays.unreadable("orders", "farandole.orders.OrderPlaced")?;
+        ground.strays.unreadable("orders", "farandole.orders.OrderConfirmed")?;
         ground.strays.unreadable("payments", "farandole.payments.PaymentDeclined")
     })
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::callers::Answers;
 use super::effects::Started;
@@ -33,7 +33,7 @@ pub struct Swaps {
 /// Swaps the tables of one service.
 pub async fn drill(ground: &Ground, service: &'static str, swaps: Swaps) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("swap", service);
-    ground.acquirer(json!({})).await?;
+    ground.outside.well().await?;
     if swaps.second {
         ground.second(service, true).await?;
     }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use anyhow::Context as _;
-use demo::topics::Event;
+use audit::topics::Event;
 use farandole::Message as _;
 use farandole::chain::unescape;
 use farandole::extent::{Client, View};
 use rdkafka::config::ClientConfig;
+use schemas::inventory::StockLine;
 use sqlx::postgres::PgPoolOptions;
 use stage::Database;
 use uuid::Uuid;
@@ -44,6 +45,24 @@ impl Asked {
     fn parse(command: &str) -> Option<Self> {
         let mut parts = command.split(',').map(unescape);
         Some(Self { scope: parts.next()?, key: parts.next()? })
+    }
+}
+
+/// Pieces of an article, or by how many they changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pieces {
+    pub received: i64,
+    pub reserved: i64,
+    pub adjusted: i64,
+    pub shipped: i64,
+}
+
+impl Pieces {
+    pub fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.reserved += other.reserved;
+        self.adjusted += other.adjusted;
+        self.shipped += other.shipped;
     }
 }
 
@@ -97,24 +116,27 @@ pub async fn find(database: &Database, relayed: &Relayed) -> anyhow::Result<Vec<
     Ok(rows.map(row).collect())
 }
 
-/// What these rows had changed of each article: pieces received and reserved.
-pub async fn stock(registry: &str, database: &Database, rows: &[&Unrelayed]) -> anyhow::Result<BTreeMap<String, (i64, i64)>> {
+/// What these rows had changed of each article.
+pub async fn stock(registry: &str, database: &Database, rows: &[&Unrelayed]) -> anyhow::Result<BTreeMap<String, Pieces>> {
     let pool = PgPoolOptions::new().max_connections(1).connect(&database.url).await.context("connecting for schemas")?;
     let codec = farandole::Codec::new(registry, pool.clone());
     codec.add_reader_schema(Event::TYPES)?;
-    let mut changed = BTreeMap::<String, (i64, i64)>::new();
+    let mut changed = BTreeMap::<String, Pieces>::new();
     for row in rows {
         let schema = farandole::Codec::schema_id(&row.payload).with_context(|| format!("{row} has no schema"))?;
         codec.prepare([schema]).await?;
         let index = Event::find(&row.kind).with_context(|| format!("{row} is none of the shop's"))?;
-        let mut change = |sku: String, received: i64, reserved: i64| {
-            let sum = changed.entry(sku).or_default();
-            *sum = (sum.0 + received, sum.1 + reserved);
+        let mut change = |sku: String, pieces: Pieces| changed.entry(sku).or_default().add(&pieces);
+        let mut lines = |lines: Vec<StockLine>, of: fn(i64) -> Pieces| {
+            lines.into_iter().for_each(|line| change(line.sku, of(line.quantity)));
         };
+        let none = Pieces::default();
         match Event::decode(index, &codec, &row.payload)? {
-            Event::StockReceived(event) => change(event.sku, event.quantity, 0),
-            Event::StockReserved(event) => event.lines.into_iter().for_each(|line| change(line.sku, 0, line.quantity)),
-            Event::StockReleased(event) => event.lines.into_iter().for_each(|line| change(line.sku, 0, -line.quantity)),
+            Event::StockReserved(e) => lines(e.lines, |n| Pieces { reserved: n, ..Pieces::default() }),
+            Event::StockReleased(e) => lines(e.lines, |n| Pieces { reserved: -n, ..Pieces::default() }),
+            Event::StockShipped(e) => lines(e.lines, |n| Pieces { reserved: -n, shipped: n, ..Pieces::default() }),
+            Event::StockReceived(e) => change(e.sku, Pieces { received: e.quantity, ..none }),
+            Event::StockAdjusted(e) => change(e.sku, Pieces { adjusted: e.quantity, ..none }),
             _ => {}
         }
     }

@@ -1,12 +1,13 @@
-//! Lets the shop come to rest, reads back what Kafka, PostgreSQL and the acquirer hold, and checks it.
+//! Lets the shop come to rest, reads back what Kafka, PostgreSQL, acquirer and carrier hold, and checks it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use demo::audit::{Check, audit_with};
-use demo::shop::SERVICES;
-use demo::{tables, topics};
+use audit::facts::End;
+use audit::{Check, audit_with, tables, topics};
+use demo::settled::quiet;
+use demo::shop::CORE;
 
 use super::ledger::Ledger;
 use super::outbox::{self, Published, Row, Service};
@@ -42,7 +43,7 @@ pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<C
     loop {
         let late = Instant::now() > until;
         give_up_strays(shop).await?;
-        if late || tables::open_matters(shop.direct).await?.is_empty() {
+        if late || tables::open_matters(&shop.direct.sources()).await?.is_empty() {
             let checks = once(shop, ledger).await?;
             if late || checks.iter().all(|check| check.violations == 0) {
                 return Ok(checks);
@@ -54,13 +55,13 @@ pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<C
 
 async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let mut services = Vec::new();
-    for name in SERVICES {
+    for name in CORE {
         services.extend(rows(shop, name).await?);
     }
-    let account = importer::Account { placed: ledger.placed() as u64, ..importer::Account::default() };
     // By topic: the time and the schema of the newest record.
     let mut newest = BTreeMap::<String, (String, i32)>::new();
-    let audit = audit_with(shop.direct, &account, |record| {
+    let sources = shop.direct.sources();
+    let audit = audit_with(&sources, |record| {
         if let (Some(time), Some(schema)) = (record.header("ce_time"), record.schema_id()) {
             let newest = newest.entry(record.topic.clone()).or_default();
             *newest = newest.clone().max((time.to_owned(), schema));
@@ -83,6 +84,9 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
     }
     checks.extend(outbox::check(&services));
     checks.extend(ledger.check(&audit.facts));
+    let ends: Vec<String> = End::ALL.iter().map(|end| format!("{} {}", audit.facts.ended(*end), end.word())).collect();
+    eprintln!("faults: orders: {}", ends.join(", "));
+    checks.push(quiet(shop.direct)?);
     checks.push(chains(shop).await?);
     if let Some(registry) = shop.registry.filter(|registry| registry.lost()) {
         let mut check = Check::new("the registry, which had lost everything, has the schema of each topic's newest record");
@@ -97,7 +101,7 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
 
 /// Does what an operator does about records that were never ours and are parked: gives them up, with the service's own binary.
 async fn give_up_strays(shop: &Audited<'_>) -> anyhow::Result<()> {
-    for service in SERVICES {
+    for service in CORE {
         let pool = shop.direct.pool(service).await?;
         let strays = "select distinct aggregate from farandole.parked
                       where position('stray'::bytea in coalesce(key, '')) > 0 or position('stray'::bytea in coalesce(value, '')) > 0";
@@ -141,7 +145,7 @@ async fn chains(shop: &Audited<'_>) -> anyhow::Result<Check> {
     let mut check = Check::new(
         "`farandole verify` finds no gap, fork or ghost, and of foreign and damaged records those that were put there",
     );
-    for service in SERVICES {
+    for service in CORE {
         for end in ["", JOURNAL] {
             let topic = format!("{service}{end}");
             let written = shop.strays.written(&topic);

@@ -28,6 +28,10 @@ const SKUS: u64 = 12;
 const FIRST: i64 = 150;
 /// Pieces that come in now and then.
 const MORE: i64 = 40;
+/// How the names of customers begin with whose parcels something happens: the carrier's words for it.
+const FATES: [&str; 4] = ["lost", "found", "nowhere", "slow"];
+/// Of so many customers there is one of each.
+const FATE: u64 = 40;
 /// Orders of a probe: enough to fall in all partitions of each topic, nearly always.
 const PROBES: u64 = 12;
 /// Of what probes order there is always enough.
@@ -117,15 +121,16 @@ impl Load {
         let ledger = self.ledger();
         let answers: Vec<String> = ledger.answers.iter().map(|(status, n)| format!("{n} × {status}")).collect();
         Ok(format!(
-            "{} orders in {:.0} s, {} of them cancelled on request; answers: {}",
+            "{} orders in {:.0} s, {} of them cancelled on request at once, {} asked to be; answers: {}",
             ledger.placed(),
             took.as_secs_f64(),
             ledger.cancelled.len(),
+            ledger.asked.len(),
             answers.join(", ")
         ))
     }
 
-    /// Places orders and waits until all of them are confirmed; one that missed its deadline is placed anew.
+    /// Places orders and waits until all of them are delivered and paid; one that missed a deadline is placed anew.
     pub async fn probe(&self) {
         let number = {
             let mut shared = self.lock();
@@ -144,7 +149,7 @@ impl Load {
                     for again in 0.. {
                         let key = format!("probe-{number}-{n}-{again}");
                         if let Some(id) = caller.place(&key, &Order::probe(n).body()).await
-                            && caller.confirmed(id).await
+                            && caller.completed(id).await
                         {
                             return;
                         }
@@ -156,6 +161,11 @@ impl Load {
     }
 }
 
+/// Whether a cancellation is refused because there is nothing to cancel, or not any more.
+pub fn is_settled(answer: &Value) -> bool {
+    matches!(answer["type"].as_str(), Some("/problems/order-rejected" | "/problems/too-late"))
+}
+
 fn sku_name(n: u64) -> String {
     format!("sku-{n}")
 }
@@ -163,13 +173,22 @@ fn sku_name(n: u64) -> String {
 /// An order to place.
 #[derive(Debug)]
 struct Order {
-    customer: u64,
+    customer: String,
     card: &'static str,
     lines: Vec<(String, u64)>,
     /// Sent again under the same key after it was answered.
     repeated: bool,
-    /// Cancelled by the customer, so long after the answer.
-    cancelled: Option<Duration>,
+    /// Cancelled by the customer.
+    cancelled: Option<When>,
+}
+
+/// When a customer cancels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// So long after the order was taken.
+    After(Duration),
+    /// As soon as it is confirmed: while its parcel waits.
+    Confirmed,
 }
 
 impl Order {
@@ -180,18 +199,24 @@ impl Order {
         let lines = (0..count).map(|n| (sku_name((first + n * 5) % SKUS), 1 + draw.below(2))).collect();
         let card = if draw.below(15) == 0 { "tok_decline_load" } else { "tok_load" };
         let repeated = draw.below(8) == 0;
-        let after = Duration::from_millis(draw.below(2_500));
-        Self { customer: draw.below(50), card, lines, repeated, cancelled: (draw.below(7) == 0).then_some(after) }
+        let cancelled = match draw.below(14) {
+            0 | 1 => Some(When::After(Duration::from_millis(draw.below(2_500)))),
+            2 => Some(When::Confirmed),
+            _ => None,
+        };
+        let fate = FATES.get(draw.below(FATE) as usize).copied().unwrap_or("c");
+        Self { customer: format!("{fate}{}", draw.below(50)), card, lines, repeated, cancelled }
     }
 
     fn probe(n: u64) -> Self {
-        Self { customer: 1_000 + n, card: "tok_probe", lines: vec![(PROBE.0.into(), 1)], repeated: false, cancelled: None }
+        let (customer, lines) = (format!("c{}", 1_000 + n), vec![(PROBE.0.into(), 1)]);
+        Self { customer, card: "tok_probe", lines, repeated: false, cancelled: None }
     }
 
     fn body(&self) -> Value {
         let lines: Vec<Value> =
             self.lines.iter().map(|(sku, quantity)| json!({ "sku": sku, "quantity": quantity, "unit_price": 250 })).collect();
-        json!({ "customer": format!("c{}", self.customer), "card_token": self.card, "currency": "GBP", "lines": lines })
+        json!({ "customer": self.customer, "card_token": self.card, "currency": "GBP", "lines": lines })
     }
 }
 
@@ -206,10 +231,13 @@ impl Caller {
         if order.repeated {
             self.place(&key, &body).await;
         }
-        if let Some(after) = order.cancelled {
-            tokio::time::sleep(after).await;
-            self.cancel(n, id).await;
+        match order.cancelled {
+            Some(When::After(time)) => tokio::time::sleep(time).await,
+            // Of one that never is the audit tells.
+            Some(When::Confirmed) => drop(tokio::time::timeout(PATIENCE, self.state(id, |state| state != "placed")).await),
+            None => return,
         }
+        self.cancel(n, id).await;
     }
 
     async fn place(&self, key: &str, body: &Value) -> Option<Uuid> {
@@ -228,11 +256,8 @@ impl Caller {
         let url = format!("{}/orders/{id}/cancel", self.orders);
         let Some((status, answer)) = self.post(&url, &format!("cancel-{n}"), &json!({})).await else { return };
         self.with_ledger(|ledger| match status {
-            _ if status.is_success() => {
-                ledger.cancelled.insert(id);
-            }
-            // It had been rejected.
-            StatusCode::CONFLICT => {}
+            _ if status.is_success() => ledger.cancellation(id, &answer),
+            StatusCode::CONFLICT if is_settled(&answer) => {}
             _ => ledger.failed.push(format!("cancelling {id}: {status} {answer}")),
         });
     }
@@ -249,20 +274,23 @@ impl Caller {
         });
     }
 
-    /// Waits until an order is confirmed; false when it ended otherwise.
-    async fn confirmed(&self, id: Uuid) -> bool {
+    /// Waits until an order is in a state that is `so`, and says in which.
+    async fn state(&self, id: Uuid, so: impl Fn(&str) -> bool) -> String {
         loop {
             if let Ok(answer) = self.client.get(format!("{}/orders/{id}", self.orders)).send().await
                 && let Ok(order) = answer.json::<Value>().await
+                && let Some(state) = order.get("state").and_then(Value::as_str)
+                && so(state)
             {
-                match order.get("state").and_then(Value::as_str) {
-                    Some("confirmed") => return true,
-                    Some("rejected" | "cancelled") => return false,
-                    _ => {}
-                }
+                return state.to_owned();
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Waits until an order is completed; false when it ended otherwise.
+    async fn completed(&self, id: Uuid) -> bool {
+        self.state(id, |state| !matches!(state, "placed" | "confirmed")).await == "completed"
     }
 
     /// Sends a request until it is answered with anything but "come again"; `None` when it never was, which is noted.

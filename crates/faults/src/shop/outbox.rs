@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use demo::audit::Check;
+use audit::Check;
 use farandole::chain::Link;
 use farandole::record::Record;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! PostgreSQL and the acquirer, with what can be done to them beyond ending and pausing them.
+//! PostgreSQL, acquirer and carrier, with what can be done to them beyond ending and pausing them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -73,8 +73,9 @@ impl Subject for Postgres {
     }
 }
 
-/// The acquirer, which can answer absurdly.
-pub struct Acquirer {
+/// What is outside the shop, acquirer or carrier, which can answer absurdly.
+pub struct Standin {
+    pub name: &'static str,
     pub process: Arc<Process>,
     /// Past all proxies.
     pub url: String,
@@ -83,18 +84,18 @@ pub struct Acquirer {
     pub faults: Value,
 }
 
-impl Acquirer {
+impl Standin {
     fn set(&self, faults: &Value) -> anyhow::Result<()> {
         tokio::runtime::Handle::current().block_on(async {
             let request = self.client.put(format!("{}/faults", self.url)).json(faults);
-            let answer = request.send().await.context("telling the acquirer its faults")?;
-            ensure!(answer.status().is_success(), "the acquirer doesn't take its faults: {}", answer.status());
+            let answer = request.send().await.with_context(|| format!("telling the {} its faults", self.name))?;
+            ensure!(answer.status().is_success(), "the {} doesn't take its faults: {}", self.name, answer.status());
             Ok(())
         })
     }
 }
 
-impl Subject for Acquirer {
+impl Subject for Standin {
     fn strike(&self, harm: Harm) -> anyhow::Result<()> {
         if harm != Harm::Absurd {
             return self.process.strike(harm);

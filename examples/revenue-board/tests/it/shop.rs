@@ -18,7 +18,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::orders::{CancellationReason, OrderCancelled, OrderConfirmed, OrderPlaced};
-use schemas::payments::{PaymentAuthorised, PaymentVoided};
+use schemas::payments::{PaymentAuthorised, PaymentRefunded, PaymentVoided};
 use serde_json::Value;
 use sqlx::PgPool;
 use stage::Stage;
@@ -33,7 +33,7 @@ const DAY: i64 = 24 * 3600 * 1_000_000;
 const TODAY: i64 = 20_787;
 
 farandole::messages! { pub enum Orders { Placed(OrderPlaced), Confirmed(OrderConfirmed), Cancelled(OrderCancelled) } }
-farandole::messages! { pub enum Payments { Authorised(PaymentAuthorised), Voided(PaymentVoided) } }
+farandole::messages! { pub enum Payments { Authorised(PaymentAuthorised), Voided(PaymentVoided), Refunded(PaymentRefunded) } }
 
 /// What days have brought: orders and revenue by day and currency.
 pub type Figures = BTreeMap<(i32, String), (i64, i64)>;
@@ -141,7 +141,7 @@ impl Shop {
         (self.seed >> 33) % most
     }
 
-    /// Some orders from beginning to end, in two currencies; every fifth is cancelled. The truth knows of them.
+    /// Some orders from beginning to end, in two currencies; every fifth is cancelled, every fifth given back. The truth knows of them.
     pub async fn trade(&mut self, orders: usize) {
         let (mut told, mut paid) = (Vec::new(), Vec::new());
         for _ in 0..orders {
@@ -160,22 +160,33 @@ impl Shop {
                 confirm_by: at + DAY,
             };
             let (authorisation_id, authorised_at) = ("a1".to_owned(), at);
-            told.extend([(order_id, placed.into()), (order_id, OrderConfirmed { order_id, confirmed_at: at }.into())]);
+            let confirmed = OrderConfirmed { order_id, customer: "c1".to_owned(), confirmed_at: at };
+            told.extend([(order_id, placed.into()), (order_id, confirmed.into())]);
             let authorised = PaymentAuthorised {
                 order_id,
                 authorisation_id: authorisation_id.clone(),
                 amount,
                 currency: currency.clone(),
                 authorised_at,
+                expires_at: None,
             };
             paid.push((order_id, authorised.into()));
-            if self.random(5) == 0 {
-                let reason = CancellationReason::CustomerRequest;
-                told.push((order_id, OrderCancelled { order_id, reason, cancelled_at: at }.into()));
-                paid.push((order_id, PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: at }.into()));
-            } else {
-                let figures = self.truth.entry((i32::try_from(day).unwrap(), currency)).or_default();
-                *figures = (figures.0 + 1, figures.1 + amount);
+            match self.random(5) {
+                0 => {
+                    let reason = CancellationReason::CustomerRequest;
+                    told.push((order_id, OrderCancelled { order_id, reason, cancelled_at: at }.into()));
+                    paid.push((order_id, PaymentVoided { order_id, authorisation_id, amount, currency, voided_at: at }.into()));
+                }
+                1 => {
+                    paid.push((
+                        order_id,
+                        PaymentRefunded { order_id, authorisation_id, amount, currency, refunded_at: at }.into(),
+                    ));
+                }
+                _ => {
+                    let figures = self.truth.entry((i32::try_from(day).unwrap(), currency)).or_default();
+                    *figures = (figures.0 + 1, figures.1 + amount);
+                }
             }
         }
         self.orders.append::<Orders>(told).await;

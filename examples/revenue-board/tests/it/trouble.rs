@@ -17,7 +17,7 @@ async fn strays_hold_up_nobody_and_a_broken_chain_stops_its_partition() {
     shop.stray("orders", 0, &[], None, None).await;
     shop.stray("orders", 1, &[("ce_type", "farandole.orders.OrderConfirmed"), ("farandole", "l=1")], Some("damaged"), Some(b"x"))
         .await;
-    shop.stray("payments", 0, &[("ce_type", "farandole.payments.PaymentRefunded")], Some("unknown"), Some(b"x")).await;
+    shop.stray("payments", 0, &[("ce_type", "farandole.payments.SomethingNewer")], Some("unknown"), Some(b"x")).await;
     shop.stray("payments", 1, &[("ce_type", "farandole.payments.PaymentVoided")], Some("unframed"), Some(b"\xff\xff")).await;
     let voided = [("ce_type", "farandole.payments.PaymentVoided")];
     shop.stray("payments", 2, &voided, Some("no-schema"), Some(b"\0\x7f\xff\xff\xff\0")).await;

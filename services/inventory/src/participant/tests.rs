@@ -27,6 +27,12 @@ fn reserved(of: &[(&str, i64)]) -> Event {
 fn released(of: &[(&str, i64)]) -> Event {
     Event::from(StockReleased { order_id: ID, lines: lines(of), released_at: 0 })
 }
+fn shipped(of: &[(&str, i64)]) -> Event {
+    Event::from(StockShipped { order_id: ID, lines: lines(of), shipped_at: 0 })
+}
+fn adjusted(sku: &str, quantity: i64) -> Event {
+    Event::from(StockAdjusted { adjustment_id: RECEIPT, sku: sku.into(), quantity, reason: "counted".into(), adjusted_at: 0 })
+}
 fn short(missing: &[(&str, i64, i64, bool)]) -> Event {
     let line = |&(sku, requested, available, known): &(&str, i64, i64, bool)| MissingLine {
         sku: sku.into(),
@@ -59,6 +65,12 @@ fn cancelled_of(order_id: Uuid) -> Heard {
 fn cancelled() -> Heard {
     cancelled_of(ID)
 }
+fn dispatched_of(order_id: Uuid) -> Heard {
+    ShipmentDispatched { order_id, tracking: "t-1".into(), deliver_by: 1, dispatched_at: 0 }.into()
+}
+fn dispatched() -> Heard {
+    dispatched_of(ID)
+}
 fn rejected() -> Heard {
     let (reason, detail) = (RejectionReason::CardDeclined, String::new());
     OrderRejected { order_id: ID, reason, detail, skus: vec![], rejected_at: 0 }.into()
@@ -69,11 +81,44 @@ fn receive(story: &mut Story<Inventory>, sku: &str, quantity: i64) -> Told<Inven
     told
 }
 
+fn adjust(story: &mut Story<Inventory>, sku: &str, quantity: i64) -> Told<Inventory> {
+    let told = story.about(Id::Article(sku.into())).asked(Command::Adjust { quantity, reason: "counted".into() });
+    story.about(Id::Order(ID));
+    told
+}
+
+#[test]
+fn a_count_is_put_right_but_never_below_what_is_set_aside() {
+    let story = || given([received("tea", 5), reserved(&[("tea", 3)])]);
+    adjust(&mut story(), "tea", -2).then([adjusted("tea", -2)]);
+    adjust(&mut story(), "tea", 4).then([adjusted("tea", 4)]);
+    adjust(&mut story(), "tea", -3).refused("reserved");
+    adjust(&mut story(), "tea", i64::MIN).refused("reserved");
+    adjust(&mut story(), "tea", i64::MAX).refused("invalid-request");
+    adjust(&mut story(), "tea", 0).refused("invalid-request");
+    adjust(&mut story(), "cup", 1).refused("not-found");
+    // What has left counts no more for those who come.
+    adjust(&mut given([received("tea", 5), reserved(&[("tea", 3)]), shipped(&[("tea", 3)])]), "tea", -3).refused("reserved");
+}
+
+#[test]
+fn what_is_reserved_leaves_with_the_parcel() {
+    let mut story = given([received("tea", 5), reserved(&[("tea", 3)])]);
+    story.hears(dispatched()).then([shipped(&[("tea", 3)])]);
+    story.hears(dispatched()).nothing();
+    let stock = story.tables.stock.get(&"tea".to_owned()).unwrap();
+    assert_eq!((stock.reserved, stock.shipped, stock.available()), (0, 3, 2));
+    // Nobody may take it for here again.
+    assert!(matches!(story.hears(cancelled()).decided, Err(Refusal::Park(_))));
+    assert!(matches!(given([short(&[])]).hears(dispatched()).decided, Err(Refusal::Park(_))));
+}
+
 #[test]
 fn goods_come_in() {
     receive(&mut given([]), "tea", 5).then([received("tea", 5)]);
     receive(&mut given([received("tea", i64::MAX)]), "tea", 1).refused("invalid-request");
     receive(&mut given([]), "tea", 0).refused("invalid-request");
+    receive(&mut given([received("tea", i64::MAX - 1), adjusted("tea", 1)]), "tea", 1).refused("invalid-request");
 }
 
 #[test]
@@ -113,52 +158,69 @@ fn every_state_answers_every_input() {
         ("reserved", vec![received("tea", 5), reserved(&[("tea", 3)])]),
         ("short", vec![received("tea", 5), short(&[("tea", 9, 5, true)])]),
         ("released", vec![received("tea", 5), reserved(&[("tea", 3)]), released(&[("tea", 3)])]),
+        ("shipped", vec![received("tea", 5), reserved(&[("tea", 3)]), shipped(&[("tea", 3)])]),
     ];
-    let inputs: [(&str, Tell<'_, Inventory>); 5] = [
+    let inputs: [(&str, Tell<'_, Inventory>); 8] = [
         ("OrderPlaced, enough there", &|story| story.hears(placed(&[("tea", 3)]))),
         ("OrderPlaced, too little there", &|story| story.hears(placed(&[("tea", 9)]))),
         ("OrderRejected", &|story| story.hears(rejected())),
         ("OrderCancelled", &|story| story.hears(cancelled())),
+        ("ShipmentDispatched", &|story| story.hears(dispatched())),
         ("command Receive", &|story| receive(story, "tea", 1)),
+        ("command Adjust", &|story| adjust(story, "tea", -1)),
+        ("command Adjust, more than is available", &|story| adjust(story, "tea", -9)),
     ];
     let story = || given([]);
     committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
 }
 
 proptest! {
-    /// Whatever comes in whatever order, repeated or not: received = available + reserved, and none is negative.
+    /// Whatever comes in whatever order, repeated or not: received + adjusted = available + reserved + shipped, and none is negative.
     #[test]
-    fn stock_adds_up(steps in proptest::collection::vec((0_u8..4, 0_usize..3, 0_usize..2, 1_i32..6), 0..60)) {
+    fn stock_adds_up(steps in proptest::collection::vec((0_u8..6, 0_usize..3, 0_usize..2, 1_i32..6), 0..60)) {
         let orders = [Uuid::from_u128(11), Uuid::from_u128(12), Uuid::from_u128(13)];
         let mut rows = farandole::rows![Tables; stock: Stock["cup".to_owned()], stock: Stock["tea".to_owned()]];
         for order in orders {
             rows.extend(farandole::rows![Tables; reservations: Reservation[order]]);
         }
         let mut story = Story::new(Inventory, Id::Order(ID), rows);
-        let mut received = BTreeMap::<String, i64>::new();
+        let (mut counted, mut left) = (BTreeMap::<String, i64>::new(), BTreeMap::<String, i64>::new());
         for (kind, order, sku, n) in steps {
             let sku = ["cup", "tea"][sku];
+            let held = held_by(&story, orders[order]);
             story.about(Id::Order(orders[order]));
             let told = match kind {
                 0 => receive(&mut story, sku, n.into()),
                 1 => story.hears(placed_by(orders[order], &[(sku, n)])),
                 2 => story.hears(placed_by(orders[order], &[("tea", n), ("cup", 1), ("tea", 1)])),
+                3 => adjust(&mut story, sku, -i64::from(n)),
+                4 => story.hears(dispatched_of(orders[order])),
                 _ => story.hears(cancelled_of(orders[order])),
             };
-            if kind == 0 && told.decided.is_ok() {
-                *received.entry(sku.to_owned()).or_default() += i64::from(n);
+            match kind {
+                0 if told.decided.is_ok() => *counted.entry(sku.to_owned()).or_default() += i64::from(n),
+                3 if told.decided.is_ok() => *counted.entry(sku.to_owned()).or_default() -= i64::from(n),
+                4 if told.decided.is_ok() => held.into_iter().for_each(|l| *left.entry(l.sku).or_default() += l.quantity),
+                _ => {}
             }
             for sku in ["cup".to_owned(), "tea".to_owned()] {
-                let stock = story.tables.stock.get(&sku).cloned().unwrap_or(Stock { sku: sku.clone(), received: 0, reserved: 0 });
-                let held: i64 = orders.iter().filter_map(|id| story.tables.reservations.get(id)).map(|r| match &r.state.0 {
-                    State::Reserved { lines } => lines.iter().filter(|l| l.sku == sku).map(|l| l.quantity).sum(),
-                    State::Short | State::Released => 0,
-                }).sum();
-                prop_assert_eq!(stock.received, received.get(&sku).copied().unwrap_or(0));
+                let none = Stock { sku: sku.clone(), received: 0, reserved: 0, adjusted: 0, shipped: 0 };
+                let stock = story.tables.stock.get(&sku).cloned().unwrap_or(none);
+                let held: i64 = orders.iter().flat_map(|id| held_by(&story, *id)).filter(|l| l.sku == sku).map(|l| l.quantity).sum();
+                prop_assert_eq!(stock.counted(), counted.get(&sku).copied().unwrap_or(0));
+                prop_assert_eq!(stock.shipped, left.get(&sku).copied().unwrap_or(0));
                 prop_assert_eq!(stock.reserved, held);
-                prop_assert_eq!(stock.received, stock.available() + stock.reserved);
-                prop_assert!(stock.available() >= 0 && stock.reserved >= 0);
+                prop_assert_eq!(stock.counted(), stock.available() + stock.reserved + stock.shipped);
+                prop_assert!(stock.available() >= 0 && stock.reserved >= 0 && stock.shipped >= 0);
             }
         }
+    }
+}
+
+/// What is set aside for an order.
+fn held_by(story: &Story<Inventory>, order: Uuid) -> Vec<StockLine> {
+    match story.tables.reservations.get(&order).map(|r| &r.state.0) {
+        Some(State::Reserved { lines }) => lines.clone(),
+        _ => Vec::new(),
     }
 }

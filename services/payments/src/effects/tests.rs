@@ -17,7 +17,8 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Answers every POST with this (status, content type, body), and every look-up with that; notes what it was asked.
+/// Answers every POST with this (status, content type, body), and every look-up with that, under its status if it is a problem; notes what it
+/// was asked.
 #[derive(Clone)]
 struct Script {
     post: (StatusCode, &'static str, String),
@@ -40,7 +41,14 @@ fn script(status: u16, body: Value) -> Script {
 
 /// As the acquirer writes it.
 fn held(id: &str, status: &str) -> Value {
-    json!({ "id": id, "merchant_reference": ORDER, "status": status, "amount": 500, "currency": "EUR" })
+    moved(id, status, 0, 0)
+}
+
+fn moved(id: &str, status: &str, captured: i64, refunded: i64) -> Value {
+    json!({
+        "id": id, "merchant_reference": ORDER, "status": status, "amount": 500, "currency": "EUR",
+        "captured": captured, "refunded": refunded,
+    })
 }
 
 fn problem(status: u16, code: &str) -> Value {
@@ -50,7 +58,10 @@ fn problem(status: u16, code: &str) -> Value {
 async fn play(State(script): State<Script>, method: Method, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
     script.asked.lock().unwrap().push((method.clone(), uri.to_string(), headers));
     let (status, content_type, body) = match method {
-        Method::GET => (StatusCode::OK, JSON, script.found.to_string()),
+        Method::GET => match script.found["status"].as_u64() {
+            Some(status) => (StatusCode::from_u16(status as u16).unwrap(), PROBLEM_JSON, script.found.to_string()),
+            None => (StatusCode::OK, JSON, script.found.to_string()),
+        },
         _ => script.post,
     };
     (status, [("content-type", content_type), ("location", "/elsewhere")], body)
@@ -85,6 +96,14 @@ fn void() -> Effect {
     Void { authorisation_id: "a-1".into() }.into()
 }
 
+fn capture() -> Effect {
+    Capture { authorisation_id: "a-1".into(), amount: 500 }.into()
+}
+
+fn refund() -> Effect {
+    Refund { authorisation_id: "a-1".into(), amount: 500 }.into()
+}
+
 fn authorised_as(id: &str) -> Result<Outcome, EffectError> {
     Ok(Outcome::Authorised { authorisation_id: id.into() })
 }
@@ -95,6 +114,8 @@ async fn every_answer_of_the_acquirers_has_a_meaning() {
     declined["reason"] = "lost_card".into();
     let no = |reason: &str| Ok(Outcome::Declined { reason: reason.into() });
     let stays = |reason: &str| Ok(Outcome::VoidRefused { reason: reason.into() });
+    let unpaid = |reason: &str| Ok(Outcome::CaptureRefused { reason: reason.into() });
+    let kept = |reason: &str| Ok(Outcome::RefundRefused { reason: reason.into() });
     let retry = |reason: &str| Err(EffectError::Retry { reason: reason.into(), after: None });
     let unknown = |reason: &str| Err(EffectError::Unknown { reason: reason.into() });
     let table = [
@@ -112,9 +133,29 @@ async fn every_answer_of_the_acquirers_has_a_meaning() {
         (void(), 200, held("a-1", "voided"), Ok(Outcome::Voided)),
         (void(), 409, problem(409, "captured"), stays("captured")),
         (void(), 409, problem(409, "declined"), stays("declined")),
+        (void(), 409, problem(409, "expired"), stays("expired")),
         (void(), 404, problem(404, "not_found"), stays("not_found")),
         (void(), 404, problem(404, "no_such_path"), retry("HTTP 404: no_such_path")),
         (void(), 500, problem(500, "internal_error"), unknown("HTTP 500: internal_error")),
+        (capture(), 200, moved("a-1", "captured", 500, 0), Ok(Outcome::Captured)),
+        (capture(), 200, moved("a-1", "refunded", 500, 500), Ok(Outcome::Captured)),
+        (capture(), 409, problem(409, "voided"), unpaid("voided")),
+        (capture(), 409, problem(409, "declined"), unpaid("declined")),
+        (capture(), 409, problem(409, "expired"), unpaid("expired")),
+        (capture(), 409, problem(409, "capture_exceeds_authorised"), unpaid("capture_exceeds_authorised")),
+        (capture(), 404, problem(404, "not_found"), unpaid("not_found")),
+        // Asking once more wouldn't change it, but it is ours that is wrong: nothing is written off for that.
+        (capture(), 400, problem(400, "invalid_request"), unknown("HTTP 400: invalid_request")),
+        (capture(), 503, problem(503, "unavailable"), retry("HTTP 503: unavailable")),
+        (capture(), 504, problem(504, "timeout"), unknown("HTTP 504: timeout")),
+        (refund(), 200, moved("a-1", "refunded", 500, 500), Ok(Outcome::Refunded)),
+        (refund(), 409, problem(409, "not_captured"), kept("not_captured")),
+        (refund(), 409, problem(409, "voided"), kept("voided")),
+        (refund(), 409, problem(409, "declined"), kept("declined")),
+        (refund(), 409, problem(409, "expired"), kept("expired")),
+        (refund(), 404, problem(404, "not_found"), kept("not_found")),
+        (refund(), 404, problem(404, "no_such_path"), retry("HTTP 404: no_such_path")),
+        (refund(), 422, problem(422, "idempotency_key_reused"), unknown("HTTP 422: idempotency_key_reused")),
     ];
     for (effect, status, body, meaning) in table {
         assert_eq!(ask(&script(status, body.clone()), &call(1, now()), &effect).await, meaning, "{effect:?}: {status} {body}");
@@ -147,10 +188,16 @@ async fn what_comes_from_in_between_is_unknown() {
     let mut of_another = held("a-2", "authorised");
     of_another["merchant_reference"] = Uuid::from_u128(8).to_string().into();
     table.push(says(201, JSON, &of_another));
-    of_another["status"] = "voided".into();
-    table.push(says(200, JSON, of_another));
+    for (status, captured, refunded) in [("voided", 0, 0), ("captured", 500, 0), ("refunded", 500, 500)] {
+        table.push(says(200, JSON, moved("a-2", status, captured, refunded)));
+    }
+    // A part of the money, or another state.
+    for (status, captured, refunded) in [("expired", 500, 0), ("captured", 400, 0), ("refunded", 400, 400)] {
+        table.push(says(200, JSON, moved("a-1", status, captured, refunded)));
+    }
+    table.push(says(409, PROBLEM_JSON, problem(409, "a_new_code")));
     for script in table {
-        for effect in [authorise(), void()] {
+        for effect in [authorise(), void(), capture(), refund()] {
             let told = ask(&script, &call(1, now()), &effect).await;
             assert!(matches!(told, Err(EffectError::Unknown { .. })), "{effect:?}: {:?} gives {told:?}", script.post);
             assert_eq!(script.asked.lock().unwrap().drain(..).count(), 1, "a redirect was followed: {:?}", script.post);
@@ -218,4 +265,46 @@ async fn once_the_key_is_forgotten_it_looks_before_it_asks() {
     refused.found = json!({ "authorisations": [lost] });
     assert_eq!(ask(&refused, &old, &authorise()).await, Ok(Outcome::Declined { reason: "lost_card".into() }));
     assert_eq!(ask(&fresh(), &old, &authorise()).await, authorised_as("new"), "nothing had been done");
+}
+
+/// Guard: money is moved once, however often it is asked for. Without, a refund whose key is forgotten parks, and a capture is written off.
+#[tokio::test]
+async fn money_that_was_moved_is_not_moved_again() {
+    let (old, young) = (call(9, Timestamp::from_micros(0)), call(9, now()));
+    let (unpaid, kept) = (
+        |reason: &str| Outcome::CaptureRefused { reason: reason.into() },
+        |reason: &str| Outcome::RefundRefused { reason: reason.into() },
+    );
+    let (captured, refunded) = (moved("a-1", "captured", 500, 0), moved("a-1", "refunded", 500, 500));
+    let (twice, too_much) = (problem(409, "captured"), problem(409, "refund_exceeds_captured"));
+    let part = |status: &str| moved("a-1", status, 300, if status == "refunded" { 300 } else { 0 });
+    // What is asked, what the POST would answer, what a look shows, what it comes to; and the requests under an old key, and a young one.
+    let table = [
+        (capture(), (200, &captured), &captured, Outcome::Captured, (1, 1)),
+        (capture(), (409, &twice), &refunded, Outcome::Captured, (1, 2)),
+        (capture(), (200, &captured), &held("a-1", "authorised"), Outcome::Captured, (2, 1)),
+        (capture(), (409, &problem(409, "expired")), &held("a-1", "expired"), unpaid("expired"), (2, 1)),
+        (capture(), (404, &problem(404, "not_found")), &problem(404, "not_found"), unpaid("not_found"), (2, 1)),
+        (capture(), (409, &twice), &part("captured"), unpaid("captured"), (3, 2)),
+        (refund(), (409, &too_much), &refunded, Outcome::Refunded, (1, 2)),
+        (refund(), (200, &refunded), &captured, Outcome::Refunded, (2, 1)),
+        (refund(), (409, &too_much), &part("refunded"), kept("refund_exceeds_captured"), (3, 2)),
+    ];
+    for (effect, (status, answer), found, outcome, requests) in table {
+        let mut script = script(status, answer.clone());
+        script.found = found.clone();
+        for (call, requests) in [(&old, requests.0), (&young, requests.1)] {
+            assert_eq!(ask(&script, call, &effect).await, Ok(outcome.clone()), "{effect:?}: {answer}, {found}");
+            assert_eq!(script.asked.lock().unwrap().drain(..).count(), requests, "{effect:?}: {answer}, {found}");
+        }
+    }
+    // A look that shows somebody else's, or nothing that is known, says neither.
+    for found in [moved("a-2", "captured", 500, 0), json!({}), problem(500, "internal_error"), problem(404, "no_such_path")] {
+        let mut script = script(409, twice.clone());
+        script.found = found;
+        for call in [&old, &young] {
+            let told = ask(&script, call, &capture()).await;
+            assert!(matches!(told, Err(EffectError::Unknown { .. })), "{:?}: {told:?}", script.found);
+        }
+    }
 }

@@ -1,14 +1,27 @@
 //! Payments, told as stories.
 
+mod money;
+
 use farandole::testing::{Story, Tell, committed, state_table};
-use schemas::orders::{CancellationReason, RejectionReason};
+use schemas::inventory::{StockReserved, StockShort};
+use schemas::orders::{CancellationReason, OrderCancelled, OrderRejected, RejectionReason};
+use schemas::payments::{
+    PaymentAbandoned, PaymentDeclined, PaymentExpected, PaymentRefunded, PaymentRequested, PaymentVoided, RefundExpected,
+};
+use schemas::shipping::{ShipmentDispatched, ShipmentLost};
 
 use super::*;
 
 const ID: Uuid = Uuid::from_u128(7);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const START: Timestamp = Timestamp::from_micros(0);
+const PAYMENTS: Payments = Payments { hold_for: HOUR, write_off_after: Duration::from_secs(60) };
 
 fn given(events: impl IntoIterator<Item = Event>) -> Story<Payments> {
-    Story::new(Payments, ID, farandole::rows![Tables; payments: Payment[ID]]).given(events)
+    of(PAYMENTS, events)
+}
+fn of(payments: Payments, events: impl IntoIterator<Item = Event>) -> Story<Payments> {
+    Story::new(payments, ID, farandole::rows![Tables; payments: Payment[ID]]).given(events)
 }
 
 fn terms() -> PaymentTerms {
@@ -17,7 +30,7 @@ fn terms() -> PaymentTerms {
 fn hold() -> Hold {
     Hold { authorisation_id: "a-1".into(), amount: 500, currency: "EUR".into() }
 }
-const NOW: Case = Case { order_id: ID, at: 0 };
+const NOW: Case = Case { order_id: ID, at: START, hold_for: PAYMENTS.hold_for, write_off_after: PAYMENTS.write_off_after };
 
 fn order_seen() -> Event {
     Event::from(PaymentExpected { order_id: ID, seen: Seen::OrderPlaced, terms: Some(terms()), expected_at: 0 })
@@ -30,7 +43,7 @@ fn requested() -> Event {
     Event::from(PaymentRequested { order_id: ID, amount, currency, card_token, requested_at: 0 })
 }
 fn authorised() -> Event {
-    NOW.authorised(hold())
+    NOW.authorised(&hold())
 }
 fn declined() -> Event {
     Event::from(PaymentDeclined { order_id: ID, reason: "lost_card".into(), declined_at: 0 })
@@ -44,6 +57,31 @@ fn void_requested() -> Event {
 fn voided() -> Event {
     let Hold { authorisation_id, amount, currency } = hold();
     Event::from(PaymentVoided { order_id: ID, authorisation_id, amount, currency, voided_at: 0 })
+}
+fn expired() -> Event {
+    NOW.expired(&hold())
+}
+fn capture_requested() -> Event {
+    NOW.capture(&hold())
+}
+fn captured() -> Event {
+    NOW.captured(&hold())
+}
+fn capture_failed(reason: &str) -> Event {
+    NOW.capture_failed(&hold(), reason)
+}
+fn written_off(in_flight: bool) -> Event {
+    NOW.written_off(&hold(), in_flight)
+}
+fn refund_expected() -> Event {
+    Event::from(RefundExpected { order_id: ID, authorisation_id: "a-1".into(), expected_at: 0 })
+}
+fn refund_requested() -> Event {
+    NOW.refund(&hold())
+}
+fn refunded() -> Event {
+    let Hold { authorisation_id, amount, currency } = hold();
+    Event::from(PaymentRefunded { order_id: ID, authorisation_id, amount, currency, refunded_at: 0 })
 }
 
 fn order_placed() -> Body<Payments> {
@@ -71,12 +109,25 @@ fn stock_reserved() -> Body<Payments> {
 fn stock_short() -> Body<Payments> {
     Body::Heard(StockShort { order_id: ID, missing: vec![], decided_at: 0 }.into())
 }
+fn dispatched() -> Body<Payments> {
+    let tracking = "t-1".into();
+    Body::Heard(ShipmentDispatched { order_id: ID, tracking, deliver_by: 1, dispatched_at: 0 }.into())
+}
+fn lost() -> Body<Payments> {
+    Body::Heard(ShipmentLost { order_id: ID, tracking: "t-1".into(), reason: "lost".into(), lost_at: 0 }.into())
+}
 fn authorise() -> Authorise {
     let PaymentTerms { amount, currency, card_token } = terms();
     Authorise { order_id: ID, amount, currency, card_token }
 }
 fn void() -> Void {
     Void { authorisation_id: "a-1".into() }
+}
+fn capture() -> Capture {
+    Capture { authorisation_id: "a-1".into(), amount: 500 }
+}
+fn refund() -> Refund {
+    Refund { authorisation_id: "a-1".into(), amount: 500 }
 }
 fn outcome(effect: impl Into<Effect>, outcome: Outcome) -> Body<Payments> {
     Body::Outcome { effect: effect.into(), outcome }
@@ -93,8 +144,20 @@ fn is_declined() -> Body<Payments> {
 fn is_voided() -> Body<Payments> {
     outcome(void(), Outcome::Voided)
 }
-fn is_not_voided() -> Body<Payments> {
-    outcome(void(), Outcome::VoidRefused { reason: "captured".into() })
+fn is_not_voided(reason: &str) -> Body<Payments> {
+    outcome(void(), Outcome::VoidRefused { reason: reason.into() })
+}
+fn is_captured() -> Body<Payments> {
+    outcome(capture(), Outcome::Captured)
+}
+fn is_not_captured(reason: &str) -> Body<Payments> {
+    outcome(capture(), Outcome::CaptureRefused { reason: reason.into() })
+}
+fn is_refunded() -> Body<Payments> {
+    outcome(refund(), Outcome::Refunded)
+}
+fn is_not_refunded() -> Body<Payments> {
+    outcome(refund(), Outcome::RefundRefused { reason: "refund_exceeds_captured".into() })
 }
 
 #[test]
@@ -119,7 +182,7 @@ fn stock_that_is_short_before_the_order_is_seen_leaves_nothing_hanging() {
 #[test]
 fn an_ended_order_gets_its_hold_undone() {
     let mut story = given([order_seen(), requested(), authorised()]);
-    story.when(order_cancelled()).then([void_requested()]).tasks([Task::effect(void())]);
+    story.when(order_cancelled()).then([void_requested()]).tasks([Task::close(Deadline::Expire), Task::effect(void())]);
     story.when(order_rejected()).nothing();
     story.answered::<Void>(Outcome::Voided).then([voided()]).tasks([]);
     story.when(is_voided()).nothing();
@@ -130,7 +193,9 @@ fn an_answer_that_comes_after_the_end_is_compensated() {
     let mut story = given([order_seen(), requested()]);
     story.when(order_cancelled()).then([abandoned("order cancelled")]).tasks([Task::close_effect::<Authorise>()]);
     let late = Outcome::Authorised { authorisation_id: "a-1".into() };
-    story.answered::<Authorise>(late).then([authorised(), void_requested()]).tasks([Task::effect(void())]);
+    let expires = Task::deadline(Deadline::Expire, START.plus(HOUR));
+    let tasks = [expires, Task::close(Deadline::Expire), Task::effect(void())];
+    story.answered::<Authorise>(late).then([authorised(), void_requested()]).tasks(tasks);
 
     let mut story = given([order_seen(), requested(), abandoned("order cancelled")]);
     story.when(is_declined()).then([declined()]);
@@ -141,6 +206,7 @@ fn an_answer_that_comes_after_the_end_is_compensated() {
 fn every_state_answers_every_input() {
     let asked = [order_seen(), requested()];
     let after = |more: &[Event]| asked.iter().chain(more).cloned().collect::<Vec<_>>();
+    let left = |more: &[Event]| [&after(&[authorised(), capture_requested()]), more].concat();
     let states = [
         ("none", vec![]),
         ("expected, order seen", vec![order_seen()]),
@@ -152,18 +218,37 @@ fn every_state_answers_every_input() {
         ("abandoned in flight", after(&[abandoned("order cancelled")])),
         ("void requested", after(&[authorised(), void_requested()])),
         ("voided", after(&[authorised(), void_requested(), voided()])),
+        ("expired", after(&[authorised(), expired()])),
+        ("capture requested", left(&[])),
+        ("capture requested, refund expected", left(&[refund_expected()])),
+        ("captured", left(&[captured()])),
+        ("written off", left(&[capture_failed("expired"), written_off(false)])),
+        ("written off in flight", left(&[written_off(true)])),
+        ("refund requested", left(&[captured(), refund_requested()])),
+        ("refunded", left(&[captured(), refund_requested(), refunded()])),
     ];
-    let inputs: [(&str, Tell<'_, Payments>); 10] = [
+    let inputs: [(&str, Tell<'_, Payments>); 21] = [
         ("OrderPlaced", &|story| story.when(order_placed())),
         ("StockReserved", &|story| story.when(stock_reserved())),
         ("StockShort", &|story| story.when(stock_short())),
         ("OrderRejected", &|story| story.when(order_rejected())),
         ("OrderCancelled", &|story| story.when(order_cancelled())),
+        ("ShipmentDispatched", &|story| story.when(dispatched())),
+        ("ShipmentLost", &|story| story.when(lost())),
+        ("deadline `expire`", &|story| story.when(Body::Deadline(Deadline::Expire))),
+        ("deadline `write_off`", &|story| story.when(Body::Deadline(Deadline::WriteOff))),
         ("outcome authorised", &|story| story.when(is_authorised())),
         ("outcome authorised under a second id", &|story| story.when(is_authorised_again())),
         ("outcome declined", &|story| story.when(is_declined())),
         ("outcome voided", &|story| story.when(is_voided())),
-        ("outcome void refused", &|story| story.when(is_not_voided())),
+        ("outcome void refused: captured", &|story| story.when(is_not_voided("captured"))),
+        ("outcome void refused: expired", &|story| story.when(is_not_voided("expired"))),
+        ("outcome void refused: else", &|story| story.when(is_not_voided("not_found"))),
+        ("outcome captured", &|story| story.when(is_captured())),
+        ("outcome capture refused", &|story| story.when(is_not_captured("expired"))),
+        ("outcome capture refused: captured otherwise", &|story| story.when(is_not_captured("captured"))),
+        ("outcome refunded", &|story| story.when(is_refunded())),
+        ("outcome refund refused", &|story| story.when(is_not_refunded())),
     ];
     let story = || given([]);
     committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));

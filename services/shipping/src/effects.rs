@@ -1,0 +1,145 @@
+//! The carrier, over HTTP: book a parcel, and ask where it is.
+//!
+//! An attempt says one of three things: an outcome; "not done", when the request was never sent or the carrier says that it did
+//! nothing; or "unknown", which is asked again under the same key, and looked up by the order's id once the key is forgotten. An address
+//! that is refused and a request that the carrier finds wrong are outcomes: asking again wouldn't change them.
+//!
+//! **Only the carrier's own documents say the first two**: its parcel, of the order or number that was asked about, or its problem (RFC
+//! 9457, `urn:carrier:problem:<code>`) with a code that is known here, each with the status that goes with it. Whatever else comes back
+//! comes from in between, and what happened behind that isn't known. Without this rule an order is cancelled whose parcel is under way.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use farandole::agenda::over_http::{HttpClient, Sorting};
+use farandole::agenda::{Call, EffectError, EffectHandler};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::carrier::{Book, Effect, Fate, Outcome, Track};
+use crate::participant::Shipping;
+use crate::tracking;
+
+/// The type of the carrier's problems, before the code.
+const PROBLEM: &str = "urn:carrier:problem:";
+
+/// A client of the carrier.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    http: HttpClient,
+    url: String,
+    key_retention: Duration,
+}
+
+/// A parcel, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Parcel {
+    #[serde(deserialize_with = "tracking::read")]
+    tracking: String,
+    reference: String,
+    status: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    parcels: Vec<Parcel>,
+}
+
+/// Problem details, as far as they matter here.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    code: String,
+}
+
+impl EffectHandler<Shipping> for Carrier {
+    fn target(&self, _effect: &Effect) -> &'static str {
+        "carrier"
+    }
+
+    async fn run(&self, call: &Call, effect: &Effect) -> Result<Outcome, EffectError> {
+        match effect {
+            Effect::Book(book) => self.book(call, book).await,
+            Effect::Track(track) => self.track(call, track).await,
+        }
+    }
+}
+
+impl Carrier {
+    /// A client of the carrier at `url` that remembers keys for at least `key_retention`.
+    ///
+    /// # Errors
+    /// When there is no TLS to be had.
+    pub fn new(url: &str, key_retention: Duration) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self { http: HttpClient::new()?.problems_only(), url: url.trim_end_matches('/').to_owned(), key_retention })
+    }
+
+    async fn book(&self, call: &Call, asked: &Book) -> Result<Outcome, EffectError> {
+        let reference = asked.order_id.to_string();
+        if call.may_be_forgotten(self.key_retention)
+            && let Some(tracking) = self.look_up(call, &reference).await?
+        {
+            return Ok(Outcome::Booked { tracking });
+        }
+        let body = json!({ "reference": reference, "recipient": asked.recipient });
+        let booked = |p: Parcel| {
+            let ours = p.reference == reference && p.status == "booked";
+            ours.then_some(Outcome::Booked { tracking: p.tracking })
+        };
+        let refused = |reason| Some(Outcome::Refused { reason });
+        let request = self.http.post(&format!("{}/parcels", self.url)).json(&body);
+        let answer = self.http.send(call, request).await?.done(201, booked).done(200, booked);
+        let answer = answer
+            .done(409, |p: Problem| p.is("address_refused").then_some(p.code).and_then(refused))
+            .done(400, |p: Problem| p.is("invalid_request").then_some(p.code).and_then(refused))
+            .done(413, |p: Problem| p.is("too_large").then_some(p.code).and_then(refused));
+        neither(answer)
+    }
+
+    async fn track(&self, call: &Call, asked: &Track) -> Result<Outcome, EffectError> {
+        let status = |p: Parcel| {
+            let outcome = match p.status.as_str() {
+                "booked" => Some(Outcome::UnderWay),
+                "delivered" => Some(Outcome::Ended(Fate::Delivered)),
+                "lost" => Some(Outcome::Ended(Fate::Lost)),
+                "recalled" => Some(Outcome::Ended(Fate::Recalled)),
+                _ => None,
+            };
+            outcome.filter(|_| p.tracking == asked.tracking)
+        };
+        let answer = self.http.send(call, self.http.get(&format!("{}/parcels/{}", self.url, asked.tracking))).await?;
+        neither(answer.done(200, status).done(404, |p: Problem| p.is("not_found").then_some(Outcome::Unknown)))
+    }
+
+    /// The parcel of an earlier attempt, if there is one. Of several, one that the recipient gets or has counts first.
+    async fn look_up(&self, call: &Call, reference: &str) -> Result<Option<String>, EffectError> {
+        let found = |found: Found| {
+            let of_this = found.parcels.iter().all(|p| p.reference == reference);
+            of_this.then_some(found.parcels)
+        };
+        let request = self.http.get(&format!("{}/parcels?reference={reference}", self.url));
+        let parcels = self.http.send(call, request).await?.done(200, found).or_unknown()?;
+        let ended = |p: &Parcel| matches!(p.status.as_str(), "lost" | "recalled");
+        Ok(parcels.into_iter().min_by_key(ended).map(|p| p.tracking))
+    }
+}
+
+/// Neither done nor refused for good. Nothing was done if the carrier says so: it was too busy, or knows no such request. All else is
+/// unknown; so is "this key was used for another request", since that one may have been done.
+fn neither(answer: Sorting<Outcome>) -> Result<Outcome, EffectError> {
+    answer
+        .not_done(503, |p: Problem| p.is("unavailable").then_some(p.code))
+        .not_done(404, |p: Problem| p.is("no_such_path").then_some(p.code))
+        .seen(|p: Problem| p.is(&p.code).then_some(p.code))
+        .or_unknown()
+}
+
+impl Problem {
+    /// Whether it is the carrier's own, of this code.
+    fn is(&self, code: &str) -> bool {
+        self.code == code && self.kind.strip_prefix(PROBLEM) == Some(code)
+    }
+}
