@@ -10,6 +10,7 @@ mod outbox;
 mod registry;
 mod replica;
 mod servers;
+mod shapes;
 pub(crate) mod strays;
 mod system;
 
@@ -24,12 +25,13 @@ use demo::shop::{CORE, Parts};
 use stage::process::Command;
 use stage::{Options, Stage};
 
-use crate::plan::{Harm, Shape};
-use crate::target::{Part, Process, Subject, Target};
+use crate::plan::Shape;
+use crate::target::{Part, Process, Target};
 use backup::Backup;
 use doors::{Doors, authority};
 use load::Load;
 use replica::Replica;
+use shapes::{BROKERS, harm, spare};
 use strays::Strays;
 
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
@@ -56,15 +58,6 @@ const STANDINS: [(&str, &str, &str); 2] = [
             "webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 500, "webhook_forge_rate": 0.05, "webhook_late_rate": 0.05}"#,
     ),
 ];
-/// Brokers: with one away, two are enough to write.
-const BROKERS: u8 = 3;
-
-const ON_DOORS: [Harm; 5] = [Harm::Cut, Harm::Freeze, Harm::LoseAnswers, Harm::Forget, Harm::Slow];
-const ON_SERVICES: [Harm; 6] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Strays, Harm::Markers, Harm::SetBack];
-const ON_STANDINS: [Harm; 4] = [Harm::Kill, Harm::Stop, Harm::Pause, Harm::Absurd];
-const ON_SPARES: [Harm; 2] = [Harm::Join, Harm::JoinAndDie];
-const ON_SERVERS: [Harm; 3] = [Harm::Kill, Harm::Stop, Harm::Pause];
-const ON_POSTGRES: [Harm; 5] = [Harm::Kill, Harm::Stop, Harm::Abort, Harm::Pause, Harm::ReadOnly];
 /// What inventory and payments hear from orders, and shipping ignores.
 const HEARD: &str = "farandole.orders.OrderPlaced";
 
@@ -83,24 +76,10 @@ pub struct Shop {
     restored: BTreeMap<&'static str, Arc<AtomicBool>>,
 }
 
-fn spare(service: &str) -> String {
-    format!("{service}-2")
-}
-
-fn broker(n: usize) -> String {
-    format!("kafka-{n}")
-}
-
 /// A free port that none of ours has.
 fn port(taken: &mut Vec<u16>) -> anyhow::Result<u16> {
     taken.push(stage::free_port(taken)?);
     taken.last().copied().context("a port was just taken")
-}
-
-/// Puts a subject under its name among the targets.
-fn harm(targets: &mut Vec<Target>, name: &str, subject: Arc<dyn Subject>) {
-    let shape = Shop::shapes().into_iter().find(|shape| shape.name == name);
-    targets.extend(shape.map(|shape| Target::new(shape, subject)));
 }
 
 impl Shop {
@@ -233,27 +212,7 @@ impl Shop {
 
     /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop.
     pub fn shapes() -> Vec<Shape> {
-        let shape = |name: String, harms: &[Harm]| Shape::new(name, harms);
-        let mut all = vec![shape("postgres".into(), &ON_POSTGRES)];
-        all.extend(STANDINS.map(|(name, ..)| shape(name.into(), &ON_STANDINS)));
-        for service in CORE {
-            all.push(shape(service.into(), &ON_SERVICES));
-            all.push(shape(spare(service), &ON_SPARES).spare_of(service));
-            all.push(shape(format!("{service}/postgres"), &ON_DOORS));
-        }
-        for n in 1..=usize::from(BROKERS) {
-            // A broker that can't be reached counts as away: the partitions that it leads wait.
-            all.push(shape(broker(n), &ON_SERVERS).group("kafka"));
-            all.push(shape(format!("services/{}", broker(n)), &ON_DOORS).group("kafka"));
-        }
-        all.push(shape("registry".into(), &[Harm::Pause, Harm::LoseAll]));
-        all.push(shape("services/registry".into(), &[Harm::Cut, Harm::Freeze, Harm::RefuseOne]));
-        for way in ["payments/acquirer", "shipping/carrier", "carrier/shipping"] {
-            all.push(shape(way.into(), &ON_DOORS));
-        }
-        all.push(shape("clients/orders".into(), &ON_DOORS));
-        all.push(shape("clients/inventory".into(), &[Harm::Cut, Harm::LoseAnswers]));
-        all
+        shapes::all()
     }
 
     /// Tells all services to stop, then the stage. Blocks.

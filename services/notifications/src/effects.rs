@@ -24,10 +24,9 @@ use uuid::Uuid;
 use crate::content;
 use crate::kinds::{self, Effect, Mail, Outcome};
 use crate::participant::Notifications;
-use address::Addresses;
+use address::{Addresses, Error};
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Answers of 5xx that are about us and not about the mail: commands it doesn't know, no mail taken here, encryption or a password wanted.
 const ABOUT_US: [u16; 10] = [500, 502, 503, 504, 521, 523, 530, 534, 535, 538];

@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU32;
 use demo::shop::{CORE, Parts};
 use stage::Stage;
 
-use super::{BROKERS, broker, harm, servers};
+use super::servers;
+use super::shapes::{BROKERS, broker, harm};
 use crate::proxy::Door;
 use crate::target::{Part, Target};
 

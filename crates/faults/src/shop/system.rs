@@ -9,8 +9,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
+use super::Shop;
 use super::audit::{self, Audited};
-use super::{BROKERS, Shop};
+use super::shapes::BROKERS;
 use crate::run::System;
 use crate::target::Target;
 

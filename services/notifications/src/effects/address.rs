@@ -2,7 +2,8 @@
 
 use lettre::Address;
 
-use super::Error;
+/// What is wrong with a setting.
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the id goes.
 const PLACE: &str = "{customer}";
