@@ -77,10 +77,9 @@ pub fn early_mails<O: Like<Orders>, S: Like<Shipping>, N: Like<Notifications>>((
         .given::<S>(ORDER, sent())
         // Nobody hears of the parcel again.
         .outside::<S>(|_| Vec::new())
-        .outside::<N>(|effect| vec![Outcome::Sent { message_id: format!("{:?}", effect.mail().kind) }])
+        .outside::<N>(|_| Vec::new())
+        .without("a mail is sent once, unless an operator asks")
+        .without("what is told to be sent was taken")
         .losses(0, 0)
-        .at_end("three mails are sent", |s| {
-            let is_sent = |mail: &&notifications::tables::MailState| matches!(mail.state, State::Sent { .. });
-            s.rows::<Notification>().map(|order| order.mails.iter().filter(is_sent).count()).sum::<usize>() == 3
-        })
+        .at_end("three mails are told of", |s| s.rows::<Notification>().map(|order| order.mails.len()).sum::<usize>() == 3)
 }

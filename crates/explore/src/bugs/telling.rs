@@ -1,6 +1,6 @@
 //! Bugs of notifications.
 
-use farandole::{Body, Decision, Participant, Refusal, Task};
+use farandole::{Body, Decision, IdempotencyKey, Participant, Refusal, Task};
 use notifications::kinds::SendTaken;
 use notifications::{Event, Heard, Mail, Notifications};
 
@@ -12,7 +12,7 @@ use crate::telling::{early_mails, mails, no_mail_server};
 /// Of mails.
 pub const BUGS: &[Bug] = &[
     Bug {
-        name: "a repeated order is told of again",
+        name: "a repeated order is told of again, under a key of its own",
         violates: "a mail is sent once, unless an operator asks",
         world: || mails((orders(), tells_again())),
     },
@@ -28,21 +28,22 @@ pub const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a parcel whose order isn't known waits for it, and the order waits behind it",
-        violates: "unfinished business: notifications has",
+        violates: "three mails are told of",
         world: || early_mails((orders(), shipping(), waits_for_the_order())),
     },
     Bug {
         name: "a parcel whose order isn't known is forgotten",
-        violates: "three mails are sent",
+        violates: "three mails are told of",
         world: || early_mails((orders(), shipping(), forgets_the_early())),
     },
 ];
 
 fn tells_again() -> Changed<Notifications> {
-    Changed::new(notifications()).decide(|notifications, tables, id, input| match &input.body {
+    let again = Changed::new(notifications()).decide(|notifications, tables, id, input| match &input.body {
         Body::Heard(Heard::OrderPlaced(_)) => notifications.decide(&Default::default(), id, input),
         _ => notifications.decide(tables, id, input),
-    })
+    });
+    again.idempotency(|_| IdempotencyKey::EachEvent)
 }
 
 fn takes_no_for_yes() -> Changed<Notifications> {

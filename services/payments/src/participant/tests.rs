@@ -250,6 +250,7 @@ fn every_state_answers_every_input() {
         ("outcome refunded", &|story| story.when(is_refunded())),
         ("outcome refund refused", &|story| story.when(is_not_refunded())),
     ];
-    let story = || given([]);
+    // As in the explored worlds: holds don't end by themselves unless an event says so.
+    let story = || of(Payments { hold_for: Duration::ZERO, ..PAYMENTS }, []);
     committed(concat!(env!("CARGO_MANIFEST_DIR"), "/STATES.md"), &state_table(story, &states, &inputs));
 }
