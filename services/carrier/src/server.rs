@@ -23,7 +23,7 @@ const SECRET: &str = "CARRIER_WEBHOOK_SECRET";
 const EXAMPLES: &str = "\
 Examples:
   carrier serve --data /var/lib/carrier --listen 0.0.0.0:8091 --transit 1h
-  carrier serve --data ./c --webhook-url http://127.0.0.1:8085/webhooks --webhook-secret-file ./secret
+  carrier serve --data ./c --webhook-url http://127.0.0.1:8086/carrier/reports --webhook-secret-file ./secret
 
 Exit codes: 0 stopped when told to, 1 could not start or lost its database, 2 wrong arguments.";
 
