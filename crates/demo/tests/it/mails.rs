@@ -1,9 +1,8 @@
 //! Mail is told afterwards, and holds nobody up. Needs what `scripts/install --mail` builds.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use serde_json::Value;
+use audit::books;
 use stage::{Options, Stage};
 
 use crate::kit::{self, Own};
@@ -22,16 +21,6 @@ async fn confirmed(own: &Own, orders: &mut Vec<String>) -> u128 {
         orders.push(order);
     }
     longest
-}
-
-/// Mails by their `Message-ID`, with how often each came.
-async fn caught(own: &Own, catcher: &str) -> BTreeMap<String, usize> {
-    let list: Value = own.client.get(format!("{catcher}/api/v1/messages?limit=1000")).send().await.unwrap().json().await.unwrap();
-    let mut caught = BTreeMap::new();
-    for mail in list["messages"].as_array().unwrap() {
-        *caught.entry(mail["MessageID"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
-    caught
 }
 
 /// Guard: nobody waits for notifications. Without, an order waits for a mail server.
@@ -65,7 +54,7 @@ async fn no_order_waits_for_its_mails() {
     let back = Instant::now();
     let due = 2 * orders.len(); // taken, and confirmed
     let mails = kit::eventually("all mails to arrive", async || {
-        let mails = caught(&own, &catcher).await;
+        let mails = books::mails(&own.client, &catcher).await.unwrap().expect("the catcher keeps so few");
         (mails.len() >= due).then_some(mails)
     })
     .await;
