@@ -53,6 +53,8 @@ pub struct Parcel {
     pub found: u32,
     pub failed: u32,
     pub cancelled: u32,
+    /// What came of calling it back.
+    pub recalls: Vec<String>,
 }
 
 /// What the events say of a mail.
@@ -234,6 +236,7 @@ impl Facts {
             Event::ShipmentFound(_) => parcel.found += 1,
             Event::ShipmentFailed(_) => parcel.failed += 1,
             Event::ShipmentCancelled(_) => parcel.cancelled += 1,
+            Event::RecallEnded(e) => parcel.recalls.push(e.how),
             Event::NotificationRequested(e) => mails.entry(name(e.kind)).or_default().requested += 1,
             Event::NotificationSent(e) => mails.entry(name(e.kind)).or_default().sent.push(e.message_id),
             Event::NotificationFailed(e) => mails.entry(name(e.kind)).or_default().failed += 1,

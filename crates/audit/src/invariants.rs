@@ -139,7 +139,8 @@ impl Read<'_> {
         for (id, order) in &self.facts.orders {
             let (parcel, booked) = (&order.parcel, self.parcels.get(id).map(Vec::as_slice).unwrap_or_default());
             let agrees = match (parcel.dispatched.as_slice(), booked) {
-                ([], []) => true,
+                // Called back, in case it was booked though nobody heard so; that it was too late is told then.
+                ([], there) => there.iter().all(|there| parcel.recalls.contains(&there.status)),
                 ([tracking], [there]) => {
                     tracking == &there.tracking
                         && match there.status.as_str() {

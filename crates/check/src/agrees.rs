@@ -270,6 +270,7 @@ fn world() -> World {
         card_token: "tok_1".to_owned(),
         currency: "EUR".to_owned(),
         lines: vec![OrderLine { sku: "tea".to_owned(), quantity: 2, unit_price: 250 }],
+        stale: Vec::new(),
     };
     let receive = || inventory::Command::Receive { quantity: 1 };
     let world = World::new("both")

@@ -18,6 +18,8 @@ use crate::{cases, invariants};
 
 /// The order.
 pub(crate) const ORDER: uuid::Uuid = ORDERS[0];
+/// What is due then never comes.
+const END: i64 = farandole::Timestamp::MAX.micros();
 const HOLD: &str = "a-1";
 const TRACKING: &str = "t-1";
 /// Seconds from the beginning of a world, in microseconds.
@@ -29,6 +31,12 @@ pub type Three = (Orders, Payments, Shipping);
 /// As they run.
 pub fn three() -> Three {
     (orders(), payments(), shipping())
+}
+
+/// As they run, with a shipping that doesn't ask the carrier for ever.
+pub fn impatient() -> Three {
+    let patience = std::time::Duration::from_secs(100);
+    (orders(), payments(), Shipping { book_within: patience, track_within: patience, ..shipping() })
 }
 
 pub(crate) fn placed() -> [orders::Event; 2] {
@@ -73,10 +81,10 @@ fn prepared(dispatch_at: i64) -> shipping::Event {
 
 pub(crate) fn sent() -> [shipping::Event; 3] {
     let (recipient, tracking) = ("anna".to_owned(), TRACKING.to_owned());
-    let started = DispatchStarted { order_id: ORDER, recipient, started_at: 0 };
+    let started = DispatchStarted { order_id: ORDER, recipient, book_by: END, started_at: 0 };
     let dispatched = ShipmentDispatched { order_id: ORDER, tracking, deliver_by: 100 * SECOND, dispatched_at: 0 };
     // The deadline has fired, so the world is without it: this one never does.
-    [prepared(farandole::Timestamp::MAX.micros()), started.into(), dispatched.into()]
+    [prepared(END), started.into(), dispatched.into()]
 }
 
 fn booked() -> shipping::Outcome {
@@ -99,6 +107,7 @@ fn fair<O: Like<Orders>, P: Like<Payments>, S: Like<Shipping>>(name: &str, who: 
     world(name, who).outside::<P>(money).outside::<S>(|effect| match effect {
         shipping::Effect::Book(_) => vec![booked()],
         shipping::Effect::Track(_) => vec![shipping::Outcome::Ended(Fate::Delivered)],
+        shipping::Effect::Recall(_) => vec![shipping::Outcome::Ended(Fate::Recalled), shipping::Outcome::Unknown],
     })
 }
 
@@ -125,6 +134,7 @@ pub fn cancelled_or_dispatched<O: Like<Orders>, P: Like<Payments>, S: Like<Shipp
         .outside::<S>(|effect| match effect {
             shipping::Effect::Book(_) => vec![booked(), shipping::Outcome::Refused { reason: "address_refused".to_owned() }],
             shipping::Effect::Track(_) => vec![shipping::Outcome::Ended(Fate::Delivered)],
+            shipping::Effect::Recall(_) => Vec::new(),
         })
         .sometimes("it is cancelled", |s| is_at(s, "cancelled"))
         .sometimes("it is delivered and paid", |s| is_at(s, "completed"))
@@ -154,6 +164,23 @@ pub fn lost_parcel<O: Like<Orders>, P: Like<Payments>, S: Like<Shipping>>(who: (
             other => money(other),
         })
         .sometimes("the money is given back", |s| s.rows::<payments::tables::Payment>().any(|p| p.state.name() == "refunded"))
+}
+
+/// The carrier may book without our hearing of it in time, and may not say where a parcel is.
+pub fn silent_carrier<O: Like<Orders>, P: Like<Payments>, S: Like<Shipping>>(who: (O, P, S)) -> World {
+    let by = 100 * SECOND;
+    let [prepared, _, _] = sent();
+    let started = DispatchStarted { order_id: ORDER, recipient: "anna".to_owned(), book_by: by, started_at: 0 };
+    fair("the carrier doesn't answer in time", who)
+        .given::<O>(ORDER, placed().into_iter().chain([progressed(OrderStep::Prepared)]))
+        .given::<P>(ORDER, [held(None)])
+        .given::<S>(ORDER, [prepared, started.into()])
+        .command::<S>(report("report it delivered", Fate::Delivered))
+        .sometimes("it is cancelled", |s| is_at(s, "cancelled"))
+        .sometimes("it is delivered and paid", |s| is_at(s, "completed"))
+        .sometimes("it is called back after it was booked", |s| {
+            s.events::<S>().any(|e| matches!(e, shipping::Event::RecallRequested(e) if e.tracking.is_some()))
+        })
 }
 
 /// Nobody answers when asked for the money, or too late.
@@ -284,6 +311,7 @@ pub fn adjusted<O: Like<Orders>, I: Like<Inventory>, S: Like<Shipping>>((o, i, s
         .outside::<S>(|effect| match effect {
             shipping::Effect::Book(_) => vec![booked(), shipping::Outcome::Refused { reason: "address_refused".to_owned() }],
             shipping::Effect::Track(_) => vec![shipping::Outcome::Ended(Fate::Delivered)],
+            shipping::Effect::Recall(_) => Vec::new(),
         })
         .ends_with("farandole.inventory.StockReserved")
         .ends_with("farandole.shipping.ShipmentLost")

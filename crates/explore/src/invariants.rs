@@ -88,7 +88,7 @@ pub fn stock(world: World) -> World {
     world.always("stock adds up, and no count is negative", |s| {
         let mut held = BTreeMap::<&str, i64>::new();
         for reservation in s.rows::<Reservation>() {
-            if let inventory::tables::State::Reserved { lines } = &*reservation.state {
+            if let inventory::tables::State::Reserved { lines, .. } = &*reservation.state {
                 lines.iter().for_each(|line| *held.entry(&line.sku).or_default() += line.quantity);
             }
         }

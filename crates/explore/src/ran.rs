@@ -27,6 +27,8 @@ pub fn ran(run: &Recording) -> World {
     };
     let shipping = Shipping {
         dispatch_after: between("shipping", ".ShipmentPrepared", "dispatch_at", "prepared_at"),
+        book_within: between("shipping", ".DispatchStarted", "book_by", "started_at"),
+        track_within: between("shipping", ".TrackingRequested", "answer_by", "requested_at"),
         deliver_within: between("shipping", ".ShipmentDispatched", "deliver_by", "dispatched_at"),
     };
     let world =
@@ -46,6 +48,7 @@ pub fn ran(run: &Recording) -> World {
                 card_token: e.card_token.clone(),
                 currency: e.currency.clone(),
                 lines: e.lines.clone(),
+                stale: Vec::new(),
             })),
             [orders::Event::OrderCancelled(_) | orders::Event::OrderCancellationRequested(_)] => Some(Command::Cancel),
             _ => None,
@@ -63,6 +66,8 @@ pub fn ran(run: &Recording) -> World {
                 shipping::Event::ShipmentFound(e) => (&e.tracking, Fate::Delivered),
                 shipping::Event::ShipmentLost(e) if e.reason == "recalled" => (&e.tracking, Fate::Recalled),
                 shipping::Event::ShipmentLost(e) => (&e.tracking, Fate::Lost),
+                // Whatever was reported of it.
+                shipping::Event::RecallRequested(e) => (e.tracking.as_ref()?, Fate::Delivered),
                 _ => return None,
             };
             Some(Report { tracking: tracking.clone(), fate })
@@ -91,6 +96,13 @@ pub fn ran(run: &Recording) -> World {
                 "not delivered in time" => shipping::Outcome::UnderWay,
                 "unknown to the carrier" => shipping::Outcome::Unknown,
                 _ => shipping::Outcome::Ended(Fate::Lost),
+            }),
+            shipping::Event::RecallRequested(e) => Some(shipping::Outcome::Booked { tracking: e.tracking.clone()? }),
+            shipping::Event::RecallEnded(e) => Some(match e.how.as_str() {
+                "delivered" => shipping::Outcome::Ended(Fate::Delivered),
+                "lost" => shipping::Outcome::Ended(Fate::Lost),
+                "recalled" => shipping::Outcome::Ended(Fate::Recalled),
+                _ => shipping::Outcome::Unknown,
             }),
             _ => None,
         })

@@ -28,9 +28,10 @@ pub fn payments() -> Payments {
     Payments { hold_for: Duration::ZERO, write_off_after: Duration::from_secs(3_600) }
 }
 
-/// Shipping as it runs.
+/// Shipping as it runs, with a carrier that is asked for ever.
 pub fn shipping() -> Shipping {
-    Shipping { dispatch_after: Duration::from_secs(10), deliver_within: Duration::from_secs(100) }
+    let (dispatch_after, deliver_within) = (Duration::from_secs(10), Duration::from_secs(100));
+    Shipping { dispatch_after, book_within: Duration::MAX, deliver_within, track_within: Duration::MAX }
 }
 
 /// Notifications as it runs.
@@ -46,6 +47,7 @@ pub fn basket(lines: &[(&str, i32)]) -> Basket {
         card_token: "tok_1".to_owned(),
         currency: "EUR".to_owned(),
         lines: lines.iter().map(line).collect(),
+        stale: Vec::new(),
     }
 }
 

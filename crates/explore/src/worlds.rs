@@ -3,7 +3,7 @@
 use farandole_check::World;
 use inventory::Inventory;
 
-use crate::fulfilling::{self, three};
+use crate::fulfilling::{self, impatient, three};
 use crate::shop::{notifications, orders, payments, shipping};
 use crate::{placing, telling};
 
@@ -18,6 +18,7 @@ pub fn worlds(deep: bool) -> Vec<World> {
         fulfilling::cancelled_or_dispatched(three()),
         fulfilling::report_before_the_answer(three()),
         fulfilling::lost_parcel(three()),
+        fulfilling::silent_carrier(impatient()),
         fulfilling::silent_capture(three()),
         fulfilling::no_capture(three()),
         fulfilling::refused_refund(three()),

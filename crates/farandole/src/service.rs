@@ -15,6 +15,7 @@
 //! parts and shows in `/readyz`.
 
 mod acts;
+mod alarm;
 mod api;
 mod builder;
 #[doc(hidden)]

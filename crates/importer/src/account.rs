@@ -105,6 +105,8 @@ pub struct Account {
     pub skus_refused: u64,
     /// What it said of the first few.
     pub receipts_refused: Vec<String>,
+    /// Prices that the shop was told.
+    pub prices: u64,
     /// Orders placed.
     pub placed: u64,
     /// Orders that the shop didn't take.

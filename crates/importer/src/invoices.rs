@@ -158,6 +158,31 @@ impl Demand {
     }
 }
 
+/// What each SKU costs, in the order of the file: a price counts once, for it holds for a day after the next one came.
+#[derive(Debug, Default)]
+pub struct Prices {
+    known: HashMap<String, Vec<i64>>,
+    list: Vec<(String, i64)>,
+}
+
+impl Prices {
+    /// Adds those of an invoice.
+    pub fn add(&mut self, invoice: &Invoice) {
+        for line in invoice.lines.iter().filter(|_| !invoice.cancels) {
+            let known = self.known.entry(line.sku.clone()).or_default();
+            if !known.contains(&line.unit_price) {
+                known.push(line.unit_price);
+                self.list.push((line.sku.clone(), line.unit_price));
+            }
+        }
+    }
+
+    /// SKUs with a price, in minor units, in the order in which they came.
+    pub fn list(&self) -> &[(String, i64)] {
+        &self.list
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +257,18 @@ mod tests {
         assert_eq!(earlier.undo(&invoice("C5", &[("b", 2), ("a", 1)]).digest()), None, "only once");
         assert_eq!(earlier.undo(&invoice("C6", &[("a", 1)]).digest()), None, "two are alike");
         assert_eq!(earlier.undo(&invoice("C7", &[("a", 2)]).digest()), None, "a part or more of it");
+    }
+
+    #[test]
+    fn a_price_counts_once() {
+        let line = |sku: &str, unit_price| Line { number: 2, sku: sku.to_owned(), quantity: 1, unit_price };
+        let invoice = |cancels, lines| Invoice { number: "1".to_owned(), cancels, customer: "1".to_owned(), lines };
+        let mut prices = Prices::default();
+        prices.add(&invoice(false, vec![line("a", 5), line("b", 7), line("a", 6)]));
+        prices.add(&invoice(true, vec![line("a", 9)]));
+        prices.add(&invoice(false, vec![line("a", 5), line("b", 8)]));
+        let list = [("a", 5), ("b", 7), ("a", 6), ("b", 8)].map(|(sku, price)| (sku.to_owned(), price));
+        assert_eq!(prices.list(), list);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Turns the "Online Retail" data set into orders.
 //!
 //! Two passes over the file. The first adds up each SKU's demand and receives it as stock, but nine tenths for every tenth
-//! SKU, so that shortages happen. The second turns invoices into orders through the HTTP API, and exact cancellations into
+//! SKU, so that shortages happen, and tells the prices. The second turns invoices into orders through the HTTP API, and exact cancellations into
 //! cancel requests.
 //!
 //! **Invariant:** every line of the file is a row, and every row is taken or turned away for a stated reason; the three add up, and the

@@ -16,12 +16,17 @@ use uuid::Uuid;
 
 use crate::account::{Account, NO_ORDER, REFUSED, Tally};
 use crate::calls::{Answer, Calls};
-use crate::invoices::{Assembler, Demand, Earlier, Invoice, Piece};
+use crate::invoices::{Assembler, Demand, Earlier, Invoice, Piece, Prices};
 use crate::lines::Seen;
 use crate::rows::Rows;
 
+/// The currency of the file.
+const CURRENCY: &str = "GBP";
 /// Pieces of one receipt at most, as the shop takes them.
 const MAX_RECEIPT: i64 = 1_000_000_000;
+
+/// Prices a request, as the shop takes them.
+const PRICES: usize = 1_000;
 
 /// What to import, and where to.
 #[derive(Debug, Clone)]
@@ -62,10 +67,12 @@ pub async fn run(options: Options) -> anyhow::Result<Account> {
         .map(|path| std::fs::File::create(path).with_context(|| format!("making the list of refused lines {}", path.display())));
     let mut tally = Tally::listing(list.transpose()?);
     let mut account = Account::default();
-    let (demand, read) = first_pass(&options, size).await?;
+    let (demand, prices, read) = first_pass(&options, size).await?;
     receive(&options, &calls, &demand, &read.digest, &mut account).await?;
     account.skus = demand.receipts().count() as u64 - account.skus_refused;
     drop(demand);
+    price(&options, &calls, &prices, &read.digest, &mut account).await?;
+    drop(prices);
     second_pass(&options, &calls, size, &mut account, &mut tally).await?;
     account.retries = calls.retries();
     tally.end().context("writing the list of refused lines")?;
@@ -114,18 +121,34 @@ fn pieces(options: &Options, bar: ProgressBar) -> (mpsc::Receiver<Piece>, tokio:
     (receive, reading)
 }
 
-async fn first_pass(options: &Options, size: u64) -> anyhow::Result<(Demand, Read)> {
+async fn first_pass(options: &Options, size: u64) -> anyhow::Result<(Demand, Prices, Read)> {
     let bar = bar(options, size, "adding up demand");
     let (mut pieces, reading) = pieces(options, bar.clone());
-    let mut demand = Demand::default();
+    let (mut demand, mut prices) = (Demand::default(), Prices::default());
     while let Some(piece) = pieces.recv().await {
         if let Piece::Invoice(invoice) = piece {
             demand.add(&invoice);
+            prices.add(&invoice);
         }
     }
     let read = reading.await.context("reading the file")??;
     bar.finish_and_clear();
-    Ok((demand, read))
+    Ok((demand, prices, read))
+}
+
+/// Tells orders what articles cost, one request after the other: the last price of the file is the one that is valid.
+async fn price(options: &Options, calls: &Calls, prices: &Prices, file: &str, account: &mut Account) -> anyhow::Result<()> {
+    let url = format!("{}/prices", options.orders);
+    for (n, part) in prices.list().chunks(PRICES).enumerate() {
+        let list = part.iter().map(|(sku, unit_price)| json!({ "sku": sku, "currency": CURRENCY, "unit_price": unit_price }));
+        let body = json!({ "prices": list.collect::<Vec<_>>() });
+        match calls.post(&url, &format!("import-prices-{file}-{n}"), &body).await? {
+            Answer::Given(status, _) if status.is_success() => account.prices += part.len() as u64,
+            Answer::Given(status, answer) => bail!("{url} took no prices: {status} {answer}"),
+            Answer::Trouble(why) => bail!("{url} took no prices: {why}"),
+        }
+    }
+    Ok(())
 }
 
 async fn receive(
@@ -305,7 +328,8 @@ fn joined<T>(done: Option<Result<anyhow::Result<T>, tokio::task::JoinError>>) ->
 async fn place(url: &str, calls: &Calls, invoice: &Invoice) -> anyhow::Result<Result<Uuid, String>> {
     let lines: Vec<Value> =
         invoice.lines.iter().map(|l| json!({ "sku": l.sku, "quantity": l.quantity, "unit_price": l.unit_price })).collect();
-    let body = json!({ "customer": invoice.customer, "card_token": card(&invoice.customer), "currency": "GBP", "lines": lines });
+    let body =
+        json!({ "customer": invoice.customer, "card_token": card(&invoice.customer), "currency": CURRENCY, "lines": lines });
     let (status, answer) = match calls.post(url, &format!("import-{}", invoice.number), &body).await? {
         Answer::Given(status, answer) => (status, answer),
         Answer::Trouble(why) => return Ok(Err(why)),

@@ -1,18 +1,21 @@
 //! The HTTP interface of inventory.
 
+use std::time::Duration;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use farandole::http::{self, Caller, JsonBody};
 use farandole::table::Row as _;
-use farandole::{Answer, Api, FieldError, Problem};
+use farandole::{Answer, Api, FieldError, Problem, Timestamp};
 use schemas::sku;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
+use crate::overdue;
 use crate::participant::{Command, Id, Inventory};
 use crate::tables::Stock;
 
@@ -25,8 +28,9 @@ const MAX_QUANTITY: i64 = 1_000_000_000;
 const MAX_REASON: usize = 200;
 
 /// The routes, apart from any socket.
-pub fn routes(api: Api<Inventory>) -> Router {
+pub fn routes(api: Api<Inventory>, overdue_after: Duration) -> Router {
     Router::new()
+        .route("/reservations/overdue", get(move |State(api): State<Api<Inventory>>| overdue(api, overdue_after)))
         .route("/receipts", post(receive))
         .route("/adjustments", post(adjust))
         .route("/stock", get(list))
@@ -39,7 +43,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
     #[openapi(
         info(title = "inventory", description = "Receives goods, puts counts right and reports stock."),
-        paths(receive, adjust, list, show)
+        paths(receive, adjust, list, show, overdue)
     )]
     struct Doc;
     Doc::openapi()
@@ -108,6 +112,20 @@ struct StockPage {
     stock: Vec<StockView>,
     /// What to ask `after` for the next page; null on the last one.
     next: Option<String>,
+}
+
+/// Goods that are set aside for longer than any order takes.
+#[derive(Debug, Serialize, ToSchema)]
+struct Overdue {
+    reservations: Vec<OverdueReservation>,
+}
+
+/// An order's goods.
+#[derive(Debug, Serialize, ToSchema)]
+struct OverdueReservation {
+    order_id: Uuid,
+    /// RFC 3339.
+    since: String,
 }
 
 /// Which articles to list.
@@ -180,6 +198,14 @@ async fn list(
     stock.truncate(limit);
     let next = stock.last().filter(|_| more).map(|view| view.sku.clone());
     Ok(Json(StockPage { stock, next }))
+}
+
+/// Goods that are set aside for longer than any order takes, oldest first.
+#[utoipa::path(get, path = "/reservations/overdue", responses((status = 200, description = "At most 1000", body = Overdue)))]
+async fn overdue(api: Api<Inventory>, after: Duration) -> Result<Json<Overdue>, Problem> {
+    let list = overdue::list(&api.pool, after, MAX_PAGE).await.map_err(http::database)?;
+    let of = |(order_id, since)| OverdueReservation { order_id, since: Timestamp::from_micros(since).to_string() };
+    Ok(Json(Overdue { reservations: list.into_iter().map(of).collect() }))
 }
 
 impl StockView {

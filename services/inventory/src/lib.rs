@@ -3,6 +3,7 @@
 //! **Invariant:** per article, received + adjusted = available + reserved + shipped, and none but `adjusted` is negative.
 
 pub mod api;
+pub mod overdue;
 pub mod participant;
 pub mod tables;
 

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use farandole::{Answer, Body, Decision, FieldError, Input, Keys, Never, Participant, Problem, Refusal};
+use farandole::{Answer, Body, Decision, FieldError, Input, Keys, Never, Participant, Problem, Refusal, Timestamp};
 use schemas::inventory::{
     MissingLine, StockAdjusted, StockLine, StockReceived, StockReleased, StockReserved, StockShipped, StockShort,
 };
@@ -16,8 +16,8 @@ use schemas::orders::{
     OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderPlaced, OrderProgressed, OrderRejected,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, RecallEnded, RecallRequested, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentFailed, ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -41,7 +41,7 @@ farandole::messages! {
     pub enum Heard { OrderPlaced, OrderRejected, OrderCancelled, ShipmentDispatched }
     ignores {
         OrderConfirmed, OrderCancellationRequested, OrderProgressed, OrderCompleted,
-        ShipmentPrepared, DispatchStarted, TrackingRequested, ShipmentDelivered, ShipmentLost, ShipmentFound, CancellationRefused,
+        ShipmentPrepared, DispatchStarted, TrackingRequested, RecallRequested, RecallEnded, ShipmentDelivered, ShipmentLost, ShipmentFound, CancellationRefused,
         ShipmentFailed, ShipmentCancelled, // it is released because the order ended, which orders itself publishes
     }
 }
@@ -114,7 +114,7 @@ impl Participant for Inventory {
         match (heard, tables.reservations.get(order_id).map(|r| &r.state.0)) {
             (
                 Heard::OrderRejected(_) | Heard::OrderCancelled(_) | Heard::ShipmentDispatched(_),
-                Some(State::Reserved { lines }),
+                Some(State::Reserved { lines, .. }),
             ) => Keys::of::<Stock>(lines.iter().map(|line| &line.sku)),
             _ => Keys::default(),
         }
@@ -137,11 +137,11 @@ impl Participant for Inventory {
             (None, Heard::OrderRejected(_) | Heard::OrderCancelled(_) | Heard::ShipmentDispatched(_)) => {
                 Err(Refusal::Retry(format!("order {order_id} hasn't been placed yet, as far as is known here")))
             }
-            (Some(State::Reserved { lines }), Heard::OrderRejected(_) | Heard::OrderCancelled(_)) => {
+            (Some(State::Reserved { lines, .. }), Heard::OrderRejected(_) | Heard::OrderCancelled(_)) => {
                 let (lines, released_at) = (lines.clone(), input.at.micros());
                 Ok(Decision::event(StockReleased { order_id, lines, released_at }))
             }
-            (Some(State::Reserved { lines }), Heard::ShipmentDispatched(_)) => {
+            (Some(State::Reserved { lines, .. }), Heard::ShipmentDispatched(_)) => {
                 Ok(Decision::event(StockShipped { order_id, lines: lines.clone(), shipped_at: input.at.micros() }))
             }
             (Some(State::Short | State::Released), Heard::OrderRejected(_) | Heard::OrderCancelled(_))
@@ -163,7 +163,7 @@ impl Participant for Inventory {
             Event::StockAdjusted(e) => return change(tables, &e.sku, |stock| stock.adjusted += e.quantity),
             Event::StockReserved(e) => {
                 e.lines.iter().for_each(|line| change(tables, &line.sku, |stock| stock.reserved += line.quantity));
-                (e.order_id, State::Reserved { lines: e.lines.clone() })
+                (e.order_id, State::Reserved { lines: e.lines.clone(), since: Some(Timestamp::from_micros(e.reserved_at)) })
             }
             Event::StockShort(e) => (e.order_id, State::Short),
             Event::StockReleased(e) => {

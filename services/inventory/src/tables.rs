@@ -1,5 +1,6 @@
 //! Stock and reservations as rows.
 
+use farandole::Timestamp;
 use schemas::inventory::StockLine;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
@@ -23,6 +24,9 @@ pub enum State {
     Reserved {
         /// An article once, by article.
         lines: Vec<StockLine>,
+        /// Since then. A row of an earlier build doesn't say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// There was too little, so nothing was set aside.
     Short,

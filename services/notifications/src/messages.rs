@@ -10,8 +10,8 @@ use schemas::payments::{
     VoidRequested,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, RecallEnded, RecallRequested, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentFailed, ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 
 farandole::messages! {
@@ -30,7 +30,7 @@ farandole::messages! {
     ignores {
         OrderCancellationRequested, OrderProgressed, OrderCompleted,
         ShipmentPrepared, DispatchStarted, ShipmentLost, ShipmentFound, ShipmentFailed, ShipmentCancelled, CancellationRefused,
-        TrackingRequested,
+        TrackingRequested, RecallRequested, RecallEnded,
         PaymentExpected, PaymentRequested, PaymentAuthorised, PaymentDeclined, PaymentAbandoned, VoidRequested, PaymentVoided,
         CaptureRequested, PaymentCaptured, CaptureFailed, PaymentWrittenOff, RefundExpected, RefundRequested, AuthorisationExpired,
     }

@@ -1,5 +1,6 @@
 //! The HTTP interface of orders.
 
+mod prices;
 mod stream;
 mod views;
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use crate::basket::Basket;
 use crate::participant::{Command, Orders};
+use crate::prices::{PriceList, Rules};
 use crate::tables::Order;
 use stream::Watching;
 use views::{CancelledOrder, OrderPage, OrderSummary, OrderView, PlaceOrder, PlacedOrder};
@@ -32,6 +34,7 @@ const MAX_PAGE: i64 = 200;
 struct Shared {
     api: Api<Orders>,
     watching: Watching,
+    prices: PriceList,
 }
 
 impl FromRef<Shared> for Api<Orders> {
@@ -40,15 +43,24 @@ impl FromRef<Shared> for Api<Orders> {
     }
 }
 
-/// The routes, apart from any socket.
-pub fn routes(api: Api<Orders>) -> Router {
+impl FromRef<Shared> for PriceList {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.prices.clone()
+    }
+}
+
+/// The routes, apart from any socket. `rules` are those of prices.
+pub fn routes(api: Api<Orders>, rules: Rules) -> Router {
+    let prices = PriceList::new(api.pool.clone(), rules);
     let watching = Watching::new(api.pool.clone());
     Router::new()
         .route("/orders", post(place).get(list))
         .route("/orders/{order_id}", get(show))
         .route("/orders/{order_id}/events", get(follow))
         .route("/orders/{order_id}/cancel", post(cancel))
-        .with_state(Shared { api, watching })
+        .route("/prices", post(prices::change))
+        .route("/prices/{sku}", get(prices::show))
+        .with_state(Shared { api, watching, prices })
 }
 
 /// What the routes are, for programs.
@@ -56,7 +68,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
     #[openapi(
         info(title = "orders", description = "Accepts orders and reports their state."),
-        paths(place, list, show, follow, cancel)
+        paths(place, list, show, follow, cancel, prices::change, prices::show)
     )]
     struct Doc;
     Doc::openapi()
@@ -66,9 +78,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[utoipa::path(post, path = "/orders", request_body = PlaceOrder,
     params(("Idempotency-Key" = Option<String>, Header, description = "Recommended. The same key and body give the first answer again.")),
     responses((status = 201, description = "Accepted; Location has its address", body = PlacedOrder),
+        (status = 409, description = "Prices hold no more; `prices` has each with `seen` and `now`"),
         (status = 422, description = "Wrong fields, all of them named; or the key was used for another request")))]
-async fn place(caller: Caller<Orders>, JsonBody(body): JsonBody<Value>) -> Result<Answer, Problem> {
-    let basket = Basket::read(&body)?;
+async fn place(
+    State(prices): State<PriceList>,
+    caller: Caller<Orders>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Answer, Problem> {
+    let mut basket = Basket::read(&body)?;
+    basket.stale = prices.stale(&basket).await?;
     caller.named(&basket.customer).create(Command::Place(basket)).await
 }
 

@@ -6,12 +6,15 @@ use schemas::sku;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::fields::{Wrong, error};
+use crate::prices::StalePrice;
+
 /// An order has at most so many lines, which keeps its event under Kafka's usual 1 MiB.
 pub const MAX_LINES: usize = 5_000;
 /// Pieces a line.
 const MAX_QUANTITY: i64 = 1_000_000;
 /// Minor units a piece: a thousand million in most currencies.
-const MAX_PRICE: i64 = 100_000_000_000;
+pub const MAX_PRICE: i64 = 100_000_000_000;
 
 /// Minor units of an order: what a card acquirer holds at most, with eight digits. More would be taken here and declined there, as if
 /// it were the card's fault.
@@ -28,6 +31,10 @@ pub struct Basket {
     pub currency: String,
     /// What is wanted; the same article may stand in several lines.
     pub lines: Vec<OrderLine>,
+    /// Prices that hold no more, as the price list has it when the request comes. No part of what was asked: the same request under the same
+    /// key stays the same request though prices have changed since, and gets its first answer.
+    #[serde(skip)]
+    pub stale: Vec<StalePrice>,
 }
 
 impl Basket {
@@ -44,8 +51,9 @@ impl Basket {
         let basket = Self {
             customer: wrong.text(fields, "customer", 64),
             card_token: wrong.token(fields),
-            currency: wrong.currency(fields),
-            lines: wrong.lines(fields),
+            currency: wrong.currency(fields, "currency"),
+            lines: lines(&mut wrong, fields),
+            stale: Vec::new(),
         };
         if let (true, Err(error)) = (wrong.0.is_empty(), basket.total()) {
             wrong.0.push(error);
@@ -73,82 +81,27 @@ impl Basket {
     }
 }
 
-fn error(field: impl Into<String>, reason: impl Into<String>) -> FieldError {
-    FieldError { field: field.into(), reason: reason.into() }
+fn lines(wrong: &mut Wrong, fields: &Map<String, Value>) -> Vec<OrderLine> {
+    let Some(Value::Array(lines)) =
+        fields.get("lines").filter(|l| l.as_array().is_some_and(|l| (1..=MAX_LINES).contains(&l.len())))
+    else {
+        wrong.0.push(error("lines", format!("must be a list of 1 to {MAX_LINES} lines")));
+        return Vec::new();
+    };
+    lines.iter().enumerate().filter_map(|(i, line)| line_of(wrong, i, line)).collect()
 }
 
-/// The complaints so far. A reader gives a harmless stand-in for a wrong field; no stand-in is used, since the request fails.
-#[derive(Default)]
-struct Wrong(Vec<FieldError>);
-
-impl Wrong {
-    /// A field that nobody reads is a caller's slip, and what it was to say would be lost.
-    fn known(&mut self, of: &Map<String, Value>, before: &str, known: &[&str]) {
-        let unknown = of.keys().filter(|name| !known.contains(&name.as_str()));
-        let shown = |name: &String| name.chars().take(64).collect::<String>();
-        self.0.extend(unknown.take(known.len()).map(|name| error(format!("{before}{}", shown(name)), "is unknown")));
-    }
-
-    fn text(&mut self, fields: &Map<String, Value>, name: &str, longest: usize) -> String {
-        self.checked(fields, name, name, &format!("1 to {longest} characters, none of them a control character"), |text| {
-            (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-        })
-    }
-
-    /// Acquirers take printable ASCII only.
-    fn token(&mut self, fields: &Map<String, Value>) -> String {
-        self.checked(fields, "card_token", "card_token", "1 to 128 printable ASCII characters", |text| {
-            (1..=128).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
-        })
-    }
-
-    fn currency(&mut self, fields: &Map<String, Value>) -> String {
-        self.checked(fields, "currency", "currency", "three upper-case letters (ISO 4217), such as EUR", |text| {
-            text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase())
-        })
-    }
-
-    fn checked(&mut self, of: &Map<String, Value>, name: &str, path: &str, must: &str, ok: impl Fn(&str) -> bool) -> String {
-        match of.get(name) {
-            Some(Value::String(text)) if ok(text) => return text.clone(),
-            None => self.0.push(error(path, format!("is required: {must}"))),
-            Some(_) => self.0.push(error(path, format!("must be a text of {must}"))),
-        }
-        String::new()
-    }
-
-    fn integer(&mut self, of: &Map<String, Value>, name: &str, path: String, lowest: i64, highest: i64) -> i64 {
-        match of.get(name).map(Value::as_i64) {
-            Some(Some(number)) if (lowest..=highest).contains(&number) => return number,
-            None => self.0.push(error(path, format!("is required: an integer from {lowest} to {highest}"))),
-            Some(_) => self.0.push(error(path, format!("must be an integer from {lowest} to {highest}"))),
-        }
-        lowest
-    }
-
-    fn lines(&mut self, fields: &Map<String, Value>) -> Vec<OrderLine> {
-        let Some(Value::Array(lines)) =
-            fields.get("lines").filter(|l| l.as_array().is_some_and(|l| (1..=MAX_LINES).contains(&l.len())))
-        else {
-            self.0.push(error("lines", format!("must be a list of 1 to {MAX_LINES} lines")));
-            return Vec::new();
-        };
-        lines.iter().enumerate().filter_map(|(i, line)| self.line(i, line)).collect()
-    }
-
-    fn line(&mut self, i: usize, line: &Value) -> Option<OrderLine> {
-        let Value::Object(line) = line else {
-            self.0.push(error(format!("lines[{i}]"), "must be an object of sku, quantity and unit_price"));
-            return None;
-        };
-        self.known(line, &format!("lines[{i}]."), &["sku", "quantity", "unit_price"]);
-        let sku = self.checked(line, "sku", &format!("lines[{i}].sku"), sku::RULE, sku::is_one);
-        let quantity = self.integer(line, "quantity", format!("lines[{i}].quantity"), 1, MAX_QUANTITY);
-        let unit_price = self.integer(line, "unit_price", format!("lines[{i}].unit_price"), 0, MAX_PRICE);
-        Some(OrderLine { sku, quantity: i32::try_from(quantity).ok()?, unit_price })
-    }
+fn line_of(wrong: &mut Wrong, i: usize, line: &Value) -> Option<OrderLine> {
+    let Value::Object(line) = line else {
+        wrong.0.push(error(format!("lines[{i}]"), "must be an object of sku, quantity and unit_price"));
+        return None;
+    };
+    wrong.known(line, &format!("lines[{i}]."), &["sku", "quantity", "unit_price"]);
+    let sku = wrong.checked(line, "sku", &format!("lines[{i}].sku"), sku::RULE, sku::is_one);
+    let quantity = wrong.integer(line, "quantity", format!("lines[{i}].quantity"), 1, MAX_QUANTITY);
+    let unit_price = wrong.integer(line, "unit_price", format!("lines[{i}].unit_price"), 0, MAX_PRICE);
+    Some(OrderLine { sku, quantity: i32::try_from(quantity).ok()?, unit_price })
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

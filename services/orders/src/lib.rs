@@ -7,8 +7,10 @@
 
 pub mod api;
 pub mod basket;
+pub mod fields;
 pub mod messages;
 pub mod participant;
+pub mod prices;
 pub mod tables;
 
 pub use messages::{Event, Heard};

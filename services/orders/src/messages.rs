@@ -10,8 +10,8 @@ use schemas::payments::{
     VoidRequested,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, RecallEnded, RecallRequested, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentFailed, ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 
 farandole::messages! {
@@ -34,7 +34,7 @@ farandole::messages! {
         StockReceived, StockAdjusted, StockReserved, StockReleased, StockShipped,
         PaymentExpected, PaymentRequested, PaymentAbandoned, VoidRequested, PaymentVoided, CaptureRequested, RefundRequested,
         CaptureFailed, RefundExpected, // the write-off and the refund follow
-        DispatchStarted, TrackingRequested,
+        DispatchStarted, TrackingRequested, RecallRequested, RecallEnded,
         ShipmentFound, // the order has ended without it
     }
 }

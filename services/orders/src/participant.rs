@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::basket::Basket;
 use crate::messages::{Event, Heard};
+use crate::prices;
 use crate::tables::{Cancellation, Fulfilment, Happening, Order, State, Tables};
 
 /// A rejection's words name so many articles; `skus` names all.
@@ -156,6 +157,7 @@ impl Participant for Orders {
 
 impl Orders {
     fn place(&self, order_id: Uuid, input: &Input<Self>, basket: &Basket) -> Result<Decision<Event>, Refusal> {
+        prices::hold(&basket.stale)?;
         let total = basket.total().map_err(|wrong| Problem::invalid(vec![wrong]))?;
         Ok(Decision::event(OrderPlaced {
             order_id,

@@ -10,8 +10,8 @@ use schemas::payments::{
     VoidRequested,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, RecallEnded, RecallRequested, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentFailed, ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 
 farandole::messages! {
@@ -35,7 +35,7 @@ farandole::messages! {
     ignores {
         OrderConfirmed, OrderProgressed, OrderCancellationRequested, OrderCompleted, StockReceived, StockAdjusted, StockShipped,
         StockReleased, // it is released because the order ended, which orders itself publishes
-        ShipmentPrepared, DispatchStarted, TrackingRequested, ShipmentDelivered, ShipmentFound, CancellationRefused,
+        ShipmentPrepared, DispatchStarted, TrackingRequested, RecallRequested, RecallEnded, ShipmentDelivered, ShipmentFound, CancellationRefused,
         ShipmentFailed, ShipmentCancelled, // orders ends the order
     }
 }

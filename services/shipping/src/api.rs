@@ -54,7 +54,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct ShipmentView {
     order_id: Uuid,
-    /// `prepared`, `dispatching`, `dispatched`, `tracking`, `delivered`, `lost`, `found`, `failed` or `cancelled`.
+    /// `prepared`, `dispatching`, `dispatched`, `tracking`, `delivered`, `lost`, `found`, `failed`, `recalling`, `recalled` or
+    /// `cancelled`.
     state: &'static str,
     recipient: String,
     /// The carrier's number of the parcel, once it has it.
@@ -63,7 +64,8 @@ struct ShipmentView {
     dispatch_at: Option<String>,
     /// The carrier is asked where it is when nothing was heard of it by then; null in other states than `dispatched`.
     deliver_by: Option<String>,
-    /// Why it is lost, or isn't taken by the carrier.
+    /// Why it is lost, or isn't taken by the carrier; or what came of calling it back: `none` (the carrier has no parcel), `recalled`,
+    /// `delivered` or `lost`.
     reason: Option<String>,
 }
 
@@ -72,7 +74,7 @@ struct ShipmentView {
 #[allow(dead_code, reason = "the participant answers; this describes it")]
 struct TakenReport {
     order_id: Uuid,
-    /// As the parcel is now: `delivered`, `lost` or `found`.
+    /// As the parcel is now: `delivered`, `lost`, `found`, `recalling` or `recalled`.
     state: String,
 }
 
@@ -112,11 +114,13 @@ impl ShipmentView {
         match state.0 {
             tables::State::Prepared { dispatch_at } => Self { dispatch_at: Some(dispatch_at.to_string()), ..view },
             tables::State::Dispatched { deliver_by, .. } => Self { deliver_by: Some(deliver_by.to_string()), ..view },
+            tables::State::Recalled { how } => Self { reason: Some(how), ..view },
             tables::State::Lost { reason, .. } | tables::State::Failed { reason } => Self { reason: Some(reason), ..view },
             tables::State::Dispatching
             | tables::State::Tracking { .. }
             | tables::State::Delivered { .. }
             | tables::State::Found { .. }
+            | tables::State::Recalling
             | tables::State::Cancelled => view,
         }
     }

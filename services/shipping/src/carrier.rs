@@ -20,9 +20,18 @@ pub struct Track {
     pub tracking: String,
 }
 
+/// Call this order's parcel back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recall {
+    /// The reference.
+    pub order_id: Uuid,
+    /// The carrier's number of the parcel; none: whatever it has of the order.
+    pub tracking: Option<String>,
+}
+
 farandole::effects! {
     /// What is asked of the carrier.
-    pub enum Effect -> Outcome { Book, Track }
+    pub enum Effect -> Outcome { Book, Track, Recall }
 }
 
 /// What the carrier answered.
@@ -56,6 +65,17 @@ pub enum Fate {
     Lost,
     /// It was called back on its way.
     Recalled,
+}
+
+impl Fate {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Lost => "lost",
+            Self::Recalled => "recalled",
+        }
+    }
 }
 
 /// A command: the carrier reports what became of an order's parcel.

@@ -17,8 +17,9 @@ use farandole::agenda::over_http::{HttpClient, Sorting};
 use farandole::agenda::{Call, EffectError, EffectHandler};
 use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
-use crate::carrier::{Book, Effect, Fate, Outcome, Track};
+use crate::carrier::{Book, Effect, Fate, Outcome, Recall, Track};
 use crate::participant::Shipping;
 use crate::tracking;
 
@@ -64,6 +65,7 @@ impl EffectHandler<Shipping> for Carrier {
         match effect {
             Effect::Book(book) => self.book(call, book).await,
             Effect::Track(track) => self.track(call, track).await,
+            Effect::Recall(recall) => self.recall(call, recall).await,
         }
     }
 }
@@ -99,6 +101,37 @@ impl Carrier {
         neither(answer)
     }
 
+    /// One parcel an attempt. What it came to be is looked up after that: an answer that got lost is none the worse.
+    async fn recall(&self, call: &Call, asked: &Recall) -> Result<Outcome, EffectError> {
+        let mut parcels = self.parcels(call, &asked.order_id.to_string()).await?;
+        if let Some(tracking) = &asked.tracking {
+            parcels.retain(|p| p.tracking == *tracking);
+        }
+        let Some(parcel) = parcels.iter().find(|p| p.status == "booked") else {
+            let is = |status| parcels.iter().any(|p| p.status == status);
+            // The worst counts.
+            let fates = [Fate::Delivered, Fate::Lost, Fate::Recalled];
+            return Ok(fates.into_iter().find(|fate| is(fate.name())).map_or(Outcome::Unknown, Outcome::Ended));
+        };
+        let request = self.http.post(&format!("{}/parcels/{}/recall", self.url, parcel.tracking)).json(&json!({}));
+        // Each parcel's recall is a request of its own.
+        let call = Call { idempotency_key: Uuid::new_v5(&call.idempotency_key, parcel.tracking.as_bytes()), ..call.clone() };
+        let answer = self.http.send(&call, request).await?;
+        let ended =
+            |p: Parcel| (p.tracking == parcel.tracking && p.status == "recalled").then_some(Outcome::Ended(Fate::Recalled));
+        let too_late = |code: &str, fate| {
+            let code = code.to_owned();
+            move |p: Problem| p.is(&code).then_some(Outcome::Ended(fate))
+        };
+        let answer =
+            answer.done(200, ended).done(409, too_late("delivered", Fate::Delivered)).done(409, too_late("lost", Fate::Lost));
+        let outcome = neither(answer)?;
+        match parcels.iter().filter(|p| p.status == "booked").count() {
+            1 => Ok(outcome),
+            more => Err(EffectError::Retry { reason: format!("{} more parcels are to be called back", more - 1), after: None }),
+        }
+    }
+
     async fn track(&self, call: &Call, asked: &Track) -> Result<Outcome, EffectError> {
         let status = |p: Parcel| {
             let outcome = match p.status.as_str() {
@@ -116,14 +149,19 @@ impl Carrier {
 
     /// The parcel of an earlier attempt, if there is one. Of several, one that the recipient gets or has counts first.
     async fn look_up(&self, call: &Call, reference: &str) -> Result<Option<String>, EffectError> {
+        let parcels = self.parcels(call, reference).await?;
+        let ended = |p: &Parcel| matches!(p.status.as_str(), "lost" | "recalled");
+        Ok(parcels.into_iter().min_by_key(ended).map(|p| p.tracking))
+    }
+
+    /// All that the carrier has of an order.
+    async fn parcels(&self, call: &Call, reference: &str) -> Result<Vec<Parcel>, EffectError> {
         let found = |found: Found| {
             let of_this = found.parcels.iter().all(|p| p.reference == reference);
             of_this.then_some(found.parcels)
         };
         let request = self.http.get(&format!("{}/parcels?reference={reference}", self.url));
-        let parcels = self.http.send(call, request).await?.done(200, found).or_unknown()?;
-        let ended = |p: &Parcel| matches!(p.status.as_str(), "lost" | "recalled");
-        Ok(parcels.into_iter().min_by_key(ended).map(|p| p.tracking))
+        self.http.send(call, request).await?.done(200, found).or_unknown()
     }
 }
 

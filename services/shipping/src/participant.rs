@@ -10,32 +10,39 @@ use schemas::orders::{
     OrderCancellationRequested, OrderCancelled, OrderCompleted, OrderConfirmed, OrderPlaced, OrderProgressed, OrderRejected,
 };
 use schemas::shipping::{
-    CancellationRefused, DispatchStarted, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentFailed,
-    ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
+    CancellationRefused, DispatchStarted, RecallEnded, RecallRequested, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentFailed, ShipmentFound, ShipmentLost, ShipmentPrepared, TrackingRequested,
 };
 use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::carrier::{Book, Effect, Fate, Outcome, Report, Track};
+use crate::carrier::{Book, Effect, Fate, Outcome, Recall, Report, Track};
 use crate::tables::{Shipment, State, Tables};
+
+/// How a recall ends when the carrier has no parcel of the order.
+const NOTHING_THERE: &str = "none";
 
 /// The participant.
 #[derive(Debug, Clone, Copy)]
 pub struct Shipping {
     /// How long a parcel waits before it is handed over.
     pub dispatch_after: Duration,
+    /// How long the carrier is asked to take a parcel.
+    pub book_within: Duration,
     /// How long nothing may be heard of a parcel before the carrier is asked.
     pub deliver_within: Duration,
+    /// How long it is asked, before the parcel is taken for lost.
+    pub track_within: Duration,
 }
 
 farandole::messages! {
     /// What shipping publishes.
     pub enum Event {
         ShipmentPrepared, DispatchStarted, ShipmentDispatched, TrackingRequested, ShipmentDelivered, ShipmentLost, ShipmentFound,
-        ShipmentFailed, ShipmentCancelled, CancellationRefused,
+        ShipmentFailed, ShipmentCancelled, CancellationRefused, RecallRequested, RecallEnded,
     }
-    ends { DispatchStarted, TrackingRequested, ShipmentFound }
+    ends { DispatchStarted, TrackingRequested, ShipmentFound, RecallRequested, RecallEnded }
 }
 
 farandole::messages! {
@@ -52,8 +59,12 @@ farandole::deadlines! {
     pub enum Deadline {
         /// A parcel is handed over then.
         Dispatch,
+        /// A parcel that the carrier hasn't taken by then fails.
+        Book,
         /// A parcel of which nothing was heard is asked about then.
         Deliver,
+        /// A parcel of which the carrier hasn't said anything by then is lost.
+        Track,
     }
 }
 
@@ -85,14 +96,25 @@ impl Participant for Shipping {
             Body::Heard(Heard::OrderCancellationRequested(_)) => case.to_be_cancelled(state),
             Body::Deadline(Deadline::Dispatch) => Ok(match shipment {
                 Some(Shipment { recipient, state: Json(State::Prepared { .. }), .. }) => {
-                    Decision::event(DispatchStarted { order_id, recipient: recipient.clone(), started_at: at })
+                    let book_by = input.at.plus(self.book_within).micros();
+                    Decision::event(DispatchStarted { order_id, recipient: recipient.clone(), book_by, started_at: at })
                 }
+                _ => Decision::nothing(),
+            }),
+            // The carrier may have the parcel all the same.
+            Body::Deadline(Deadline::Book) => Ok(match state {
+                Some(State::Dispatching) => Decision::events([case.failed("no_answer".to_owned()), case.recall(None)]),
                 _ => Decision::nothing(),
             }),
             Body::Deadline(Deadline::Deliver) => Ok(match state {
                 Some(State::Dispatched { tracking, .. }) => {
-                    Decision::event(TrackingRequested { order_id, tracking: tracking.clone(), requested_at: at })
+                    let answer_by = input.at.plus(self.track_within).micros();
+                    Decision::event(TrackingRequested { order_id, tracking: tracking.clone(), answer_by, requested_at: at })
                 }
+                _ => Decision::nothing(),
+            }),
+            Body::Deadline(Deadline::Track) => Ok(match state {
+                Some(State::Tracking { tracking }) => Decision::events([case.lost(tracking, "no answer from the carrier")]),
                 _ => Decision::nothing(),
             }),
             Body::Outcome { effect, outcome } => case.answered(state, effect, outcome),
@@ -117,6 +139,8 @@ impl Participant for Shipping {
             Event::ShipmentFound(e) => (e.order_id, State::Found { tracking: e.tracking.clone() }),
             Event::ShipmentFailed(e) => (e.order_id, State::Failed { reason: e.reason.clone() }),
             Event::ShipmentCancelled(e) => (e.order_id, State::Cancelled),
+            Event::RecallRequested(e) => (e.order_id, State::Recalling),
+            Event::RecallEnded(e) => (e.order_id, State::Recalled { how: e.how.clone() }),
             // The parcel goes its way.
             Event::CancellationRefused(_) => return,
         };
@@ -129,18 +153,27 @@ impl Participant for Shipping {
         match event {
             Event::ShipmentPrepared(e) => vec![Task::deadline(Deadline::Dispatch, Timestamp::from_micros(e.dispatch_at))],
             Event::ShipmentCancelled(_) => vec![Task::close(Deadline::Dispatch)],
-            Event::DispatchStarted(e) => vec![Task::effect(Book { order_id: e.order_id, recipient: e.recipient.clone() })],
+            Event::DispatchStarted(e) => vec![
+                Task::effect(Book { order_id: e.order_id, recipient: e.recipient.clone() }),
+                Task::deadline(Deadline::Book, Timestamp::from_micros(e.book_by)),
+            ],
             // A report may have said so before the booking's answer, which then isn't asked for again.
             Event::ShipmentDispatched(e) => {
                 let deliver_by = Timestamp::from_micros(e.deliver_by);
-                vec![Task::close_effect::<Book>(), Task::deadline(Deadline::Deliver, deliver_by)]
+                let deliver = Task::deadline(Deadline::Deliver, deliver_by);
+                vec![Task::close_effect::<Book>(), Task::close(Deadline::Book), deliver]
             }
-            Event::TrackingRequested(e) => vec![Task::effect(Track { tracking: e.tracking.clone() })],
+            Event::ShipmentFailed(_) => vec![Task::close_effect::<Book>(), Task::close(Deadline::Book)],
+            Event::RecallRequested(e) => vec![Task::effect(Recall { order_id: e.order_id, tracking: e.tracking.clone() })],
+            Event::TrackingRequested(e) => vec![
+                Task::effect(Track { tracking: e.tracking.clone() }),
+                Task::deadline(Deadline::Track, Timestamp::from_micros(e.answer_by)),
+            ],
             // An answer to what was asked before may still come, and decides nothing then.
             Event::ShipmentDelivered(_) | Event::ShipmentLost(_) => {
-                vec![Task::close(Deadline::Deliver), Task::close_effect::<Track>()]
+                vec![Task::close(Deadline::Deliver), Task::close(Deadline::Track), Task::close_effect::<Track>()]
             }
-            Event::ShipmentFound(_) | Event::ShipmentFailed(_) | Event::CancellationRefused(_) => Vec::new(),
+            Event::ShipmentFound(_) | Event::CancellationRefused(_) | Event::RecallEnded(_) => Vec::new(),
         }
     }
 
@@ -149,6 +182,7 @@ impl Participant for Shipping {
             Some(Event::ShipmentDelivered(e)) => is_noted(e.order_id, "delivered"),
             Some(Event::ShipmentLost(e)) => is_noted(e.order_id, "lost"),
             Some(Event::ShipmentFound(e)) => is_noted(e.order_id, "found"),
+            Some(Event::RecallRequested(e)) => is_noted(e.order_id, "recalling"),
             // No report leads to these.
             Some(
                 Event::ShipmentPrepared(_)
@@ -157,7 +191,8 @@ impl Participant for Shipping {
                 | Event::TrackingRequested(_)
                 | Event::ShipmentFailed(_)
                 | Event::ShipmentCancelled(_)
-                | Event::CancellationRefused(_),
+                | Event::CancellationRefused(_)
+                | Event::RecallEnded(_),
             )
             | None => Answer::empty(),
         }
@@ -177,7 +212,7 @@ impl Case {
         let (order_id, at) = (self.order_id, self.at.micros());
         match state {
             Some(State::Prepared { .. }) => Ok(Decision::event(ShipmentCancelled { order_id, cancelled_at: at })),
-            Some(State::Failed { .. } | State::Cancelled) => Ok(Decision::nothing()),
+            Some(State::Failed { .. } | State::Cancelled | State::Recalling | State::Recalled { .. }) => Ok(Decision::nothing()),
             Some(_) => Ok(Decision::event(CancellationRefused { order_id, refused_at: at })),
             // The same topic says first that it is confirmed.
             None => Err(Refusal::Park(format!("order {order_id} is to be cancelled, and isn't known here as confirmed"))),
@@ -194,10 +229,24 @@ impl Case {
             // A report was faster.
             (Outcome::Booked { tracking }, Effect::Book(_), _) if of(tracking) => Decision::nothing(),
             (Outcome::Refused { reason }, Effect::Book(_), Some(State::Dispatching)) => {
-                let (order_id, reason) = (self.order_id, reason.clone());
-                Decision::event(ShipmentFailed { order_id, reason, failed_at: self.at.micros() })
+                Decision::events([self.failed(reason.clone())])
             }
-            (Outcome::Refused { .. }, Effect::Book(_), Some(State::Failed { .. })) => Decision::nothing(),
+            (
+                Outcome::Refused { .. },
+                Effect::Book(_),
+                Some(State::Failed { .. } | State::Recalling | State::Recalled { .. }),
+            ) => Decision::nothing(),
+            // It was given up, and came about all the same. What was looked up before may have missed it.
+            (Outcome::Booked { tracking }, Effect::Book(_), Some(State::Recalling | State::Recalled { .. })) => {
+                Decision::events([self.recall(Some(tracking))])
+            }
+            (Outcome::Ended(_) | Outcome::Unknown, Effect::Recall(_), Some(State::Recalling | State::Recalled { .. })) => {
+                let how = match outcome {
+                    Outcome::Ended(fate) => fate.name(),
+                    _ => NOTHING_THERE,
+                };
+                Decision::event(RecallEnded { order_id: self.order_id, how: how.to_owned(), ended_at: self.at.micros() })
+            }
             (Outcome::Ended(fate), Effect::Track(Track { tracking }), Some(state)) if of(tracking) => {
                 Decision::events(self.ended(state, tracking, *fate))
             }
@@ -226,6 +275,12 @@ impl Case {
             Some(known) if known == tracking => self.ended(state, tracking, *fate),
             // The answer to the booking is still to come; this says as much.
             None if *state == State::Dispatching => vec![self.dispatched(tracking), self.reached(tracking, *fate)],
+            // It is being called back, or the carrier has said what became of it.
+            None if *state == State::Recalling => Vec::new(),
+            None if let State::Recalled { how } = state => match how == NOTHING_THERE {
+                true => vec![self.recall(Some(tracking))],
+                false => Vec::new(),
+            },
             _ => {
                 let detail = format!("order {order_id} is {}, and has no parcel {tracking}", state.name());
                 return Err(Problem::conflict("another-parcel", detail).into());
@@ -264,6 +319,15 @@ impl Case {
     fn dispatched(&self, tracking: &str) -> Event {
         let (deliver_by, dispatched_at) = (self.deliver_by.micros(), self.at.micros());
         ShipmentDispatched { order_id: self.order_id, tracking: tracking.to_owned(), deliver_by, dispatched_at }.into()
+    }
+
+    fn failed(&self, reason: String) -> Event {
+        ShipmentFailed { order_id: self.order_id, reason, failed_at: self.at.micros() }.into()
+    }
+
+    fn recall(&self, tracking: Option<&String>) -> Event {
+        let (order_id, tracking) = (self.order_id, tracking.cloned());
+        RecallRequested { order_id, tracking, requested_at: self.at.micros() }.into()
     }
 
     fn lost(&self, tracking: &str, reason: &str) -> Event {

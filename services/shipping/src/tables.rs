@@ -58,6 +58,13 @@ pub enum State {
         /// The carrier's code.
         reason: String,
     },
+    /// The carrier didn't say in time whether it takes it, so it is called back in case it did.
+    Recalling,
+    /// What came of that.
+    Recalled {
+        /// `none` (the carrier has no parcel), `recalled`, `delivered` or `lost`.
+        how: String,
+    },
     /// Its order was cancelled in time.
     Cancelled,
 }
@@ -74,6 +81,8 @@ impl State {
             Self::Lost { .. } => "lost",
             Self::Found { .. } => "found",
             Self::Failed { .. } => "failed",
+            Self::Recalling => "recalling",
+            Self::Recalled { .. } => "recalled",
             Self::Cancelled => "cancelled",
         }
     }
@@ -86,7 +95,12 @@ impl State {
             | Self::Delivered { tracking }
             | Self::Lost { tracking, .. }
             | Self::Found { tracking } => Some(tracking),
-            Self::Prepared { .. } | Self::Dispatching | Self::Failed { .. } | Self::Cancelled => None,
+            Self::Prepared { .. }
+            | Self::Dispatching
+            | Self::Failed { .. }
+            | Self::Recalling
+            | Self::Recalled { .. }
+            | Self::Cancelled => None,
         }
     }
 }

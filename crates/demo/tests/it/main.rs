@@ -16,6 +16,7 @@ mod mails;
 mod observe;
 mod operating;
 mod parking;
+mod prices;
 mod readme;
 mod rebuild;
 mod records;

@@ -85,3 +85,27 @@ async fn an_operator_looks_first_and_leaves_a_trace() {
     assert!(code == Some(1) && said.contains("`orders rebuild`") && said.contains("`orders inputs again"), "{code:?} {said}");
     pool.close().await;
 }
+
+/// Goods that stay set aside for longer than an order takes are an alarm, which ends with the order. Nothing waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_reservations_alarm() {
+    let own = kit::open_with(&[("inventory", "FARANDOLE_OWN_OVERDUE_AFTER", "1s")]).await;
+    own.receive("11111", 10).await;
+    let order = own.place("11111", 4, "tok_a").await;
+    own.until(&order, "confirmed").await;
+    let alarm = async || {
+        let metrics =
+            own.client.get(format!("{}/metrics", own.shop.url("inventory"))).send().await.unwrap().text().await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("farandole_alarm{")).unwrap_or_default().to_owned();
+        let (status, ready) = own.get("inventory", "/readyz").await;
+        (line, status.as_u16(), ready.to_string().contains("GET /reservations/overdue"))
+    };
+    let raised = ("farandole_alarm{alarm=\"reservations_overdue\"} 1".to_owned(), 200, true);
+    kit::eventually("the alarm", async || (alarm().await == raised).then_some(())).await;
+    let (_, list) = own.get("inventory", "/reservations/overdue").await;
+    assert_eq!(list["reservations"][0]["order_id"], order, "{list}");
+    own.post("orders", &format!("/orders/{order}/cancel"), None, "{}").await;
+    let over = ("farandole_alarm{alarm=\"reservations_overdue\"} 0".to_owned(), 200, false);
+    kit::eventually("the alarm to end", async || (alarm().await == over).then_some(())).await;
+    assert!(own.said("inventory").contains("GET /reservations/overdue"), "the log says when it begins");
+}

@@ -134,7 +134,10 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Seconds to wait before asking again; sent as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
+    /// What else programs can read, by name: members of its own kind. [`Problem::with`] adds one.
+    #[serde(flatten)]
+    pub members: Box<serde_json::Map<String, Value>>,
 }
 
 impl Problem {
@@ -142,7 +145,15 @@ impl Problem {
     /// `/problems/not-found`. `detail` says what happened this time, and what to do.
     pub fn new(status: u16, kind: &str, detail: impl Into<String>) -> Self {
         let title = kind.replace('-', " ");
-        Self { kind: format!("/problems/{kind}"), title, status, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        Self {
+            kind: format!("/problems/{kind}"),
+            title,
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+            members: Box::default(),
+        }
     }
 
     /// 422: these fields are wrong. Name all of them, not only the first.
@@ -150,6 +161,13 @@ impl Problem {
         let mut problem = Self::new(422, "invalid-request", format!("{} field(s) are wrong; see errors", errors.len()));
         problem.errors = errors;
         problem
+    }
+
+    /// Adds a member that programs can read, beside the words: `problem.with("balance", json!(30))`. Not for the names that every problem has.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
     }
 
     /// 404, in words: `no order has this id`.
@@ -168,7 +186,7 @@ impl Problem {
     }
 
     /// 503: trouble on our side that passes; the caller may try again after `retry_after` seconds.
-    pub fn unavailable(detail: impl Into<String>, retry_after: u64) -> Self {
+    pub fn unavailable(detail: impl Into<String>, retry_after: u32) -> Self {
         let mut problem = Self::new(503, "unavailable", detail);
         problem.retry_after = Some(retry_after);
         problem

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use futures_util::future::BoxFuture;
-use sqlx::PgConnection;
 use sqlx::migrate::Migrator;
+use sqlx::{PgConnection, PgPool};
 
 use crate::agenda::EffectHandler;
 use crate::config::{self, Config};
 use crate::participant::Participant;
 use crate::rebuild::Derived;
+use crate::service::alarm::Alarm;
 use crate::service::api::Api;
 use crate::service::contract::Contract;
 use crate::service::describe::Description;
@@ -79,6 +80,7 @@ impl<P: Participant> Service<P, ()> {
             mappings: Mappings::new(),
             encoding: Encoding::Avro,
             derived: Vec::new(),
+            alarms: Vec::new(),
         };
         Self { participant: Arc::new(participant), effects: (), routes: Box::new(|_| Router::new()), frame }
     }
@@ -140,6 +142,30 @@ impl<P: Participant, E> Service<P, E> {
         fill: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
     ) -> Self {
         self.frame.derived.push(Derived::new(what, fill));
+        self
+    }
+
+    /// Counts something every 5 seconds that a person should see while it isn't 0, such as work that others should have ended: the metric
+    /// `farandole_alarm` has it under this name, and so has `/readyz`, as a check that isn't required; the log says when it begins and ends.
+    /// `what` says what is counted and what to do about it.
+    ///
+    /// ```
+    /// # mod loyalty { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/loyalty.rs")); }
+    /// # use loyalty::*;
+    /// use farandole::Service;
+    ///
+    /// let what = "accounts have fewer than 0 points; look at their history";
+    /// let service = Service::new(Loyalty, farandole::migrations!["0001_tables.sql"]).alarm("overdrawn", what, |pool| {
+    ///     Box::pin(async move { sqlx::query_scalar("select count(*) from accounts where points < 0").fetch_one(&pool).await })
+    /// });
+    /// ```
+    pub fn alarm(
+        mut self,
+        name: &'static str,
+        what: &'static str,
+        count: impl Fn(PgPool) -> BoxFuture<'static, sqlx::Result<i64>> + Send + Sync + 'static,
+    ) -> Self {
+        self.frame.alarms.push(Alarm { name, what, count: Arc::new(count) });
         self
     }
 

@@ -7,6 +7,7 @@ use sqlx::migrate::Migrator;
 
 use crate::config::Config;
 use crate::rebuild::Derived;
+use crate::service::alarm::Alarm;
 use crate::service::contract::Contract;
 use crate::service::error::Error;
 use crate::wire::codec::Encoding;
@@ -23,6 +24,7 @@ pub(super) struct Frame {
     pub mappings: Mappings,
     pub encoding: Encoding,
     pub derived: Vec<Derived>,
+    pub alarms: Vec<Alarm>,
 }
 
 impl Frame {

@@ -12,6 +12,8 @@ crate::ground::metric::declare! {
     REQUESTS_SECONDS: Histogram "farandole_http_requests_seconds" "seconds" ["route"];
     /// Requests rejected because too many were in flight.
     REQUESTS_SHED: Counter "farandole_http_requests_shed_total" "requests" [];
+    /// What a service counts so that a person sees it: look while it isn't 0.
+    ALARMS: Gauge "farandole_alarm" "what it counts" ["alarm"];
     /// Panics anywhere in the process.
     PANICS: Counter "farandole_panics_total" "panics" [];
     /// Resident memory.

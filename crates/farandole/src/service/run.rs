@@ -31,8 +31,11 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The checks of `/readyz`.
 const CHECKS: [&str; 9] = ["database", "migrated", "rights", "topics", "schemas", "relay", "history", "agenda", "intake"];
 /// Who stops together, in order. Commands outlast the requests that wait for them; the relay publishes what the others left.
-const STAGES: [&[&str]; 3] =
-    [&["http", "intake", "parking", "tidy", "checkpoints", "agenda", "schemas"], &["commands"], &["relay", "upkeep", "database"]];
+const STAGES: [&[&str]; 3] = [
+    &["http", "intake", "parking", "tidy", "checkpoints", "agenda", "schemas", "alarms"],
+    &["commands"],
+    &["relay", "upkeep", "database"],
+];
 
 /// A bound HTTP listener.
 #[derive(Debug)]
@@ -316,6 +319,13 @@ async fn start(
     let journal = Journal::beside(&topics::own(&config.topics.prefix, contract.name), codec.clone());
     tasks.spawn("checkpoints", async move |stop| {
         checkpoint::run(&sessions, (contract.name, &journal), every, &publishing, &stop).await;
+        Ok(())
+    });
+    let watches = frame.alarms.iter().map(|alarm| alarm.clone().watch(pools.http.clone(), checks.clone()));
+    let watches = futures_util::future::join_all(watches);
+    tasks.spawn("alarms", async move |stop: CancellationToken| {
+        stop.run_until_cancelled(watches).await;
+        stop.cancelled().await; // a service may have none
         Ok(())
     });
     let troubles = intake.troubles();

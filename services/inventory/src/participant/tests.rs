@@ -220,7 +220,7 @@ proptest! {
 /// What is set aside for an order.
 fn held_by(story: &Story<Inventory>, order: Uuid) -> Vec<StockLine> {
     match story.tables.reservations.get(&order).map(|r| &r.state.0) {
-        Some(State::Reserved { lines }) => lines.clone(),
+        Some(State::Reserved { lines, .. }) => lines.clone(),
         _ => Vec::new(),
     }
 }

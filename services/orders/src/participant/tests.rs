@@ -5,6 +5,7 @@ use schemas::inventory::MissingLine;
 use schemas::orders::{Completion, OrderLine, OrderStep};
 
 use super::*;
+use crate::prices::StalePrice;
 use schemas::orders::{OrderCancellationRequested, OrderCompleted, OrderProgressed};
 use schemas::payments::{
     AuthorisationExpired, PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentRefunded, PaymentWrittenOff,
@@ -30,7 +31,7 @@ fn given(events: impl IntoIterator<Item = Event>) -> Story<Orders> {
 
 fn basket() -> Basket {
     let line = OrderLine { sku: "tea".into(), quantity: 2, unit_price: 250 };
-    Basket { customer: "anna".into(), card_token: "tok_1".into(), currency: "EUR".into(), lines: vec![line] }
+    Basket { customer: "anna".into(), card_token: "tok_1".into(), currency: "EUR".into(), lines: vec![line], stale: Vec::new() }
 }
 
 fn placed_at(at: i64) -> Event {
@@ -144,6 +145,20 @@ fn a_total_above_what_a_card_is_asked_for_names_its_line() {
     let told = given([]).when(body);
     told.refused("invalid-request");
     assert!(format!("{:?}", told.decided).contains("lines[3]"));
+}
+
+#[test]
+fn a_price_that_holds_no_more_is_refused() {
+    let stale = StalePrice {
+        field: "lines[0].unit_price".into(),
+        sku: "tea".into(),
+        seen: 250,
+        now: Some(275),
+        since: Some(Timestamp::from_micros(1)),
+    };
+    let told = given([]).when(Body::Command(Command::Place(Basket { stale: vec![stale], ..basket() })));
+    told.refused("price-changed");
+    assert_eq!(serde_json::to_value(basket()).unwrap().get("stale"), None, "it is no part of what was asked");
 }
 
 #[test]

@@ -183,3 +183,44 @@ async fn once_the_key_is_forgotten_it_looks_before_it_asks() {
         assert!(matches!((&told, asked), (Err(EffectError::Unknown { .. }), 1)), "{told:?}");
     }
 }
+
+fn recall(tracking: Option<&str>) -> Effect {
+    Recall { order_id: ORDER, tracking: tracking.map(Into::into) }.into()
+}
+
+/// Whatever the carrier has of the order is called back; what came of it is what it says, not what was asked for.
+#[tokio::test]
+async fn what_may_have_been_booked_is_called_back() {
+    let there = |parcels: &[(&str, &str)]| {
+        let parcels: Vec<Value> = parcels.iter().map(|(tracking, status)| parcel(tracking, status)).collect();
+        says(200, json!({ "parcels": parcels }))
+    };
+    let ended = |fate| Ok(Outcome::Ended(fate));
+    let done = || says(200, parcel("p-1", "recalled"));
+    let table = [
+        (there(&[]), done(), None, Ok(Outcome::Unknown), 1),
+        (there(&[("p-1", "booked")]), done(), None, ended(Fate::Recalled), 2),
+        (there(&[("p-1", "booked")]), problem(409, "delivered"), None, ended(Fate::Delivered), 2),
+        (there(&[("p-1", "booked")]), problem(409, "lost"), None, ended(Fate::Lost), 2),
+        (there(&[("p-1", "recalled")]), done(), None, ended(Fate::Recalled), 1),
+        (there(&[("p-2", "recalled"), ("p-1", "delivered")]), done(), None, ended(Fate::Delivered), 1),
+        (there(&[("p-2", "delivered"), ("p-1", "booked")]), done(), Some("p-1"), ended(Fate::Recalled), 2),
+        (there(&[("p-2", "booked")]), done(), Some("p-1"), Ok(Outcome::Unknown), 1),
+    ];
+    for (there, done, tracking, meaning, requests) in table {
+        let (told, asked) = ask(done, there.clone(), &call(1, now()), recall(tracking)).await;
+        assert_eq!((told, asked.len()), (meaning, requests), "{there:?}");
+        assert_eq!(asked[0].1, format!("/parcels?reference={ORDER}"));
+        assert!(requests == 1 || asked[1].1 == "/parcels/p-1/recall", "{asked:?}");
+    }
+    // One of two is called back; the other one's turn is the next attempt's.
+    let two = there(&[("p-1", "booked"), ("p-2", "booked")]);
+    let (told, asked) = ask(done(), two, &call(1, now()), recall(None)).await;
+    assert!(matches!(&told, Err(EffectError::Retry { reason, .. }) if reason.starts_with("1 more")), "{told:?}");
+    assert_ne!(asked[1].2["idempotency-key"], Uuid::from_u128(5).to_string(), "each parcel's recall has a key of its own");
+    // What isn't the carrier's says nothing.
+    for wrong in [says(200, json!({})), (404, "text/html", String::new()), problem(500, "internal_error")] {
+        let (told, _) = ask(done(), wrong, &call(1, now()), recall(None)).await;
+        assert!(matches!(told, Err(EffectError::Unknown { .. })), "{told:?}");
+    }
+}

@@ -7,10 +7,17 @@ use super::*;
 
 const ID: Uuid = Uuid::from_u128(7);
 const NOW: i64 = 1_000_000;
-const SHIPPING: Shipping = Shipping { dispatch_after: Duration::from_secs(10), deliver_within: Duration::from_secs(60) };
-/// What is due ten seconds and a minute from now.
+const SHIPPING: Shipping = Shipping {
+    dispatch_after: Duration::from_secs(10),
+    book_within: Duration::from_secs(20),
+    deliver_within: Duration::from_secs(60),
+    track_within: Duration::from_secs(30),
+};
+/// What is due from now.
 const DISPATCH_AT: i64 = NOW + 10_000_000;
+const BOOK_BY: i64 = NOW + 20_000_000;
 const DELIVER_BY: i64 = NOW + 60_000_000;
+const ANSWER_BY: i64 = NOW + 30_000_000;
 
 fn story() -> Story<Shipping> {
     let mut story = Story::new(SHIPPING, ID, farandole::rows![Tables; shipments: Shipment[ID]]);
@@ -25,13 +32,13 @@ fn prepared() -> Event {
     Event::from(ShipmentPrepared { order_id: ID, recipient: "anna".into(), dispatch_at: DISPATCH_AT, prepared_at: NOW })
 }
 fn started() -> Event {
-    Event::from(DispatchStarted { order_id: ID, recipient: "anna".into(), started_at: NOW })
+    Event::from(DispatchStarted { order_id: ID, recipient: "anna".into(), book_by: BOOK_BY, started_at: NOW })
 }
 fn dispatched() -> Event {
     Event::from(ShipmentDispatched { order_id: ID, tracking: "p-1".into(), deliver_by: DELIVER_BY, dispatched_at: NOW })
 }
 fn sought() -> Event {
-    Event::from(TrackingRequested { order_id: ID, tracking: "p-1".into(), requested_at: NOW })
+    Event::from(TrackingRequested { order_id: ID, tracking: "p-1".into(), answer_by: ANSWER_BY, requested_at: NOW })
 }
 fn delivered() -> Event {
     Event::from(ShipmentDelivered { order_id: ID, tracking: "p-1".into(), delivered_at: NOW })
@@ -42,8 +49,17 @@ fn lost(reason: &str) -> Event {
 fn found() -> Event {
     Event::from(ShipmentFound { order_id: ID, tracking: "p-1".into(), found_at: NOW })
 }
+fn failed_of(reason: &str) -> Event {
+    Event::from(ShipmentFailed { order_id: ID, reason: reason.into(), failed_at: NOW })
+}
 fn failed() -> Event {
-    Event::from(ShipmentFailed { order_id: ID, reason: "address_refused".into(), failed_at: NOW })
+    failed_of("address_refused")
+}
+fn recalling(tracking: Option<&str>) -> Event {
+    Event::from(RecallRequested { order_id: ID, tracking: tracking.map(Into::into), requested_at: NOW })
+}
+fn recalled(how: &str) -> Event {
+    Event::from(RecallEnded { order_id: ID, how: how.into(), ended_at: NOW })
 }
 fn cancelled() -> Event {
     Event::from(ShipmentCancelled { order_id: ID, cancelled_at: NOW })
@@ -65,6 +81,12 @@ fn book() -> Book {
 fn track() -> Track {
     Track { tracking: "p-1".into() }
 }
+fn recall(tracking: Option<&str>) -> Recall {
+    Recall { order_id: ID, tracking: tracking.map(Into::into) }
+}
+fn called_back(outcome: Outcome) -> Body<Shipping> {
+    Body::Outcome { effect: recall(None).into(), outcome }
+}
 fn booked(tracking: &str) -> Body<Shipping> {
     Body::Outcome { effect: book().into(), outcome: Outcome::Booked { tracking: tracking.into() } }
 }
@@ -82,11 +104,22 @@ fn report(fate: Fate) -> Body<Shipping> {
 }
 
 /// What settles a parcel that the carrier has.
-fn under_way() -> [Task<Deadline, Effect>; 2] {
-    [Task::close_effect::<Book>(), Task::deadline(Deadline::Deliver, Timestamp::from_micros(DELIVER_BY))]
+fn under_way() -> [Task<Deadline, Effect>; 3] {
+    let deliver = Task::deadline(Deadline::Deliver, Timestamp::from_micros(DELIVER_BY));
+    [Task::close_effect::<Book>(), Task::close(Deadline::Book), deliver]
 }
-fn settled() -> [Task<Deadline, Effect>; 2] {
-    [Task::close(Deadline::Deliver), Task::close_effect::<Track>()]
+fn settled() -> [Task<Deadline, Effect>; 3] {
+    [Task::close(Deadline::Deliver), Task::close(Deadline::Track), Task::close_effect::<Track>()]
+}
+/// What begins with the first question.
+fn asked() -> [Task<Deadline, Effect>; 2] {
+    [Task::effect(book()), Task::deadline(Deadline::Book, Timestamp::from_micros(BOOK_BY))]
+}
+fn asked_where() -> [Task<Deadline, Effect>; 2] {
+    [Task::effect(track()), Task::deadline(Deadline::Track, Timestamp::from_micros(ANSWER_BY))]
+}
+fn not_taken() -> [Task<Deadline, Effect>; 2] {
+    [Task::close_effect::<Book>(), Task::close(Deadline::Book)]
 }
 
 /// It is so already, and the carrier hears 200.
@@ -102,7 +135,7 @@ fn a_confirmed_order_is_packed_handed_over_and_delivered() {
     let due = |at| Timestamp::from_micros(at);
     story.when(confirmed()).then([prepared()]).tasks([Task::deadline(Deadline::Dispatch, due(DISPATCH_AT))]);
     story.when(confirmed()).nothing();
-    story.due(Deadline::Dispatch).then([started()]).tasks([Task::effect(book())]);
+    story.due(Deadline::Dispatch).then([started()]).tasks(asked());
     let outcome = Outcome::Booked { tracking: "p-1".into() };
     story.answered::<Book>(outcome).then([dispatched()]).tasks(under_way());
     let told = story.when(report(Fate::Delivered));
@@ -133,7 +166,7 @@ fn an_order_can_be_cancelled_until_the_carrier_is_asked() {
 fn what_the_carrier_does_not_take_fails() {
     let mut story = given([prepared(), started()]);
     let outcome = || Outcome::Refused { reason: "address_refused".into() };
-    story.answered::<Book>(outcome()).then([failed()]).tasks([]);
+    story.answered::<Book>(outcome()).then([failed()]).tasks(not_taken());
     story.when(not_booked()).nothing();
     story.when(to_be_cancelled()).nothing();
     story.when(report(Fate::Delivered)).refused("another-parcel");
@@ -164,7 +197,7 @@ fn a_parcel_of_which_nothing_is_heard_is_asked_about() {
     ];
     for (outcome, then) in table {
         let mut story = given([prepared(), started(), dispatched()]);
-        story.due(Deadline::Deliver).then([sought()]).tasks([Task::effect(track())]);
+        story.due(Deadline::Deliver).then([sought()]).tasks(asked_where());
         story.answered::<Track>(outcome).then([then]).tasks(settled());
     }
 }
@@ -210,6 +243,43 @@ fn a_report_of_no_parcel_of_the_orders_is_refused() {
     given([prepared(), started(), dispatched()]).when(report_of("p-2", Fate::Lost)).refused("another-parcel");
 }
 
+/// Every parcel ends, though the carrier never answers. What it took without our knowing is called back.
+#[test]
+fn a_carrier_that_does_not_answer_in_time_is_asked_to_give_it_back() {
+    let given_up = || given([prepared(), started(), failed_of("no_answer"), recalling(None)]);
+    let mut story = given([prepared(), started()]);
+    let told = story.due(Deadline::Book);
+    told.then([failed_of("no_answer"), recalling(None)]).tasks(not_taken().into_iter().chain([Task::effect(recall(None))]));
+    story.when(Body::Deadline(Deadline::Book)).nothing();
+    story.when(not_booked()).nothing();
+    story.when(to_be_cancelled()).nothing();
+    already(story.when(report(Fate::Delivered)), "recalling");
+    for (outcome, how) in [
+        (Outcome::Unknown, "none"),
+        (Outcome::Ended(Fate::Recalled), "recalled"),
+        (Outcome::Ended(Fate::Delivered), "delivered"),
+        (Outcome::Ended(Fate::Lost), "lost"),
+    ] {
+        given_up().when(called_back(outcome)).then([recalled(how)]).tasks([]);
+    }
+    // It was booked after the look-up, as its late answer says, or a report.
+    for mut story in [given_up(), given([prepared(), started(), failed_of("no_answer"), recalling(None), recalled("none")])] {
+        story.when(booked("p-1")).then([recalling(Some("p-1"))]).tasks([Task::effect(recall(Some("p-1")))]);
+    }
+    let mut story = given([prepared(), started(), failed_of("no_answer"), recalling(None), recalled("none")]);
+    story.when(report(Fate::Delivered)).then([recalling(Some("p-1"))]);
+    story.when(called_back(Outcome::Ended(Fate::Delivered))).then([recalled("delivered")]);
+    already(story.when(report(Fate::Delivered)), "recalled");
+}
+
+#[test]
+fn a_carrier_that_does_not_say_where_it_is_has_lost_it() {
+    let mut story = given([prepared(), started(), dispatched(), sought()]);
+    story.due(Deadline::Track).then([lost("no answer from the carrier")]).tasks(settled());
+    story.answered::<Track>(Outcome::Ended(Fate::Delivered)).then([found()]);
+    given([prepared(), started(), dispatched(), delivered()]).when(Body::Deadline(Deadline::Track)).nothing();
+}
+
 #[test]
 fn every_state_answers_every_input() {
     let on_its_way = [prepared(), started(), dispatched()];
@@ -224,13 +294,18 @@ fn every_state_answers_every_input() {
         ("lost", after(&[lost("reported lost")])),
         ("found", after(&[lost("reported lost"), found()])),
         ("failed", vec![prepared(), started(), failed()]),
+        ("recalling", vec![prepared(), started(), failed_of("no_answer"), recalling(None)]),
+        ("recalled", vec![prepared(), started(), failed_of("no_answer"), recalling(None), recalled("recalled")]),
+        ("recalled: none", vec![prepared(), started(), failed_of("no_answer"), recalling(None), recalled("none")]),
         ("cancelled", vec![prepared(), cancelled()]),
     ];
-    let inputs: [(&str, Tell<'_, Shipping>); 16] = [
+    let inputs: [(&str, Tell<'_, Shipping>); 20] = [
         ("OrderConfirmed", &|story| story.when(confirmed())),
         ("OrderCancellationRequested", &|story| story.when(to_be_cancelled())),
         ("deadline `dispatch`", &|story| story.when(Body::Deadline(Deadline::Dispatch))),
+        ("deadline `book`", &|story| story.when(Body::Deadline(Deadline::Book))),
         ("deadline `deliver`", &|story| story.when(Body::Deadline(Deadline::Deliver))),
+        ("deadline `track`", &|story| story.when(Body::Deadline(Deadline::Track))),
         ("outcome booked", &|story| story.when(booked("p-1"))),
         ("outcome booked under a second number", &|story| story.when(booked("p-2"))),
         ("outcome refused", &|story| story.when(not_booked())),
@@ -239,6 +314,8 @@ fn every_state_answers_every_input() {
         ("outcome recalled", &|story| story.when(tracked(Outcome::Ended(Fate::Recalled)))),
         ("outcome under way", &|story| story.when(tracked(Outcome::UnderWay))),
         ("outcome unknown", &|story| story.when(tracked(Outcome::Unknown))),
+        ("outcome called back", &|story| story.when(called_back(Outcome::Ended(Fate::Recalled)))),
+        ("outcome nothing to call back", &|story| story.when(called_back(Outcome::Unknown))),
         ("report delivered", &|story| story.when(report(Fate::Delivered))),
         ("report lost", &|story| story.when(report(Fate::Lost))),
         ("report recalled", &|story| story.when(report(Fate::Recalled))),

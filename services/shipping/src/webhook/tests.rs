@@ -179,7 +179,7 @@ fn states(told: &Told<Shipping>) -> Vec<&'static str> {
 
 fn story() -> Story<Shipping> {
     let second = std::time::Duration::from_secs(1);
-    let shipping = Shipping { dispatch_after: second, deliver_within: second };
+    let shipping = Shipping { dispatch_after: second, book_within: second, deliver_within: second, track_within: second };
     Story::new(shipping, ORDER, farandole::rows![Tables; shipments: Shipment[ORDER]])
 }
 

@@ -1,0 +1,38 @@
+//! Goods that are set aside for longer than any order takes: neither its end nor its parcel came, so something doesn't get through.
+
+use std::time::{Duration, SystemTime};
+
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+/// The alarm's name.
+pub const NAME: &str = "reservations_overdue";
+/// What it says.
+pub const WHAT: &str =
+    "reservations that neither an order's end nor its parcel has ended in time; GET /reservations/overdue lists them";
+
+/// How many were set aside longer ago than `after`.
+///
+/// # Errors
+/// When the database doesn't answer.
+pub async fn count(pool: PgPool, after: Duration) -> sqlx::Result<i64> {
+    let query = "select count(*) from reservations where state ->> 'state' = 'reserved' and (state ->> 'since')::bigint < $1";
+    sqlx::query_scalar(query).bind(before(after)).fetch_one(&pool).await
+}
+
+/// Those, oldest first: the orders, and since when in microseconds since 1970.
+///
+/// # Errors
+/// When the database doesn't answer.
+pub async fn list(pool: &PgPool, after: Duration, limit: i64) -> sqlx::Result<Vec<(Uuid, i64)>> {
+    let query = "select order_id, (state ->> 'since')::bigint from reservations
+                 where state ->> 'state' = 'reserved' and (state ->> 'since')::bigint < $1
+                 order by (state ->> 'since')::bigint limit $2";
+    let rows = sqlx::query(query).bind(before(after)).bind(limit).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+fn before(after: Duration) -> i64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(now.saturating_sub(after).as_micros()).unwrap_or(i64::MAX)
+}
