@@ -12,14 +12,17 @@ use crate::shop::Shop;
 /// How long `describe` and `graph` may take: they read a demo's topics.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What needs an acquirer that keeps no hold, or refuses to take what it holds; or a loss in the milliseconds between.
-const RARE: [&str; 6] = [
+/// What needs an acquirer that keeps no hold, or refuses to take what it holds; a carrier that is away for a day; or a loss in the
+/// milliseconds between.
+const RARE: [&str; 8] = [
     "AuthorisationExpired",
     "CaptureFailed",
     "PaymentWrittenOff",
     "RefundExpected",
     "CancellationRefused",
     "NotificationExpected",
+    "RecallRequested",
+    "RecallEnded",
 ];
 
 /// How much of what is declared must have happened.

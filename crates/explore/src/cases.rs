@@ -136,9 +136,9 @@ pub fn shipping<S: Like<Shipping>>(world: World) -> World {
         let input = match body {
             Body::Heard(heard) => heard.short_name(),
             Body::Deadline(shipping::Deadline::Dispatch) => "deadline `dispatch`",
-            Body::Deadline(shipping::Deadline::Book) => "deadline `book`",
+            Body::Deadline(shipping::Deadline::BookBy) => "deadline `book_by`",
             Body::Deadline(shipping::Deadline::Deliver) => "deadline `deliver`",
-            Body::Deadline(shipping::Deadline::Track) => "deadline `track`",
+            Body::Deadline(shipping::Deadline::TrackBy) => "deadline `track_by`",
             Body::Outcome { outcome, .. } => match outcome {
                 Outcome::Booked { .. } => "outcome booked",
                 Outcome::Refused { .. } => "outcome refused",

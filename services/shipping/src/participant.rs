@@ -60,11 +60,11 @@ farandole::deadlines! {
         /// A parcel is handed over then.
         Dispatch,
         /// A parcel that the carrier hasn't taken by then fails.
-        Book,
+        BookBy,
         /// A parcel of which nothing was heard is asked about then.
         Deliver,
         /// A parcel of which the carrier hasn't said anything by then is lost.
-        Track,
+        TrackBy,
     }
 }
 
@@ -102,7 +102,7 @@ impl Participant for Shipping {
                 _ => Decision::nothing(),
             }),
             // The carrier may have the parcel all the same.
-            Body::Deadline(Deadline::Book) => Ok(match state {
+            Body::Deadline(Deadline::BookBy) => Ok(match state {
                 Some(State::Dispatching) => Decision::events([case.failed("no_answer".to_owned()), case.recall(None)]),
                 _ => Decision::nothing(),
             }),
@@ -113,7 +113,7 @@ impl Participant for Shipping {
                 }
                 _ => Decision::nothing(),
             }),
-            Body::Deadline(Deadline::Track) => Ok(match state {
+            Body::Deadline(Deadline::TrackBy) => Ok(match state {
                 Some(State::Tracking { tracking }) => Decision::events([case.lost(tracking, "no answer from the carrier")]),
                 _ => Decision::nothing(),
             }),
@@ -155,23 +155,23 @@ impl Participant for Shipping {
             Event::ShipmentCancelled(_) => vec![Task::close(Deadline::Dispatch)],
             Event::DispatchStarted(e) => vec![
                 Task::effect(Book { order_id: e.order_id, recipient: e.recipient.clone() }),
-                Task::deadline(Deadline::Book, Timestamp::from_micros(e.book_by)),
+                Task::deadline(Deadline::BookBy, Timestamp::from_micros(e.book_by)),
             ],
             // A report may have said so before the booking's answer, which then isn't asked for again.
             Event::ShipmentDispatched(e) => {
                 let deliver_by = Timestamp::from_micros(e.deliver_by);
                 let deliver = Task::deadline(Deadline::Deliver, deliver_by);
-                vec![Task::close_effect::<Book>(), Task::close(Deadline::Book), deliver]
+                vec![Task::close_effect::<Book>(), Task::close(Deadline::BookBy), deliver]
             }
-            Event::ShipmentFailed(_) => vec![Task::close_effect::<Book>(), Task::close(Deadline::Book)],
+            Event::ShipmentFailed(_) => vec![Task::close_effect::<Book>(), Task::close(Deadline::BookBy)],
             Event::RecallRequested(e) => vec![Task::effect(Recall { order_id: e.order_id, tracking: e.tracking.clone() })],
             Event::TrackingRequested(e) => vec![
                 Task::effect(Track { tracking: e.tracking.clone() }),
-                Task::deadline(Deadline::Track, Timestamp::from_micros(e.answer_by)),
+                Task::deadline(Deadline::TrackBy, Timestamp::from_micros(e.answer_by)),
             ],
             // An answer to what was asked before may still come, and decides nothing then.
             Event::ShipmentDelivered(_) | Event::ShipmentLost(_) => {
-                vec![Task::close(Deadline::Deliver), Task::close(Deadline::Track), Task::close_effect::<Track>()]
+                vec![Task::close(Deadline::Deliver), Task::close(Deadline::TrackBy), Task::close_effect::<Track>()]
             }
             Event::ShipmentFound(_) | Event::CancellationRefused(_) | Event::RecallEnded(_) => Vec::new(),
         }

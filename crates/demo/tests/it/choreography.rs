@@ -134,7 +134,7 @@ async fn what_the_shop_does_is_what_it_declares() {
     kit::eventually("topics to hold what is declared", async || {
         let compared = choreography::compare(&own.shop, Expected::All).await.unwrap();
         println!("{:?}", compared.named);
-        (compared.named.is_empty() && compared.declared == 38 + 27).then_some(())
+        (compared.named.is_empty() && compared.declared == 40 + 27).then_some(())
     })
     .await;
     // Its services would stop at a record that forges their chains.

@@ -16,7 +16,7 @@ use crate::ground::time::Timestamp;
 use crate::parking::Fault;
 use crate::participant::problem::Problem;
 use crate::participant::table::Tables;
-use crate::participant::task::{Effect as _, IdempotencyKey, Task, What};
+use crate::participant::task::{Effect as _, IdempotencyKey, Task, What, each_once};
 use crate::participant::{Body, Participant, Refusal};
 use crate::publish::outbox;
 use crate::wire::chain::escape;
@@ -238,19 +238,7 @@ const BY_INPUT: &str = "input";
 /// What the event in `row` opens and closes; the row says how its effects are keyed.
 fn follow<P: Participant>(participant: &P, event: &P::Event, row: &mut outbox::Row) -> Result<Vec<Op>, String> {
     let tasks = participant.follow_up(event);
-    let mut open = HashSet::new();
-    for task in &tasks {
-        let place = (task.name(), task.of.as_deref().unwrap_or(&row.aggregate));
-        if !task.opens() {
-            open.remove(&place);
-        } else if !open.insert(place) {
-            let (name, key) = place;
-            return Err(format!(
-                "follow_up() of {} opens two tasks `{name}` for {key:?}: only one per kind and aggregate",
-                row.kind
-            ));
-        }
-    }
+    each_once(&tasks, &row.aggregate).map_err(|twice| format!("follow_up() of {} {twice}", row.kind))?;
     if tasks.iter().any(|task| matches!(task.what, What::Effect(_))) {
         row.headers.get_or_insert_with(|| serde_json::json!({}))[KEYED] = BY_CHOICE.into();
     }

@@ -1,6 +1,7 @@
 //! Deadlines and effects: what an event opens and closes, by types that the compiler checks. Declare them by
 //! [`deadlines!`](crate::deadlines!) and [`effects!`](crate::effects!); a [`Task`] opens or closes one.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt::{Debug, Display};
 
@@ -101,6 +102,24 @@ pub(crate) enum What<D, E> {
     Deadline(D, Timestamp),
     Effect(E),
     Close(&'static str),
+}
+
+/// Whether an event that belongs to `aggregate` opens each of these once: a deadline and an effect of one name are one place.
+///
+/// # Errors
+/// Which is opened twice, in words.
+pub(crate) fn each_once<D: Deadline, E: Effect>(tasks: &[Task<D, E>], aggregate: &str) -> Result<(), String> {
+    let mut open = HashSet::new();
+    for task in tasks {
+        let place = (task.name(), task.of.as_deref().unwrap_or(aggregate));
+        if !task.opens() {
+            open.remove(&place);
+        } else if !open.insert(place) {
+            let (name, key) = place;
+            return Err(format!("opens two tasks `{name}` for {key:?}: only one per kind and aggregate"));
+        }
+    }
+    Ok(())
 }
 
 impl<D: Deadline, E: Effect> Task<D, E> {
@@ -350,4 +369,36 @@ macro_rules! effects {
             }
         )+
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::deadlines! {
+        enum Due {
+            Ask,
+            Later,
+        }
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Ask;
+
+    crate::effects! {
+        enum Asked -> () { Ask }
+    }
+
+    /// Guard: a story fails on what the engine would park.
+    #[test]
+    fn a_deadline_and_an_effect_of_one_name_are_one_place() {
+        type Tasks = Vec<Task<Due, Asked>>;
+        let due = |deadline| Task::deadline(deadline, Timestamp::default());
+        let fine: Tasks = vec![Task::effect(Ask), due(Due::Later), Task::close_effect::<Ask>(), due(Due::Ask)];
+        assert_eq!(each_once(&fine, "o-1"), Ok(()));
+        let elsewhere: Tasks = vec![Task::effect(Ask), due(Due::Ask).of("o-2")];
+        assert_eq!(each_once(&elsewhere, "o-1"), Ok(()));
+        let twice: Tasks = vec![Task::effect(Ask), due(Due::Ask)];
+        assert!(each_once(&twice, "o-1").unwrap_err().contains("two tasks `ask` for \"o-1\""));
+    }
 }

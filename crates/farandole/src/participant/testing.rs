@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::ground::time::Timestamp;
 use crate::participant::problem::{Answer, Problem};
 use crate::participant::table::{Keys, Tables as _};
-use crate::participant::task::{Deadline as _, Effect as _, EffectKind, Task, What};
+use crate::participant::task::{Deadline as _, Effect as _, EffectKind, Task, What, each_once};
 use crate::participant::{Body, Decision, Input, OutcomeOf, Participant, Refusal, Tasks};
 use crate::wire::message::Message;
 
@@ -194,7 +194,12 @@ impl<P: Participant> Story<P> {
         for event in &events {
             self.participant.evolve(&mut loaded, event);
             self.participant.evolve(&mut self.tables, event);
-            tasks.extend(self.participant.follow_up(event));
+            let follow = self.participant.follow_up(event);
+            // The engine parks an input that leads to this.
+            if let Err(twice) = each_once(&follow, &about.to_string()) {
+                panic!("follow_up() of {} {twice}", event.name());
+            }
+            tasks.extend(follow);
         }
         if let Some(row) = loaded.take_missed() {
             match self.tables.take_missed() {

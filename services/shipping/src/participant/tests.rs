@@ -106,20 +106,20 @@ fn report(fate: Fate) -> Body<Shipping> {
 /// What settles a parcel that the carrier has.
 fn under_way() -> [Task<Deadline, Effect>; 3] {
     let deliver = Task::deadline(Deadline::Deliver, Timestamp::from_micros(DELIVER_BY));
-    [Task::close_effect::<Book>(), Task::close(Deadline::Book), deliver]
+    [Task::close_effect::<Book>(), Task::close(Deadline::BookBy), deliver]
 }
 fn settled() -> [Task<Deadline, Effect>; 3] {
-    [Task::close(Deadline::Deliver), Task::close(Deadline::Track), Task::close_effect::<Track>()]
+    [Task::close(Deadline::Deliver), Task::close(Deadline::TrackBy), Task::close_effect::<Track>()]
 }
 /// What begins with the first question.
 fn asked() -> [Task<Deadline, Effect>; 2] {
-    [Task::effect(book()), Task::deadline(Deadline::Book, Timestamp::from_micros(BOOK_BY))]
+    [Task::effect(book()), Task::deadline(Deadline::BookBy, Timestamp::from_micros(BOOK_BY))]
 }
 fn asked_where() -> [Task<Deadline, Effect>; 2] {
-    [Task::effect(track()), Task::deadline(Deadline::Track, Timestamp::from_micros(ANSWER_BY))]
+    [Task::effect(track()), Task::deadline(Deadline::TrackBy, Timestamp::from_micros(ANSWER_BY))]
 }
 fn not_taken() -> [Task<Deadline, Effect>; 2] {
-    [Task::close_effect::<Book>(), Task::close(Deadline::Book)]
+    [Task::close_effect::<Book>(), Task::close(Deadline::BookBy)]
 }
 
 /// It is so already, and the carrier hears 200.
@@ -248,9 +248,9 @@ fn a_report_of_no_parcel_of_the_orders_is_refused() {
 fn a_carrier_that_does_not_answer_in_time_is_asked_to_give_it_back() {
     let given_up = || given([prepared(), started(), failed_of("no_answer"), recalling(None)]);
     let mut story = given([prepared(), started()]);
-    let told = story.due(Deadline::Book);
+    let told = story.due(Deadline::BookBy);
     told.then([failed_of("no_answer"), recalling(None)]).tasks(not_taken().into_iter().chain([Task::effect(recall(None))]));
-    story.when(Body::Deadline(Deadline::Book)).nothing();
+    story.when(Body::Deadline(Deadline::BookBy)).nothing();
     story.when(not_booked()).nothing();
     story.when(to_be_cancelled()).nothing();
     already(story.when(report(Fate::Delivered)), "recalling");
@@ -275,9 +275,9 @@ fn a_carrier_that_does_not_answer_in_time_is_asked_to_give_it_back() {
 #[test]
 fn a_carrier_that_does_not_say_where_it_is_has_lost_it() {
     let mut story = given([prepared(), started(), dispatched(), sought()]);
-    story.due(Deadline::Track).then([lost("no answer from the carrier")]).tasks(settled());
+    story.due(Deadline::TrackBy).then([lost("no answer from the carrier")]).tasks(settled());
     story.answered::<Track>(Outcome::Ended(Fate::Delivered)).then([found()]);
-    given([prepared(), started(), dispatched(), delivered()]).when(Body::Deadline(Deadline::Track)).nothing();
+    given([prepared(), started(), dispatched(), delivered()]).when(Body::Deadline(Deadline::TrackBy)).nothing();
 }
 
 #[test]
@@ -303,9 +303,9 @@ fn every_state_answers_every_input() {
         ("OrderConfirmed", &|story| story.when(confirmed())),
         ("OrderCancellationRequested", &|story| story.when(to_be_cancelled())),
         ("deadline `dispatch`", &|story| story.when(Body::Deadline(Deadline::Dispatch))),
-        ("deadline `book`", &|story| story.when(Body::Deadline(Deadline::Book))),
+        ("deadline `book_by`", &|story| story.when(Body::Deadline(Deadline::BookBy))),
         ("deadline `deliver`", &|story| story.when(Body::Deadline(Deadline::Deliver))),
-        ("deadline `track`", &|story| story.when(Body::Deadline(Deadline::Track))),
+        ("deadline `track_by`", &|story| story.when(Body::Deadline(Deadline::TrackBy))),
         ("outcome booked", &|story| story.when(booked("p-1"))),
         ("outcome booked under a second number", &|story| story.when(booked("p-2"))),
         ("outcome refused", &|story| story.when(not_booked())),
