@@ -22,6 +22,7 @@ mod relay;
 mod relay_process;
 mod report;
 mod rows;
+mod saga;
 mod topics;
 
 use std::path::PathBuf;
@@ -57,7 +58,9 @@ enum What {
     Rebuild,
     /// CPU and memory of a service with nothing to do
     Idle,
-    /// All of these
+    /// Orders of three lines at a fixed rate, from request to confirmation, on the whole path; not one of all
+    Saga,
+    /// All of these but saga
     All,
     /// The relay alone, for the measures above
     #[value(hide = true)]
@@ -134,6 +137,8 @@ struct Args {
     /// idle: seconds of a run
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     idle: u64,
+    #[command(flatten)]
+    saga: saga::Args,
 }
 
 impl Args {
@@ -173,8 +178,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let debezium = args.peer.contains(&Peer::Debezium)
         && [What::Relay, What::Backlog, What::Latency].into_iter().any(|what| args.wants(what));
+    let mail = args.what == Some(What::Saga) && args.saga.whole;
     let stage = tokio::task::spawn_blocking(move || {
-        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, ..Options::default() }))
+        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, mail, ..Options::default() }))
     })
     .await??;
     let mut peer = if debezium { Some(relay::peer(&stage).await?) } else { None };
@@ -196,6 +202,15 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     }
     // Each as soon as it is known: all of them take half an hour.
     let show = |figures: &[Figure]| show(args, figures, &versions);
+    if args.what == Some(What::Saga) {
+        let account = saga::measure(stage, &args.saga).await?;
+        if args.json {
+            println!("{}", account.json());
+        } else {
+            account.print();
+        }
+        return Ok(());
+    }
     if args.wants(What::Codec) {
         show(&codec::measure(args.runs)?)?;
     }

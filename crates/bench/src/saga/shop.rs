@@ -1,0 +1,135 @@
+//! The shop that is measured: services on a stage, in databases and topics of their own, with stock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use demo::shop::{Parts, SERVICES, Shop};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use stage::Stage;
+
+use super::basket::Range;
+use super::http::Server;
+use super::usage::{Kind, Processes};
+
+/// What an order needs until it is confirmed.
+pub const CONFIRMS: [&str; 3] = ["orders", "inventory", "payments"];
+/// Receipts at once.
+const RECEIPTS: usize = 32;
+/// A day at the warehouse takes seconds, as in the demo: service, variable, value.
+const QUICK: [(&str, &str, &str); 2] =
+    [("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"), ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "60s")];
+
+/// The running shop.
+pub struct Running {
+    shop: Shop,
+    pub prefix: String,
+    pub orders: Arc<Server>,
+    pub inventory: Arc<Server>,
+    pub acquirer: String,
+    pub kafka: String,
+    postgres: String,
+    parts: Vec<(String, u32)>,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts what confirms an order, or the `whole` shop, and waits until all of it is ready.
+    ///
+    /// # Errors
+    /// When something doesn't start; then nothing of it is left.
+    pub async fn start(stage: &Stage, whole: bool) -> anyhow::Result<Self> {
+        let sandbox = stage.sandbox().await?;
+        let services: Vec<&'static str> = if whole { SERVICES.to_vec() } else { CONFIRMS.to_vec() };
+        let mut databases = BTreeMap::new();
+        for service in &services {
+            databases.insert(*service, sandbox.database(service).await?);
+        }
+        let folder = tempfile::tempdir().context("making a folder for the services' logs")?;
+        let parts = Parts::on(stage, sandbox.prefix.clone(), databases);
+        let mut shop = Shop::on(parts, folder.path().to_owned())?;
+        if whole {
+            shop.settings.extend(QUICK.map(|(service, name, value)| (service, name, value.to_owned())));
+            shop.start_standins().await?;
+        } else {
+            shop.start_standin("acquirer", 0).await?;
+        }
+        for service in &services {
+            shop.spawn(service)?;
+        }
+        for service in &services {
+            shop.ready(service).await?;
+        }
+        let server = |service| Arc::new(Server::new(&shop.url(service)));
+        let (orders, inventory, acquirer) = (server("orders"), server("inventory"), shop.url("acquirer"));
+        Ok(Self {
+            shop,
+            prefix: sandbox.prefix,
+            orders,
+            inventory,
+            acquirer,
+            kafka: stage.kafka().to_owned(),
+            postgres: stage.postgres().to_owned(),
+            parts: stage.pids(),
+            _folder: folder,
+        })
+    }
+
+    /// The topic of `service`.
+    pub fn topic(&self, service: &str) -> String {
+        format!("{}{service}", self.prefix)
+    }
+
+    /// The address of a service's database.
+    pub fn database(&self, service: &str) -> &str {
+        self.shop.parts.databases.get(service).map_or("", |database| &database.url)
+    }
+
+    /// Takes goods in: pieces of each article.
+    ///
+    /// # Errors
+    /// When a receipt isn't taken.
+    pub async fn receive(&self, range: Range) -> anyhow::Result<()> {
+        let receipt = async |n| {
+            let answer = self.inventory.post("/receipts", None, range.receipt(n)).await?;
+            ensure!((200..300).contains(&answer.status), "a receipt isn't taken: {answer:?}");
+            Ok(())
+        };
+        stream::iter(0..range.articles).map(receipt).buffer_unordered(RECEIPTS).try_collect().await
+    }
+
+    /// Everything that works here.
+    pub fn processes(&self) -> Processes {
+        let own = self.shop.pids().into_iter().map(|(name, pid)| {
+            let is_service = SERVICES.contains(&name.as_str());
+            (if is_service { Kind::Service } else { Kind::Outside }, name, pid)
+        });
+        let parts = self.parts.iter().filter(|(name, _)| name != "postgres").map(|(name, pid)| {
+            let (kind, name) = match name.as_str() {
+                "kafka-1" => (Kind::Part, "broker"),
+                "mail" => (Kind::Outside, "mail catcher"),
+                other => (Kind::Part, other),
+            };
+            (kind, name.to_owned(), *pid)
+        });
+        Processes {
+            named: own.chain(parts).collect(),
+            postgres: self.postgres.clone(),
+            databases: format!("{}_", self.prefix.trim_end_matches('.')),
+            postmaster: self.parts.iter().find(|(name, _)| name == "postgres").map(|(_, pid)| *pid),
+        }
+    }
+
+    /// What a service's watchdogs had to do, in its log's words.
+    ///
+    /// # Errors
+    /// When a log can't be read.
+    pub fn alarms(&self) -> anyhow::Result<Vec<(String, String)>> {
+        self.shop.alarms()
+    }
+
+    /// Asks all of it to stop, and waits until it has.
+    pub async fn stop(self) {
+        self.shop.stop().await;
+    }
+}
