@@ -58,9 +58,11 @@ enum What {
     Rebuild,
     /// CPU and memory of a service with nothing to do
     Idle,
-    /// Orders of three lines at a fixed rate, from request to confirmation, on the whole path; not one of all
+    /// Orders of three lines at a fixed rate, from the HTTP request until they are confirmed, hop by hop
     Saga,
-    /// All of these but saga
+    /// 10,000 buyers of 100 pieces of one article, beside as many of a hundred articles
+    HotArticle,
+    /// All of these but saga and hot-article
     All,
     /// The relay alone, for the measures above
     #[value(hide = true)]
@@ -76,6 +78,8 @@ enum Peer {
     PerMessage,
     /// intake and hot: one transaction a message, a consumer a partition
     PerPartition,
+    /// saga: Restate with a program of three steps; fetched with npm, and built
+    Restate,
 }
 
 const EXAMPLES: &str = "\
@@ -197,19 +201,19 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     if peer.is_some() {
         versions = format!("{versions}, Debezium {}", Debezium::version());
     }
+    if args.what == Some(What::Saga) && args.peer.contains(&Peer::Restate) {
+        versions = format!("{versions}, Restate {}", saga::restate_version());
+    }
     if !args.json {
         report::heading(&machine::describe(), &versions);
     }
     // Each as soon as it is known: all of them take half an hour.
     let show = |figures: &[Figure]| show(args, figures, &versions);
     if args.what == Some(What::Saga) {
-        let account = saga::measure(stage, &args.saga).await?;
-        if args.json {
-            println!("{}", account.json());
-        } else {
-            account.print();
-        }
-        return Ok(());
+        show(&saga::measure(stage, &args.saga, args.peer.contains(&Peer::Restate), args.json).await?)?;
+    }
+    if args.what == Some(What::HotArticle) {
+        show(&saga::hot(stage, &args.saga, args.runs).await?)?;
     }
     if args.wants(What::Codec) {
         show(&codec::measure(args.runs)?)?;
@@ -242,7 +246,7 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
         .peer
         .iter()
         .filter_map(|peer| match peer {
-            Peer::Debezium => None,
+            Peer::Debezium | Peer::Restate => None,
             Peer::PerMessage => Some(Some(Plain::One)),
             Peer::PerPartition => Some(Some(Plain::Each)),
         })

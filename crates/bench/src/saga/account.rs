@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::hops::Hop;
-use super::run::{Load, Outcome};
+use super::run::Outcome;
 use super::spread::Spread;
 use super::usage::Kind;
 
 /// One rate's.
 pub struct Account {
-    pub load: Load,
+    /// Whose it is.
+    pub name: &'static str,
+    pub is_peers: bool,
     pub outcome: Outcome,
     pub hops: Vec<Hop>,
     pub is_brokers_time: bool,
@@ -26,16 +28,18 @@ const KINDS: [(Kind, &str); 5] = [
 ];
 
 impl Account {
-    fn orders(&self) -> f64 {
+    /// Orders that were confirmed in the window.
+    pub fn orders(&self) -> f64 {
         self.outcome.rate * self.outcome.seconds
     }
 
     /// Prints it.
     pub fn print(&self) {
-        let Self { load, outcome, .. } = self;
+        let Self { outcome, .. } = self;
+        let load = &outcome.load;
         println!(
-            "\n{:.0} orders/s for {} s after {} s of warm-up at the same rate: {:.1} confirmed/s; {} placed in all, {} refused, {} held back",
-            load.rate, load.seconds, load.warm_up, outcome.rate, outcome.placed, outcome.refused, outcome.held_back
+            "\n{}: {:.0} orders/s for {} s after {} s of warm-up at the same rate: {:.1} confirmed/s; {} placed in all, {} refused, {} held back",
+            self.name, load.rate, load.seconds, load.warm_up, outcome.rate, outcome.placed, outcome.refused, outcome.held_back
         );
         if let Some(why) = &outcome.refusal {
             println!("  the first that was refused: {why}");
@@ -48,6 +52,13 @@ impl Account {
             let [p50, p90, p99, p999, max] = spread.five();
             println!("{to:<34} {:>8} {p50:>9.2} {p90:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2}", spread.count());
         }
+        if !self.hops.is_empty() {
+            self.print_hops();
+        }
+        self.print_processes();
+    }
+
+    fn print_hops(&self) {
         let whose = if self.is_brokers_time { "the broker wrote it" } else { "it was sent" };
         println!(
             "\n{:<20} {:<18} {:>8} {:>8} {:>8}  between (a record's time is when {whose}, to a millisecond)",
@@ -62,6 +73,9 @@ impl Account {
         }
         let parts: f64 = self.hops.iter().filter(|hop| hop.is_part).map(|hop| hop.times.mean_ms()).sum();
         println!("{:<39} {parts:>8.2}", "sum of the means");
+    }
+
+    fn print_processes(&self) {
         println!("\n{:<44} {:>14} {:>9} {:>8}", "process", "CPU ms/order", "% of core", "MB");
         let row = |name: &str, cpu_s: f64, mb: f64| {
             let (each, share) = (cpu_s * 1e3 / self.orders(), cpu_s / self.outcome.seconds * 100.0);
@@ -83,6 +97,9 @@ impl Account {
             of_kind.iter().for_each(|(_, name, used)| row(&format!("  {name}"), used.cpu_s, used.mb));
         }
         row("all", all, 0.0);
+        if self.is_peers {
+            return;
+        }
         let window = &self.outcome.window;
         println!(
             "\nan order: {:.2} commits, {:.2} flushes of the log, {:.1} kB of it; events {}",
@@ -114,7 +131,7 @@ impl Account {
             json!({ "kind": kind, "name": name, "cpu_ms_order": used.cpu_s * 1e3 / self.orders(), "mb": used.mb })
         });
         json!({
-            "rate": self.load.rate, "warm_up_s": self.load.warm_up, "seconds": seconds, "confirmed_s": rate,
+            "rate": self.outcome.load.rate, "warm_up_s": self.outcome.load.warm_up, "seconds": seconds, "confirmed_s": rate,
             "placed": placed, "refused": refused, "held_back": held_back,
             "latencies": latencies, "hops": hops.collect::<Vec<_>>(), "brokers_time": self.is_brokers_time,
             "processes": processes.collect::<Vec<_>>(),

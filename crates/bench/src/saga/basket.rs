@@ -1,5 +1,7 @@
 //! What is ordered: three lines of many articles, chosen by the order's number, the same in every run.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -9,10 +11,10 @@ const LINES: usize = 3;
 const CUSTOMERS: u64 = 10_007;
 
 /// Articles, and how many of each are in stock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Range {
     /// Before the articles' numbers: two ranges share none.
-    pub name: &'static str,
+    pub name: String,
     pub articles: u64,
     pub pieces: u64,
 }
@@ -51,6 +53,13 @@ impl Range {
     pub fn piece(&self, k: u64) -> Bytes {
         order(k, &[self.article(mixed(k) % self.articles)])
     }
+
+    /// Pieces that are sold when orders of [one piece](Self::piece) with these numbers are served.
+    pub fn sold(&self, orders: std::ops::Range<u64>) -> u64 {
+        let mut asked: HashMap<u64, u64> = HashMap::new();
+        orders.for_each(|k| *asked.entry(mixed(k) % self.articles).or_default() += 1);
+        asked.values().map(|asked| self.pieces.min(*asked)).sum()
+    }
 }
 
 fn order(k: u64, articles: &[String]) -> Bytes {
@@ -74,7 +83,8 @@ mod tests {
 
     #[test]
     fn orders_are_spread_over_the_articles_and_no_line_is_twice() {
-        let range = Range { name: "a", articles: 100, pieces: 1 };
+        let range = Range { name: "a".to_owned(), articles: 100, pieces: 1 };
+        assert_eq!((range.sold(0..10_000), range.sold(7..8)), (100, 1));
         let mut times = [0_u32; 100];
         for k in 0..10_000 {
             let mut chosen = range.chosen(k);

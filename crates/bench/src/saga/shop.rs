@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use audit::Check;
 use demo::shop::{Parts, SERVICES, Shop};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stage::Stage;
@@ -14,6 +16,8 @@ use super::usage::{Kind, Processes};
 
 /// What an order needs until it is confirmed.
 pub const CONFIRMS: [&str; 3] = ["orders", "inventory", "payments"];
+/// How long orders may take to be delivered and paid.
+const ENDS: Duration = Duration::from_secs(180);
 /// Receipts at once.
 const RECEIPTS: usize = 32;
 /// A day at the warehouse takes seconds, as in the demo: service, variable, value.
@@ -89,7 +93,7 @@ impl Running {
     ///
     /// # Errors
     /// When a receipt isn't taken.
-    pub async fn receive(&self, range: Range) -> anyhow::Result<()> {
+    pub async fn receive(&self, range: &Range) -> anyhow::Result<()> {
         let receipt = async |n| {
             let answer = self.inventory.post("/receipts", None, range.receipt(n)).await?;
             ensure!((200..300).contains(&answer.status), "a receipt isn't taken: {answer:?}");
@@ -120,12 +124,23 @@ impl Running {
         }
     }
 
-    /// What a service's watchdogs had to do, in its log's words.
+    /// Waits until nothing of the whole shop is under way, and audits all of it.
     ///
     /// # Errors
-    /// When a log can't be read.
-    pub fn alarms(&self) -> anyhow::Result<Vec<(String, String)>> {
-        self.shop.alarms()
+    /// When something stays open, or isn't right.
+    pub async fn audit(&self) -> anyhow::Result<usize> {
+        let sources = self.shop.sources();
+        let until = Instant::now() + ENDS;
+        let mut open = audit::tables::open_matters(&sources).await?;
+        while !open.is_empty() {
+            ensure!(Instant::now() < until, "not at rest after {ENDS:?}: {}", open.join(", "));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            open = audit::tables::open_matters(&sources).await?;
+        }
+        let audit = audit::audit(&sources).await?;
+        let wrong: Vec<String> = audit.checks.iter().filter(|check| check.violations > 0).map(Check::to_string).collect();
+        ensure!(wrong.is_empty(), "the audit found:\n{}", wrong.join("\n"));
+        Ok(audit.checks.iter().map(|check| check.checked).sum())
     }
 
     /// Asks all of it to stop, and waits until it has.

@@ -53,6 +53,8 @@ pub struct Times {
 #[derive(Debug, Clone, Default)]
 pub struct Order {
     steps: [Times; 5],
+    /// That there is too little of an article.
+    pub short: Times,
     /// Rejected or cancelled.
     pub refused: u16,
 }
@@ -109,15 +111,19 @@ impl Timeline {
             }
             let step = STEPS.iter().find(|(name, _)| *name == kind).map(|(_, step)| *step);
             let is_refused = ["OrderRejected", "OrderCancelled"].contains(&kind);
-            if step.is_none() && !is_refused {
+            let is_short = kind == "StockShort";
+            if step.is_none() && !is_refused && !is_short {
                 continue;
             }
             let order = self.orders.entry(order_of(&message).context("an order's key is its id")?).or_default();
-            let Some(step) = step else {
-                order.refused += 1;
-                continue;
+            let times = match step {
+                Some(step) => &mut order.steps[step as usize],
+                None if is_short => &mut order.short,
+                None => {
+                    order.refused += 1;
+                    continue;
+                }
             };
-            let times = &mut order.steps[step as usize];
             let decided = header(&message, "ce_time").and_then(Timestamp::parse).context("a record without a time")?;
             let millis = message.timestamp().to_millis().unwrap_or(0);
             self.is_brokers_time |= matches!(message.timestamp(), rdkafka::Timestamp::LogAppendTime(_));

@@ -27,19 +27,11 @@ pub fn order_of(message: &BorrowedMessage<'_>) -> Option<Uuid> {
 /// Counts of what has been seen.
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub placed: AtomicU64,
     /// Confirmed, rejected or cancelled.
     pub settled: AtomicU64,
-    /// The order that was settled last, and when each was that was confirmed.
+    /// Orders, and when each was seen to be confirmed.
     confirmed: Mutex<Vec<(Uuid, Instant)>>,
     stop: AtomicBool,
-}
-
-impl Counts {
-    /// Orders that are placed and not settled yet.
-    pub fn open(&self) -> u64 {
-        self.placed.load(Relaxed).saturating_sub(self.settled.load(Relaxed))
-    }
 }
 
 /// A consumer that reads while this lives.
@@ -63,7 +55,6 @@ impl Watch {
                 let now = Instant::now();
                 let message = message.context("reading orders' topic")?;
                 match header(&message, "ce_type").and_then(|kind| kind.rsplit('.').next()) {
-                    Some("OrderPlaced") => _ = seen.placed.fetch_add(1, Relaxed),
                     Some("OrderRejected" | "OrderCancelled") => _ = seen.settled.fetch_add(1, Relaxed),
                     Some("OrderConfirmed") => {
                         seen.settled.fetch_add(1, Relaxed);

@@ -7,17 +7,11 @@ use uuid::Uuid;
 
 use super::timeline::{Step, Timeline};
 
-/// What was counted, all of it equal.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    pub orders: u64,
-}
-
 /// Each order that was taken is on the topics, told once at each step, and authorised once.
 ///
 /// # Errors
 /// When one isn't.
-pub fn confirmed(timeline: &Timeline, cards: &HashMap<Uuid, i64>, placed: u64) -> anyhow::Result<Counts> {
+pub fn confirmed(timeline: &Timeline, cards: &HashMap<Uuid, i64>, placed: u64) -> anyhow::Result<()> {
     let orders = timeline.orders.len() as u64;
     ensure!(orders == placed, "{placed} orders were taken, the topics have {orders}");
     ensure!(cards.len() as u64 == placed, "{placed} orders were taken, the acquirer authorised {}", cards.len());
@@ -29,5 +23,5 @@ pub fn confirmed(timeline: &Timeline, cards: &HashMap<Uuid, i64>, placed: u64) -
         ensure!(order.refused == 0, "order {id} was confirmed and refused");
         ensure!(cards.contains_key(id), "order {id} was confirmed, and the acquirer doesn't know it");
     }
-    Ok(Counts { orders })
+    Ok(())
 }
