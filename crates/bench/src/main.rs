@@ -182,9 +182,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let debezium = args.peer.contains(&Peer::Debezium)
         && [What::Relay, What::Backlog, What::Latency].into_iter().any(|what| args.wants(what));
-    let mail = args.what == Some(What::Saga) && args.saga.whole;
+    let is_saga = args.what == Some(What::Saga);
+    let (mail, brokers_time) = (is_saga && args.saga.whole, is_saga && args.saga.brokers_time);
     let stage = tokio::task::spawn_blocking(move || {
-        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, mail, ..Options::default() }))
+        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, mail, brokers_time, ..Options::default() }))
     })
     .await??;
     let mut peer = if debezium { Some(relay::peer(&stage).await?) } else { None };

@@ -66,6 +66,9 @@ pub struct Args {
     /// saga: with shipping, carrier, notifications and mail catcher, too, until the last order is delivered
     #[arg(long)]
     pub whole: bool,
+    /// saga: records have the time at which the broker wrote them, not the one at which they were sent, so that the table of hops parts there
+    #[arg(long)]
+    pub brokers_time: bool,
     /// hot-article: buyers of each run
     #[arg(long, default_value_t = 10_000, value_name = "ORDERS", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     buyers: u32,

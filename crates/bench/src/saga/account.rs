@@ -20,9 +20,9 @@ pub struct Account {
 }
 
 const KINDS: [(Kind, &str); 5] = [
-    (Kind::Service, "our services"),
+    (Kind::Service, "services"),
     (Kind::Database, "PostgreSQL"),
-    (Kind::Part, "broker, registry"),
+    (Kind::Part, "broker and registry, or Restate"),
     (Kind::Outside, "outside the shop"),
     (Kind::Load, "this program"),
 ];
@@ -48,7 +48,7 @@ impl Account {
             "\n{:<34} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "ms from when it was due to", "n", "p50", "p90", "p99", "p99.9", "max"
         );
-        for (to, spread) in self.latencies() {
+        for (to, spread) in self.latencies().into_iter().filter(|(_, spread)| spread.count() > 0) {
             let [p50, p90, p99, p999, max] = spread.five();
             println!("{to:<34} {:>8} {p50:>9.2} {p90:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2}", spread.count());
         }
@@ -83,6 +83,9 @@ impl Account {
         };
         let mut all = 0.0;
         for (kind, name) in KINDS {
+            if !self.outcome.window.used.iter().any(|(of, _, _)| *of == kind) {
+                continue;
+            }
             let mut of_kind: Vec<_> = self
                 .outcome
                 .window
@@ -110,9 +113,13 @@ impl Account {
         );
     }
 
-    fn latencies(&self) -> [(&'static str, &Spread); 3] {
+    /// A peer's answer is its confirmation.
+    fn latencies(&self) -> Vec<(&'static str, &Spread)> {
         let Outcome { answer, confirmed, by_http, .. } = &self.outcome;
-        [
+        if self.is_peers {
+            return vec![("the answer, with all steps done", answer)];
+        }
+        vec![
             ("the HTTP answer", answer),
             ("OrderConfirmed seen on the topic", confirmed),
             ("confirmed by HTTP, of a sample", by_http),
@@ -122,7 +129,8 @@ impl Account {
     /// All of it for programs.
     pub fn json(&self) -> Value {
         let Outcome { placed, refused, held_back, rate, seconds, window, .. } = &self.outcome;
-        let latencies: Vec<Value> = self.latencies().map(|(to, spread)| json!({ "to": to, "times": spread.json() })).into();
+        let latencies: Vec<Value> =
+            self.latencies().iter().map(|(to, spread)| json!({ "to": to, "times": spread.json() })).collect();
         let hops = self.hops.iter().map(|Hop { words: [from, to, between], times, is_part }| {
             json!({ "from": from, "to": to, "between": between, "in_sum": is_part, "times": times.json() })
         });

@@ -10,7 +10,7 @@ const WINDOW: u64 = 10;
 const FAST: f64 = 1.5;
 const FINE: f64 = 1.12;
 /// Seconds of arrivals by which what is open may grow in a window: less is the rate's own unrest.
-const UNREST: f64 = 0.1;
+const UNREST: f64 = 0.2;
 /// Seconds that the rate is held for its figures, after others that don't count.
 const HELD: u64 = 20;
 const HELD_WARM: u64 = 5;
