@@ -87,16 +87,21 @@ Examples:
   scripts/bench relay --peer debezium
   scripts/bench held-xmin --held 600 --runs 1
   scripts/bench all --peer debezium --peer per-message --json > crates/bench/results.jsonl
+  scripts/bench saga --rate 200 --seconds 30
+  scripts/bench saga --search --peer restate
+  scripts/bench saga --whole --brokers-time --json
+  scripts/bench hot-article --buyers 10000
   scripts/bench --plot
 
 A line of --json:
   measure, value, unit   what, the median of our runs, of what
   peer, ratio            the peer's median, or the limit if no peer ran; value / peer. Left out where there is neither
-  peer_name              who or what that is: Debezium, limit
+  peer_name              who or what that is: Debezium, Restate, limit
   rows                   in the outbox when it was drained, or events in the topic of a rebuild
   runs                   [ours, peer] of each run
   cpu_s, peak_mb         [ours, peer] of the processes that do the work; CPU seconds of `relay sustained` are per 100,000 events
   quantiles              of `latency p50`: shares, and for each run [ours, peer] at each of them
+  detail                 of `saga p50` and `saga sustained`: each side's latencies, hops, processes, and what an order costs
   machine, versions      where that was, and of what
 Words about the runs go to stderr. With STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY set, the stage that they name is used.
 

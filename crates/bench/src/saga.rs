@@ -115,15 +115,13 @@ async fn ours(shop: &Running, stage: &Stage, args: &Args) -> anyhow::Result<Meas
     let side = Side::ours(shop.orders.clone(), range, watch, shop.processes());
     let (at_rate, at_limit, placed) = outcomes("ours", &side, args).await?;
     side.end()?;
-    let clock = Clock::of(stage.postgres()).await?;
-    let (kafka, prefix) = (shop.kafka.clone(), shop.prefix.clone());
-    let timeline = tokio::task::spawn_blocking(move || Timeline::read(&kafka, &prefix)).await??;
-    let cards = acquirer::authorisations(&shop.acquirer).await?;
-    checked::confirmed(&timeline, &cards, placed)?;
-    eprintln!("bench: {placed} orders were taken, and each was confirmed once and its card authorised once");
     if args.whole {
         eprintln!("bench: the audit of the whole shop holds, {} things checked", shop.audit().await?);
     }
+    let (clock, timeline) = (Clock::of(stage.postgres()).await?, shop.timeline().await?);
+    let cards = acquirer::authorisations(&shop.acquirer).await?;
+    checked::confirmed(&timeline, &cards, placed)?;
+    eprintln!("bench: {placed} orders were taken, and each was confirmed once and its card authorised once");
     let account = |outcome| account(&clock, &timeline, &cards, placed, outcome);
     Ok(Measured { at_rate: account(at_rate)?, at_limit: at_limit.map(account).transpose()? })
 }

@@ -61,6 +61,9 @@ const OUT_BROKER: &str = "rest of the batch, commit, relay: read, number, send; 
 /// What it goes through then.
 const IN: &str = "broker writes, fetch, intake's batch until it is decided";
 const IN_BROKER: &str = "fetch, intake's batch until it is decided";
+/// Its way to this program.
+const SEEN: &str = "broker writes, fetch by this program";
+const SEEN_BROKER: &str = "fetch by this program";
 
 /// The table: from, to, what lies between; whether it is a part of the whole.
 const HOPS: [([&str; 2], &str, bool, Between); 14] = [
@@ -90,9 +93,7 @@ const HOPS: [([&str; 2], &str, bool, Between); 14] = [
         Some((order.at(Step::Authorised).record, order.at(Step::Confirmed).decided))
     }),
     (["confirmed", "its record"], OUT, true, decided_to_record(Step::Confirmed)),
-    (["record of confirmed", "seen"], "broker writes, fetch by this program", true, |order, known| {
-        Some((order.at(Step::Confirmed).record, known.seen))
-    }),
+    (["record of confirmed", "seen"], SEEN, true, |order, known| Some((order.at(Step::Confirmed).record, known.seen))),
     (["due", "seen"], "the whole", false, |_, known| Some((known.due, known.seen))),
 ];
 
@@ -106,6 +107,7 @@ pub fn table(timeline: &Timeline, known: &HashMap<Uuid, Known>) -> anyhow::Resul
         let between = match (between, timeline.is_brokers_time) {
             (OUT, true) => OUT_BROKER,
             (IN, true) => IN_BROKER,
+            (SEEN, true) => SEEN_BROKER,
             (between, _) => between,
         };
         table.push(Hop { words: [from, to, between], times: Spread::new()?, is_part });

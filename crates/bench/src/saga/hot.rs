@@ -11,7 +11,7 @@ use sqlx::Connection as _;
 use super::basket::Range;
 use super::open::{self, Progress, Schedule};
 use super::shop::Running;
-use super::timeline::{Step, Timeline};
+use super::timeline::Step;
 use super::watch::Watch;
 
 /// Pieces in all.
@@ -66,8 +66,7 @@ pub async fn run(shop: &Running, watch: &Watch, range: &Range, buyers: u64, firs
     let took = schedule.start.elapsed().as_secs_f64();
     let ids: Vec<uuid::Uuid> = sent.into_iter().map(|sent| sent.answer.map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
     ensure!(ids.len() as u64 == buyers, "{} of {buyers} orders were taken", ids.len());
-    let (kafka, prefix) = (shop.kafka.clone(), shop.prefix.clone());
-    let timeline = tokio::task::spawn_blocking(move || Timeline::read(&kafka, &prefix)).await??;
+    let timeline = shop.timeline().await?;
     let (mut reserved, mut short, mut decided) = (0, 0, Vec::with_capacity(ids.len()));
     for id in &ids {
         let order = timeline.orders.get(id).with_context(|| format!("order {id} isn't on the topics"))?;

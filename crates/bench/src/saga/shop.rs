@@ -12,10 +12,11 @@ use stage::Stage;
 
 use super::basket::Range;
 use super::http::Server;
+use super::timeline::Timeline;
 use super::usage::{Kind, Processes};
 
 /// What an order needs until it is confirmed.
-pub const CONFIRMS: [&str; 3] = ["orders", "inventory", "payments"];
+const CONFIRMS: [&str; 3] = ["orders", "inventory", "payments"];
 /// How long orders may take to be delivered and paid.
 const ENDS: Duration = Duration::from_secs(180);
 /// Receipts at once.
@@ -27,9 +28,10 @@ const QUICK: [(&str, &str, &str); 2] =
 /// The running shop.
 pub struct Running {
     shop: Shop,
-    pub prefix: String,
+    services: Vec<&'static str>,
+    prefix: String,
     pub orders: Arc<Server>,
-    pub inventory: Arc<Server>,
+    inventory: Arc<Server>,
     pub acquirer: String,
     pub kafka: String,
     postgres: String,
@@ -68,6 +70,7 @@ impl Running {
         let (orders, inventory, acquirer) = (server("orders"), server("inventory"), shop.url("acquirer"));
         Ok(Self {
             shop,
+            services,
             prefix: sandbox.prefix,
             orders,
             inventory,
@@ -77,6 +80,15 @@ impl Running {
             parts: stage.pids(),
             _folder: folder,
         })
+    }
+
+    /// What its topics tell of all orders.
+    ///
+    /// # Errors
+    /// When one can't be read.
+    pub async fn timeline(&self) -> anyhow::Result<Timeline> {
+        let (kafka, prefix, services) = (self.kafka.clone(), self.prefix.clone(), self.services.clone());
+        tokio::task::spawn_blocking(move || Timeline::read(&kafka, &prefix, &services)).await.context("reading the topics")?
     }
 
     /// The topic of `service`.

@@ -33,8 +33,6 @@ const STEPS: [(&str, Step); 5] = [
     ("PaymentAuthorised", Step::Authorised),
     ("OrderConfirmed", Step::Confirmed),
 ];
-/// Topics that tell them.
-const TOPICS: [&str; 3] = ["orders", "inventory", "payments"];
 /// How long a topic may give nothing although it has more.
 const STILL: Duration = Duration::from_secs(60);
 
@@ -77,30 +75,34 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Reads the topics, whose names begin with `prefix`, from beginning to end. Blocks.
+    /// Reads the services' topics, whose names begin with `prefix`, from beginning to end. Blocks.
     ///
     /// # Errors
-    /// When one can't be read.
-    pub fn read(kafka: &str, prefix: &str) -> anyhow::Result<Self> {
+    /// When one can't be read, or its chain is broken.
+    pub fn read(kafka: &str, prefix: &str, services: &[&str]) -> anyhow::Result<Self> {
         let mut timeline = Self::default();
-        for topic in TOPICS {
+        for topic in services {
             timeline.topic(kafka, &format!("{prefix}{topic}")).with_context(|| format!("reading {topic} back"))?;
         }
         Ok(timeline)
     }
 
     fn topic(&mut self, kafka: &str, topic: &str) -> anyhow::Result<()> {
-        let (total, consumer) = (Ends::of(kafka, topic)?.total()?, topics::reader(kafka, topic)?);
-        let (mut read, mut moved) = (0, Instant::now());
+        // Until here: a shop that delivers goes on writing.
+        let (ends, consumer) = (Ends::of(kafka, topic)?.each()?, topics::reader(kafka, topic)?);
+        let (mut left, mut moved) = (ends.values().sum::<i64>(), Instant::now());
         let mut walks: BTreeMap<i32, Walk> = BTreeMap::new();
         let mut record = Record::default();
-        while read < total {
+        while left > 0 {
             let Some(message) = consumer.poll(Duration::from_millis(100)) else {
-                ensure!(moved.elapsed() < STILL, "{read} of {total} records came");
+                ensure!(moved.elapsed() < STILL, "{left} records of {ends:?} didn't come");
                 continue;
             };
             let message = message?;
-            (read, moved) = (read + 1, Instant::now());
+            if ends.get(&message.partition()).is_none_or(|end| message.offset() >= *end) {
+                continue;
+            }
+            (left, moved) = (left - 1, Instant::now());
             record.refill(&message);
             let walk = walks.entry(record.partition).or_insert_with(|| Walk::new(topic.to_owned(), false));
             walk.record(record.offset, Seen::of(record.link()));

@@ -1,5 +1,6 @@
 //! What a consumer of orders' topic sees, and when: the moment at which an event has arrived.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +24,10 @@ pub fn header<'m>(message: &'m BorrowedMessage<'_>, name: &str) -> Option<&'m st
 pub fn order_of(message: &BorrowedMessage<'_>) -> Option<Uuid> {
     std::str::from_utf8(message.key()?).ok()?.parse().ok()
 }
+
+/// What settles an order.
+const SETTLES: [&str; 3] = [CONFIRMED, "OrderRejected", "OrderCancelled"];
+const CONFIRMED: &str = "OrderConfirmed";
 
 /// Counts of what has been seen.
 #[derive(Debug, Default)]
@@ -50,18 +55,22 @@ impl Watch {
         let counts = Arc::new(Counts::default());
         let seen = Arc::clone(&counts);
         let thread = std::thread::spawn(move || {
+            // One that is confirmed may be cancelled later.
+            let mut settled = HashSet::new();
             while !seen.stop.load(Relaxed) {
                 let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
                 let now = Instant::now();
                 let message = message.context("reading orders' topic")?;
-                match header(&message, "ce_type").and_then(|kind| kind.rsplit('.').next()) {
-                    Some("OrderRejected" | "OrderCancelled") => _ = seen.settled.fetch_add(1, Relaxed),
-                    Some("OrderConfirmed") => {
-                        seen.settled.fetch_add(1, Relaxed);
-                        let id = order_of(&message).context("an order's key is its id")?;
+                let kind = header(&message, "ce_type").and_then(|kind| kind.rsplit('.').next()).unwrap_or_default();
+                if !SETTLES.contains(&kind) {
+                    continue;
+                }
+                let id = order_of(&message).context("an order's key is its id")?;
+                if settled.insert(id) {
+                    if kind == CONFIRMED {
                         seen.confirmed.lock().unwrap_or_else(PoisonError::into_inner).push((id, now));
                     }
-                    _ => {}
+                    seen.settled.fetch_add(1, Relaxed);
                 }
             }
             Ok(())
