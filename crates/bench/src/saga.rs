@@ -6,6 +6,7 @@
 mod account;
 mod acquirer;
 mod basket;
+mod batches;
 mod checked;
 mod clock;
 mod figures;

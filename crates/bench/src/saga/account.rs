@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::batches::Batches;
 use super::hops::Hop;
 use super::run::Outcome;
 use super::spread::Spread;
@@ -105,12 +106,26 @@ impl Account {
         }
         let window = &self.outcome.window;
         println!(
+            "\n{:<20} {:>18} {:>16} {:>14} {:>14}",
+            "service", "transactions/order", "inputs in each", "rounds/order", "rows in each"
+        );
+        for (name, batches) in &window.batches {
+            let [transactions, inputs, rounds, rows] = self.each(batches);
+            println!("{name:<20} {transactions:>18.2} {inputs:>16.2} {rounds:>14.2} {rows:>14.2}");
+        }
+        println!(
             "\nan order: {:.2} commits, {:.2} flushes of the log, {:.1} kB of it; events {}",
             window.commits / self.orders(),
             window.flushes / self.orders(),
             window.wal_bytes / self.orders() / 1e3,
             self.events.iter().map(|(kind, n)| format!("{kind} {n:.2}")).collect::<Vec<_>>().join(", ")
         );
+    }
+
+    /// Transactions an order and inputs in each; rounds of the relay an order and rows in each.
+    fn each(&self, batches: &Batches) -> [f64; 4] {
+        let Batches { transactions, inputs, rounds, rows } = *batches;
+        [transactions / self.orders(), inputs / transactions.max(1.0), rounds / self.orders(), rows / rounds.max(1.0)]
     }
 
     /// A peer's answer is its confirmation.
@@ -138,7 +153,15 @@ impl Account {
             let kind = KINDS.iter().find(|(of, _)| of == kind).map(|(_, name)| *name);
             json!({ "kind": kind, "name": name, "cpu_ms_order": used.cpu_s * 1e3 / self.orders(), "mb": used.mb })
         });
+        let batches = window.batches.iter().map(|(name, batches)| {
+            let [transactions, inputs, rounds, rows] = self.each(batches);
+            json!({
+                "service": name, "transactions_order": transactions, "inputs_transaction": inputs,
+                "rounds_order": rounds, "rows_round": rows,
+            })
+        });
         json!({
+            "batches": batches.collect::<Vec<_>>(),
             "rate": self.outcome.load.rate, "warm_up_s": self.outcome.load.warm_up, "seconds": seconds, "confirmed_s": rate,
             "placed": placed, "refused": refused, "held_back": held_back,
             "latencies": latencies, "hops": hops.collect::<Vec<_>>(), "brokers_time": self.is_brokers_time,

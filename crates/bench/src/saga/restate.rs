@@ -78,6 +78,7 @@ impl Restate {
             postgres: postgres.to_owned(),
             databases: "none_".to_owned(),
             postmaster: None,
+            services: Vec::new(),
         };
         let side = Side::restate(Arc::new(Server::new(&format!("127.0.0.1:{ingress}"))), processes);
         let restate = Self { server, program, folder, side };

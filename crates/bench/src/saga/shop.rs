@@ -132,6 +132,11 @@ impl Running {
             named: own.chain(parts).collect(),
             postgres: self.postgres.clone(),
             databases: format!("{}_", self.prefix.trim_end_matches('.')),
+            services: self
+                .services
+                .iter()
+                .map(|name| ((*name).to_owned(), Arc::new(Server::new(&self.shop.url(name)))))
+                .collect(),
             postmaster: self.parts.iter().find(|(name, _)| name == "postgres").map(|(_, pid)| *pid),
         }
     }

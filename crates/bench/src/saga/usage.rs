@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use sqlx::{Connection as _, PgConnection};
 
+use super::batches::{self, Batches};
+use super::http::Server;
 use crate::machine::{own_usage, usage_of};
 
 /// What a process is to the shop.
@@ -40,6 +43,7 @@ pub struct Snapshot {
     /// Times that the log was flushed to disk, and its bytes.
     pub flushes: i64,
     pub wal_bytes: i64,
+    pub batches: BTreeMap<String, Batches>,
 }
 
 /// Whom to look at.
@@ -51,6 +55,8 @@ pub struct Processes {
     pub databases: String,
     /// The first of PostgreSQL's processes, if it is known; of sessions that have ended it keeps the time.
     pub postmaster: Option<u32>,
+    /// Services that count what goes together.
+    pub services: Vec<(String, Arc<Server>)>,
 }
 
 impl Processes {
@@ -105,6 +111,7 @@ impl Processes {
         snapshot.commits = sqlx::query_scalar(sql).bind(like).fetch_one(&mut conn).await?;
         let wal: (i64, i64) = sqlx::query_as("select wal_sync, wal_bytes::bigint from pg_stat_wal").fetch_one(&mut conn).await?;
         (snapshot.flushes, snapshot.wal_bytes) = wal;
+        snapshot.batches = batches::read(&self.services).await?;
         conn.close().await?;
         Ok(snapshot)
     }
@@ -133,6 +140,7 @@ pub struct Window {
     pub commits: f64,
     pub flushes: f64,
     pub wal_bytes: f64,
+    pub batches: BTreeMap<String, Batches>,
 }
 
 impl Window {
@@ -142,7 +150,12 @@ impl Window {
             let earlier = before.used.get(&(*kind, name.clone())).map_or(0.0, |earlier| earlier.cpu_s);
             (*kind, name.clone(), Used { cpu_s: (used.cpu_s - earlier).max(0.0), mb: used.mb })
         });
+        let batches = after.batches.iter().map(|(name, batches)| {
+            let earlier = before.batches.get(name).copied().unwrap_or_default();
+            (name.clone(), batches.since(earlier))
+        });
         Self {
+            batches: batches.collect(),
             used: used.collect(),
             commits: (after.commits - before.commits) as f64,
             flushes: (after.flushes - before.flushes) as f64,
