@@ -67,7 +67,7 @@ pub struct Args {
     /// saga: with shipping, carrier, notifications and mail catcher, too, until the last order is delivered
     #[arg(long)]
     pub whole: bool,
-    /// saga: records have the time at which the broker wrote them, not the one at which they were sent, so that the table of hops parts there
+    /// saga: records have the time at which the broker wrote them, not when they were sent, and the table of hops parts there
     #[arg(long)]
     pub brokers_time: bool,
     /// hot-article: buyers of each run
@@ -207,7 +207,7 @@ async fn rushes(shop: &Running, buyers: u64, runs: u16) -> anyhow::Result<Vec<[h
         first += buyers;
         let hot::Rush { decided, settled, reserved, short } = rush;
         eprintln!(
-            "bench: {}: {decided:.0} decided/s, {settled:.0} settled/s; {reserved} reserved, {short} short, as the topics and the database have it",
+            "bench: {}: {decided:.0} decided/s, {settled:.0} settled/s; {reserved} reserved, {short} short, by topics and database",
             range.name
         );
         anyhow::Ok(rush)

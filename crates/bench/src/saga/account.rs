@@ -39,7 +39,8 @@ impl Account {
         let Self { outcome, .. } = self;
         let load = &outcome.load;
         println!(
-            "\n{}: {:.0} orders/s for {} s after {} s of warm-up at the same rate: {:.1} confirmed/s; {} placed in all, {} refused, {} held back",
+            "\n{}: {:.0} orders/s for {} s after {} s of warm-up at the same rate: {:.1} confirmed/s; \
+             {} placed in all, {} refused, {} held back",
             self.name, load.rate, load.seconds, load.warm_up, outcome.rate, outcome.placed, outcome.refused, outcome.held_back
         );
         if let Some(why) = &outcome.refusal {

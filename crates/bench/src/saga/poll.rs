@@ -1,4 +1,4 @@
-//! When an order's page says that it is confirmed: asked every 5 ms, of a few orders a second.
+//! When an order's page says that it is confirmed: asked every 5 ms, and more rarely the longer it takes, of a few orders a second.
 //!
 //! Few, whatever the rate is, so that looking doesn't become a load of its own. The stream of an order's events looks at the database
 //! five times a second only, so it would measure that.
@@ -15,8 +15,9 @@ use super::spread::Spread;
 
 /// Orders a second that are looked at.
 const SAMPLED: f64 = 10.0;
-/// Between two looks.
+/// Between two looks, and as a share of the time that has passed: a slow shop isn't asked hundreds of times.
 const LOOK: Duration = Duration::from_millis(5);
+const SHARE: u32 = 20;
 /// How long an order is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What an answer holds once it is confirmed, or completed.
@@ -57,7 +58,7 @@ impl Polls {
             if CONFIRMED.iter().any(|state| answer.body.windows(state.len()).any(|part| part == *state)) {
                 return Some(due.elapsed());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(LOOK.max(due.elapsed() / SHARE)).await;
         }
         None
     }

@@ -65,7 +65,8 @@ impl Spread {
     /// The same by name.
     pub fn json(&self) -> Value {
         let [p50, p90, p99, p999, max] = self.five();
-        json!({ "n": self.count(), "mean_ms": self.mean_ms(), "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "p99.9_ms": p999, "max_ms": max })
+        let mean = self.mean_ms();
+        json!({ "n": self.count(), "mean_ms": mean, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99, "p99.9_ms": p999, "max_ms": max })
     }
 }
 
