@@ -114,7 +114,7 @@ async fn ours(shop: &Running, stage: &Stage, args: &Args) -> anyhow::Result<Meas
     shop.receive(&range).await?;
     let watch = Watch::start(&shop.kafka, &shop.topic("orders"))?;
     let side = Side::ours(shop.orders.clone(), range, watch, shop.processes());
-    let (at_rate, at_limit, placed) = outcomes("ours", &side, args).await?;
+    let Outcomes { at_rate, at_limit, placed } = outcomes("ours", &side, args).await?;
     side.end()?;
     if args.whole {
         eprintln!("bench: the audit of the whole shop holds, {} things checked", shop.audit().await?);
@@ -123,13 +123,17 @@ async fn ours(shop: &Running, stage: &Stage, args: &Args) -> anyhow::Result<Meas
     let cards = acquirer::authorisations(&shop.acquirer).await?;
     checked::confirmed(&timeline, &cards, placed)?;
     eprintln!("bench: {placed} orders were taken, and each was confirmed once and its card authorised once");
-    let account = |outcome| account(&clock, &timeline, &cards, placed, outcome);
-    Ok(Measured { at_rate: account(at_rate)?, at_limit: at_limit.map(account).transpose()? })
+    if args.brokers_time && !timeline.is_brokers_time {
+        eprintln!("bench: the stage in use gives records the sender's time; unset STAGE_KAFKA for the broker's");
+    }
+    let account = |(outcome, steps)| account(&clock, &timeline, &cards, placed, outcome, steps);
+    Ok(Measured { at_rate: account((at_rate, Vec::new()))?, at_limit: at_limit.map(account).transpose()? })
 }
 
 async fn theirs(side: &Side, args: &Args) -> anyhow::Result<Measured> {
-    let (at_rate, at_limit, _) = outcomes("Restate", side, args).await?;
-    let account = |outcome| Account {
+    let Outcomes { at_rate, at_limit, .. } = outcomes("Restate", side, args).await?;
+    let account = |(outcome, steps)| Account {
+        steps,
         name: "Restate",
         is_peers: true,
         outcome,
@@ -137,22 +141,31 @@ async fn theirs(side: &Side, args: &Args) -> anyhow::Result<Measured> {
         is_brokers_time: false,
         events: Vec::new(),
     };
-    Ok(Measured { at_rate: account(at_rate), at_limit: at_limit.map(account) })
+    Ok(Measured { at_rate: account((at_rate, Vec::new())), at_limit: at_limit.map(account) })
 }
 
-/// At the rate that is asked for, and at the limit if it is; and how many were placed in all.
-async fn outcomes(name: &str, side: &Side, args: &Args) -> anyhow::Result<(Outcome, Option<Outcome>, u64)> {
+/// What came of a side's loads.
+struct Outcomes {
+    at_rate: Outcome,
+    /// If it was looked for; with the rates that were tried on the way.
+    at_limit: Option<(Outcome, Vec<(f64, bool)>)>,
+    /// Orders that were placed in all.
+    placed: u64,
+}
+
+/// At the rate that is asked for, and at the limit if it is.
+async fn outcomes(name: &str, side: &Side, args: &Args) -> anyhow::Result<Outcomes> {
     let load = Load { rate: f64::from(args.rate), warm_up: args.warm_up, seconds: args.seconds };
     let at_rate = run::run(side, load).await?;
     if !args.search {
         let placed = at_rate.placed;
-        return Ok((at_rate, None, placed));
+        return Ok(Outcomes { at_rate, at_limit: None, placed });
     }
     let found = search::run(name, side, load.rate).await?;
     let held =
         found.held.with_context(|| format!("{name}: no rate from {:.0}/s on could be held: {:?}", load.rate, found.steps))?;
     let placed = at_rate.placed + found.placed;
-    Ok((at_rate, Some(held), placed))
+    Ok(Outcomes { at_rate, at_limit: Some((held, found.steps)), placed })
 }
 
 /// Says where the time went of what came of a load.
@@ -162,6 +175,7 @@ fn account(
     cards: &HashMap<Uuid, i64>,
     placed: u64,
     outcome: Outcome,
+    steps: Vec<(f64, bool)>,
 ) -> anyhow::Result<Account> {
     let known: HashMap<Uuid, Known> = outcome
         .orders
@@ -170,6 +184,7 @@ fn account(
         .collect();
     let events = timeline.events.iter().filter(|(kind, _)| *kind != "StockReceived");
     Ok(Account {
+        steps,
         name: "ours",
         is_peers: false,
         hops: hops::table(timeline, &known)?,

@@ -4,6 +4,7 @@
 //! .stage/lock            held while a run is set up or swept
 //! .stage/jars-<hash>/    Kafka and the registry, shared by all runs; `jars-<name>-<hash>/` for those of a pom of others'
 //! .stage/mailpit-<version>/ the mail catcher, built by `scripts/install --mail`
+//! .stage/restate-<version>/ the benchmarks' peer, got and built by `scripts/restate`
 //! .stage/logs/run-<pid>/ one log per part; those of the last runs stay, `logs/latest` is the newest
 //! .stage/run-<pid>/      removed at the end:
 //!     owner              locked by the process that owns the run: no lock, no owner

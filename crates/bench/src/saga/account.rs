@@ -18,6 +18,8 @@ pub struct Account {
     pub is_brokers_time: bool,
     /// Events on the topics for each order, by type.
     pub events: Vec<(String, f64)>,
+    /// Rates that were tried on the way to this one, and whether each was held.
+    pub steps: Vec<(f64, bool)>,
 }
 
 const KINDS: [(Kind, &str); 5] = [
@@ -162,7 +164,7 @@ impl Account {
             })
         });
         json!({
-            "batches": batches.collect::<Vec<_>>(),
+            "steps": self.steps, "batches": batches.collect::<Vec<_>>(),
             "rate": self.outcome.load.rate, "warm_up_s": self.outcome.load.warm_up, "seconds": seconds, "confirmed_s": rate,
             "placed": placed, "refused": refused, "held_back": held_back,
             "latencies": latencies, "hops": hops.collect::<Vec<_>>(), "brokers_time": self.is_brokers_time,

@@ -39,8 +39,11 @@ pub async fn run(name: &str, side: &Side, rate: f64) -> anyhow::Result<Found> {
     let (mut best, mut factor) = (rate, FAST);
     for _ in 0..STEPS {
         let load = Load { rate: best * factor, warm_up: SETTLE, seconds: WINDOW };
-        let outcome = found.step(name, side, load).await?;
-        if outcome.is_held(UNREST) {
+        // Once more where it isn't far too much: something else may have happened meanwhile.
+        let first = found.step(name, side, load).await?;
+        let is_held =
+            first.is_held(UNREST) || first.refused == 0 && !first.was_cut && found.step(name, side, load).await?.is_held(UNREST);
+        if is_held {
             best = load.rate;
         } else if factor == FAST {
             factor = FINE;

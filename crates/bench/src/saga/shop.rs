@@ -45,6 +45,8 @@ impl Running {
     /// # Errors
     /// When something doesn't start; then nothing of it is left.
     pub async fn start(stage: &Stage, whole: bool) -> anyhow::Result<Self> {
+        let has_mail = !stage.smtp().is_empty();
+        ensure!(has_mail || !whole, "the whole shop sends mails, and the stage in use has no mail catcher; unset STAGE_KAFKA");
         let sandbox = stage.sandbox().await?;
         let services: Vec<&'static str> = if whole { SERVICES.to_vec() } else { CONFIRMS.to_vec() };
         let mut databases = BTreeMap::new();
