@@ -92,7 +92,7 @@ pub async fn measure(stage: &Stage, args: &Args, has_peer: bool, is_quiet: bool)
     let ours = ours?;
     let mut peer = None;
     if has_peer {
-        let restate = Restate::start(stage.postgres()).await?;
+        let restate = Restate::start().await?;
         let theirs = theirs(&restate.side, args).await;
         restate.stop();
         peer = Some(theirs?);

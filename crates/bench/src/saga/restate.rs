@@ -42,7 +42,7 @@ impl Restate {
     ///
     /// # Errors
     /// When one doesn't start.
-    pub async fn start(postgres: &str) -> anyhow::Result<Self> {
+    pub async fn start() -> anyhow::Result<Self> {
         let place = Options::default().dir.join(format!("restate-{}", version()));
         // From another folder a relative path leads elsewhere.
         let place = place.canonicalize().with_context(|| format!("{} isn't there: run scripts/restate", place.display()))?;
@@ -75,8 +75,8 @@ impl Restate {
                 (Kind::Part, "restate-server".to_owned(), server.pid()),
                 (Kind::Service, "restate-peer".to_owned(), program.pid()),
             ],
-            postgres: postgres.to_owned(),
-            databases: "none_".to_owned(),
+            postgres: None,
+            databases: String::new(),
             postmaster: None,
             services: Vec::new(),
         };

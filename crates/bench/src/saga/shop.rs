@@ -132,7 +132,7 @@ impl Running {
         });
         Processes {
             named: own.chain(parts).collect(),
-            postgres: self.postgres.clone(),
+            postgres: Some(self.postgres.clone()),
             databases: format!("{}_", self.prefix.trim_end_matches('.')),
             services: self
                 .services

@@ -46,11 +46,18 @@ pub struct Snapshot {
     pub batches: BTreeMap<String, Batches>,
 }
 
+impl Snapshot {
+    fn add(&mut self, kind: Kind, name: String, used: Used) {
+        let sum = self.used.entry((kind, name)).or_default();
+        (sum.cpu_s, sum.mb) = (sum.cpu_s + used.cpu_s, sum.mb + used.mb);
+    }
+}
+
 /// Whom to look at.
 pub struct Processes {
     pub named: Vec<(Kind, String, u32)>,
-    /// The superuser's address.
-    pub postgres: String,
+    /// The superuser's address, where the database works for this side.
+    pub postgres: Option<String>,
     /// What the databases' names begin with.
     pub databases: String,
     /// The first of PostgreSQL's processes, if it is known; of sessions that have ended it keeps the time.
@@ -66,16 +73,20 @@ impl Processes {
     /// When a process has ended, or the database doesn't answer.
     pub async fn look(&self) -> anyhow::Result<Snapshot> {
         let mut snapshot = Snapshot::default();
-        let mut add = |kind, name: String, used: Used| {
-            let sum = snapshot.used.entry((kind, name)).or_default();
-            (sum.cpu_s, sum.mb) = (sum.cpu_s + used.cpu_s, sum.mb + used.mb);
-        };
-        add(Kind::Load, "bench".to_owned(), Used { cpu_s: own_usage()?.cpu_s, mb: memory("self", "status", "VmRSS:")? });
+        snapshot.add(Kind::Load, "bench".to_owned(), Used { cpu_s: own_usage()?.cpu_s, mb: memory("self", "status", "VmRSS:")? });
         for (kind, name, pid) in &self.named {
             let cpu_s = usage_of(*pid).with_context(|| format!("looking at {name}"))?.cpu_s;
-            add(*kind, name.clone(), Used { cpu_s, mb: memory(&pid.to_string(), "status", "VmRSS:")? });
+            snapshot.add(*kind, name.clone(), Used { cpu_s, mb: memory(&pid.to_string(), "status", "VmRSS:")? });
         }
-        let mut conn = PgConnection::connect(&self.postgres).await.context("asking PostgreSQL for its sessions")?;
+        if let Some(postgres) = &self.postgres {
+            self.look_at_database(postgres, &mut snapshot).await?;
+        }
+        snapshot.batches = batches::read(&self.services).await?;
+        Ok(snapshot)
+    }
+
+    async fn look_at_database(&self, postgres: &str, snapshot: &mut Snapshot) -> anyhow::Result<()> {
+        let mut conn = PgConnection::connect(postgres).await.context("asking PostgreSQL for its sessions")?;
         let sessions: Vec<(i32, Option<String>, String, String)> = sqlx::query_as(
             "select pid, datname::text, application_name, backend_type from pg_stat_activity where pid <> pg_backend_pid()",
         )
@@ -96,7 +107,7 @@ impl Processes {
             // A session may end while it is looked at.
             let pid = pid.to_string();
             if let (Some(cpu_s), Ok(mb)) = (cpu_of(&pid, 11), memory(&pid, "smaps_rollup", "Pss:")) {
-                add(Kind::Database, name, Used { cpu_s, mb });
+                snapshot.add(Kind::Database, name, Used { cpu_s, mb });
             }
         }
         if let Some(pid) = self.postmaster {
@@ -104,16 +115,20 @@ impl Processes {
             let own = usage_of(pid)?.cpu_s;
             // Of its children that have ended.
             let ended = cpu_of(&pid.to_string(), 13).unwrap_or(0.0);
-            add(Kind::Database, "postmaster, and sessions that ended".to_owned(), Used { cpu_s: own + ended, mb });
+            snapshot.add(Kind::Database, "postmaster, and sessions that ended".to_owned(), Used { cpu_s: own + ended, mb });
         }
         let like = format!("{}%", self.databases.replace('_', "\\_"));
         let sql = "select coalesce(sum(xact_commit), 0)::bigint from pg_stat_database where datname like $1";
         snapshot.commits = sqlx::query_scalar(sql).bind(like).fetch_one(&mut conn).await?;
-        let wal: (i64, i64) = sqlx::query_as("select wal_sync, wal_bytes::bigint from pg_stat_wal").fetch_one(&mut conn).await?;
-        (snapshot.flushes, snapshot.wal_bytes) = wal;
-        snapshot.batches = batches::read(&self.services).await?;
+        let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut conn).await?;
+        // Version 18 counts flushes elsewhere.
+        let sql = match version {
+            ..180_000 => "select wal_sync, wal_bytes::bigint from pg_stat_wal",
+            _ => "select (select sum(fsyncs)::bigint from pg_stat_io where object = 'wal'), wal_bytes::bigint from pg_stat_wal",
+        };
+        (snapshot.flushes, snapshot.wal_bytes) = sqlx::query_as(sql).fetch_one(&mut conn).await?;
         conn.close().await?;
-        Ok(snapshot)
+        Ok(())
     }
 }
 
