@@ -27,6 +27,8 @@ pub struct Line {
     pub peak_mb: (f64, Option<f64>),
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantiles: Option<Quantiles>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
     pub machine: String,
     pub versions: String,
 }

@@ -22,6 +22,7 @@ mod relay;
 mod relay_process;
 mod report;
 mod rows;
+mod saga;
 mod topics;
 
 use std::path::PathBuf;
@@ -57,7 +58,11 @@ enum What {
     Rebuild,
     /// CPU and memory of a service with nothing to do
     Idle,
-    /// All of these
+    /// Orders of three lines at a fixed rate, from the HTTP request until they are confirmed, hop by hop
+    Saga,
+    /// 10,000 buyers of 100 pieces of one article, beside as many of a hundred articles
+    HotArticle,
+    /// All of these but saga and hot-article
     All,
     /// The relay alone, for the measures above
     #[value(hide = true)]
@@ -73,6 +78,8 @@ enum Peer {
     PerMessage,
     /// intake and hot: one transaction a message, a consumer a partition
     PerPartition,
+    /// saga: Restate with a program of three steps; fetched with npm, and built
+    Restate,
 }
 
 const EXAMPLES: &str = "\
@@ -80,16 +87,21 @@ Examples:
   scripts/bench relay --peer debezium
   scripts/bench held-xmin --held 600 --runs 1
   scripts/bench all --peer debezium --peer per-message --json > crates/bench/results.jsonl
+  scripts/bench saga --rate 200 --seconds 30
+  scripts/bench saga --search --peer restate
+  scripts/bench saga --whole --brokers-time --json
+  scripts/bench hot-article --buyers 10000
   scripts/bench --plot
 
 A line of --json:
   measure, value, unit   what, the median of our runs, of what
   peer, ratio            the peer's median, or the limit if no peer ran; value / peer. Left out where there is neither
-  peer_name              who or what that is: Debezium, limit
+  peer_name              who or what that is: Debezium, Restate, limit
   rows                   in the outbox when it was drained, or events in the topic of a rebuild
   runs                   [ours, peer] of each run
   cpu_s, peak_mb         [ours, peer] of the processes that do the work; CPU seconds of `relay sustained` are per 100,000 events
   quantiles              of `latency p50`: shares, and for each run [ours, peer] at each of them
+  detail                 of `saga p50` and `saga sustained`: each side's latencies, hops, processes, and what an order costs
   machine, versions      where that was, and of what
 Words about the runs go to stderr. With STAGE_KAFKA, STAGE_POSTGRES and STAGE_REGISTRY set, the stage that they name is used.
 
@@ -134,6 +146,8 @@ struct Args {
     /// idle: seconds of a run
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     idle: u64,
+    #[command(flatten)]
+    saga: saga::Args,
 }
 
 impl Args {
@@ -173,8 +187,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
     let debezium = args.peer.contains(&Peer::Debezium)
         && [What::Relay, What::Backlog, What::Latency].into_iter().any(|what| args.wants(what));
+    let is_saga = args.what == Some(What::Saga);
+    let (mail, brokers_time) = (is_saga && args.saga.whole, is_saga && args.saga.brokers_time);
     let stage = tokio::task::spawn_blocking(move || {
-        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, ..Options::default() }))
+        Stage::attach().or_else(|_| Stage::start(Options { logical: debezium, mail, brokers_time, ..Options::default() }))
     })
     .await??;
     let mut peer = if debezium { Some(relay::peer(&stage).await?) } else { None };
@@ -191,11 +207,20 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
     if peer.is_some() {
         versions = format!("{versions}, Debezium {}", Debezium::version());
     }
+    if args.what == Some(What::Saga) && args.peer.contains(&Peer::Restate) {
+        versions = format!("{versions}, Restate {}", saga::restate_version());
+    }
     if !args.json {
         report::heading(&machine::describe(), &versions);
     }
     // Each as soon as it is known: all of them take half an hour.
     let show = |figures: &[Figure]| show(args, figures, &versions);
+    if args.what == Some(What::Saga) {
+        show(&saga::measure(stage, &args.saga, args.peer.contains(&Peer::Restate), args.json).await?)?;
+    }
+    if args.what == Some(What::HotArticle) {
+        show(&saga::hot(stage, &args.saga, args.runs).await?)?;
+    }
     if args.wants(What::Codec) {
         show(&codec::measure(args.runs)?)?;
     }
@@ -227,7 +252,7 @@ async fn measure(args: &Args, stage: &Stage, peer: &mut Option<Publisher>) -> an
         .peer
         .iter()
         .filter_map(|peer| match peer {
-            Peer::Debezium => None,
+            Peer::Debezium | Peer::Restate => None,
             Peer::PerMessage => Some(Some(Plain::One)),
             Peer::PerPartition => Some(Some(Plain::Each)),
         })

@@ -40,6 +40,8 @@ pub struct Figure {
     pub runs: Vec<(Side, Option<Side>)>,
     /// The whole distribution, of what is one.
     pub quantiles: Option<Quantiles>,
+    /// What else was measured with it.
+    pub detail: Option<serde_json::Value>,
 }
 
 /// The middle value; of an even number, the greater of the two.
@@ -71,7 +73,7 @@ pub fn rate_since(began: Instant, first: (Instant, u64), last: (Instant, u64)) -
 impl Figure {
     /// A measure without runs yet.
     pub fn new(measure: &'static str, unit: &'static str, peer: &'static str) -> Self {
-        Self { measure, unit, peer, limit: None, rows: None, runs: Vec::new(), quantiles: None }
+        Self { measure, unit, peer, limit: None, rows: None, runs: Vec::new(), quantiles: None, detail: None }
     }
 
     /// What is to be reached.
@@ -118,6 +120,7 @@ impl Figure {
             cpu_s: (self.ours(|s| s.cpu_s), self.theirs(|s| s.cpu_s)),
             peak_mb: (self.ours(|s| s.peak_mb), self.theirs(|s| s.peak_mb)),
             quantiles: self.quantiles.clone(),
+            detail: self.detail.clone(),
             machine: machine.to_owned(),
             versions: versions.to_owned(),
         }

@@ -348,6 +348,11 @@ impl Shop {
         }
     }
 
+    /// The processes that were started, by their names: services and what is outside.
+    pub fn pids(&self) -> Vec<(String, u32)> {
+        self.lock().iter().map(|(name, child)| (name.clone(), child.pid())).collect()
+    }
+
     /// Resident memory of every process in MB, the largest first.
     pub fn memory(&self) -> Vec<(String, u64)> {
         let mut memory: Vec<(String, u64)> =

@@ -4,6 +4,7 @@
 //! .stage/lock            held while a run is set up or swept
 //! .stage/jars-<hash>/    Kafka and the registry, shared by all runs; `jars-<name>-<hash>/` for those of a pom of others'
 //! .stage/mailpit-<version>/ the mail catcher, built by `scripts/install --mail`
+//! .stage/restate-<version>/ the benchmarks' peer, got and built by `scripts/restate`
 //! .stage/logs/run-<pid>/ one log per part; those of the last runs stay, `logs/latest` is the newest
 //! .stage/run-<pid>/      removed at the end:
 //!     owner              locked by the process that owns the run: no lock, no owner
@@ -37,6 +38,8 @@ pub struct Options {
     pub mail: bool,
     /// Whether PostgreSQL writes what logical decoding needs (`wal_level=logical`), which a peer that reads the log wants.
     pub logical: bool,
+    /// Whether records have the broker's time, of when it wrote them, instead of the sender's: for measurements that tell both apart.
+    pub brokers_time: bool,
     /// The stage's folder, `STAGE_DIR` or else `.stage` at the workspace's root.
     pub dir: PathBuf,
     /// Whether the run's data stay when it ends, until `stage clean`.
@@ -48,7 +51,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 1, registry: true, mail: false, logical: false, dir: default_folder(), keep: false, proxies: Vec::new() }
+        Self {
+            brokers: 1,
+            registry: true,
+            mail: false,
+            logical: false,
+            brokers_time: false,
+            dir: default_folder(),
+            keep: false,
+            proxies: Vec::new(),
+        }
     }
 }
 

@@ -35,13 +35,13 @@ pub(crate) struct Ports {
     pub proxied: Option<(u16, u16)>,
 }
 
-/// Node `id` (1…) of the brokers at `ports`, formatted and ready to start.
-pub(crate) fn part(run: &Run, jars: &Path, cluster: &str, id: usize, ports: &[Ports]) -> Result<Part, Error> {
+/// Node `id` (1…) of the brokers at `ports`, formatted and ready to start. Records have its time if `brokers_time`.
+pub(crate) fn part(run: &Run, jars: &Path, cluster: &str, id: usize, ports: &[Ports], brokers_time: bool) -> Result<Part, Error> {
     let name = format!("kafka-{id}");
     let folder = run.part(&name)?;
     let log = run.logs.join(format!("{name}.log"));
     let properties = folder.join("server.properties");
-    std::fs::write(&properties, settings(&folder, id, ports)?).at("writing", &properties)?;
+    std::fs::write(&properties, settings(&folder, id, ports, brokers_time)?).at("writing", &properties)?;
     let log4j = folder.join("log4j2.properties");
     std::fs::write(&log4j, LOG4J).at("writing", &log4j)?;
 
@@ -93,13 +93,14 @@ pub(crate) fn java_options(folder: &Path, heap: &str) -> Vec<String> {
     ]
 }
 
-fn settings(folder: &Path, id: usize, ports: &[Ports]) -> Result<String, Error> {
+fn settings(folder: &Path, id: usize, ports: &[Ports], brokers_time: bool) -> Result<String, Error> {
     let own = ports.get(id - 1).ok_or(Error::Options("a broker without ports"))?;
     let voters: Vec<String> = ports.iter().enumerate().map(|(n, p)| format!("{}@127.0.0.1:{}", n + 1, p.controller)).collect();
     let copies = ports.len();
     let in_sync = if copies > 1 { 2 } else { 1 };
     // With three brokers, faults are the point: a dead one is noticed after 4 s instead of 9.
     let session = if copies > 1 { "broker.session.timeout.ms=4000\nbroker.heartbeat.interval.ms=500\n" } else { "" };
+    let time = if brokers_time { "LogAppendTime" } else { "CreateTime" };
     let (mut listeners, mut advertised) = (String::new(), String::new());
     if let Some((behind, proxy)) = own.proxied {
         listeners = format!("PROXIED://127.0.0.1:{behind},");
@@ -115,6 +116,7 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{broker}{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={folder}/data
 auto.create.topics.enable=false
+log.message.timestamp.type={time}
 default.replication.factor={copies}
 min.insync.replicas={in_sync}
 offsets.topic.replication.factor={copies}

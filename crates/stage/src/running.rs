@@ -220,7 +220,9 @@ impl Owned {
             if let Some(jars) = &jars {
                 for id in 1..=nodes.len() {
                     let (start, cluster) = (&start, &cluster);
-                    threads.push(scope.spawn(move || start(kafka::part(run, &jars.kafka, cluster, id, nodes))));
+                    threads.push(
+                        scope.spawn(move || start(kafka::part(run, &jars.kafka, cluster, id, nodes, options.brokers_time))),
+                    );
                 }
                 if options.registry {
                     threads.push(scope.spawn(|| start(registry::part(run, &jars.registry, rest.registry))));

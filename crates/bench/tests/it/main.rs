@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod charts;
+mod saga;
 
 use std::process::Command;
 
