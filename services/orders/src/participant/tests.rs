@@ -291,6 +291,7 @@ fn every_state_answers_every_input() {
         ("prepared", &[OrderStep::Prepared]),
         ("in the house, captured", &[OrderStep::Captured]),
         ("in the house, unpaid", &[OrderStep::Unpaid]),
+        ("in the house, refunded", &[OrderStep::Captured, OrderStep::Refunded]),
         ("dispatched, held", &[OrderStep::Dispatched]),
         ("dispatched, captured", &[OrderStep::Dispatched, OrderStep::Captured]),
         ("dispatched, unpaid", &[OrderStep::Dispatched, OrderStep::Unpaid]),
