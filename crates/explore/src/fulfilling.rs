@@ -175,7 +175,6 @@ pub fn silent_carrier<O: Like<Orders>, P: Like<Payments>, S: Like<Shipping>>(who
         .given::<O>(ORDER, placed().into_iter().chain([progressed(OrderStep::Prepared)]))
         .given::<P>(ORDER, [held(None)])
         .given::<S>(ORDER, [prepared, started.into()])
-        .command::<S>(report("report it delivered", Fate::Delivered))
         .sometimes("it is cancelled", |s| is_at(s, "cancelled"))
         .sometimes("it is delivered and paid", |s| is_at(s, "completed"))
         .sometimes("it is called back after it was booked", |s| {

@@ -286,7 +286,7 @@ fn every_state_answers_every_input() {
     use CancellationReason::CustomerRequest;
     let after = |more: &[Event]| [placed(), confirmed()].iter().chain(more).cloned().collect::<Vec<_>>();
     // What shipping and payments have said in each.
-    let fulfilment: [(&str, &[OrderStep]); 11] = [
+    let fulfilment: [(&str, &[OrderStep]); 12] = [
         ("confirmed", &[]),
         ("prepared", &[OrderStep::Prepared]),
         ("in the house, captured", &[OrderStep::Captured]),
