@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn a_subscriber_is_at_an_https_address() {
-        for url in ["https://shop.example/hooks?key=1", "https://shop.example:8443/", "https://8.8.8.8/", "https://[2606:4700::1]/"] {
+        for url in
+            ["https://shop.example/hooks?key=1", "https://shop.example:8443/", "https://8.8.8.8/", "https://[2606:4700::1]/"]
+        {
             assert_eq!(read(url, false, &[]).unwrap(), url);
         }
         let long = format!("https://shop.example/{}", "x".repeat(LONGEST));
@@ -89,9 +91,28 @@ mod tests {
     #[test]
     fn an_address_is_judged_however_it_is_written() {
         for host in [
-            "127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "127.1", "127.0.1", "017700000001", "127.0.0.1.",
-            "１２７.０.０.１", "%31%32%37.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
-            "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[0:0:0:0:0:0:0:1]", "169.254.169.254", "0", "[fe80::1]", "[fd00::1]",
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "0x7f.1",
+            "127.1",
+            "127.0.1",
+            "017700000001",
+            "127.0.0.1.",
+            "１２７.０.０.１",
+            "%31%32%37.0.0.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[0:0:0:0:0:0:0:1]",
+            "169.254.169.254",
+            "0",
+            "[fe80::1]",
+            "[fd00::1]",
         ] {
             let error = read(&format!("https://{host}/"), false, &[]).unwrap_err();
             assert!(error.contains("isn't a public address"), "{host}: {error}");

@@ -95,7 +95,11 @@ impl Case {
 
     /// It is sent, or waits for those before it.
     fn enqueued(&self, queue: Option<&Queue>, subscription_id: Uuid, delivery: &Delivery) -> Event {
-        if queue.is_some_and(Queue::is_sending) { self.queued(subscription_id, delivery) } else { self.requested(subscription_id, delivery) }
+        if queue.is_some_and(Queue::is_sending) {
+            self.queued(subscription_id, delivery)
+        } else {
+            self.requested(subscription_id, delivery)
+        }
     }
 
     fn queued(&self, subscription_id: Uuid, delivery: &Delivery) -> Event {
