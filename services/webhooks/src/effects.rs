@@ -11,7 +11,7 @@
 mod tests;
 
 use std::error::Error as StdError;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farandole::agenda::over_http::retry_after;
@@ -22,9 +22,10 @@ use crate::address::Rules;
 use crate::deliver::{Deliver, Effect, Outcome};
 use crate::endpoints::{Endpoint, Endpoints};
 use crate::guard::Guarded;
-use crate::participant::{MOST, Webhooks};
+use crate::participant::Webhooks;
 use crate::seal::Sealer;
 use crate::sign::signature;
+use crate::targets;
 
 /// Bytes of an answer that are read, and told of at most.
 pub const KEPT: usize = 1_024;
@@ -38,10 +39,6 @@ const WAIT: Duration = Duration::from_secs(1);
 const DOUBLINGS: u32 = 16;
 /// As we call ourselves.
 const AGENT: &str = concat!("farandole-webhooks/", env!("CARGO_PKG_VERSION"));
-
-/// Each place among the live subscriptions is a target: a subscriber that is down has its own breaker, and its own share of what is under
-/// way. The names are as many as the places, so metrics and memory have a bound.
-static TARGETS: LazyLock<Vec<String>> = LazyLock::new(|| (0..MOST).map(|slot| format!("subscriber-{slot:02}")).collect());
 
 /// How messages are sent.
 #[derive(Debug, Clone)]
@@ -73,8 +70,7 @@ struct Failed {
 
 impl<E: Endpoints> EffectHandler<Webhooks> for Sender<E> {
     fn target(&self, Effect::Deliver(of): &Effect) -> &'static str {
-        let slot = usize::try_from(of.slot).ok();
-        slot.and_then(|slot| TARGETS.get(slot)).map_or("subscriber", String::as_str)
+        targets::name(of.slot)
     }
 
     async fn run(&self, call: &Call, Effect::Deliver(of): &Effect) -> Result<Outcome, EffectError> {
@@ -86,7 +82,7 @@ impl<E: Endpoints> EffectHandler<Webhooks> for Sender<E> {
         })?;
         let timestamp = seconds();
         let signed = signature(&secret, &of.message_id, timestamp, &of.body);
-        match self.post(call, of, &endpoint, timestamp, signed).await {
+        match self.post(of, &endpoint, timestamp, signed).await {
             Ok(status) => Ok(Outcome::Delivered { status }),
             Err(Failed { reason, .. }) if call.may_be_forgotten(self.settings.give_up_after) => {
                 let (subscription, order, message) = (of.subscription_id, of.order_id, of.message_id.as_str());
@@ -120,16 +116,13 @@ impl<E: Endpoints> Sender<E> {
     }
 
     /// Sends it once; gives the status with which it was taken.
-    async fn post(&self, call: &Call, of: &Deliver, to: &Endpoint, timestamp: i64, signed: String) -> Result<u16, Failed> {
+    async fn post(&self, of: &Deliver, to: &Endpoint, timestamp: i64, signed: String) -> Result<u16, Failed> {
         let failed = |reason| Failed { reason, after: None };
         // What was taken when it was registered may not be by now.
         let url = self.settings.rules.read(&to.url).map_err(|why| failed(format!("the address {why}")))?;
-        let mut request = self.client.post(url).body(of.body.clone());
-        request = request.header("content-type", "application/json").header("webhook-id", &of.message_id);
-        request = request.header("webhook-timestamp", timestamp).header("webhook-signature", signed);
-        if let Some(traceparent) = &call.traceparent {
-            request = request.header("traceparent", traceparent);
-        }
+        let request = self.client.post(url).body(of.body.clone());
+        let request = request.header("content-type", "application/json").header("webhook-id", &of.message_id);
+        let request = request.header("webhook-timestamp", timestamp).header("webhook-signature", signed);
         // An address may hold a key of the subscriber's, so it isn't told of.
         let answer = request.send().await.map_err(|error| failed(words(&chain(&error.without_url()))))?;
         let (status, after) = (answer.status().as_u16(), retry_after(answer.headers()));

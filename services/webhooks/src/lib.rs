@@ -21,6 +21,7 @@ pub mod participant;
 pub mod seal;
 pub mod sign;
 pub mod tables;
+pub mod targets;
 
 pub use deliver::{Deliver, Effect, Outcome};
 pub use id::Id;

@@ -25,8 +25,6 @@ use crate::messages::{Event, Heard};
 use crate::tables::{Delivery, Directory, Live, Queue, State, Subscription, Tables};
 use delivering::Case;
 
-pub use subscribing::MOST;
-
 /// The participant.
 #[derive(Debug, Clone, Copy)]
 pub struct Webhooks;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::tables::{Delivery, Queue, State, Subscription};
+use crate::targets;
 
 /// A subscription. Its secret isn't told.
 #[derive(Debug, Serialize, ToSchema)]
@@ -15,6 +16,8 @@ pub(super) struct SubscriptionView {
     types: Vec<String>,
     /// `live` or `removed`.
     state: &'static str,
+    /// What it is called in metrics and logs, as `subscriber-07`; another's once it is removed.
+    target: &'static str,
     /// RFC 3339.
     registered_at: String,
     /// Once it is removed.
@@ -83,6 +86,7 @@ impl SubscriptionView {
             url: of.url,
             types: of.types.0,
             state: if of.removed_at.is_some() { "removed" } else { "live" },
+            target: targets::name(of.slot),
             registered_at: time(of.registered_at),
             removed_at: of.removed_at.map(time),
         }

@@ -7,9 +7,7 @@ use uuid::Uuid;
 
 use crate::messages::Event;
 use crate::tables::{Live, Subscription};
-
-/// Live subscriptions at most: each has a target of its own, and an order's event leads to as many messages.
-pub const MOST: i32 = 100;
+use crate::targets::{self, MOST};
 
 /// Each takes the first place that is free.
 pub(super) fn register(
@@ -39,7 +37,7 @@ pub(super) fn remove(there: Option<&Subscription>, subscription_id: Uuid, at: Ti
 
 pub(super) fn is_registered(e: &SubscriptionRegistered) -> Answer {
     let body = json!({
-        "subscription_id": e.subscription_id, "url": e.url, "types": e.types, "state": "live",
+        "subscription_id": e.subscription_id, "url": e.url, "types": e.types, "state": "live", "target": targets::name(e.slot),
         "registered_at": Timestamp::from_micros(e.registered_at).to_string(), "removed_at": null,
     });
     Answer::created(body).at(format!("/subscriptions/{}", e.subscription_id))

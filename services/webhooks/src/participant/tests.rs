@@ -13,6 +13,7 @@ use schemas::webhooks::{
 use super::*;
 use crate::deliver::Outcome;
 use crate::message::Message;
+use crate::targets::MOST;
 
 const ORDER: Uuid = Uuid::from_u128(7);
 const ANNA: Uuid = Uuid::from_u128(1); // of the story's inputs
