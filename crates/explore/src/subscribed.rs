@@ -101,6 +101,8 @@ fn first_message() -> String {
 pub fn tried_again<O: Like<Orders>, W: Like<Webhooks>>(who: (O, W)) -> World {
     let events = placed().into_iter().chain([progressed(OrderStep::Prepared)]).collect();
     world("messages to one subscriber", who, &[(ANNA, 0)], events)
+        // Each request leads to the next: three, and one that an operator asks for.
+        .endless(24, 5)
         .command::<W>(Ask::once("try it again", Id::Order(ORDER), || Command::Retry {
             subscription_id: ANNA,
             message_id: first_message(),
