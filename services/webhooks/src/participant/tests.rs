@@ -238,7 +238,7 @@ fn every_state_answers_every_input() {
     let states = [
         ("nobody subscribed", vec![]),
         ("subscribed", after(&[])),
-        ("placed sending", after(&[sending.clone()])),
+        ("placed sending", after(std::slice::from_ref(&sending))),
         ("placed sending, confirmed waiting", after(&[sending.clone(), queued(ANNA, 0, &order_confirmed(), 1)])),
         ("placed delivered", after(&[sending.clone(), succeeded(ANNA, &placed())])),
         ("placed dead", after(&[sending.clone(), failed(ANNA, &placed())])),

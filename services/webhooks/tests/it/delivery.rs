@@ -82,6 +82,11 @@ async fn messages_arrive_in_order_whatever_happens() {
     let third = world.live(5).await;
     hears(&anna, &third).await;
 
+    // The tables are what the topic makes of them.
+    let (well, said) = world.tell(&["rebuild", "--verify"]).await;
+    assert!(well && said.contains("rows, equal"), "{said}");
+    let (_, parked) = world.tell(&["parked", "--output", "json"]).await;
+    assert!(!parked.contains("reason"), "{parked}");
     let written = world.written().await;
     let is_there = |what: &[u8]| written.windows(what.len()).any(|window| window == what);
     assert!(is_there(b"order.placed") && is_there(anna.url.as_bytes()), "this finds what is there");

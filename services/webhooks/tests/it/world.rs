@@ -83,21 +83,12 @@ impl World {
 
     /// Starts the program, and waits until it is ready.
     pub async fn start(&mut self) {
-        let (port_file, key) = (self.folder.path().join("port"), self.folder.path().join("key"));
+        let port_file = self.folder.path().join("port");
         let _ = std::fs::remove_file(&port_file); // of the time before
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_webhooks"))
-            .args(["serve", "--migrate"])
-            .env("FARANDOLE_DATABASE_URL", &self.url)
-            .env("FARANDOLE_KAFKA_BOOTSTRAP", &self.kafka)
-            .env("FARANDOLE_REGISTRY_URL", &self.registry)
-            .env("FARANDOLE_TOPICS_PREFIX", &self.prefix)
-            .env("FARANDOLE_HTTP_LISTEN", "127.0.0.1:0")
+        let child = self
+            .program(&["serve", "--migrate"])
             .env("FARANDOLE_HTTP_PORT_FILE", &port_file)
-            .env("FARANDOLE_OWN_KEY_FILE", key)
-            .env("FARANDOLE_OWN_ALLOW_HTTP", "true")
-            .env("FARANDOLE_OWN_ALLOW_PRIVATE", r#"["127.0.0.0/8"]"#)
-            .envs(self.settings.iter().map(|(name, value)| (*name, value)))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn();
@@ -111,6 +102,29 @@ impl World {
             client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
+    }
+
+    fn program(&self, args: &[&str]) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_webhooks"));
+        program
+            .args(args)
+            .env("FARANDOLE_DATABASE_URL", &self.url)
+            .env("FARANDOLE_KAFKA_BOOTSTRAP", &self.kafka)
+            .env("FARANDOLE_REGISTRY_URL", &self.registry)
+            .env("FARANDOLE_TOPICS_PREFIX", &self.prefix)
+            .env("FARANDOLE_HTTP_LISTEN", "127.0.0.1:0")
+            .env("FARANDOLE_OWN_KEY_FILE", self.folder.path().join("key"))
+            .env("FARANDOLE_OWN_ALLOW_HTTP", "true")
+            .env("FARANDOLE_OWN_ALLOW_PRIVATE", r#"["127.0.0.0/8"]"#)
+            .envs(self.settings.iter().map(|(name, value)| (*name, value)));
+        program
+    }
+
+    /// Has the program do something else: whether it went well, and all that it said.
+    pub async fn tell(&self, args: &[&str]) -> (bool, String) {
+        let mut program = self.program(args);
+        let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     }
 
     /// kill -9.
