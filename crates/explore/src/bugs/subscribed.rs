@@ -1,7 +1,11 @@
 //! Bugs of webhooks.
 
 use farandole::{Body, Decision, IdempotencyKey, Participant};
-use webhooks::{Event, Outcome, Webhooks};
+use uuid::Uuid;
+use webhooks::id::SUBSCRIPTIONS;
+use webhooks::message::Message;
+use webhooks::tables::Tables;
+use webhooks::{Event, Heard, Id, Outcome, Webhooks};
 
 use crate::bug::Bug;
 use crate::changed::Changed;
@@ -84,17 +88,28 @@ fn last_in_first_out() -> Changed<Webhooks> {
 }
 
 fn tells_again() -> Changed<Webhooks> {
-    let again = Changed::new(Webhooks).decide(|webhooks, tables, id, input| match &input.body {
-        Body::Heard(_) => {
-            // As if nothing had been told yet.
-            let mut forgotten = webhooks::tables::Tables::default();
-            let directory = webhooks::id::SUBSCRIPTIONS.to_owned();
-            forgotten.directory.given(&directory, tables.directory.get(&directory).cloned());
-            webhooks.decide(&forgotten, id, input)
-        }
+    let again = Changed::new(Webhooks).decide(|webhooks, tables, id, input| match (id, &input.body) {
+        (Id::Order(order_id), Body::Heard(heard)) => webhooks.decide(&without(tables, *order_id, heard), id, input),
         _ => webhooks.decide(tables, id, input),
     });
     again.idempotency(|_| IdempotencyKey::EachEvent)
+}
+
+/// As if nothing had been told of this event yet.
+fn without(tables: &Tables, order_id: Uuid, heard: &Heard) -> Tables {
+    let (mut forgetful, directory) = (Tables::default(), SUBSCRIPTIONS.to_owned());
+    let subscribed = tables.directory.get(&directory).cloned();
+    let message_id = Message::of(order_id, heard).map_or_else(|_| String::new(), |message| message.id);
+    for live in subscribed.iter().flat_map(|directory| directory.live.iter()) {
+        let key = (order_id, live.subscription_id);
+        let mut queue = tables.queues.get(&key).cloned();
+        if let Some(queue) = &mut queue {
+            queue.deliveries.retain(|delivery| delivery.message_id != message_id);
+        }
+        forgetful.queues.given(&key, queue);
+    }
+    forgetful.directory.given(&directory, subscribed);
+    forgetful
 }
 
 fn takes_no_for_yes() -> Changed<Webhooks> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,17 +19,19 @@ pub struct Subscriber {
     pub url: String,
     pub secret: &'static str,
     up: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 impl Subscriber {
     pub async fn listen(secret: &'static str) -> Self {
-        let (up, taken) = (Arc::new(AtomicBool::new(true)), Arc::<Mutex<Vec<Taken>>>::default());
+        let (up, held) = (Arc::new(AtomicBool::new(true)), Arc::<AtomicBool>::default());
+        let taken = Arc::<Mutex<Vec<Taken>>>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks?shop=1", listener.local_addr().unwrap());
-        let (is_up, takes) = (Arc::clone(&up), Arc::clone(&taken));
+        let (is_up, is_held, takes) = (Arc::clone(&up), Arc::clone(&held), Arc::clone(&taken));
         let answer = move |request: Request| {
-            let (is_up, takes) = (Arc::clone(&is_up), Arc::clone(&takes));
+            let (is_up, is_held, takes) = (Arc::clone(&is_up), Arc::clone(&is_held), Arc::clone(&takes));
             async move {
                 if !is_up.load(Ordering::SeqCst) {
                     return (StatusCode::SERVICE_UNAVAILABLE, "we are down for a moment");
@@ -40,15 +43,23 @@ impl Subscriber {
                 }
                 let id = head.headers["webhook-id"].to_str().unwrap().to_owned();
                 takes.lock().unwrap().push((id, serde_json::from_slice(&body).unwrap()));
+                while is_held.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 (StatusCode::OK, "thanks")
             }
         };
         tokio::spawn(async { axum::serve(listener, Router::new().fallback(answer)).await });
-        Self { url, secret, up, taken }
+        Self { url, secret, up, held, taken }
     }
 
     pub fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::SeqCst);
+    }
+
+    /// From here on messages are taken and not answered, until it is told otherwise.
+    pub fn hold(&self, hold: bool) {
+        self.held.store(hold, Ordering::SeqCst);
     }
 
     pub fn taken(&self) -> Vec<Taken> {
