@@ -38,7 +38,8 @@ fn world<O: Like<Orders>, W: Like<Webhooks>>(
             s.rows::<Queue>().all(|queue| queue.deliveries.iter().filter(|of| of.state == State::Sending).count() <= 1)
         })
         .always("a subscriber gets messages in the order of the events", |s| {
-            [ANNA, BEN].iter().all(|to| requested::<W>(s, *to).zip(LIFE).all(|(kind, expected)| kind == expected))
+            let place = |kind: &str| LIFE.iter().position(|known| *known == kind);
+            [ANNA, BEN].iter().all(|to| requested::<W>(s, *to).map(place).is_sorted())
         })
         .always("a message is asked for once, unless an operator asks", |s| {
             let mut asked: Vec<_> = s
