@@ -2,11 +2,12 @@
 
 mod fulfilling;
 mod placing;
+mod subscribed;
 mod telling;
 
 use crate::bug::Bug;
 
 /// All of them.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    placing::BUGS.iter().chain(fulfilling::BUGS).chain(telling::BUGS)
+    placing::BUGS.iter().chain(fulfilling::BUGS).chain(telling::BUGS).chain(subscribed::BUGS)
 }

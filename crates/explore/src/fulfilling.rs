@@ -54,7 +54,7 @@ pub(crate) fn placed() -> [orders::Event; 2] {
     [placed.into(), OrderConfirmed { order_id: ORDER, customer: basket.customer, confirmed_at: 0 }.into()]
 }
 
-fn progressed(step: OrderStep) -> orders::Event {
+pub(crate) fn progressed(step: OrderStep) -> orders::Event {
     let tracking = (step == OrderStep::Dispatched).then(|| TRACKING.to_owned());
     OrderProgressed { order_id: ORDER, step, tracking, until: None, progressed_at: 0 }.into()
 }

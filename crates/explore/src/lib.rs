@@ -11,5 +11,6 @@ pub mod live;
 pub mod placing;
 pub mod ran;
 pub mod shop;
+pub mod subscribed;
 pub mod telling;
 pub mod worlds;

@@ -2,10 +2,11 @@
 
 use farandole_check::World;
 use inventory::Inventory;
+use webhooks::Webhooks;
 
 use crate::fulfilling::{self, impatient, three};
 use crate::shop::{notifications, orders, payments, shipping};
-use crate::{placing, telling};
+use crate::{placing, subscribed, telling};
 
 /// The worlds of the shop as it runs; the `deep` ones are for hours.
 pub fn worlds(deep: bool) -> Vec<World> {
@@ -28,6 +29,9 @@ pub fn worlds(deep: bool) -> Vec<World> {
         telling::mails((orders(), notifications())),
         telling::no_mail_server((orders(), notifications())),
         telling::early_mails((orders(), shipping(), notifications())),
+        subscribed::tried_again((orders(), Webhooks)),
+        subscribed::removed((orders(), Webhooks)),
+        subscribed::two_subscribers((orders(), Webhooks)),
     ];
     let large = deep.then(|| {
         [

@@ -187,7 +187,7 @@ fn json_tells_who_consumes_what() {
     let events = json["events"].as_array().unwrap();
     let of = |name: &str| events.iter().find(|event| event["event"] == name).unwrap();
     let placed = of("farandole.orders.OrderPlaced");
-    assert_eq!(placed["consumers"], serde_json::json!(["inventory", "payments", "notifications"]), "{placed}");
+    assert_eq!(placed["consumers"], serde_json::json!(["inventory", "payments", "notifications", "webhooks"]), "{placed}");
     assert_eq!((&placed["publisher"], &placed["end"]), (&"orders".into(), &false.into()));
     assert_eq!(of("farandole.orders.OrderCompleted")["end"], true);
 }
