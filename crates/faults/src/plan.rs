@@ -80,7 +80,7 @@ impl Harm {
     }
 
     /// Whether nothing else may go wrong meanwhile: an operator is at work, who waits until the rest is well.
-    fn alone(self) -> bool {
+    pub(crate) fn alone(self) -> bool {
         matches!(self, Self::SetBack | Self::LoseAll)
     }
 
@@ -126,12 +126,14 @@ pub struct Shape {
     pub harms: Vec<Harm>,
     /// The target of which this is one more replica: it then often joins when that one is harmed, and takes over.
     pub spare_of: Option<String>,
+    /// Nothing else needs it: while it is harmed everything else has to go on.
+    pub is_aside: bool,
 }
 
 impl Shape {
     /// A target of no group that is nobody's spare.
     pub fn new(name: impl Into<String>, harms: &[Harm]) -> Self {
-        Self { name: name.into(), group: None, harms: harms.to_vec(), spare_of: None }
+        Self { name: name.into(), group: None, harms: harms.to_vec(), spare_of: None, is_aside: false }
     }
 
     /// Of this group only one is harmed at a time.
@@ -145,6 +147,13 @@ impl Shape {
     #[must_use]
     pub fn spare_of(mut self, of: &str) -> Self {
         self.spare_of = Some(of.to_owned());
+        self
+    }
+
+    /// Nothing else needs it.
+    #[must_use]
+    pub fn aside(mut self) -> Self {
+        self.is_aside = true;
         self
     }
 }
