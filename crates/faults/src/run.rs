@@ -137,7 +137,7 @@ async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Durati
     }
     let until = tokio::time::Instant::now() + fault.length;
     let mut rest = None;
-    if harm.spares_the_rest() || target.shape.is_aside {
+    if harm.spares_the_rest() || goes_on.is_some() {
         let limit = goes_on.unwrap_or(longer + RECOVERY);
         rest = Some(async move {
             let since = Instant::now();

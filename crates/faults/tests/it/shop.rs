@@ -10,7 +10,7 @@ use crate::runs;
 
 /// The same in every run of the tests: services and replicas, notifications among them, PostgreSQL, the carrier, the mail server, and the
 /// ways to it, to a broker, the acquirer and the carrier come up.
-const SEED: u64 = 21_645;
+const SEED: u64 = 44_023;
 const LENGTH: Duration = Duration::from_secs(60);
 
 /// Nothing is lost or done twice whatever is taken away, every fault is recovered from, and no process is left behind.
