@@ -1,6 +1,6 @@
 //! What the outside world has in its books: the card acquirer's and the carrier's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Mails that the catcher keeps.
-const KEPT: u64 = 5_000;
+/// Mails of a page.
+const PAGE: usize = 1_000;
 
 /// One order's authorisations at the acquirer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -93,30 +93,51 @@ pub async fn parcels(client: &reqwest::Client, carrier: &str) -> anyhow::Result<
     Ok(parcels)
 }
 
-/// What the mail catcher has: how often each `Message-ID` came. None if it may have let some go: it keeps so many.
+/// What came to the mail catcher, as far as it was read.
+#[derive(Debug, Default)]
+pub struct Caught {
+    /// How often each `Message-ID` came.
+    pub mails: HashMap<String, u32>,
+    /// The catcher's own names of them.
+    known: HashSet<String>,
+}
+
+impl Caught {
+    /// Reads what came since the last time; the catcher lists the newest first. Whether it still has all that ever came.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn read(&mut self, client: &reqwest::Client, catcher: &str) -> anyhow::Result<bool> {
+        let mut start = 0;
+        loop {
+            let url = format!("{catcher}/api/v1/messages?limit={PAGE}&start={start}");
+            let answer = client.get(url).send().await.context("asking the mail catcher")?.error_for_status()?;
+            let page: Value = answer.json().await.context("reading the mail catcher")?;
+            let messages = page["messages"].as_array().context("the mail catcher lists no messages")?;
+            let before = self.known.len();
+            for message in messages {
+                let name = |what: &str| message[what].as_str().with_context(|| format!("a mail has no {what}"));
+                // One that comes while pages are read moves the others on: some are seen again.
+                if self.known.insert(name("ID")?.to_owned()) {
+                    *self.mails.entry(format!("<{}>", name("MessageID")?)).or_default() += 1;
+                }
+            }
+            start += PAGE;
+            if messages.len() < PAGE || self.known.len() == before {
+                return Ok(page["total"].as_u64().is_some_and(|total| total < stage::mail::KEPT));
+            }
+        }
+    }
+}
+
+/// How often each `Message-ID` came to the mail catcher. None if it may have let some go: it keeps so many.
 ///
 /// # Errors
 /// When it can't be read.
 pub async fn mails(client: &reqwest::Client, catcher: &str) -> anyhow::Result<Option<HashMap<String, u32>>> {
-    let mut mails = HashMap::new();
-    let mut seen = 0;
-    loop {
-        let answer = client.get(format!("{catcher}/api/v1/messages?limit=1000&start={seen}")).send().await?.error_for_status()?;
-        let page: Value = answer.json().await.context("reading the mail catcher")?;
-        let messages = page["messages"].as_array().context("the mail catcher lists no messages")?;
-        for message in messages {
-            let id = message["MessageID"].as_str().context("a mail has a Message-ID")?;
-            *mails.entry(format!("<{id}>")).or_default() += 1;
-        }
-        seen += messages.len();
-        let total = page["total"].as_u64().unwrap_or(0);
-        if total >= KEPT {
-            return Ok(None);
-        }
-        if messages.is_empty() || seen as u64 >= total {
-            return Ok(Some(mails));
-        }
-    }
+    let mut caught = Caught::default();
+    let whole = caught.read(client, catcher).await?;
+    Ok(whole.then_some(caught.mails))
 }
 
 /// All pages of a stand-in's ledger.

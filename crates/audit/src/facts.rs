@@ -13,6 +13,8 @@ use crate::topics::{At, Event};
 #[derive(Debug, Default, Clone)]
 pub struct Order {
     pub placed: Option<i64>,
+    /// The id of who placed it.
+    pub customer: String,
     pub confirmed: Option<i64>,
     pub rejected: u32,
     pub cancelled: u32,
@@ -209,8 +211,11 @@ impl Facts {
         }
         let (money, parcel, mails) = (&mut order.money, &mut order.parcel, &mut order.mails);
         match event {
-            Event::OrderPlaced(_) if order.placed.replace(time).is_some() => {
-                self.faults.push(format!("order {id} was placed twice"));
+            Event::OrderPlaced(e) => {
+                order.customer = e.customer;
+                if order.placed.replace(time).is_some() {
+                    self.faults.push(format!("order {id} was placed twice"));
+                }
             }
             Event::OrderConfirmed(_) if order.confirmed.replace(time).is_some() => {
                 self.faults.push(format!("order {id} was confirmed twice"));

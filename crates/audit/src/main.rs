@@ -93,7 +93,7 @@ fn print(audit: &Audit) {
 
 fn as_json(audit: &Audit) -> serde_json::Value {
     let checks = audit.checks.iter().map(|check| {
-        json!({ "what": check.what, "checked": check.checked, "violations": check.violations, "examples": check.examples })
+        json!({ "what": check.what, "checked": check.checked, "violations": check.violations, "examples": check.examples, "notes": check.notes })
     });
     let named = |id: &str| audit.checks.iter().any(|check| check.examples.iter().any(|example| example.contains(id)));
     let histories = audit.facts.orders.iter().filter(|(id, _)| named(&id.to_string()));

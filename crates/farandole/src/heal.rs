@@ -45,7 +45,7 @@ mod read;
 mod report;
 mod rows;
 mod survey;
-mod tasks;
+pub(crate) mod tasks;
 
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;

@@ -1,4 +1,4 @@
-//! The statements that run by a clock, for the test of what they cost; ARCHITECTURE.md lists them in words.
+//! The statements that run by a clock, and one of a heal's, for the test of what they cost; ARCHITECTURE.md lists the former in words.
 
 pub use crate::agenda::sample::{COUNT as TASKS, COUNT_TO as TASKS_TO};
 pub use crate::agenda::scan::PAGE as DUE_TASKS;
@@ -8,6 +8,7 @@ pub use crate::consume::tidy::{
 };
 pub use crate::consume::tidy::{What, forget};
 pub use crate::database::step::TRIM;
+pub use crate::heal::tasks::WAITS as HEALED_WAITS;
 pub use crate::parking::queue::mend as mend_heads;
 pub use crate::publish::relay::partitions::UNSENT_OF;
 pub use crate::publish::relay::read::{HEAD as UNSENT_HEAD, SETTINGS as RELAY};

@@ -21,6 +21,7 @@ mod held;
 mod kill;
 mod load;
 mod lost;
+mod mails;
 mod operator;
 mod report;
 mod reports;

@@ -47,6 +47,7 @@ pub mod plan;
 mod proxy;
 mod report;
 mod run;
+mod services;
 pub mod shop;
 mod target;
 
@@ -54,4 +55,5 @@ pub use plan::{Fault, Harm, Shape};
 pub use proxy::Door;
 pub use report::{Report, Row};
 pub use run::{RECOVERY, System, run};
+pub use services::services;
 pub use target::{Part, Process, Subject, Target};

@@ -24,14 +24,15 @@ Examples:
   scripts/faults --rebuild --short        each kind of drill once, some three minutes
 
 The table goes to standard output, progress to standard error. The last line is `N faults, 0 violations` (with --rebuild: `N drills, …`), or
-says what was violated.
+says what was violated. Without the mail catcher, which `scripts/install --mail` builds, the shop runs without notifications and mails; with
+NEED_MAIL set it doesn't.
 
 Exit codes: 0 nothing was violated, 1 something was or the run could not go on, 2 wrong usage, 130 stopped by a signal";
 
 /// Puts load on the shop while processes are killed and paused, connections cut, frozen and slowed, brokers, PostgreSQL, registry,
-/// acquirer and carrier taken away; while strangers write into its topics, databases are set back or take no writes, the registry refuses
+/// acquirer, carrier and mail server taken away; while strangers write into its topics, databases are set back or take no writes, the registry refuses
 /// and forgets, acquirer and carrier answer absurdly, and the carrier's reports come late, twice, forged and out of order; then lets
-/// everything recover and audits topics, databases and the books of acquirer and carrier
+/// everything recover and audits topics, databases, the books of acquirer and carrier, and the mails that came
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -116,12 +117,13 @@ async fn drill(args: &Args) -> anyhow::Result<ExitCode> {
         Some(path) => Orders::File { path: path.clone(), rate: args.rate },
         None => Orders::Drawn { rate: args.rate },
     };
-    let plan = if args.short { Plan { orders, ..Plan::short(seed) } } else { Plan::long(seed, orders) };
+    let services = faults::services()?;
+    let plan = if args.short { Plan { orders, ..Plan::short(seed, services) } } else { Plan::long(seed, orders, services) };
     if args.plan {
         println!("{plan}");
         return Ok(ExitCode::SUCCESS);
     }
-    let ground = Ground::start(seed).await?;
+    let ground = Ground::start(seed, services).await?;
     let report = drills::run(&ground, &plan).await?;
     tokio::task::spawn_blocking(|| ground.stop()).await.context("stopping the shop")?;
     println!("{report}");
@@ -135,7 +137,8 @@ async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
     }
     println!("seed {seed}");
     let duration = Duration::from_secs_f64(args.minutes * 60.0);
-    let planned = plan(seed, duration, &Shop::shapes());
+    let services = faults::services()?;
+    let planned = plan(seed, duration, &Shop::shapes(services));
     if args.plan {
         for fault in &planned {
             let (at, length) = (fault.at.as_secs_f64(), fault.length.as_secs_f64());
@@ -150,7 +153,7 @@ async fn wreck(args: &Args) -> anyhow::Result<ExitCode> {
         args.minutes,
         args.minutes
     );
-    let shop = Arc::new(Shop::start(seed, args.rate).await?);
+    let shop = Arc::new(Shop::start(seed, args.rate, services).await?);
     let report = faults::run(Arc::clone(&shop), &planned).await?;
     if let Some(shop) = Arc::into_inner(shop) {
         tokio::task::spawn_blocking(|| shop.stop()).await.context("stopping the shop")?;

@@ -3,7 +3,8 @@
 //! Faults come in **bouts**: one to three begin within seconds of each other and may overlap; then nothing happens until the system
 //! has had time to recover. Targets and harms are dealt from a shuffled deck, so that each pair comes up before any comes up again.
 //!
-//! A fault that an operator has to mend is alone in its bout.
+//! A fault that an operator has to mend is alone in its bout. Of the bouts that begin with a target that nothing else
+//! [needs](Shape::is_aside) about half harm only such ones: what must go on then can be asked for, with nothing else in its way.
 //!
 //! **Invariant:** of a [group](Shape::group) only one member is harmed at a time, and [`REST`] passes before the next: of three
 //! brokers, two are always there and in sync.
@@ -80,7 +81,7 @@ impl Harm {
     }
 
     /// Whether nothing else may go wrong meanwhile: an operator is at work, who waits until the rest is well.
-    fn alone(self) -> bool {
+    pub(crate) fn alone(self) -> bool {
         matches!(self, Self::SetBack | Self::LoseAll)
     }
 
@@ -126,12 +127,14 @@ pub struct Shape {
     pub harms: Vec<Harm>,
     /// The target of which this is one more replica: it then often joins when that one is harmed, and takes over.
     pub spare_of: Option<String>,
+    /// Nothing else needs it: while it is harmed everything else has to go on.
+    pub is_aside: bool,
 }
 
 impl Shape {
     /// A target of no group that is nobody's spare.
     pub fn new(name: impl Into<String>, harms: &[Harm]) -> Self {
-        Self { name: name.into(), group: None, harms: harms.to_vec(), spare_of: None }
+        Self { name: name.into(), group: None, harms: harms.to_vec(), spare_of: None, is_aside: false }
     }
 
     /// Of this group only one is harmed at a time.
@@ -145,6 +148,13 @@ impl Shape {
     #[must_use]
     pub fn spare_of(mut self, of: &str) -> Self {
         self.spare_of = Some(of.to_owned());
+        self
+    }
+
+    /// Nothing else needs it.
+    #[must_use]
+    pub fn aside(mut self) -> Self {
+        self.is_aside = true;
         self
     }
 }
@@ -183,8 +193,10 @@ pub fn plan(seed: u64, duration: Duration, targets: &[Shape]) -> Vec<Fault> {
             break;
         }
         let mut faults: Vec<Fault> = Vec::new();
+        let mut aside = false;
         for n in 0..1 + draw.below(MOST) {
-            let Some((target, harm)) = deck.deal(&mut draw, &faults) else { break };
+            let Some((target, harm)) = deck.deal(&mut draw, &faults, aside) else { break };
+            aside |= n == 0 && target.is_aside && draw.below(2) == 0;
             let offset = if n == 0 { 0.0 } else { draw.between((0.0, SPREAD)) };
             let length = draw.between(harm.seconds());
             let offset = offset.min(left - 0.5);
@@ -224,8 +236,8 @@ struct Deck<'a> {
 }
 
 impl<'a> Deck<'a> {
-    /// The next pair that goes with what is under way.
-    fn deal(&mut self, draw: &mut Draw, under_way: &[Fault]) -> Option<(&'a Shape, Harm)> {
+    /// The next pair that goes with what is under way; `aside`: of those that nothing else needs.
+    fn deal(&mut self, draw: &mut Draw, under_way: &[Fault], aside: bool) -> Option<(&'a Shape, Harm)> {
         for fresh in [false, true] {
             if fresh {
                 let pairs = self.targets.iter().enumerate().flat_map(|(n, t)| t.harms.iter().map(move |harm| (n, *harm)));
@@ -236,8 +248,10 @@ impl<'a> Deck<'a> {
                 self.cards = cards;
             }
             let with_others = !under_way.iter().any(|fault| fault.harm.alone());
-            let fits =
-                |card: &(usize, Harm)| with_others && (under_way.is_empty() || !card.1.alone()) && self.fits(card.0, under_way);
+            let fits = |card: &(usize, Harm)| {
+                let fits = with_others && (under_way.is_empty() || !card.1.alone()) && self.fits(card.0, under_way);
+                fits && (!aside || self.targets[card.0].is_aside)
+            };
             if let Some(at) = self.cards.iter().rposition(fits) {
                 let (target, harm) = self.cards.remove(at);
                 return Some((&self.targets[target], harm));
@@ -364,6 +378,27 @@ mod tests {
             let all = targets().into_iter().flat_map(|t| t.harms.into_iter().map(move |harm| (t.name.clone(), harm)));
             prop_assert_eq!(seen, all.collect());
         }
+    }
+
+    /// Both ways: a fault of what nothing else needs beside others, and with only such ones.
+    #[test]
+    fn what_is_aside_is_harmed_alone_and_with_others() {
+        let mut targets = targets();
+        for (name, harm) in [("mail", Harm::Stop), ("to-mail", Harm::Cut), ("mails", Harm::Kill)] {
+            targets.push(Shape::new(name, &[harm]).aside());
+        }
+        let is_aside = |fault: &Fault| targets.iter().any(|t| t.name == fault.target && t.is_aside);
+        let (mut mixed, mut apart) = (0, 0);
+        for seed in 0..20 {
+            let plan = plan(seed, Duration::from_secs(300), &targets);
+            for bout in 0..=plan.last().map_or(0, |fault| fault.bout) {
+                let of: Vec<_> = plan.iter().filter(|fault| fault.bout == bout).collect();
+                let aside = of.iter().filter(|fault| is_aside(fault)).count();
+                mixed += u32::from(aside > 0 && aside < of.len());
+                apart += u32::from(aside > 1 && aside == of.len());
+            }
+        }
+        assert!(mixed > 5 && apart > 5, "{mixed} mixed, {apart} of several that are aside");
     }
 
     #[test]

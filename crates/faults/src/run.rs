@@ -18,6 +18,9 @@ use crate::target::{Subject, Target};
 pub const RECOVERY: Duration = Duration::from_secs(120);
 /// How long the probe before the first fault may take: the first events of a new system, on a machine that also builds.
 const WARM: Duration = Duration::from_secs(180);
+/// How long the probe may take while only targets are harmed that [nothing else needs](crate::Shape::is_aside): as long as ever, which is
+/// seconds, on a machine that also builds.
+const GOES_ON: Duration = Duration::from_secs(30);
 /// Between two looks whether anything ended by itself.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -54,6 +57,11 @@ pub trait System: Send + Sync + 'static {
 /// # Errors
 /// When the system doesn't work before the first fault, or can't be audited. What is found wrong is no error: see [`Report`].
 pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Report> {
+    carry_out(system, plan, GOES_ON).await
+}
+
+/// `goes_on`: how long the probe may take while only targets are harmed that nothing else needs.
+async fn carry_out<S: System>(system: Arc<S>, plan: &[Fault], goes_on: Duration) -> anyhow::Result<Report> {
     tokio::time::timeout(WARM, system.probe()).await.context("the system doesn't work, and nothing was done to it yet")?;
     let began = Instant::now();
     let stop = CancellationToken::new();
@@ -73,12 +81,15 @@ pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Re
         }
         tokio::time::sleep((began + first.at).saturating_duration_since(Instant::now())).await;
         let all_end = faults.iter().map(|fault| fault.end()).max().unwrap_or_default();
+        // Then there is nothing that the rest could wait for.
+        let aside = faults.iter().all(|fault| find(&*system, fault).is_some_and(|target| target.shape.is_aside));
+        let goes_on = aside.then_some(goes_on);
         let mut under_way = JoinSet::new();
         for fault in faults {
             let (system, fault, after, longer) = (Arc::clone(&system), fault.clone(), fault.at - first.at, all_end - fault.end());
             under_way.spawn(async move {
                 tokio::time::sleep(after).await;
-                one(&*system, fault, began, longer).await
+                one(&*system, fault, began, longer, goes_on).await
             });
         }
         while let Some(done) = under_way.join_next().await {
@@ -99,14 +110,21 @@ pub async fn run<S: System>(system: Arc<S>, plan: &[Fault]) -> anyhow::Result<Re
     Ok(Report { rows, trouble, checks, load })
 }
 
-/// One fault, from its beginning until the system works again. `longer`: how much longer others of its bout last.
-async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Duration) -> Row {
+/// What `fault` harms.
+fn find<'a, S: System>(system: &'a S, fault: &Fault) -> Option<&'a Target> {
+    system.targets().iter().find(|target| target.shape.name == fault.target)
+}
+
+/// One fault, from its beginning until the system works again. `longer`: how much longer others of its bout last; `goes_on`: nothing
+/// else needs what this one and those others harm, so that a probe takes no longer than this.
+async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Duration, goes_on: Option<Duration>) -> Row {
     let at = began.elapsed();
-    let mut trouble = None;
-    let Some(target) = system.targets().iter().find(|target| target.shape.name == fault.target) else {
+    let (mut trouble, mut meanwhile) = (None, None);
+    let Some(target) = find(system, &fault) else {
         return Row {
             at,
             length: Duration::ZERO,
+            meanwhile,
             recovery: None,
             with_others: false,
             trouble: Some("no such target".into()),
@@ -118,19 +136,45 @@ async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Durati
         trouble = Some(format!("can't be begun: {error:#}"));
     }
     let until = tokio::time::Instant::now() + fault.length;
-    // Trouble with one thing lasts until others have shown that it doesn't stop them.
-    if harm.spares_the_rest() && tokio::time::timeout(longer + RECOVERY, system.probe()).await.is_err() {
-        trouble = Some("everything else stood while it lasted".to_owned());
+    let mut rest = None;
+    if harm.spares_the_rest() || goes_on.is_some() {
+        let limit = goes_on.unwrap_or(longer + RECOVERY);
+        rest = Some(async move {
+            let since = Instant::now();
+            let went_on = tokio::time::timeout(limit, system.probe()).await;
+            went_on.map(|()| since.elapsed()).map_err(|_| format!("everything else stood while it lasted, for {} s", limit.as_secs()))
+        });
+    }
+    // Trouble with one thing lasts until others have shown that it doesn't stop them. Where an operator mends it, that is what lasts.
+    let mut went_on = None;
+    if !harm.alone()
+        && let Some(rest) = rest.take()
+    {
+        went_on = Some(rest.await);
     }
     tokio::time::sleep_until(until).await;
     let ended = Instant::now();
     let length = began.elapsed() - at;
-    if let Err(error) = apart(&target.subject, move |subject| subject.mend(harm)).await {
+    let mend = apart(&target.subject, move |subject| subject.mend(harm));
+    let mended = match rest {
+        Some(rest) => {
+            let (mended, told) = tokio::join!(mend, rest);
+            went_on = Some(told);
+            mended
+        }
+        None => mend.await,
+    };
+    match went_on {
+        Some(Ok(took)) => meanwhile = Some(took),
+        Some(Err(why)) => trouble = Some(why),
+        None => {}
+    }
+    if let Err(error) = mended {
         trouble = Some(format!("can't be ended: {error:#}"));
     }
     let recovered = tokio::time::timeout(longer + RECOVERY, system.probe()).await;
     let recovery = recovered.is_ok().then(|| ended.elapsed());
-    Row { at, length, recovery, with_others: longer > Duration::ZERO, trouble, fault }
+    Row { at, length, meanwhile, recovery, with_others: longer > Duration::ZERO, trouble, fault }
 }
 
 /// On a thread where it may block.
@@ -205,6 +249,46 @@ mod tests {
 
     struct Quiet(Vec<Target>);
 
+    /// Stands while what it has is harmed.
+    struct Needy(Vec<Target>, Arc<Switch>);
+
+    #[derive(Default)]
+    struct Switch(tokio::sync::watch::Sender<bool>);
+
+    impl Subject for Switch {
+        fn strike(&self, _: Harm) -> anyhow::Result<()> {
+            self.0.send_replace(true);
+            Ok(())
+        }
+
+        fn mend(&self, _: Harm) -> anyhow::Result<()> {
+            self.0.send_replace(false);
+            Ok(())
+        }
+    }
+
+    impl System for Needy {
+        fn targets(&self) -> &[Target] {
+            &self.0
+        }
+
+        async fn load(&self, _: CancellationToken) -> anyhow::Result<String> {
+            Ok(String::new())
+        }
+
+        async fn probe(&self) {
+            let _ = self.1.0.subscribe().wait_for(|harmed| !harmed).await;
+        }
+
+        async fn whole(&self) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        async fn audit(&self) -> anyhow::Result<Vec<Check>> {
+            Ok(vec![])
+        }
+    }
+
     impl System for Quiet {
         fn targets(&self) -> &[Target] {
             &self.0
@@ -224,6 +308,35 @@ mod tests {
         async fn audit(&self) -> anyhow::Result<Vec<Check>> {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Ok(vec![])
+        }
+    }
+
+    fn pause() -> Fault {
+        let (at, length) = (Duration::ZERO, Duration::from_millis(10));
+        Fault { bout: 0, target: "slow".to_owned(), harm: Harm::Pause, at, length }
+    }
+
+    /// What nothing else needs may be harmed for as long as a probe takes, and the rest must go on meanwhile.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_rest_goes_on_while_what_is_aside_is_harmed() {
+        for is_aside in [true, false] {
+            let shape = Shape::new("slow", &[Harm::Pause]);
+            let target = Target::new(if is_aside { shape.aside() } else { shape }, Arc::new(Slow));
+            let report = run(Arc::new(Quiet(vec![target])), &[pause()]).await.unwrap();
+            assert_eq!((report.rows[0].meanwhile.is_some(), report.violations().len()), (is_aside, 0), "{report}");
+        }
+    }
+
+    /// Guard: the limit while it lasts. Without it nobody sees that orders wait for mails.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_system_that_stands_while_what_is_aside_is_harmed_is_seen() {
+        for is_aside in [true, false] {
+            let (shape, switch) = (Shape::new("slow", &[Harm::Pause]), Arc::<Switch>::default());
+            let shape = if is_aside { shape.aside() } else { shape };
+            let targets = vec![Target::new(shape, Arc::<Switch>::clone(&switch))];
+            let system = Arc::new(Needy(targets, switch));
+            let report = carry_out(system, &[pause()], Duration::from_millis(100)).await.unwrap();
+            assert_eq!(report.violations().len(), usize::from(is_aside), "{report}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, carrier, and of each service one replica that runs and
+//! The shop as a system to break: three brokers, PostgreSQL, registry, acquirer, carrier, mail server, and of each service one replica that runs and
 //! one that joins at times, everything connected through proxies.
 
 pub(crate) mod audit;
@@ -6,11 +6,12 @@ pub(crate) mod backup;
 mod doors;
 pub(crate) mod ledger;
 pub(crate) mod load;
+mod mails;
 mod outbox;
 mod registry;
 mod replica;
 mod servers;
-mod shapes;
+pub(crate) mod shapes;
 pub(crate) mod strays;
 mod system;
 
@@ -21,17 +22,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::{CORE, Parts};
+use demo::shop::Parts;
 use stage::process::Command;
 use stage::{Options, Stage};
 
 use crate::plan::Shape;
 use crate::target::{Part, Process, Target};
 use backup::Backup;
-use doors::{Doors, authority};
+use doors::Doors;
+pub(crate) use doors::authority;
 use load::Load;
 use replica::Replica;
-use shapes::{BROKERS, harm, spare};
+use shapes::{BROKERS, NOTIFICATIONS, harm, spare};
 use strays::Strays;
 
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
@@ -58,7 +60,7 @@ const STANDINS: [(&str, &str, &str); 2] = [
             "webhook_repeat_rate": 0.05, "webhook_shuffle_ms": 500, "webhook_forge_rate": 0.05, "webhook_late_rate": 0.05}"#,
     ),
 ];
-/// What inventory and payments hear from orders, and shipping ignores.
+/// What inventory, payments and notifications hear from orders, and shipping ignores.
 const HEARD: &str = "farandole.orders.OrderPlaced";
 
 /// The running shop. Dropping it kills everything that it started.
@@ -83,14 +85,15 @@ fn port(taken: &mut Vec<u16>) -> anyhow::Result<u16> {
 }
 
 impl Shop {
-    /// Starts a stage and the shop on it; `rate` orders a second will be placed, drawn from `seed`.
+    /// Starts a stage and the shop on it, with these [services](crate::services); `rate` orders a second will be placed, drawn from `seed`.
     ///
     /// # Errors
     /// When something doesn't start. Nothing is left running then.
-    pub async fn start(seed: u64, rate: u32) -> anyhow::Result<Self> {
-        let doors = Doors::open().await?;
+    pub async fn start(seed: u64, rate: u32, services: &[&'static str]) -> anyhow::Result<Self> {
+        let doors = Doors::open(services).await?;
         let proxies = doors.kafka.iter().map(|door| door.port()).collect();
-        let options = Options { brokers: BROKERS, proxies, ..Options::default() };
+        let mail = services.contains(&NOTIFICATIONS);
+        let options = Options { brokers: BROKERS, proxies, mail, ..Options::default() };
         let folder = demo::shop::folder(&options.dir, "faults")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let stage = Arc::new(stage);
@@ -98,7 +101,7 @@ impl Shop {
             door.lead_to([behind.clone()]);
         }
         let mut databases = BTreeMap::new();
-        for service in CORE {
+        for service in services.iter().copied() {
             databases.insert(service, stage.database(service).await?);
         }
         let parts = Parts::on(&stage, String::new(), databases);
@@ -135,8 +138,8 @@ impl Shop {
             let standin = servers::Standin { name, process, url: direct.url(name), client: load.client.clone(), faults };
             harm(&mut targets, name, Arc::new(standin));
         }
-        let (mut addresses, mut services, mut restored) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for service in CORE {
+        let (mut addresses, mut running, mut restored) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for service in services.iter().copied() {
             let ports = [port(&mut taken)?, port(&mut taken)?];
             let at = ports.map(|port| format!("127.0.0.1:{port}"));
             let door = doors.to_service(service);
@@ -164,7 +167,7 @@ impl Shop {
             harm(&mut targets, service, Arc::new(replica));
             harm(&mut targets, &spare(service), Arc::<Process>::clone(&second));
             process.start()?;
-            services.push(Arc::clone(&process));
+            running.push(Arc::clone(&process));
             processes.extend([process, second]);
             addresses.push((service, at[0].clone()));
         }
@@ -172,7 +175,7 @@ impl Shop {
             part: Part::new(&stage, "registry"),
             url: stage.registry().to_owned(),
             client: load.client.clone(),
-            services,
+            services: running,
             empty,
             losses: AtomicI32::new(0),
         });
@@ -210,9 +213,9 @@ impl Shop {
         &self.folder
     }
 
-    /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop.
-    pub fn shapes() -> Vec<Shape> {
-        shapes::all()
+    /// What can be harmed, as [`plan`](crate::plan::plan) wants it: the same for every shop with these services.
+    pub fn shapes(services: &[&str]) -> Vec<Shape> {
+        shapes::all(services)
     }
 
     /// Tells all services to stop, then the stage. Blocks.

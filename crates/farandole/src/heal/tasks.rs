@@ -163,14 +163,18 @@ async fn write(conn: &mut PgConnection, (name, key): &TaskKey, before: &[Task], 
     Ok(())
 }
 
+/// Has every effect wait for what its event waits for. A join reads the outbox once: it has no index of ids, and a query for each effect
+/// would read it as often.
+pub const WAITS: &str = "update farandole.tasks t set xid = o.xid
+                         from farandole.tasks e left join farandole.outbox o on o.id = e.cause
+                         where t.kind = 'effect' and t.name = e.name and t.key = e.key and t.cause = e.cause";
+
 /// Has every effect wait for what its event waits for: those whose events are rows that go out yet, for these; others for nothing.
 ///
 /// # Errors
 /// The database's.
 pub(super) async fn wait_as_their_events(conn: &mut PgConnection) -> sqlx::Result<()> {
-    let waits =
-        "update farandole.tasks t set xid = (select o.xid from farandole.outbox o where o.id = t.cause) where t.kind = 'effect'";
-    sqlx::query(waits).execute(conn).await.map(drop)
+    sqlx::query(WAITS).execute(conn).await.map(drop)
 }
 
 /// Makes every effect in the agenda one that may have happened, first when it was opened: nobody knows what was started after

@@ -1,5 +1,6 @@
-//! The shop that is drilled on: one broker, PostgreSQL, registry, acquirer and carrier; of each service a replica and a second one of
-//! another build. Callers come through fronts, so do payments and shipping to what is outside, and so does the carrier with its reports.
+//! The shop that is drilled on: one broker, PostgreSQL, registry, acquirer, carrier and mail server; of each service a replica and a second
+//! one of another build. Callers come through fronts, so do payments and shipping to what is outside, and so does the carrier with its
+//! reports; mails go through a proxy.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use demo::shop::{CORE, Parts};
+use demo::shop::Parts;
 use reqwest::StatusCode;
 use stage::process::Command;
 use stage::{Database, Options, Stage};
@@ -16,9 +17,11 @@ use super::callers::Callers;
 use super::databases::Server;
 use super::effects::Effects;
 use super::front::Front;
+use super::mails::Mails;
 use super::operator::Operator;
 use super::reports::{Report, Reports};
 use super::standins::Standins;
+use crate::shop::shapes::NOTIFICATIONS;
 use crate::shop::strays::Strays;
 use crate::target::Process;
 
@@ -57,6 +60,10 @@ struct Service {
 
 /// The running shop. Dropping it kills everything that it started.
 pub struct Ground {
+    /// Which services take part.
+    pub names: &'static [&'static str],
+    /// None if nobody sends mails.
+    pub mails: Option<Mails>,
     services: BTreeMap<&'static str, Service>,
     pub outside: Standins,
     client: reqwest::Client,
@@ -82,25 +89,31 @@ impl Drop for Ground {
 }
 
 impl Ground {
-    /// Starts a stage and the shop on it.
+    /// Starts a stage and the shop on it, with these [services](crate::services).
     ///
     /// # Errors
     /// When something doesn't start. Nothing is left running then.
-    pub async fn start(seed: u64) -> anyhow::Result<Self> {
-        let options = Options::default();
+    pub async fn start(seed: u64, names: &'static [&'static str]) -> anyhow::Result<Self> {
+        let options = Options { mail: names.contains(&NOTIFICATIONS), ..Options::default() };
         let folder = demo::shop::folder(&options.dir, "drills")?;
         let stage = tokio::task::spawn_blocking(move || Stage::start(options)).await.context("starting the stage")??;
         let stage = Arc::new(stage);
         let mut databases = BTreeMap::new();
-        for service in CORE {
+        for service in names.iter().copied() {
             databases.insert(service, stage.database(service).await?);
         }
         let parts = Parts::on(&stage, String::new(), databases);
         let (callers, effects) = (Arc::<Callers>::default(), Arc::<Effects>::default());
         let reports = Arc::new(Reports::new(Arc::clone(&callers)));
         let mut direct = demo::shop::Shop::on(parts.clone(), folder.clone())?;
-        let mut seen = demo::shop::Shop::on(parts, folder.clone())?;
-        let settings = CORE.map(|service| (service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
+        let (mut through, mut mails) = (parts, None);
+        if names.contains(&NOTIFICATIONS) {
+            let opened = Mails::open(&through.smtp, &through.mail).await?;
+            opened.smtp().clone_into(&mut through.smtp);
+            mails = Some(opened);
+        }
+        let mut seen = demo::shop::Shop::on(through, folder.clone())?;
+        let settings = names.iter().map(|service| (*service, CHECKPOINT.0, CHECKPOINT.1.to_owned()));
         seen.settings.extend(settings);
         seen.settings.extend(SETTINGS.map(|(service, name, value)| (service, name, value.to_owned())));
 
@@ -115,7 +128,7 @@ impl Ground {
         let builds = folder.join("builds");
         std::fs::create_dir_all(&builds).with_context(|| format!("making {}", builds.display()))?;
         let (mut services, mut to_shipping) = (BTreeMap::new(), Some(to_shipping));
-        for service in CORE {
+        for service in names.iter().copied() {
             let ports = [port()?, port()?];
             let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
             let programs = [direct.bin(service), another(&direct.bin(service), builds.join(service))?];
@@ -128,7 +141,7 @@ impl Ground {
             };
             let processes = [process(0, service)?, process(1, &format!("{service}-2"))?];
             let front = match service {
-                "payments" => None,
+                "payments" | NOTIFICATIONS => None,
                 "shipping" => to_shipping.take(),
                 _ => Some(Front::open(Arc::<Callers>::clone(&callers)).await?),
             };
@@ -138,6 +151,8 @@ impl Ground {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().context("making an HTTP client")?;
         eprintln!("faults: logs are in {}", folder.display());
         let ground = Self {
+            names,
+            mails,
             services,
             outside,
             client,
@@ -151,10 +166,10 @@ impl Ground {
             strays: Strays::new(stage.kafka(), seed),
             stage,
         };
-        for service in CORE {
+        for service in names {
             ground.start_service(service, Build::First)?;
         }
-        for service in CORE {
+        for service in names {
             ground.ready(service, Build::First).await?;
         }
         eprintln!("faults: the shop is ready");
@@ -233,6 +248,20 @@ impl Ground {
         Ok(())
     }
 
+    /// All that is outside serves as ever.
+    pub async fn well(&self) -> anyhow::Result<()> {
+        self.mails.iter().try_for_each(Mails::well)?;
+        self.outside.well().await
+    }
+
+    /// Notes which mails the shop holds for sent.
+    pub async fn note_mails(&self) -> anyhow::Result<()> {
+        match &self.mails {
+            Some(mails) => mails.note(&self.direct).await,
+            None => Ok(()),
+        }
+    }
+
     /// Services that have ended although nobody ended them.
     pub fn ended(&self) -> Vec<String> {
         use crate::target::Subject as _;
@@ -256,11 +285,11 @@ impl Ground {
     /// Waits until the load has reached every service: each has decided something and published it.
     pub async fn flows(&self) -> anyhow::Result<()> {
         let until = Instant::now() + READY;
-        for service in CORE {
+        for service in self.names {
             let pool = self.direct.pool(service).await?;
             while Instant::now() < until {
                 let sql = "select count(*) from farandole.outbox where topic = $1";
-                let decided: i64 = sqlx::query_scalar(sql).bind(service).fetch_one(&pool).await?;
+                let decided: i64 = sqlx::query_scalar(sql).bind(*service).fetch_one(&pool).await?;
                 if decided > 0 {
                     break;
                 }

@@ -13,6 +13,7 @@ pub fn tables(service: &str) -> &'static [(&'static str, &'static str)] {
         "orders" => &[("orders", "order_id")],
         "inventory" => &[("stock", "sku"), ("reservations", "order_id")],
         "shipping" => &[("shipments", "order_id")],
+        "notifications" => &[("notifications", "order_id")],
         _ => &[("payments", "order_id")],
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::CORE;
 use sqlx::{Connection as _, PgConnection};
 
 use super::databases::{beside, live};
@@ -56,7 +55,8 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
     let mut drill = Drill::begin("kill", &format!("{times} times"));
     let mut draw = Draw::new(seed ^ 0x0D1E);
     let mut paces = BTreeMap::new();
-    for service in CORE.into_iter().take(times as usize) {
+    ground.note_mails().await?;
+    for service in ground.names.iter().copied().take(times as usize) {
         paces.insert(service, pace(ground, service, &mut drill).await?);
     }
     let (mut killed, mut tried, mut swapped) = (BTreeMap::<Phase, u32>::new(), 0, 0);
@@ -66,7 +66,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
             bail!("{tried} rebuilds were started to kill {times}, and only {done} were killed");
         }
         tried += 1;
-        let (service, phase) = turn(done as usize);
+        let (service, phase) = turn(ground.names, done as usize);
         let pace = paces.get(service).context("each service's pace was taken")?;
         let mut conn = PgConnection::connect(&ground.database(service)?.url).await?;
         let before = look(&mut conn, service).await?;
@@ -90,15 +90,18 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
         times,
         counts.join(", ")
     ));
-    for service in CORE {
+    for service in ground.names {
         clean(ground, service, &mut drill).await?;
     }
     Ok(drill.end())
 }
 
 /// Whose rebuild is killed as the `n`th, and where: each service meets each phase.
-fn turn(n: usize) -> (&'static str, Phase) {
-    (CORE[n % CORE.len()], PHASES[(n + n / CORE.len()) % PHASES.len()])
+fn turn(services: &[&'static str], n: usize) -> (&'static str, Phase) {
+    // When service and phase begin anew together, they would only meet as they have.
+    let (rounds, together) = (n / services.len(), (1..).find(|rounds| rounds * services.len() % PHASES.len() == 0));
+    let apart = rounds / together.unwrap_or(1);
+    (services[n % services.len()], PHASES[(n + apart) % PHASES.len()])
 }
 
 /// Runs one to its end, and looks when its phases begin.
@@ -151,7 +154,7 @@ fn check(drill: &mut Drill, (service, phase): (&str, Phase), before: &Live, afte
 }
 
 /// Nothing is left of rebuilds once it was cleaned up.
-async fn clean(ground: &Ground, service: &'static str, drill: &mut Drill) -> anyhow::Result<()> {
+async fn clean(ground: &Ground, service: &str, drill: &mut Drill) -> anyhow::Result<()> {
     let operator = ground.operator(service, Build::First)?;
     let ended = operator.run_after_a_kill(&["rebuild", "--verify"]).await?;
     drill.that(ended.is_success() && ended.differences() == 0, || format!("{service}: the last comparison {}", ended.how()));
@@ -167,14 +170,18 @@ async fn clean(ground: &Ground, service: &'static str, drill: &mut Drill) -> any
 mod tests {
     use std::collections::BTreeSet;
 
+    use demo::shop::{CORE, SERVICES};
+
     use super::*;
 
     /// Guard: the quotient. Without it each of four services is always killed in the same of four phases.
     #[test]
     fn each_service_meets_each_phase() {
-        let pairs = CORE.len() * PHASES.len();
-        assert_eq!((0..pairs).map(turn).collect::<BTreeSet<_>>().len(), pairs);
-        let few: BTreeSet<Phase> = (0..CORE.len()).map(|n| turn(n).1).collect();
-        assert_eq!(few.len(), PHASES.len(), "once each meets every phase");
+        for services in [&CORE[..], &SERVICES] {
+            let pairs = services.len() * PHASES.len();
+            assert_eq!((0..pairs).map(|n| turn(services, n)).collect::<BTreeSet<_>>().len(), pairs);
+            let few: BTreeSet<Phase> = (0..services.len()).map(|n| turn(services, n).1).collect();
+            assert_eq!(few.len(), PHASES.len(), "once each meets every phase");
+        }
     }
 }

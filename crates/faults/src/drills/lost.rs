@@ -17,6 +17,8 @@ use super::held::Held;
 use super::report::Drill;
 use super::rest;
 use super::unrelayed::{self, Pieces, Relayed, Unrelayed};
+use crate::plan::Harm;
+use crate::shop::shapes::NOTIFICATIONS;
 
 /// Makes everything from the topics.
 const FROM_NOTHING: [&str; 5] = ["rebuild", "--from-nothing", "--execute", "--reason", "drill"];
@@ -38,9 +40,11 @@ fn all(services: &[&'static str]) -> String {
     services.join(" and ")
 }
 
-/// Loses databases while nothing moves. Effects and deadlines are open then: carrier and acquirer refuse.
+/// Loses databases while nothing moves. Effects and deadlines are open then: carrier and acquirer refuse, and no mail gets through.
 pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("lost, drained", &all(services));
+    ground.note_mails().await?;
+    mails(ground, services, Harm::Cut).await?;
     // In this order: without the acquirer nothing comes to shipping.
     for (standin, service) in OUTSIDE {
         ground.outside.set(standin, json!({ "refuse": true })).await?;
@@ -57,8 +61,9 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
         drill.that(unrelayed.is_empty(), || format!("{service} wasn't drained: {} row(s) were never relayed", unrelayed.len()));
         judge(&mut drill, (service, true), &before, &after, (&unrelayed, &relayed), &BTreeMap::new());
     }
+    ground.note_mails().await?;
     start(ground, services).await?;
-    ground.outside.well().await?;
+    ground.well().await?;
     ground.hold(false);
     Ok(drill.end())
 }
@@ -67,11 +72,13 @@ pub async fn drained(ground: &Ground, services: &[&'static str]) -> anyhow::Resu
 pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("lost, undrained", &all(services));
     let since = Instant::now();
+    ground.note_mails().await?;
     // So that some are always on their way.
     for (standin, service) in OUTSIDE {
         ground.outside.set(standin, json!({ "latency_ms": 500, "jitter_ms": 500 })).await?;
         open_effects(ground, service).await?;
     }
+    mails(ground, services, Harm::Slow).await?;
     let reports = services.contains(&"shipping");
     if reports {
         reported(ground, since).await?;
@@ -87,7 +94,7 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
     }
     ground.end(services, true)?;
     drop(held);
-    ground.outside.well().await?;
+    ground.well().await?;
     let copies = lose(ground, services).await?;
     let mut lost = Vec::new();
     for (service, copy) in &copies {
@@ -108,6 +115,7 @@ pub async fn undrained(ground: &Ground, services: &[&'static str]) -> anyhow::Re
     }
     // Before anybody is answered again: who cancels a lost order is told that there is none.
     let requests = forget(ground, &lost);
+    ground.note_mails().await?;
     start(ground, services).await?;
     again(ground, &mut drill, requests).await?;
     if reports {
@@ -124,6 +132,17 @@ fn name(ground: &Ground, drill: &mut Drill, service: &str, rows: &[Unrelayed]) -
     std::fs::write(&list, lines).with_context(|| format!("writing {}", list.display()))?;
     drill.lines.push(format!("  all of them: {}", list.display()));
     Ok(())
+}
+
+/// Does this to the way to the mail server, if it is notifications that is lost, and waits until mails are open.
+async fn mails(ground: &Ground, services: &[&'static str], harm: Harm) -> anyhow::Result<()> {
+    match &ground.mails {
+        Some(mails) if services.contains(&NOTIFICATIONS) => {
+            mails.harm(harm)?;
+            open_effects(ground, NOTIFICATIONS).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits until some effects of a service are open.

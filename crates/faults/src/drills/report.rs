@@ -85,9 +85,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "\n{}\n", self.load)?;
         for check in &self.checks {
-            let verdict = if check.violations == 0 { "holds" } else { "VIOLATED" };
-            writeln!(f, "  {verdict:<8} {} ({} checked, {} violated)", check.what, check.checked, check.violations)?;
-            check.examples.iter().try_for_each(|example| writeln!(f, "           {example}"))?;
+            writeln!(f, "{check}")?;
         }
         self.trouble.iter().try_for_each(|trouble| writeln!(f, "  VIOLATED {trouble}"))?;
         let violations = self.violations();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use demo::shop::CORE;
 use farandole::extent::{Client, View};
 use farandole::parking::journal;
 use rdkafka::config::ClientConfig;
@@ -38,7 +37,7 @@ pub async fn wait(ground: &Ground) -> anyhow::Result<()> {
     loop {
         let mut now = BTreeMap::new();
         let mut moving = None;
-        for service in CORE {
+        for service in ground.names.iter().copied() {
             match look(ground, service).await? {
                 Ok(place) => drop(now.insert(service, place)),
                 Err(what) => moving = Some(format!("{service}: {what}")),
@@ -92,6 +91,7 @@ async fn ends(ground: &Ground, service: &str) -> anyhow::Result<Vec<(String, i64
         "orders" => &["inventory", "payments", "shipping"],
         "inventory" => &["orders", "shipping"],
         "shipping" => &["orders"],
+        "notifications" => &["orders", "payments", "shipping"],
         _ => &["orders", "inventory", "shipping"],
     };
     let kafka = ClientConfig::new().set("bootstrap.servers", &ground.direct.parts.kafka).clone();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use demo::shop::CORE;
 use tokio_util::sync::CancellationToken;
 
 use super::ground::Ground;
@@ -14,6 +13,7 @@ use super::report::{Drill, Report};
 use super::swap::Swaps;
 use super::{kill, lost, swap};
 use crate::run::Owned;
+use crate::services::WITHOUT_MAIL;
 use crate::shop::audit::{self, Audited};
 use crate::shop::load::Load;
 
@@ -22,6 +22,8 @@ use crate::shop::load::Load;
 pub struct Plan {
     /// What load, strays and kills are drawn from.
     pub seed: u64,
+    /// Which services are drilled.
+    pub services: &'static [&'static str],
     /// The load.
     pub orders: Orders,
     /// How often the tables of each service are swapped, one time after the other.
@@ -40,22 +42,24 @@ pub struct Plan {
 
 impl Plan {
     /// All of it.
-    pub fn long(seed: u64, orders: Orders) -> Self {
-        let each: Vec<_> = CORE.into_iter().map(|service| vec![service]).chain([CORE.to_vec()]).collect();
+    pub fn long(seed: u64, orders: Orders, services: &'static [&'static str]) -> Self {
+        let each: Vec<_> = services.iter().map(|service| vec![*service]).chain([services.to_vec()]).collect();
         let (drained, undrained) = (each.clone(), each);
-        Self { seed, orders, swaps: 3, second: true, before: Duration::from_secs(15), kills: 20, drained, undrained }
+        Self { seed, services, orders, swaps: 3, second: true, before: Duration::from_secs(15), kills: 20, drained, undrained }
     }
 
-    /// Each kind of drill, as often as fits into some two minutes.
-    pub fn short(seed: u64) -> Self {
+    /// Each kind of drill, as often as fits into some two minutes: swapped and killed is each service once.
+    pub fn short(seed: u64, services: &'static [&'static str]) -> Self {
+        // With the last of the services, which hears of most others.
+        let last: Vec<_> = services.iter().copied().skip(3).collect();
         Self {
             swaps: 1,
             second: false,
             before: Duration::from_secs(3),
-            kills: 4,
-            drained: vec![vec!["payments"], CORE.to_vec()],
-            undrained: vec![vec!["inventory"], vec!["shipping"]],
-            ..Self::long(seed, Orders::Drawn { rate: 10 })
+            kills: services.len() as u32,
+            drained: vec![vec!["payments"], services.to_vec()],
+            undrained: vec![vec!["inventory"], last],
+            ..Self::long(seed, Orders::Drawn { rate: 10 }, services)
         }
     }
 }
@@ -63,14 +67,14 @@ impl Plan {
 /// The drills, one a line.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for service in CORE {
+        for service in self.services {
             let replicas = if self.second { "two replicas" } else { "one replica" };
             writeln!(f, "swap             {service}, {} time(s) beside {replicas}", self.swaps)?;
         }
         writeln!(f, "kill             {} time(s)", self.kills)?;
         self.drained.iter().try_for_each(|set| writeln!(f, "lost, drained    {}", set.join(" and ")))?;
         self.undrained.iter().try_for_each(|set| writeln!(f, "lost, undrained  {}", set.join(" and ")))?;
-        write!(f, "{} drills", CORE.len() + 1 + self.drained.len() + self.undrained.len())
+        write!(f, "{} drills", self.services.len() + 1 + self.drained.len() + self.undrained.len())
     }
 }
 
@@ -98,11 +102,15 @@ pub async fn run(ground: &Ground, plan: &Plan) -> anyhow::Result<Report> {
     let mut ledger = ground.callers.ledger();
     // Of what never was answered only those know who asked.
     ledger.failed.extend(load.ledger().failed.into_iter().filter(|failed| failed.contains("not answered within")));
-    let restored = CORE.into_iter().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
+    let restored = plan.services.iter().copied().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
     let audited = Audited { direct: &ground.direct, strays: &ground.strays, registry: None, restored: restored.collect() };
-    let checks = audit::settle(&audited, &ledger).await.context("auditing")?;
+    let mut checks = audit::settle(&audited, &ledger).await.context("auditing")?;
+    if let Some(mails) = &ground.mails {
+        checks.push(mails.check().await.context("auditing mails")?);
+    }
     let answers: Vec<String> = ledger.answers.iter().map(|(status, n)| format!("{n} × {status}")).collect();
-    let load = format!("{load_told}\n{} orders acknowledged; services answered {}", ledger.placed(), answers.join(", "));
+    let without = if ground.mails.is_some() { String::new() } else { format!("\n{WITHOUT_MAIL}") };
+    let load = format!("{load_told}\n{} orders acknowledged; services answered {}{without}", ledger.placed(), answers.join(", "));
     Ok(Report { drills, trouble: ground.ended(), checks, load })
 }
 
@@ -112,7 +120,7 @@ async fn drill(ground: &Ground, plan: &Plan) -> anyhow::Result<Vec<Drill>> {
     strays(ground)?;
     let mut drills = Vec::new();
     let swaps = Swaps { times: plan.swaps, second: plan.second, before: plan.before };
-    for service in CORE {
+    for service in plan.services {
         drills.push(swap::drill(ground, service, swaps).await?);
     }
     drills.push(kill::drill(ground, plan.seed, plan.kills).await?);

@@ -33,7 +33,8 @@ pub struct Swaps {
 /// Swaps the tables of one service.
 pub async fn drill(ground: &Ground, service: &'static str, swaps: Swaps) -> anyhow::Result<Drill> {
     let mut drill = Drill::begin("swap", service);
-    ground.outside.well().await?;
+    ground.well().await?;
+    ground.note_mails().await?;
     if swaps.second {
         ground.second(service, true).await?;
     }

@@ -1,20 +1,22 @@
-//! Lets the shop come to rest, reads back what Kafka, PostgreSQL, acquirer and carrier hold, and checks it.
+//! Lets the shop come to rest, reads back what Kafka, PostgreSQL, acquirer, carrier and mail catcher hold, and checks it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use audit::facts::End;
-use audit::{Check, audit_with, tables, topics};
+use audit::{Check, Sources, audit_with, tables, topics};
 use demo::settled::quiet;
-use demo::shop::CORE;
 
 use super::ledger::Ledger;
+use super::mails;
 use super::outbox::{self, Published, Row, Service};
 use super::registry;
+use super::shapes::NOTIFICATIONS;
 use super::strays::Strays;
 
-/// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown.
+/// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown. Then every mail that was
+/// requested is sent or has failed, too.
 const SETTLE: Duration = Duration::from_secs(180);
 
 /// What a journal's topic has after its service's.
@@ -37,13 +39,21 @@ pub struct Audited<'a> {
     pub restored: Vec<&'static str>,
 }
 
+impl Audited<'_> {
+    /// Where everything is. The stage is the shop's own, so that no mail is another's.
+    fn sources(&self) -> Sources {
+        let mail = Some(self.direct.parts.mail.clone()).filter(|mail| !mail.is_empty());
+        Sources { mail, ..self.direct.sources() }
+    }
+}
+
 /// Audits until everything holds or time is up: then the last audit says what doesn't.
 pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
     let until = Instant::now() + SETTLE;
     loop {
         let late = Instant::now() > until;
         give_up_strays(shop).await?;
-        if late || tables::open_matters(&shop.direct.sources()).await?.is_empty() {
+        if late || tables::open_matters(&shop.sources()).await?.is_empty() {
             let checks = once(shop, ledger).await?;
             if late || checks.iter().all(|check| check.violations == 0) {
                 return Ok(checks);
@@ -54,13 +64,13 @@ pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<C
 }
 
 async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
+    let sources = shop.sources();
     let mut services = Vec::new();
-    for name in CORE {
+    for name in sources.services() {
         services.extend(rows(shop, name).await?);
     }
     // By topic: the time and the schema of the newest record.
     let mut newest = BTreeMap::<String, (String, i32)>::new();
-    let sources = shop.direct.sources();
     let audit = audit_with(&sources, |record| {
         if let (Some(time), Some(schema)) = (record.header("ce_time"), record.schema_id()) {
             let newest = newest.entry(record.topic.clone()).or_default();
@@ -84,8 +94,12 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
     }
     checks.extend(outbox::check(&services));
     checks.extend(ledger.check(&audit.facts));
+    if sources.databases.contains_key(NOTIFICATIONS) {
+        checks.push(mails::check(&audit.facts));
+    }
     let ends: Vec<String> = End::ALL.iter().map(|end| format!("{} {}", audit.facts.ended(*end), end.word())).collect();
     eprintln!("faults: orders: {}", ends.join(", "));
+    checks.iter().flat_map(|check| &check.notes).for_each(|note| eprintln!("faults: {note}"));
     checks.push(quiet(shop.direct)?);
     checks.push(chains(shop).await?);
     if let Some(registry) = shop.registry.filter(|registry| registry.lost()) {
@@ -101,7 +115,7 @@ async fn once(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>>
 
 /// Does what an operator does about records that were never ours and are parked: gives them up, with the service's own binary.
 async fn give_up_strays(shop: &Audited<'_>) -> anyhow::Result<()> {
-    for service in CORE {
+    for service in shop.sources().services() {
         let pool = shop.direct.pool(service).await?;
         let strays = "select distinct aggregate from farandole.parked
                       where position('stray'::bytea in coalesce(key, '')) > 0 or position('stray'::bytea in coalesce(value, '')) > 0";
@@ -145,7 +159,7 @@ async fn chains(shop: &Audited<'_>) -> anyhow::Result<Check> {
     let mut check = Check::new(
         "`farandole verify` finds no gap, fork or ghost, and of foreign and damaged records those that were put there",
     );
-    for service in CORE {
+    for service in shop.sources().services() {
         for end in ["", JOURNAL] {
             let topic = format!("{service}{end}");
             let written = shop.strays.written(&topic);

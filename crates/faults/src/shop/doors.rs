@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use demo::shop::{CORE, Parts};
+use demo::shop::Parts;
 use stage::Stage;
 
 use super::servers;
-use super::shapes::{BROKERS, broker, harm};
+use super::shapes::{BROKERS, NOTIFICATIONS, broker, harm};
 use crate::proxy::Door;
 use crate::target::{Part, Target};
 
@@ -19,6 +19,8 @@ pub struct Doors {
     pub registry: Arc<Door>,
     acquirer: Arc<Door>,
     carrier: Arc<Door>,
+    /// Before the mail server; none if there is none.
+    mail: Option<Arc<Door>>,
     pub orders: Arc<Door>,
     pub inventory: Arc<Door>,
     /// By which the carrier reports.
@@ -26,19 +28,20 @@ pub struct Doors {
 }
 
 impl Doors {
-    pub async fn open() -> anyhow::Result<Self> {
+    pub async fn open(services: &[&'static str]) -> anyhow::Result<Self> {
         let door = async || anyhow::Ok(Arc::new(Door::open().await?));
         let mut postgres = BTreeMap::new();
-        for service in CORE {
-            postgres.insert(service, door().await?);
+        for service in services {
+            postgres.insert(*service, door().await?);
         }
         let mut kafka = Vec::new();
         for _ in 0..BROKERS {
             kafka.push(door().await?);
         }
+        let mail = if services.contains(&NOTIFICATIONS) { Some(door().await?) } else { None };
         let [registry, acquirer, carrier] = [door().await?, door().await?, door().await?];
         let [orders, inventory, shipping] = [door().await?, door().await?, door().await?];
-        Ok(Self { kafka, postgres, registry, acquirer, carrier, orders, inventory, shipping })
+        Ok(Self { kafka, postgres, registry, acquirer, carrier, mail, orders, inventory, shipping })
     }
 
     /// `parts` as they are seen through the proxies.
@@ -50,6 +53,9 @@ impl Doors {
             url.replace(authority(url), &door.address())
         };
         seen.registry = through(&parts.registry, &self.registry);
+        if let Some(mail) = &self.mail {
+            seen.smtp = through(&parts.smtp, mail);
+        }
         for (service, database) in &mut seen.databases {
             if let Some(door) = self.postgres.get(service) {
                 database.url = through(&database.url, door);
@@ -73,7 +79,7 @@ impl Doors {
         }
     }
 
-    /// Puts brokers, PostgreSQL, and the ways to them and to all others, among the targets.
+    /// Puts brokers, PostgreSQL, the mail server, and the ways to them and to all others, among the targets.
     pub fn harm(&self, targets: &mut Vec<Target>, stage: &Arc<Stage>) {
         let postgres =
             servers::Postgres { stage: Arc::clone(stage), part: Part::new(stage, "postgres"), times: AtomicU32::new(0) };
@@ -93,6 +99,10 @@ impl Doors {
             ("clients/inventory", &self.inventory),
         ] {
             harm(targets, way, Arc::<Door>::clone(door));
+        }
+        if let Some(door) = &self.mail {
+            harm(targets, "mail", Arc::new(Part::new(stage, "mail")));
+            harm(targets, "notifications/mail", Arc::<Door>::clone(door));
         }
     }
 }

@@ -30,7 +30,7 @@ const FIRST: i64 = 150;
 const MORE: i64 = 40;
 /// How the names of customers begin with whose parcels something happens: the carrier's words for it.
 const FATES: [&str; 4] = ["lost", "found", "nowhere", "slow"];
-/// Of so many customers there is one of each.
+/// Of so many customers there is one of each, and one whom no mail reaches.
 const FATE: u64 = 40;
 /// Orders of a probe: enough to fall in all partitions of each topic, nearly always.
 const PROBES: u64 = 12;
@@ -204,7 +204,7 @@ impl Order {
             2 => Some(When::Confirmed),
             _ => None,
         };
-        let fate = FATES.get(draw.below(FATE) as usize).copied().unwrap_or("c");
+        let fate = FATES.iter().chain([&stage::mail::BOUNCES]).nth(draw.below(FATE) as usize).copied().unwrap_or("c");
         Self { customer: format!("{fate}{}", draw.below(50)), card, lines, repeated, cancelled }
     }
 
@@ -321,6 +321,22 @@ impl Caller {
                 return None;
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Few enough that most mails come, and enough that some fail in any run.
+    #[test]
+    fn some_customers_cannot_be_reached() {
+        let mut draw = Draw::new(7);
+        let all: Vec<Order> = (0..4_000).map(|_| Order::draw(&mut draw)).collect();
+        for fate in FATES.iter().chain([&stage::mail::BOUNCES]) {
+            let drawn = all.iter().filter(|order| order.customer.starts_with(fate)).count();
+            assert!((50..200).contains(&drawn), "{drawn} of {} are {fate}", all.len());
         }
     }
 }

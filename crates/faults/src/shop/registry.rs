@@ -30,7 +30,7 @@ const REFUSED: i32 = 7_000_001;
 /// The largest body that is passed on; a schema has some kB.
 const LARGEST: usize = 4 << 20;
 /// Ids in use at most: every event type of the shop, the journals' and what is used up after a loss.
-const IN_USE: u32 = 60;
+const IN_USE: u32 = 80;
 /// How long the registry may take to answer while it is filled.
 const ANSWER: Duration = Duration::from_secs(10);
 

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shop;
 use super::audit::{self, Audited};
-use super::shapes::BROKERS;
+use super::shapes::{BROKERS, NOTIFICATIONS};
 use crate::run::System;
+use crate::services::WITHOUT_MAIL;
 use crate::target::Target;
 
 /// How long brokers may take to catch up: they notice a lost one after 4 s, and a loaded machine is slow.
@@ -24,7 +25,9 @@ impl System for Shop {
     }
 
     async fn load(&self, stop: CancellationToken) -> anyhow::Result<String> {
-        self.load.run(stop).await
+        let told = self.load.run(stop).await?;
+        let all = self.direct.parts.databases.contains_key(NOTIFICATIONS);
+        Ok(if all { told } else { format!("{told}\n{WITHOUT_MAIL}") })
     }
 
     async fn probe(&self) {
