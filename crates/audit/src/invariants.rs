@@ -197,7 +197,9 @@ impl Read<'_> {
                 let again: u32 = caught.values().map(|times| times.saturating_sub(1)).sum();
                 format!("{sent} mail(s) sent, {failed} failed; {again} came again under the same Message-ID")
             }
-            None => format!("{sent} mail(s) sent, {failed} failed; what came wasn't looked at: there is no catcher that has them all"),
+            None => {
+                format!("{sent} mail(s) sent, {failed} failed; what came wasn't looked at: there is no catcher that has them all")
+            }
         });
         check
     }

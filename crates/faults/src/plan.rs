@@ -389,7 +389,7 @@ mod tests {
         }
         let is_aside = |fault: &Fault| targets.iter().any(|t| t.name == fault.target && t.is_aside);
         let (mut mixed, mut apart) = (0, 0);
-        for seed in 0..20 {
+        for seed in 0..60 {
             let plan = plan(seed, Duration::from_secs(300), &targets);
             for bout in 0..=plan.last().map_or(0, |fault| fault.bout) {
                 let of: Vec<_> = plan.iter().filter(|fault| fault.bout == bout).collect();

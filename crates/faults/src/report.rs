@@ -101,7 +101,8 @@ mod tests {
         let fault =
             Fault { bout: 0, target: "orders".into(), harm: Harm::Kill, at: Duration::ZERO, length: Duration::from_secs(1) };
         let second = Duration::from_secs(1);
-        let row = Row { fault, at: second, length: second, meanwhile: None, recovery: Some(second), with_others: false, trouble: None };
+        let row =
+            Row { fault, at: second, length: second, meanwhile: None, recovery: Some(second), with_others: false, trouble: None };
         Report { rows: vec![row], trouble: vec![], checks: vec![Check::new("it holds")], load: "nothing".into() }
     }
 

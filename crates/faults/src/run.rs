@@ -142,7 +142,9 @@ async fn one<S: System>(system: &S, fault: Fault, began: Instant, longer: Durati
         rest = Some(async move {
             let since = Instant::now();
             let went_on = tokio::time::timeout(limit, system.probe()).await;
-            went_on.map(|()| since.elapsed()).map_err(|_| format!("everything else stood while it lasted, for {} s", limit.as_secs()))
+            went_on
+                .map(|()| since.elapsed())
+                .map_err(|_| format!("everything else stood while it lasted, for {} s", limit.as_secs()))
         });
     }
     // Trouble with one thing lasts until others have shown that it doesn't stop them. Where an operator mends it, that is what lasts.

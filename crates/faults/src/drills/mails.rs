@@ -17,7 +17,8 @@ use crate::shop::authority;
 use crate::target::Subject as _;
 
 /// What the shop holds for sent.
-const SENT: &str = "select mail->>'message_id' from notifications, jsonb_array_elements(mails) as mail where mail->>'state' = 'sent'";
+const SENT: &str =
+    "select mail->>'message_id' from notifications, jsonb_array_elements(mails) as mail where mail->>'state' = 'sent'";
 
 /// The way to the mail server, and what came there.
 pub struct Mails {

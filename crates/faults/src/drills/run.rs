@@ -102,7 +102,8 @@ pub async fn run(ground: &Ground, plan: &Plan) -> anyhow::Result<Report> {
     let mut ledger = ground.callers.ledger();
     // Of what never was answered only those know who asked.
     ledger.failed.extend(load.ledger().failed.into_iter().filter(|failed| failed.contains("not answered within")));
-    let restored = plan.services.iter().copied().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
+    let restored =
+        plan.services.iter().copied().filter(|s| plan.drained.iter().chain(&plan.undrained).any(|set| set.contains(s)));
     let audited = Audited { direct: &ground.direct, strays: &ground.strays, registry: None, restored: restored.collect() };
     let mut checks = audit::settle(&audited, &ledger).await.context("auditing")?;
     if let Some(mails) = &ground.mails {

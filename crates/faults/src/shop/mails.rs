@@ -10,9 +10,8 @@ pub fn check(facts: &Facts) -> Check {
     for (id, order) in &facts.orders {
         for (kind, mail) in &order.mails {
             let bounces = order.customer.starts_with(BOUNCES);
-            check.that(mail.sent.is_empty() == bounces, || {
-                format!("order {id} of customer {}: {kind}: {mail:?}", order.customer)
-            });
+            check
+                .that(mail.sent.is_empty() == bounces, || format!("order {id} of customer {}: {kind}: {mail:?}", order.customer));
         }
     }
     check

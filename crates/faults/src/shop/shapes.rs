@@ -83,9 +83,6 @@ mod tests {
         let others: Vec<_> = with.iter().filter(|shape| !without.contains(shape)).collect();
         assert!(others.iter().all(|(_, is_aside)| *is_aside), "{others:?}");
         let names: Vec<_> = others.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(
-            names,
-            ["notifications", "notifications-2", "notifications/postgres", "mail", "notifications/mail"]
-        );
+        assert_eq!(names, ["notifications", "notifications-2", "notifications/postgres", "mail", "notifications/mail"]);
     }
 }
