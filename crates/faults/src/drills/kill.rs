@@ -99,7 +99,7 @@ pub async fn drill(ground: &Ground, seed: u64, times: u32) -> anyhow::Result<Dri
 /// Whose rebuild is killed as the `n`th, and where: each service meets each phase.
 fn turn(services: &[&'static str], n: usize) -> (&'static str, Phase) {
     // When service and phase begin anew together, they would only meet as they have.
-    let (rounds, together) = (n / services.len(), (1..).find(|rounds| rounds * services.len() % PHASES.len() == 0));
+    let (rounds, together) = (n / services.len(), (1..).find(|rounds| (rounds * services.len()).is_multiple_of(PHASES.len())));
     let apart = rounds / together.unwrap_or(1);
     (services[n % services.len()], PHASES[(n + apart) % PHASES.len()])
 }
