@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use crate::basket::Basket;
 use crate::participant::{Command, Orders};
-use crate::prices::{PriceList, Rules};
+use crate::price_list::PriceList;
+use crate::prices::Rules;
 use crate::tables::Order;
 use stream::Watching;
 use views::{CancelledOrder, OrderPage, OrderSummary, OrderView, PlaceOrder, PlacedOrder};

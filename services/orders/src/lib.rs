@@ -10,6 +10,8 @@ pub mod basket;
 pub mod fields;
 pub mod messages;
 pub mod participant;
+pub mod price_change;
+pub mod price_list;
 pub mod prices;
 pub mod tables;
 

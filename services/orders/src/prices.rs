@@ -3,17 +3,11 @@
 //! Somebody who looks at a page, fills a cart and pays has seen prices of hours ago. So a price holds for [`Rules::kept_for`] after it was
 //! replaced. That makes a list that is some seconds old as good as the newest one.
 
-mod change;
-mod list;
-
 use std::time::Duration;
 
 use farandole::{FieldError, Problem, Timestamp};
 use serde::Serialize;
 use serde_json::json;
-
-pub use change::Change;
-pub use list::PriceList;
 
 /// Refused prices that an answer names.
 const NAMED: usize = 100;

@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::prices::{Change, PriceList};
+use crate::price_change::Change;
+use crate::price_list::PriceList;
 
 /// What articles are to cost from now on; read field by field, so that every wrong one is named.
 #[derive(ToSchema)]

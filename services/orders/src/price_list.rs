@@ -12,7 +12,8 @@ use quick_cache::sync::Cache;
 use sqlx::{PgPool, Row as _};
 
 use crate::basket::Basket;
-use crate::prices::{Change, Price, Rules, StalePrice, instead};
+use crate::price_change::Change;
+use crate::prices::{Price, Rules, StalePrice, instead};
 
 /// Articles in memory; some 20 MB.
 const ARTICLES: usize = 100_000;
