@@ -18,6 +18,9 @@ use super::strays::Strays;
 /// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown. Then every mail that was
 /// requested is sent or has failed, too.
 const SETTLE: Duration = Duration::from_secs(180);
+/// Longer while what is open goes on changing: a machine that has much else to do sends mails slowly. But not for ever.
+const MOVING: Duration = Duration::from_secs(60);
+const MOST: Duration = Duration::from_secs(600);
 
 /// What a journal's topic has after its service's.
 const JOURNAL: &str = ".journal";
@@ -49,11 +52,17 @@ impl Audited<'_> {
 
 /// Audits until everything holds or time is up: then the last audit says what doesn't.
 pub async fn settle(shop: &Audited<'_>, ledger: &Ledger) -> anyhow::Result<Vec<Check>> {
-    let until = Instant::now() + SETTLE;
+    let (mut until, most) = (Instant::now() + SETTLE, Instant::now() + MOST);
+    let mut before = Vec::new();
     loop {
-        let late = Instant::now() > until;
         give_up_strays(shop).await?;
-        if late || tables::open_matters(&shop.sources()).await?.is_empty() {
+        let open = tables::open_matters(&shop.sources()).await?;
+        if open != before {
+            until = until.max(Instant::now() + MOVING).min(most);
+            before.clone_from(&open);
+        }
+        let late = Instant::now() > until;
+        if late || open.is_empty() {
             let checks = once(shop, ledger).await?;
             if late || checks.iter().all(|check| check.violations == 0) {
                 return Ok(checks);
