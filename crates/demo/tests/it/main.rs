@@ -5,7 +5,6 @@
 mod bad_input;
 mod chains;
 mod choreography;
-mod disk;
 mod follow;
 mod fulfilment;
 mod heal;
