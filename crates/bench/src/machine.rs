@@ -69,7 +69,7 @@ fn usage(process: &str) -> anyhow::Result<Usage> {
         let path = format!("/proc/{process}/{file}");
         read_to_string(&path).with_context(|| format!("reading {path}"))
     };
-    let (cpu_s, peak_mb) = (cpu_seconds(&read("stat")?), peak_mb(&read("status")?));
+    let (cpu_s, peak_mb) = (cpu_seconds(&read("stat")?, OWN), peak_mb(&read("status")?));
     let (Some(cpu_s), Some(peak_mb)) = (cpu_s, peak_mb) else {
         anyhow::bail!("/proc/{process} names no CPU time or no peak of memory: has the process ended?")
     };
@@ -86,9 +86,24 @@ pub fn thread_nanos() -> anyhow::Result<u64> {
     text.split_whitespace().next().and_then(|first| first.parse().ok()).with_context(|| format!("{path} holds {text:?}"))
 }
 
-/// From the text of `stat`. The name, in brackets, may contain anything; time is in ticks of a hundredth of a second.
-fn cpu_seconds(stat: &str) -> Option<f64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+/// Where a process's own time stands in `stat`, and that of its children that have ended.
+const OWN: usize = 11;
+const ENDED: usize = 13;
+
+/// CPU time of the children of this process that have ended, in seconds.
+///
+/// # Errors
+/// When `/proc` doesn't say.
+pub fn ended_children(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    cpu_seconds(&stat, ENDED).with_context(|| format!("{path} names no CPU time"))
+}
+
+/// From the text of `stat`, user and system from field `first` on. The name, in brackets, may contain anything; time is in ticks of a
+/// hundredth of a second.
+fn cpu_seconds(stat: &str, first: usize) -> Option<f64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(first);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((user + system) / 100.0)
 }
@@ -114,7 +129,7 @@ mod tests {
     #[test]
     fn the_kernels_files_are_read() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 100 1000 200";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
+        assert_eq!(cpu_seconds(stat, OWN), Some(3.0));
         assert_eq!(peak_mb("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1024 kB\n"), Some(2.0));
         // A zombie has no memory.
         assert_eq!(peak_mb("Name:\tx\nState:\tZ (zombie)\n"), None);

@@ -98,12 +98,9 @@ pub fn ran(run: &Recording) -> World {
                 _ => shipping::Outcome::Ended(Fate::Lost),
             }),
             shipping::Event::RecallRequested(e) => Some(shipping::Outcome::Booked { tracking: e.tracking.clone()? }),
-            shipping::Event::RecallEnded(e) => Some(match e.how.as_str() {
-                "delivered" => shipping::Outcome::Ended(Fate::Delivered),
-                "lost" => shipping::Outcome::Ended(Fate::Lost),
-                "recalled" => shipping::Outcome::Ended(Fate::Recalled),
-                _ => shipping::Outcome::Unknown,
-            }),
+            shipping::Event::RecallEnded(e) => {
+                Some(Fate::named(&e.how).map_or(shipping::Outcome::Unknown, shipping::Outcome::Ended))
+            }
             _ => None,
         })
 }

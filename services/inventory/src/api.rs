@@ -179,10 +179,7 @@ async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<StockPage>, Problem> {
     let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
-    let limit = wanted.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::invalid(vec![wrong("limit", format!("must be from 1 to {MAX_PAGE}"))]));
-    }
+    let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query("select sku, received, reserved, adjusted, shipped from stock where sku > $1 order by sku limit $2")
         .bind(wanted.after.unwrap_or_default())
         .bind(limit + 1)

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use farandole::http::{self, Caller};
 use farandole::table::Row as _;
-use farandole::{Answer, Api, FieldError, Problem};
+use farandole::{Answer, Api, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
@@ -90,7 +90,7 @@ struct RetriedMail {
 #[utoipa::path(get, path = "/notifications/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = NotificationView), (status = 404, description = "That order is unknown here")))]
 async fn show(State(api): State<Api<Notifications>>, Path(id): Path<String>) -> Result<Json<NotificationView>, Problem> {
-    let order_id = order_id(&id)?;
+    let order_id = http::uuid(&id, "an order's")?;
     let row = sqlx::query("select order_id, 'null'::jsonb as details, mails, failed from notifications where order_id = $1")
         .bind(order_id)
         .fetch_optional(&api.pool)
@@ -121,11 +121,7 @@ async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<NotificationPage>, Problem> {
     let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
-    let limit = wanted.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        let reason = format!("must be from 1 to {MAX_PAGE}");
-        return Err(Problem::invalid(vec![FieldError { field: "limit".to_owned(), reason }]));
-    }
+    let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     // Two, so that each is planned with the index that it has.
     let sql = match wanted.failed {
         true => {
@@ -152,16 +148,12 @@ async fn list(
         (status = 200, description = "It is being tried already", body = RetriedMail),
         (status = 404, description = "No such mail"), (status = 409, description = "It has been sent, or the order isn't known here yet")))]
 async fn retry(Path((id, kind)): Path<(String, String)>, caller: Caller<Notifications>) -> Result<Answer, Problem> {
-    let order_id = order_id(&id)?;
+    let order_id = http::uuid(&id, "an order's")?;
     let kind = kinds::named(&kind).ok_or_else(|| {
         let known: Vec<&str> = kinds::ALL.iter().map(|kind| kinds::name(*kind)).collect();
         Problem::not_found(format!("there is no such kind of mail, only {}", known.join(", ")))
     })?;
     caller.submit(order_id, Command::Retry(kind)).await
-}
-
-fn order_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))
 }
 
 impl NotificationView {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use farandole::http::{self, Caller, JsonBody};
 use farandole::table::Row as _;
-use farandole::{Answer, Api, FieldError, Problem};
+use farandole::{Answer, Api, Problem};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::OpenApi;
@@ -99,7 +99,7 @@ async fn place(
         (status = 404, description = "No such order"),
         (status = 409, description = "It was rejected, or its dispatch has begun")))]
 async fn cancel(Path(id): Path<String>, caller: Caller<Orders>) -> Result<Answer, Problem> {
-    caller.submit(order_id(&id)?, Command::Cancel).await
+    caller.submit(http::uuid(&id, "an order's")?, Command::Cancel).await
 }
 
 /// One order with its history.
@@ -130,7 +130,7 @@ async fn follow(State(shared): State<Shared>, Path(id): Path<String>, headers: H
 }
 
 async fn one(api: &Api<Orders>, id: &str) -> Result<Order, Problem> {
-    let order_id = order_id(id)?;
+    let order_id = http::uuid(id, "an order's")?;
     let row = sqlx::query(
         "select order_id, customer, currency, total, lines, placed_at, state, history from orders where order_id = $1",
     )
@@ -161,11 +161,7 @@ async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<axum::Json<OrderPage>, Problem> {
     let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
-    let limit = wanted.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        let reason = format!("must be from 1 to {MAX_PAGE}");
-        return Err(Problem::invalid(vec![FieldError { field: "limit".to_owned(), reason }]));
-    }
+    let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query(
         "select order_id, customer, currency, total, '[]'::jsonb as lines, placed_at, state, '[]'::jsonb as history
          from orders where customer = $1 and order_id < $2 order by order_id desc limit $3",
@@ -181,10 +177,6 @@ async fn list(
         orders.push(OrderSummary::of(Order::from_row(row).map_err(http::database)?));
     }
     Ok(axum::Json(OrderPage::of(orders, usize::try_from(limit).unwrap_or(usize::MAX))))
-}
-
-fn order_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))
 }
 
 #[cfg(test)]

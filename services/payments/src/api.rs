@@ -55,7 +55,7 @@ struct PaymentView {
 #[utoipa::path(get, path = "/payments/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = PaymentView), (status = 404, description = "That order is unknown here")))]
 async fn show(State(api): State<Api<Payments>>, Path(id): Path<String>) -> Result<Json<PaymentView>, Problem> {
-    let order_id: Uuid = id.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))?;
+    let order_id = http::uuid(&id, "an order's")?;
     let row =
         sqlx::query("select order_id, state from payments where order_id = $1").bind(order_id).fetch_optional(&api.pool).await;
     let row = row.map_err(http::database)?.ok_or_else(|| Problem::not_found(format!("order {order_id} is unknown here")))?;

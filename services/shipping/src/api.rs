@@ -82,7 +82,7 @@ struct TakenReport {
 #[utoipa::path(get, path = "/shipments/{order_id}", params(("order_id" = Uuid, Path)),
     responses((status = 200, body = ShipmentView), (status = 404, description = "Nothing is shipped of that order")))]
 async fn show(State(Shared { api, .. }): State<Shared>, Path(id): Path<String>) -> Result<Json<ShipmentView>, Problem> {
-    let order_id: Uuid = id.parse().map_err(|_| Problem::new(400, "invalid-id", "an order's id is a UUID"))?;
+    let order_id = http::uuid(&id, "an order's")?;
     let row = sqlx::query("select order_id, recipient, state from shipments where order_id = $1").bind(order_id);
     let row = row.fetch_optional(&api.pool).await.map_err(http::database)?;
     let row = row.ok_or_else(|| Problem::not_found(format!("nothing is shipped of order {order_id}")))?;

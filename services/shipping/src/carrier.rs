@@ -68,6 +68,14 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// All, the worst first for who has called a parcel back.
+    pub const ALL: [Self; 3] = [Self::Delivered, Self::Lost, Self::Recalled];
+
+    /// The one of this [name](Self::name).
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fate| fate.name() == name)
+    }
+
     /// In one word.
     pub fn name(self) -> &'static str {
         match self {

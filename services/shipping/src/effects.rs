@@ -110,8 +110,7 @@ impl Carrier {
         let Some(parcel) = parcels.iter().find(|p| p.status == "booked") else {
             let is = |status| parcels.iter().any(|p| p.status == status);
             // The worst counts.
-            let fates = [Fate::Delivered, Fate::Lost, Fate::Recalled];
-            return Ok(fates.into_iter().find(|fate| is(fate.name())).map_or(Outcome::Unknown, Outcome::Ended));
+            return Ok(Fate::ALL.into_iter().find(|fate| is(fate.name())).map_or(Outcome::Unknown, Outcome::Ended));
         };
         let request = self.http.post(&format!("{}/parcels/{}/recall", self.url, parcel.tracking)).json(&json!({}));
         // Each parcel's recall is a request of its own.
@@ -136,10 +135,7 @@ impl Carrier {
         let status = |p: Parcel| {
             let outcome = match p.status.as_str() {
                 "booked" => Some(Outcome::UnderWay),
-                "delivered" => Some(Outcome::Ended(Fate::Delivered)),
-                "lost" => Some(Outcome::Ended(Fate::Lost)),
-                "recalled" => Some(Outcome::Ended(Fate::Recalled)),
-                _ => None,
+                ended => Fate::named(ended).map(Outcome::Ended),
             };
             outcome.filter(|_| p.tracking == asked.tracking)
         };

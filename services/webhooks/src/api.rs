@@ -144,7 +144,7 @@ async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<SubscriptionPage>, Problem> {
     let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
-    let limit = limit(wanted.limit)?;
+    let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query(
         "select subscription_id, url, types, '' as secret, slot, registered_at, removed_at
          from subscriptions where subscription_id < $1 order by subscription_id desc limit $2",
@@ -161,7 +161,7 @@ async fn list(
 #[utoipa::path(get, path = "/subscriptions/{subscription_id}", params(("subscription_id" = Uuid, Path)),
     responses((status = 200, body = SubscriptionView), (status = 404, description = "There is none")))]
 async fn show(State(api): State<Api<Webhooks>>, Path(id): Path<String>) -> Result<Json<SubscriptionView>, Problem> {
-    let id = uuid(&id, "a subscription's")?;
+    let id = http::uuid(&id, "a subscription's")?;
     let row = sqlx::query(
         "select subscription_id, url, types, '' as secret, slot, registered_at, removed_at
          from subscriptions where subscription_id = $1",
@@ -177,7 +177,7 @@ async fn show(State(api): State<Api<Webhooks>>, Path(id): Path<String>) -> Resul
     params(("subscription_id" = Uuid, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 204, description = "It is removed, now or already"), (status = 404, description = "There is none")))]
 async fn remove(Path(id): Path<String>, caller: Caller<Webhooks>) -> Result<Answer, Problem> {
-    let subscription_id = uuid(&id, "a subscription's")?;
+    let subscription_id = http::uuid(&id, "a subscription's")?;
     caller.submit(Id::Subscriptions, Command::Remove { subscription_id }).await
 }
 
@@ -209,9 +209,9 @@ async fn deliveries(
     Path(id): Path<String>,
     wanted: Result<Query<WantedDeliveries>, QueryRejection>,
 ) -> Result<Json<DeliveryPage>, Problem> {
-    let id = uuid(&id, "a subscription's")?;
+    let id = http::uuid(&id, "a subscription's")?;
     let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
-    let limit = limit(wanted.limit)?;
+    let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     // Three, so that each is planned with the index that it has.
     let sql = match wanted.state {
         None => {
@@ -252,21 +252,8 @@ async fn retry(
     Path((subscription_id, order_id, message_id)): Path<(String, String, String)>,
     caller: Caller<Webhooks>,
 ) -> Result<Answer, Problem> {
-    let (subscription_id, order_id) = (uuid(&subscription_id, "a subscription's")?, uuid(&order_id, "an order's")?);
+    let (subscription_id, order_id) = (http::uuid(&subscription_id, "a subscription's")?, http::uuid(&order_id, "an order's")?);
     caller.submit(Id::Order(order_id), Command::Retry { subscription_id, message_id }).await
-}
-
-fn uuid(text: &str, whose: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::new(400, "invalid-id", format!("{whose} id is a UUID")))
-}
-
-fn limit(wanted: Option<i64>) -> Result<i64, Problem> {
-    let limit = wanted.unwrap_or(PAGE);
-    if (1..=MAX_PAGE).contains(&limit) {
-        return Ok(limit);
-    }
-    let reason = format!("must be from 1 to {MAX_PAGE}");
-    Err(Problem::invalid(vec![FieldError { field: "limit".to_owned(), reason }]))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::batches::{self, Batches};
 use super::http::Server;
-use crate::machine::{own_usage, usage_of};
+use crate::machine::{ended_children, own_usage, usage_of};
 
 /// What a process is to the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,16 +105,15 @@ impl Processes {
                 Some(_) => continue,
             };
             // A session may end while it is looked at.
-            let pid = pid.to_string();
-            if let (Some(cpu_s), Ok(mb)) = (cpu_of(&pid, 11), memory(&pid, "smaps_rollup", "Pss:")) {
-                snapshot.add(Kind::Database, name, Used { cpu_s, mb });
+            let of = u32::try_from(pid).context("a process's number")?;
+            if let (Ok(used), Ok(mb)) = (usage_of(of), memory(&pid.to_string(), "smaps_rollup", "Pss:")) {
+                snapshot.add(Kind::Database, name, Used { cpu_s: used.cpu_s, mb });
             }
         }
         if let Some(pid) = self.postmaster {
             let mb = memory(&pid.to_string(), "smaps_rollup", "Pss:")?;
             let own = usage_of(pid)?.cpu_s;
-            // Of its children that have ended.
-            let ended = cpu_of(&pid.to_string(), 13).unwrap_or(0.0);
+            let ended = ended_children(pid)?;
             snapshot.add(Kind::Database, "postmaster, and sessions that ended".to_owned(), Used { cpu_s: own + ended, mb });
         }
         let like = format!("{}%", self.databases.replace('_', "\\_"));
@@ -130,14 +129,6 @@ impl Processes {
         conn.close().await?;
         Ok(())
     }
-}
-
-/// User and system seconds: fields `first` and the next after the name in brackets, in hundredths.
-fn cpu_of(pid: &str, first: usize) -> Option<f64> {
-    let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(first);
-    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) / 100.0)
 }
 
 /// A line of kB in a file of `/proc`, in MB.

@@ -17,9 +17,11 @@ mod headers;
 mod plain;
 mod shell;
 
+use uuid::Uuid;
+
 use crate::ground::error::chain_of;
 use crate::ground::trouble::{self, Trouble};
-use crate::participant::problem::Problem;
+use crate::participant::problem::{FieldError, Problem};
 
 pub use crate::agenda::over_http::retry_after;
 pub use body::JsonBody;
@@ -34,6 +36,40 @@ pub use shell::{around, service};
 
 pub use crate::engine::Idempotency;
 pub use crate::engine::commands::Commands;
+
+/// An id that stands in a path as text. `whose` begins the answer to one that is none: "an order's".
+///
+/// # Errors
+/// 400 when it is no UUID.
+///
+/// ```
+/// use farandole::http;
+///
+/// assert!(http::uuid("018f0000-0000-7000-8000-000000000001", "an order's").is_ok());
+/// assert_eq!(http::uuid("7", "an order's").unwrap_err().detail, "an order's id is a UUID");
+/// ```
+pub fn uuid(text: &str, whose: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| Problem::new(400, "invalid-id", format!("{whose} id is a UUID")))
+}
+
+/// How many of a list a caller wants on a page: `usual` unless told.
+///
+/// # Errors
+/// 422 when it isn't from 1 to `most`.
+///
+/// ```
+/// use farandole::http;
+///
+/// assert_eq!(http::limit(None, 50, 200), Ok(50));
+/// assert_eq!(http::limit(Some(201), 50, 200).unwrap_err().errors[0].reason, "must be from 1 to 200");
+/// ```
+pub fn limit(wanted: Option<i64>, usual: i64, most: i64) -> Result<i64, Problem> {
+    let limit = wanted.unwrap_or(usual);
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::invalid(vec![FieldError { field: "limit".to_owned(), reason: format!("must be from 1 to {most}") }]))
+}
 
 /// What a caller receives when a route's query failed: 503 if the database is away, 400 if the request can't be stored, 500 otherwise. The
 /// cause goes to the log. [`Api`](crate::Api) has an example.
