@@ -49,6 +49,10 @@ pub use restate::version as restate_version;
 const ARTICLES: u64 = 1_000;
 const PIECES: u64 = 1_000_000;
 
+/// Seconds of arrivals that may be open at the rate that was asked for: beyond it orders would miss the time within which they are to be
+/// confirmed. A machine that is busy with something else for some seconds doesn't end the run.
+const MOST_OPEN: f64 = 30.0;
+
 /// How it is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -155,7 +159,7 @@ struct Outcomes {
 
 /// At the rate that is asked for, and at the limit if it is.
 async fn outcomes(name: &str, side: &Side, args: &Args) -> anyhow::Result<Outcomes> {
-    let load = Load { rate: f64::from(args.rate), warm_up: args.warm_up, seconds: args.seconds };
+    let load = Load { rate: f64::from(args.rate), warm_up: args.warm_up, seconds: args.seconds, most_open: MOST_OPEN };
     let at_rate = run::run(side, load).await?;
     if !args.search {
         let placed = at_rate.placed;

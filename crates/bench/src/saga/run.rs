@@ -19,8 +19,6 @@ use super::usage::{Snapshot, Window};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at how many are open.
 const LOOK: Duration = Duration::from_millis(250);
-/// Seconds of arrivals that may be open before a load is cut short: more would miss the time within which orders are to be confirmed.
-const MOST_OPEN: f64 = 4.0;
 
 /// How fast, how long.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +29,8 @@ pub struct Load {
     pub warm_up: u64,
     /// Seconds that count.
     pub seconds: u64,
+    /// Seconds of arrivals that may be open before the load is cut short.
+    pub most_open: f64,
 }
 
 impl Load {
@@ -120,7 +120,7 @@ pub async fn run(side: &Side, load: Load) -> anyhow::Result<Outcome> {
         let due = schedule.start.elapsed().as_secs_f64() * load.rate;
         let lag = (due - (side.settled() - settled_before) as f64 - progress.refused.load(Relaxed) as f64) / load.rate;
         lags.0.push(lag);
-        if lag > MOST_OPEN {
+        if lag > load.most_open {
             progress.stopped.store(true, Relaxed);
             break;
         }

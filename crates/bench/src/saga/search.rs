@@ -17,6 +17,8 @@ const HELD_WARM: u64 = 5;
 /// How much lower a rate is tried that couldn't be held for so long, and how often.
 const BACK: f64 = 0.93;
 const BACKS: u32 = 4;
+/// Seconds of arrivals that may be open before a step is cut short: it isn't held then.
+const MOST_OPEN: f64 = 4.0;
 /// Steps at most.
 const STEPS: u32 = 24;
 
@@ -38,7 +40,7 @@ pub async fn run(name: &str, side: &Side, rate: f64) -> anyhow::Result<Found> {
     let mut found = Found { steps: Vec::new(), held: None, placed: 0 };
     let (mut best, mut factor) = (rate, FAST);
     for _ in 0..STEPS {
-        let load = Load { rate: best * factor, warm_up: SETTLE, seconds: WINDOW };
+        let load = Load { rate: best * factor, warm_up: SETTLE, seconds: WINDOW, most_open: MOST_OPEN };
         // Once more where it isn't far too much: something else may have happened meanwhile.
         let first = found.step(name, side, load).await?;
         let is_held =
@@ -52,7 +54,7 @@ pub async fn run(name: &str, side: &Side, rate: f64) -> anyhow::Result<Found> {
         }
     }
     for _ in 0..BACKS {
-        let load = Load { rate: best, warm_up: HELD_WARM, seconds: HELD };
+        let load = Load { rate: best, warm_up: HELD_WARM, seconds: HELD, most_open: MOST_OPEN };
         let outcome = found.step(name, side, load).await?;
         if outcome.is_held(UNREST) {
             found.held = Some(outcome);
