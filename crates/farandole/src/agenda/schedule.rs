@@ -198,7 +198,10 @@ impl<F> Schedule<F> {
     /// bound it is forgotten.
     fn line_up(&mut self, now: Instant, ready: Ready<F>) -> bool {
         let target = self.targets.entry(ready.target).or_insert_with(|| Target::new(&self.config, now));
-        if target.line.len() >= self.config.queue {
+        // Of a target that takes no calls a few are enough to probe it with: more would fill what is remembered, and leave no room to
+        // find what is for the others.
+        let room = if target.is_up() { self.config.queue } else { self.config.bulkhead.min(self.config.queue) };
+        if target.line.len() >= room {
             self.stages.remove(&ready.id);
             return !target.is_up();
         }

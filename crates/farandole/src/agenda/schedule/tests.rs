@@ -95,10 +95,10 @@ fn each_effect_goes_its_way() {
         ("open: nothing starts, until probes may", "DOWN de? >", "ab c -", "de///", Some(1.0)),
         ("open: nobody is to be woken for", "DOWN", "ab c", "///", None),
         ("open: another target's are called", "DOWN dA? >", "ab c A", "d/A//", Some(1.0)),
-        ("half open: one probe at a time", "DOWN def? 1s > >", "ab c d -", "ef/d//", None),
-        ("the probe went well", "DOWN def? 1s > d+ >", "ab c d ef", "/ef/d/", None),
-        ("the probe failed", "DOWN def? 1s > d- >", "ab c d -", "ef//d/", Some(2.0)),
-        ("the probe wasn't claimed: the next", "DOWN def? 1s > d. >", "ab c d e", "f/e//", None),
+        ("half open: one probe at a time", "DOWN def? 1s > >", "ab c d -", "e/d//", None),
+        ("the probe went well", "DOWN def? 1s > d+ >", "ab c d e", "/e/d/", None),
+        ("the probe failed", "DOWN def? 1s > d- >", "ab c d -", "e//d/", Some(2.0)),
+        ("the probe wasn't claimed: the next", "DOWN def? 1s > d. >", "ab c d e", "/e//", None),
         ("our own panics open none", "abc? > a! > b! c! abc. d? >", "ab c d", "/d//", None),
         ("one that always fails opens none", "a? > a- a@0 > a- a@0 > a- a@0 > a- a@0 >", "a a a a a", "/a//", None),
         // Next attempts.
@@ -122,7 +122,7 @@ fn each_effect_goes_its_way() {
         ("or after a second, and on to what is behind", "abcd?? 1s ? abcd?? A?? ? >", "again yes yes Aab", "c/Aab//", None),
         ("once a pass", "abcd?? 1s ? abcd?? abcd? ? abcd?", "again yes yes again", "abc///", None),
         ("another target's full line holds it up, too", "abcd?? A?? ? > ?", "again no Aab yes", "c/Aab//", None),
-        ("it is down: what it has no room for waits", "DOWN defg? ?", "ab c yes", "def///", Some(1.0)),
+        ("it is down: few are lined up, and what it has no room for waits", "DOWN defg? ?", "ab c yes", "de///", Some(1.0)),
         (
             "it goes down: nothing holds it up any more",
             "abc? > a- a. > defg?? ? bc- ?",
