@@ -39,12 +39,16 @@ use strays::Strays;
 /// How long a service may take to be ready the first time: three brokers and all services start side by side.
 const READY: Duration = Duration::from_secs(90);
 /// Service, variable, value: shorter than the defaults, so that outages also make orders miss their deadlines, and compensations are part
-/// of the run.
-const SETTINGS: [(&str, &str, &str); 3] = [
+/// of the run. And an absurd `Retry-After` is kept for less than the audit waits.
+const SETTINGS: [(&str, &str, &str); 5] = [
     ("orders", "FARANDOLE_OWN_CONFIRM_WITHIN", "20s"),
     ("shipping", "FARANDOLE_OWN_DISPATCH_AFTER", "1s"),
     ("shipping", "FARANDOLE_OWN_DELIVER_WITHIN", "20s"),
+    ("payments", "FARANDOLE_AGENDA_LONGEST_WAIT", LONGEST_WAIT),
+    ("shipping", "FARANDOLE_AGENDA_LONGEST_WAIT", LONGEST_WAIT),
 ];
+/// Long enough to be seen to be kept, and well within [`audit::SETTLE`].
+const LONGEST_WAIT: &str = "30s";
 /// What acquirer and carrier do by themselves all the time, and the variable that says so: some calls fail, some are done and not
 /// answered; the carrier's reports come twice, late, forged, and in another order.
 const STANDINS: [(&str, &str, &str); 2] = [
