@@ -19,7 +19,10 @@ pub use world::{Guards, World};
 pub const STANDS_FOR: &[(&str, &str)] = &[
     ("crates/outbox/src/database/gate.rs", "select pg_advisory_xact_lock_shared("),
     ("crates/outbox/src/database/gate.rs", "select pg_advisory_lock("),
-    ("crates/farandole/src/engine/transaction.rs", "let mut tx = begin(conn).await.map_err(at(BEGIN))?;"),
+    (
+        "crates/farandole/src/engine/transaction.rs",
+        "let tx = if source.comes_again() { begin_repeatable(conn).await } else { begin(conn).await };",
+    ),
     ("crates/farandole/src/rebuild/read.rs", "walk: Walk,"),
     ("crates/farandole/src/rebuild/writer.rs", "out.write(&mut tx).await?;"),
     ("crates/farandole/src/rebuild/folding.rs", "let alone = swap::Alone::take(&mut self.conn, P::NAME).await?;"),

@@ -5,6 +5,7 @@
 mod bad_input;
 mod chains;
 mod choreography;
+mod disk;
 mod follow;
 mod fulfilment;
 mod heal;

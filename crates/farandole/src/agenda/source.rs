@@ -91,6 +91,11 @@ pub(super) struct Claims<'a> {
 }
 
 impl<P: Participant> Source<Work<P>> for Claims<'_> {
+    /// A task that is there again falls due, or is asked for under its key, again.
+    fn comes_again(&self) -> bool {
+        true
+    }
+
     fn claim<'a>(&'a mut self, conn: &'a mut PgConnection, works: &'a [Work<P>]) -> BoxFuture<'a, Result<Vec<bool>, Error>> {
         Box::pin(async move {
             debug_assert_eq!(works.len(), self.held.len());

@@ -116,6 +116,10 @@ impl<W: Sync> Source<W> for Blind<'_> {
         self.0.rests_on(comparison);
     }
 
+    fn comes_again(&self) -> bool {
+        self.0.comes_again()
+    }
+
     fn releases(&self) -> bool {
         self.0.releases()
     }

@@ -20,6 +20,11 @@ pub trait Source<W>: Send {
     /// Called first: the number of the comparison that this batch rests on; none where nothing is compared. What a source remembers of
     /// the database from batch to batch is worth nothing under another one.
     fn rests_on(&mut self, _comparison: Option<u64>) {}
+    /// Whether the inputs come again should a crash of the database take the batch back, so that its commit needn't wait for the disk. Somebody
+    /// who was told of it must not find it gone.
+    fn comes_again(&self) -> bool {
+        false
+    }
     /// Whether these inputs come from the parked ones, so that what is parked doesn't hold them.
     fn releases(&self) -> bool {
         false

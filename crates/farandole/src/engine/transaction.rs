@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use tracing::{Instrument as _, Span};
 
-use crate::database::gate::{BEGIN, begin};
+use crate::database::gate::{BEGIN, begin, begin_repeatable};
 use crate::database::session::LIMIT;
 use crate::database::sessions::Sessions;
 use crate::engine::error::{ANSWER, COMMIT, CONNECT};
@@ -137,7 +137,8 @@ impl<P: Participant> Engine<P> {
         let n = works.len();
         let at = |doing| Error::database(doing, n);
         source.rests_on(seen.as_ref().map(Seen::comparison));
-        let mut tx = begin(conn).await.map_err(at(BEGIN))?;
+        let tx = if source.comes_again() { begin_repeatable(conn).await } else { begin(conn).await };
+        let mut tx = tx.map_err(at(BEGIN))?;
         let conn = &mut *tx;
 
         let mut known = IdempotencyCache::lock(conn, &*works).await.map_err(at("locking idempotency keys"))?;

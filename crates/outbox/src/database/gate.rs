@@ -27,6 +27,21 @@ pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<Transaction<'_, Post
     conn.begin_with(concat!("begin isolation level read committed; select pg_advisory_xact_lock_shared(", key!(), ")")).await
 }
 
+/// The same, with a commit that doesn't wait until it is on disk: a crash of the database may take it back, with all that was committed after it.
+///
+/// Only for what is done again from where it came from: a record is read again, for its position is taken back as well; a deadline falls due
+/// again, an effect is asked for again under its key. Nothing of it reaches anybody before it is on disk: what is published, an effect that is
+/// started, an answer to a caller each wait for a commit that does flush, and that takes all before it to the disk. (A read of the tables may see
+/// it some milliseconds early.)
+pub async fn begin_repeatable(conn: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
+    let begin = concat!(
+        "begin isolation level read committed; set local synchronous_commit = off; select pg_advisory_xact_lock_shared(",
+        key!(),
+        ")"
+    );
+    conn.begin_with(begin).await
+}
+
 /// The same number, for who asks who holds it.
 const KEY: i64 = 7_377_303_427_399_053_164;
 /// SQLSTATE of a lock that was waited for in vain.

@@ -6,7 +6,7 @@
 //!
 //! **How it would fail without**: under `repeatable read` a batch that waited for a row reads what is parked as of before the wait,
 //! and decides an input that should have queued behind a parked one; with `synchronous_commit = off` a crash takes back what a
-//! caller was told; with a `statement_timeout` of a second no large batch ever ends; a `search_path` that names `pg_catalog` last lets
+//! caller was told (what comes again by itself is committed so, on purpose: [`begin_repeatable`](crate::database::gate::begin_repeatable)); with a `statement_timeout` of a second no large batch ever ends; a `search_path` that names `pg_catalog` last lets
 //! somebody's function stand in for PostgreSQL's.
 //!
 //! **Left alone**, because it is the service's to choose: where its own tables are found (`search_path`, but for `pg_catalog`), the

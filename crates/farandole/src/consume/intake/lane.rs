@@ -178,6 +178,11 @@ impl LaneSource<'_> {
 }
 
 impl Source<()> for LaneSource<'_> {
+    /// A position that is taken back is read from again.
+    fn comes_again(&self) -> bool {
+        true
+    }
+
     fn rests_on(&mut self, comparison: Option<u64>) {
         self.comparison = comparison;
     }
