@@ -16,15 +16,15 @@ mod tests;
 
 use std::time::Duration;
 
-use farandole::agenda::over_http::{HttpClient, Sorting};
+use farandole::agenda::over_http::{HttpClient, Problem, Problems};
 use farandole::agenda::{Call, EffectError, EffectHandler};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::participant::{Authorise, Capture, Effect, Outcome, Payments, Refund, Void};
 
-/// The type of the acquirer's problems, before the code.
-const PROBLEM: &str = "urn:acquirer:problem:";
+/// What the acquirer says it didn't do. "This key was used for another request" isn't among it, since that one may have been done.
+const PROBLEMS: Problems = Problems { types: "urn:acquirer:problem:", not_done: &[(503, "unavailable"), (404, "no_such_path")] };
 
 /// A client of the acquirer.
 #[derive(Debug, Clone)]
@@ -48,15 +48,6 @@ struct Authorisation {
 #[derive(Debug, Deserialize)]
 struct Found {
     authorisations: Vec<Authorisation>,
-}
-
-/// Problem details, as far as they matter here.
-#[derive(Debug, Deserialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    code: String,
-    reason: Option<String>,
 }
 
 /// What moves money: done once to an authorisation, for its whole amount.
@@ -113,7 +104,7 @@ impl Acquirer {
     /// # Errors
     /// When there is no TLS to be had.
     pub fn new(url: &str, key_retention: Duration) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { http: HttpClient::new()?.problems_only(), url: url.trim_end_matches('/').to_owned(), key_retention })
+        Ok(Self { http: HttpClient::new()?.problems(PROBLEMS), url: url.trim_end_matches('/').to_owned(), key_retention })
     }
 
     async fn authorise(&self, call: &Call, asked: &Authorise) -> Result<Outcome, EffectError> {
@@ -130,25 +121,25 @@ impl Acquirer {
             let ours = a.merchant_reference == reference && a.status == "authorised";
             ours.then_some(Outcome::Authorised { authorisation_id: a.id })
         };
-        let declined = |reason| Some(Outcome::Declined { reason });
+        let declined = |p: Problem| Outcome::Declined { reason: p.code };
         let request = self.http.post(&format!("{}/authorisations", self.url)).json(&body);
         let answer = self.http.send(call, request).await?.done(201, held).done(200, held);
-        let answer = answer
-            .done(402, |p: Problem| p.is("card_declined").then(|| p.reason.clone().unwrap_or(p.code)).and_then(declined))
-            .done(400, |p: Problem| p.is("invalid_request").then_some(p.code).and_then(declined))
-            .done(413, |p: Problem| p.is("too_large").then_some(p.code).and_then(declined));
-        neither(answer)
+        answer
+            .refused(402, &["card_declined"], |p| Outcome::Declined { reason: p.reason.unwrap_or(p.code) })
+            .refused(400, &["invalid_request"], declined)
+            .refused(413, &["too_large"], declined)
+            .or_not_done()
     }
 
     async fn void(&self, call: &Call, asked: &Void) -> Result<Outcome, EffectError> {
         let id = &asked.authorisation_id;
-        let refused = |reason| Some(Outcome::VoidRefused { reason });
+        let refused = |p: Problem| Outcome::VoidRefused { reason: p.code };
         let answer = self.http.send(call, self.http.post(&format!("{}/authorisations/{id}/void", self.url))).await?;
-        let answer = answer
+        answer
             .done(200, |a: Authorisation| (a.id == *id && a.status == "voided").then_some(Outcome::Voided))
-            .done(409, |p: Problem| p.is_one_of(&["captured", "declined", "expired"]).then_some(p.code).and_then(refused))
-            .done(404, |p: Problem| p.is("not_found").then_some(p.code).and_then(refused));
-        neither(answer)
+            .refused(409, &["captured", "declined", "expired"], refused)
+            .refused(404, &["not_found"], refused)
+            .or_not_done()
     }
 
     /// Moves the money, unless it was moved before.
@@ -159,12 +150,13 @@ impl Acquirer {
         let request =
             self.http.post(&format!("{}/authorisations/{id}/{}", self.url, deed.path)).json(&json!({ "amount": amount }));
         let answer = self.http.send(call, request).await?;
-        let refused = |code| Some((deed.refused)(code));
-        let answer = answer
+        let refused = |p: Problem| (deed.refused)(p.code);
+        let outcome = answer
             .done(200, |a: Authorisation| (a.id == id && (deed.shows)(&a, amount)).then(|| deed.outcome.clone()))
-            .done(409, |p: Problem| (p.is(deed.already) || p.is_one_of(&deed.refusals)).then_some(p.code).and_then(refused))
-            .done(404, |p: Problem| p.is("not_found").then_some(p.code).and_then(refused));
-        let outcome = neither(answer)?;
+            .refused(409, &[deed.already], refused)
+            .refused(409, &deed.refusals, refused)
+            .refused(404, &["not_found"], refused)
+            .or_not_done()?;
         let is_done = outcome == (deed.refused)(deed.already.to_owned()) && self.is_done(call, deed, id, amount).await?;
         Ok(if is_done { deed.outcome.clone() } else { outcome })
     }
@@ -172,10 +164,10 @@ impl Acquirer {
     /// Whether the authorisation shows that it was done.
     async fn is_done(&self, call: &Call, deed: &Deed, id: &str, amount: i64) -> Result<bool, EffectError> {
         let answer = self.http.send(call, self.http.get(&format!("{}/authorisations/{id}", self.url))).await?;
-        let answer = answer
+        answer
             .done(200, |a: Authorisation| (a.id == id).then(|| (deed.shows)(&a, amount)))
-            .done(404, |p: Problem| p.is("not_found").then_some(false));
-        answer.or_unknown()
+            .refused(404, &["not_found"], |_| false)
+            .or_unknown()
     }
 
     /// What became of earlier attempts, if they did anything. An authorisation counts before a decline.
@@ -190,26 +182,5 @@ impl Acquirer {
         let held = held.into_iter().next().map(|a| Outcome::Authorised { authorisation_id: a.id });
         let declined = declined.into_iter().next().map(|a| Outcome::Declined { reason: a.reason.unwrap_or(a.status) });
         Ok(held.or(declined))
-    }
-}
-
-/// Neither done nor refused for good. Nothing was done if the acquirer says so: it was too busy, or knows no such request. All else is
-/// unknown; so is "this key was used for another request", since that one may have been done.
-fn neither(answer: Sorting<Outcome>) -> Result<Outcome, EffectError> {
-    answer
-        .not_done(503, |p: Problem| p.is("unavailable").then_some(p.code))
-        .not_done(404, |p: Problem| p.is("no_such_path").then_some(p.code))
-        .seen(|p: Problem| p.is(&p.code).then_some(p.code))
-        .or_unknown()
-}
-
-impl Problem {
-    /// Whether it is the acquirer's own, of this code.
-    fn is(&self, code: &str) -> bool {
-        self.code == code && self.kind.strip_prefix(PROBLEM) == Some(code)
-    }
-
-    fn is_one_of(&self, codes: &[&str]) -> bool {
-        codes.iter().any(|code| self.is(code))
     }
 }

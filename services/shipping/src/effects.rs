@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::Duration;
 
-use farandole::agenda::over_http::{HttpClient, Sorting};
+use farandole::agenda::over_http::{HttpClient, Problem, Problems};
 use farandole::agenda::{Call, EffectError, EffectHandler};
 use serde::Deserialize;
 use serde_json::json;
@@ -23,8 +23,8 @@ use crate::carrier::{Book, Effect, Fate, Outcome, Recall, Track};
 use crate::participant::Shipping;
 use crate::tracking;
 
-/// The type of the carrier's problems, before the code.
-const PROBLEM: &str = "urn:carrier:problem:";
+/// What the carrier says it didn't do. "This key was used for another request" isn't among it, since that one may have been done.
+const PROBLEMS: Problems = Problems { types: "urn:carrier:problem:", not_done: &[(503, "unavailable"), (404, "no_such_path")] };
 
 /// A client of the carrier.
 #[derive(Debug, Clone)]
@@ -48,14 +48,6 @@ struct Found {
     parcels: Vec<Parcel>,
 }
 
-/// Problem details, as far as they matter here.
-#[derive(Debug, Deserialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    code: String,
-}
-
 impl EffectHandler<Shipping> for Carrier {
     fn target(&self, _effect: &Effect) -> &'static str {
         "carrier"
@@ -76,7 +68,7 @@ impl Carrier {
     /// # Errors
     /// When there is no TLS to be had.
     pub fn new(url: &str, key_retention: Duration) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { http: HttpClient::new()?.problems_only(), url: url.trim_end_matches('/').to_owned(), key_retention })
+        Ok(Self { http: HttpClient::new()?.problems(PROBLEMS), url: url.trim_end_matches('/').to_owned(), key_retention })
     }
 
     async fn book(&self, call: &Call, asked: &Book) -> Result<Outcome, EffectError> {
@@ -91,14 +83,14 @@ impl Carrier {
             let ours = p.reference == reference && p.status == "booked";
             ours.then_some(Outcome::Booked { tracking: p.tracking })
         };
-        let refused = |reason| Some(Outcome::Refused { reason });
+        let refused = |p: Problem| Outcome::Refused { reason: p.code };
         let request = self.http.post(&format!("{}/parcels", self.url)).json(&body);
         let answer = self.http.send(call, request).await?.done(201, booked).done(200, booked);
-        let answer = answer
-            .done(409, |p: Problem| p.is("address_refused").then_some(p.code).and_then(refused))
-            .done(400, |p: Problem| p.is("invalid_request").then_some(p.code).and_then(refused))
-            .done(413, |p: Problem| p.is("too_large").then_some(p.code).and_then(refused));
-        neither(answer)
+        answer
+            .refused(409, &["address_refused"], refused)
+            .refused(400, &["invalid_request"], refused)
+            .refused(413, &["too_large"], refused)
+            .or_not_done()
     }
 
     /// One parcel an attempt. What it came to be is looked up after that: an answer that got lost is none the worse.
@@ -118,13 +110,11 @@ impl Carrier {
         let answer = self.http.send(&call, request).await?;
         let ended =
             |p: Parcel| (p.tracking == parcel.tracking && p.status == "recalled").then_some(Outcome::Ended(Fate::Recalled));
-        let too_late = |code: &str, fate| {
-            let code = code.to_owned();
-            move |p: Problem| p.is(&code).then_some(Outcome::Ended(fate))
-        };
-        let answer =
-            answer.done(200, ended).done(409, too_late("delivered", Fate::Delivered)).done(409, too_late("lost", Fate::Lost));
-        let outcome = neither(answer)?;
+        let outcome = answer
+            .done(200, ended)
+            .refused(409, &["delivered"], |_| Outcome::Ended(Fate::Delivered))
+            .refused(409, &["lost"], |_| Outcome::Ended(Fate::Lost))
+            .or_not_done()?;
         match parcels.iter().filter(|p| p.status == "booked").count() {
             1 => Ok(outcome),
             more => Err(EffectError::Retry { reason: format!("{} more parcels are to be called back", more - 1), after: None }),
@@ -140,7 +130,7 @@ impl Carrier {
             outcome.filter(|_| p.tracking == asked.tracking)
         };
         let answer = self.http.send(call, self.http.get(&format!("{}/parcels/{}", self.url, asked.tracking))).await?;
-        neither(answer.done(200, status).done(404, |p: Problem| p.is("not_found").then_some(Outcome::Unknown)))
+        answer.done(200, status).refused(404, &["not_found"], |_| Outcome::Unknown).or_not_done()
     }
 
     /// The parcel of an earlier attempt, if there is one. Of several, one that the recipient gets or has counts first.
@@ -158,22 +148,5 @@ impl Carrier {
         };
         let request = self.http.get(&format!("{}/parcels?reference={reference}", self.url));
         self.http.send(call, request).await?.done(200, found).or_unknown()
-    }
-}
-
-/// Neither done nor refused for good. Nothing was done if the carrier says so: it was too busy, or knows no such request. All else is
-/// unknown; so is "this key was used for another request", since that one may have been done.
-fn neither(answer: Sorting<Outcome>) -> Result<Outcome, EffectError> {
-    answer
-        .not_done(503, |p: Problem| p.is("unavailable").then_some(p.code))
-        .not_done(404, |p: Problem| p.is("no_such_path").then_some(p.code))
-        .seen(|p: Problem| p.is(&p.code).then_some(p.code))
-        .or_unknown()
-}
-
-impl Problem {
-    /// Whether it is the carrier's own, of this code.
-    fn is(&self, code: &str) -> bool {
-        self.code == code && self.kind.strip_prefix(PROBLEM) == Some(code)
     }
 }

@@ -5,6 +5,7 @@
 //! under the same key. Without this rule a hold stays on a card whose order was cancelled.
 //! [`EffectHandler`](crate::agenda::EffectHandler) has an example.
 
+mod problems;
 mod retry_after;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::agenda::{Call, EffectError};
 use crate::ground::error::chain_of;
 
+pub use problems::{Problem, Problems};
 pub use retry_after::retry_after;
 
 /// Connecting takes milliseconds; who doesn't answer within this time isn't there.
@@ -28,7 +30,7 @@ const LARGEST_REPLY: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     client: Client,
-    problems_only: bool,
+    problems: Option<Problems>,
 }
 
 /// What came back, read to its end.
@@ -38,7 +40,7 @@ struct Reply {
     content_type: String,
     retry_after: Option<Duration>,
     body: Vec<u8>,
-    problems_only: bool,
+    problems: Option<Problems>,
 }
 
 /// An answer while it is sorted: the first rule that recognises it decides.
@@ -56,13 +58,13 @@ impl HttpClient {
     /// When there is no TLS to be had.
     pub fn new() -> reqwest::Result<Self> {
         let client = Client::builder().connect_timeout(CONNECT).redirect(redirect::Policy::none()).build()?;
-        Ok(Self { client, problems_only: false })
+        Ok(Self { client, problems: None })
     }
 
-    /// For another side that writes its errors as `application/problem+json` (RFC 9457): those of type `application/json` then aren't its.
+    /// For another side that writes its errors as [`Problems`]: those of type `application/json` then aren't its.
     #[must_use]
-    pub fn problems_only(self) -> Self {
-        Self { problems_only: true, ..self }
+    pub fn problems(self, problems: Problems) -> Self {
+        Self { problems: Some(problems), ..self }
     }
 
     /// A POST to `url`.
@@ -98,7 +100,7 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
         }
-        let reply = Reply { status, content_type, retry_after, body, problems_only: self.problems_only };
+        let reply = Reply { status, content_type, retry_after, body, problems: self.problems };
         Ok(Sorting { reply, sorted: None, seen: None })
     }
 }
@@ -107,7 +109,7 @@ impl Reply {
     /// The document that came with this status: JSON, of the type `application/json`, or `application/problem+json` from 400 on.
     fn document<D: DeserializeOwned>(&self, status: u16) -> Option<D> {
         let kind = match self.content_type.as_str() {
-            "application/json" => status < 400 || !self.problems_only,
+            "application/json" => status < 400 || self.problems.is_none(),
             "application/problem+json" => status >= 400,
             _ => false,
         };
@@ -116,6 +118,10 @@ impl Reply {
 }
 
 impl<T> Sorting<T> {
+    fn problems(&self) -> Option<Problems> {
+        self.reply.problems
+    }
+
     /// An answer with this status and a document `D` of which `outcome` makes one is the outcome: it was done, or it was refused for good. Let
     /// `outcome` check that the document is about what was asked for.
     #[must_use]

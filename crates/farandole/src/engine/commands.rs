@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::{self, Engine, Idempotency, NoSource, Origin, Verdict, Work};
+use crate::ground::told::Told;
 use crate::ground::trouble::{Trouble, Troubled as _};
 use crate::participant::problem::{Answer, Problem};
 use crate::participant::{Body, Participant};
@@ -46,6 +47,7 @@ struct Asked<P: Participant> {
 pub struct Runner<P: Participant> {
     engine: Arc<Engine<P>>,
     queue: mpsc::Receiver<Asked<P>>,
+    told: Told,
 }
 
 impl<P: Participant> Commands<P> {
@@ -53,7 +55,7 @@ impl<P: Participant> Commands<P> {
     #[doc(hidden)]
     pub fn new(engine: Arc<Engine<P>>) -> (Self, Runner<P>) {
         let (queue, waiting) = mpsc::channel(WAITING);
-        (Self { queue }, Runner { engine, queue: waiting })
+        (Self { queue }, Runner { engine, queue: waiting, told: Told::default() })
     }
 
     /// Has `command` decided about the aggregate `id`, and gives its answer once everything is committed. `idempotency` is from
@@ -119,13 +121,14 @@ impl<P: Participant> Runner<P> {
         }
     }
 
-    async fn batch(&self, asked: Vec<Asked<P>>) {
+    async fn batch(&mut self, asked: Vec<Asked<P>>) {
         // A batch that the database refuses is split until what it refuses is alone, or small enough: one's fault isn't another's.
         let mut parts = vec![asked];
         while let Some(part) = parts.pop() {
             let (mut works, mut replies): (Vec<_>, Vec<_>) = part.into_iter().map(|a| (a.work, a.reply)).unzip();
             match self.decide(&mut works).await {
                 Ok(verdicts) => {
+                    self.told.over();
                     for (verdict, reply) in verdicts.into_iter().zip(replies) {
                         let _ = reply.send(told(verdict)); // a caller that has gone needs no answer
                     }
@@ -138,10 +141,14 @@ impl<P: Participant> Runner<P> {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(error = engine::chain_of(&error), commands = works.len(), "commands not decided");
+                    let (why, theirs) = (engine::chain_of(&error), error.trouble() == Trouble::Input);
+                    // What troubles all is told once: callers come back several times a second, for as long as it lasts.
+                    if theirs || self.told.is_due(&why) {
+                        tracing::error!(error = why, commands = works.len(), "commands not decided");
+                    }
                     let problem = match error {
                         engine::Error::Parted(why) => Problem::unavailable(why, 1),
-                        error if error.trouble() == Trouble::Input => {
+                        _ if theirs => {
                             Problem::new(500, "cannot-be-stored", "this request can't be stored; an operator has been notified")
                         }
                         _ => unknown(),
