@@ -78,14 +78,13 @@ pub async fn measure(
 
 async fn ours(place: &Place) -> anyhow::Result<Side> {
     let own = format!("{}loyalty", place.sandbox.prefix);
-    let nothing = || Box::new(|| {}) as engine::Wake;
     let engine = Engine::new(
         Arc::new(Points),
         place.codec.clone(),
         engine::Sessions::deciding(place.pool.clone()),
         own,
-        nothing(),
-        nothing(),
+        Box::new(|| {}),
+        Box::new(|_| {}),
     );
     let group = format!("{}ours", place.sandbox.prefix);
     let mut config = intake::Config::new(group, &place.kafka, vec![place.topic.clone()]);

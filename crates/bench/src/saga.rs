@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
     /// saga: seconds at that rate before anything counts, since the broker compiles its code while it first runs it
-    #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
     warm_up: u64,
     /// saga: look for the highest rate that is kept up with, too, and measure there
     #[arg(long)]

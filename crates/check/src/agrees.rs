@@ -324,7 +324,7 @@ async fn random_histories_come_to_the_same() {
         }
         let [orders, inventory, payments] = <[PgPool; 3]>::try_from(pools).unwrap();
         fn engine<P: Participant>(participant: P, pool: &PgPool) -> Engine<P> {
-            Engine::new(Arc::new(participant), Codec::json(), pool.clone(), P::NAME.to_owned(), Box::new(|| {}), Box::new(|| {}))
+            Engine::new(Arc::new(participant), Codec::json(), pool.clone(), P::NAME.to_owned(), Box::new(|| {}), Box::new(|_| {}))
         }
         let real: [Box<dyn Real>; 3] = [
             Box::new(One {

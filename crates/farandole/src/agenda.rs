@@ -58,6 +58,7 @@ mod outcomes;
 mod outside;
 #[cfg(feature = "http")]
 pub mod over_http;
+mod poke;
 pub(crate) mod sample;
 pub(crate) mod scan;
 mod schedule;
@@ -66,7 +67,7 @@ mod target;
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -80,24 +81,13 @@ pub use crate::ground::backoff::Backoff;
 #[doc(hidden)]
 pub use config::Config;
 pub use outside::{Call, EffectError, EffectHandler};
+#[doc(hidden)]
+pub use poke::Poke;
 
 #[doc(hidden)]
 pub use crate::engine::ops::apply;
 #[doc(hidden)]
-pub use crate::engine::tasks::{Kind, Op};
-
-/// Wakes the agenda of this process when a commit opened tasks. Without it they are found by polling.
-#[doc(hidden)]
-#[derive(Debug, Clone, Default)]
-pub struct Poke(Arc<(Notify, Notify)>);
-
-impl Poke {
-    /// Wakes it. Calls that come before it looks are one.
-    pub fn wake(&self) {
-        self.0.0.notify_one();
-        self.0.1.notify_one();
-    }
-}
+pub use crate::engine::tasks::{Kind, Op, Opened};
 
 /// Runs the tasks of one service. Several may run at once, in one process or many.
 #[doc(hidden)]
@@ -136,8 +126,8 @@ impl<P: Participant, E: EffectHandler<P>> Agenda<P, E> {
             effects::Dispatcher::new(sessions.clone(), effects, config.clone(), worker, Arc::clone(&inbox), sender, history);
         let all = async {
             tokio::join!(
-                deadlines::run(committer(), &config, &poke.0.0, &shutdown),
-                dispatcher.run(&poke.0.1, &shutdown),
+                deadlines::run(committer(), &config, &poke, &shutdown),
+                dispatcher.run(&poke, &shutdown),
                 outcomes::run(committer(), config.batch, receiver, &inbox),
                 sample::run(&sessions, config.sample, &shutdown),
             );

@@ -14,7 +14,7 @@ use super::http::Server;
 use super::spread::Spread;
 
 /// Orders a second that are looked at.
-const SAMPLED: f64 = 10.0;
+const SAMPLED: f64 = 2.0;
 /// Between two looks, and as a share of the time that has passed: a slow shop isn't asked hundreds of times.
 const LOOK: Duration = Duration::from_millis(5);
 const SHARE: u32 = 20;

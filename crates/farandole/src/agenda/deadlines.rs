@@ -10,6 +10,7 @@ use crate::agenda::Config;
 use crate::agenda::claims::{Claim, Task};
 use crate::agenda::commit::Committer;
 use crate::agenda::metrics;
+use crate::agenda::poke::Poke;
 use crate::agenda::scan::Scanner;
 use crate::agenda::source::Held;
 use crate::engine::tasks::Kind;
@@ -20,15 +21,11 @@ use crate::participant::{Body, Participant};
 const GRAIN: Duration = Duration::from_millis(5);
 
 /// Runs until `shutdown`.
-pub(super) async fn run<P: Participant>(
-    committer: Committer<'_, P>,
-    config: &Config,
-    poke: &tokio::sync::Notify,
-    shutdown: &CancellationToken,
-) {
+pub(super) async fn run<P: Participant>(committer: Committer<'_, P>, config: &Config, poke: &Poke, shutdown: &CancellationToken) {
     let mut scanner = Scanner::new(Kind::Deadline, config.batch, config.idle, false);
     let mut trouble = 0;
     while !shutdown.is_cancelled() {
+        poke.looks();
         let wait = match scanner.page(committer.engine.sessions()).await {
             Ok(page) => {
                 trouble = 0;
@@ -67,7 +64,7 @@ pub(super) async fn run<P: Participant>(
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = poke.notified() => tokio::time::sleep(GRAIN).await,
+            () = poke.deadlines(Instant::now() + wait) => tokio::time::sleep(GRAIN).await,
             () = shutdown.cancelled() => {}
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::agenda::call::Caller;
 use crate::agenda::claims::{self, Claim, Next, Task};
 use crate::agenda::inbox::{Inbox, News};
 use crate::agenda::outcomes::Finished;
+use crate::agenda::poke::Poke;
 use crate::agenda::scan::Scanner;
 use crate::agenda::schedule::Schedule;
 use crate::agenda::target::{Asked, Ready};
@@ -30,10 +31,6 @@ use crate::publish::relay::History;
 
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);
-
-/// For so long after tasks were opened each step of the relay is followed by a look: it publishes within milliseconds. After that they are
-/// found by polling.
-const RECENT: Duration = Duration::from_secs(1);
 
 /// Finds, claims and starts effects for one worker, as its [`Schedule`] says.
 pub(super) struct Dispatcher<P: Participant, E> {
@@ -78,9 +75,10 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
     }
 
     /// Runs until `shutdown`, then waits for the calls that run; each is bounded by its timeout.
-    pub async fn run(mut self, poke: &Notify, shutdown: &CancellationToken) {
+    pub async fn run(mut self, poke: &Poke, shutdown: &CancellationToken) {
         let mut poll = BUSY;
-        let (mut look_at, mut poked) = (Instant::now(), None::<Instant>);
+        // Something was opened since the last look, or it saw what isn't published yet.
+        let (mut look_at, mut awaits) = (Instant::now(), false);
         let history = self.history.clone();
         while !shutdown.is_cancelled() {
             while let Some(ended) = self.calls.try_join_next() {
@@ -88,7 +86,8 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             }
             if self.schedule.may_look(Instant::now()) && Instant::now() >= look_at {
                 match self.look().await {
-                    Ok((found, full)) => {
+                    Ok((found, full, unpublished)) => {
+                        awaits = unpublished;
                         poll = if found { BUSY } else { poll.saturating_mul(2).min(self.config.idle) };
                         look_at = later(if full { Duration::ZERO } else { poll });
                     }
@@ -115,14 +114,14 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
                 biased;
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.inbox.changed.notified() => {}
-                () = poke.notified() => {
+                () = poke.effects() => {
                     // With a relay, what has just been opened isn't published yet.
                     let soon = Instant::now() + if history.is_some() { BUSY } else { Duration::ZERO };
-                    (poll, look_at, poked) = (BUSY, look_at.min(soon), Some(Instant::now()));
+                    (poll, look_at, awaits) = (BUSY, look_at.min(soon), true);
                 }
                 // What was opened a moment ago may have been published.
                 () = went_on(history.as_ref()) => {
-                    if poked.is_some_and(|at| at.elapsed() < RECENT) {
+                    if awaits {
                         look_at = Instant::now();
                     }
                 }
@@ -158,8 +157,8 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
         }
     }
 
-    /// Reads a page; says whether something new was there, and whether there may be more.
-    async fn look(&mut self) -> sqlx::Result<(bool, bool)> {
+    /// Reads a page; says whether something new was there, whether there may be more, and whether some of it waits for the relay.
+    async fn look(&mut self) -> sqlx::Result<(bool, bool, bool)> {
         let page = self.scanner.page(&self.sessions).await?;
         let (mut found, mut usable) = (false, Vec::new());
         for Task { id, claim, effect, idempotency_key, correlation, traceparent, .. } in page.tasks {
@@ -181,7 +180,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             self.scanner.again();
         }
         self.put_off().await?;
-        Ok((found || again, page.full || again))
+        Ok((found || again, page.full || again, page.unpublished || again))
     }
 
     /// An effect as it was stored, and whom it calls.

@@ -26,6 +26,9 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Sweeps begin at least this far apart, and take a tenth of the time at most.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// The wait of a task whose event isn't published, as [`PAGE`] has it.
+const UNPUBLISHED: Duration = Duration::from_micros(1);
+
 /// A page: of kind `$1`, due within `$2` microseconds, after a row (`$3` to `$6`), `$7` of them. Where `$8`, those
 /// whose events the relay doesn't know to be acknowledged wait.
 pub const PAGE: &str = r#"
@@ -62,6 +65,8 @@ pub(super) struct Page {
     pub full: bool,
     /// How long until something of what was read, or something that isn't due yet, can be claimed.
     pub next: Option<Duration>,
+    /// Something of it only waits for its event to be published, or something behind it may.
+    pub unpublished: bool,
 }
 
 /// Reads one kind of task.
@@ -120,7 +125,7 @@ impl Scanner {
     }
 
     fn read(&mut self, rows: &[PgRow], began: Instant) -> sqlx::Result<Page> {
-        let mut page = Page { tasks: Vec::new(), full: false, next: None };
+        let mut page = Page { tasks: Vec::new(), full: false, next: None, unpublished: false };
         let (mut now, mut last, mut ahead, mut seen) = (0, None, false, 0);
         for row in rows {
             now = row.try_get(0)?;
@@ -133,10 +138,12 @@ impl Scanner {
                 page.tasks.push(task);
             } else {
                 page.next = Some(page.next.map_or(task.wait, |next| next.min(task.wait)));
+                page.unpublished |= self.published && task.wait <= UNPUBLISHED;
                 last = Some((due, task.id));
             }
         }
         page.full = seen >= self.limit && !ahead;
+        page.unpublished |= page.full;
         if page.full {
             self.after = last;
         } else {

@@ -1,5 +1,7 @@
 //! What events open and close: deadlines and effects.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use crate::database::step;
@@ -57,6 +59,34 @@ pub enum Op {
         /// The aggregate.
         key: String,
     },
+}
+
+/// What a commit opened, for who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// An effect, at least one.
+    pub effect: bool,
+    /// How long until the first of its deadlines is due.
+    pub deadline_in: Option<Duration>,
+}
+
+impl Opened {
+    /// What these changes open as of `now`, by the database's clock; none when they open nothing.
+    pub fn by(changes: &[Op], now: Timestamp) -> Option<Self> {
+        let mut opened = Self { effect: false, deadline_in: None };
+        for change in changes {
+            match change {
+                Op::Open { kind: Kind::Effect, .. } => opened.effect = true,
+                Op::Open { kind: Kind::Deadline, due, .. } => {
+                    let left = u64::try_from(due.micros().saturating_sub(now.micros())).unwrap_or(0);
+                    let left = Duration::from_micros(left);
+                    opened.deadline_in = Some(opened.deadline_in.map_or(left, |first| first.min(left)));
+                }
+                Op::Close { .. } => {}
+            }
+        }
+        (opened.effect || opened.deadline_in.is_some()).then_some(opened)
+    }
 }
 
 /// Which task. The order is that of the locks.

@@ -12,6 +12,7 @@ use crate::engine::error::{ANSWER, COMMIT, CONNECT};
 use crate::engine::idempotency::IdempotencyCache;
 use crate::engine::metrics;
 use crate::engine::plan::{DecisionContext, Plan, fresh_id, guarded, guarded_async};
+use crate::engine::tasks::Opened;
 use crate::engine::work::Decoded;
 use crate::engine::{Error, Processor, Source, Verdict, Work, ops, read, trace};
 use crate::ground::error::chain_of;
@@ -29,8 +30,10 @@ use crate::wire::codec::Codec;
 use crate::wire::per_topic::{PerTopic, Unknown};
 use crate::wire::record::Record;
 
-/// Called after a commit that left something to do.
+/// Called after a commit that wrote events.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
+/// Called after a commit that opened tasks.
+pub type WakeAgenda = Box<dyn Fn(Opened) + Send + Sync>;
 
 /// Runs batches of inputs through a participant.
 pub struct Engine<P: Participant> {
@@ -40,7 +43,7 @@ pub struct Engine<P: Participant> {
     topic: String,
     unknown: PerTopic<Unknown>,
     relay: Wake,
-    agenda: Wake,
+    agenda: WakeAgenda,
     history: Option<History>,
 }
 
@@ -52,14 +55,14 @@ impl<P: Participant> std::fmt::Debug for Engine<P> {
 
 impl<P: Participant> Engine<P> {
     /// An engine that publishes to `topic` (with its prefix). `relay` and `agenda` are called after commits that wrote events
-    /// and tasks.
+    /// and opened tasks.
     pub fn new(
         participant: Arc<P>,
         codec: Codec,
         sessions: impl Into<Sessions>,
         topic: String,
         relay: Wake,
-        agenda: Wake,
+        agenda: WakeAgenda,
     ) -> Self {
         Self { participant, codec, sessions: sessions.into(), topic, unknown: PerTopic::default(), relay, agenda, history: None }
     }
@@ -185,8 +188,8 @@ impl<P: Participant> Engine<P> {
         tables.store(conn).await.map_err(at("storing rows"))?;
         outbox::append_all(conn, &rows).await.map_err(at("appending to the outbox"))?;
         known.store(conn).await.map_err(at("storing answers"))?;
-        let has_tasks = !tasks.is_empty();
-        if has_tasks {
+        let opened = Opened::by(&tasks, now);
+        if !tasks.is_empty() {
             ops::apply(conn, P::NAME, Some(&self.journal()), tasks).await?;
         }
         source.settle(conn, works, &verdicts).await?;
@@ -196,8 +199,8 @@ impl<P: Participant> Engine<P> {
         if !rows.is_empty() {
             (self.relay)();
         }
-        if has_tasks {
-            (self.agenda)();
+        if let Some(opened) = opened {
+            (self.agenda)(opened);
         }
         metrics::BATCH_INPUTS.record(n as f64, []);
         Ok(verdicts)

@@ -153,7 +153,7 @@ pub(super) fn deciders<P: Participant, E: EffectHandler<P>>(
     let topic = topics::own(&config.topics.prefix, P::NAME);
     let engine = |sessions: &Sessions| {
         let (relay, agenda) = (relay.clone(), poke.clone());
-        let wake = (Box::new(move || relay.wake()), Box::new(move || agenda.wake()));
+        let wake = (Box::new(move || relay.wake()), Box::new(move |opened| agenda.wake(opened)));
         let engine = Engine::new(Arc::clone(participant), codec.clone(), sessions.clone(), topic.clone(), wake.0, wake.1);
         Arc::new(
             engine

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use farandole::agenda::{Agenda, Poke};
+use farandole::agenda::{Agenda, Opened, Poke};
 use tokio_util::sync::CancellationToken;
 
 use crate::healing::compared;
@@ -32,7 +32,7 @@ async fn an_effect_waits_until_its_event_is_published() {
     sqlx::query(PUBLISHED).execute(&world.pool).await.unwrap();
     // One that commits after that waits for the next, however soon the relay says that it goes on.
     world.tell([("after", "pay")]).await;
-    poke.wake();
+    poke.wake(Opened { effect: true, deadline_in: None });
     history.goes_on();
     eventually("the first to be paid", async || world.story("before").await == "pay, paid ok").await;
     assert_eq!(world.story("after").await, "pay");

@@ -191,7 +191,7 @@ async fn consumers_do_what_the_document_says() {
         world.pool.clone(),
         "consumer".to_owned(),
         Box::new(|| {}),
-        Box::new(|| {}),
+        Box::new(|_| {}),
     );
     let ignoring = whole.iter().filter(|sequence| sequence.said["unknown"] == "ignore");
     let unknown = ignoring.fold(PerTopic::default(), |unknown, sequence| unknown.with(&sequence.topic, Unknown::Ignore));

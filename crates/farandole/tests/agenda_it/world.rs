@@ -235,7 +235,7 @@ impl World {
     pub fn new_engine(&self, poke: &Poke) -> Engine<Chronicle> {
         let codec = Codec::offline(&[Event::TYPES, farandole::parking::journal::TYPES].concat());
         let poke = poke.clone();
-        let wake = Box::new(move || poke.wake());
+        let wake = Box::new(move |opened| poke.wake(opened));
         Engine::new(Arc::new(Chronicle), codec, self.pool.clone(), "chronicle".to_owned(), Box::new(|| {}), wake)
     }
 

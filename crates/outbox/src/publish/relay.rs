@@ -79,7 +79,8 @@ pub use error::Error;
 pub use history::History;
 pub use status::{Role, Status};
 
-/// The first wait after a look that found nothing; it doubles up to [`Config::idle_max`].
+/// The first wait after rows of another process were found: more may be on their way. It doubles up to [`Config::idle_max`]. Who wakes the
+/// relay wakes it for the next ones, too.
 const IDLE_MIN: Duration = Duration::from_millis(1);
 /// How often a stand-by looks whether the lease is free.
 const STANDBY_EVERY: Duration = Duration::from_millis(500);
@@ -271,7 +272,7 @@ impl Relay {
     }
 
     async fn rounds(&self, term: &mut Term, shutdown: &CancellationToken, trouble: &mut Trouble) -> Result<(), Error> {
-        let mut idle = IDLE_MIN;
+        let (mut idle, mut woken) = (IDLE_MIN, false);
         while !shutdown.is_cancelled() {
             if self.history.trouble().is_some() {
                 return Err(Error::Doubted);
@@ -281,11 +282,11 @@ impl Relay {
                 self.status.set_role(Role::Active);
             }
             match round {
-                Round::Busy => idle = IDLE_MIN,
+                Round::Busy => idle = if woken { self.config.idle_max } else { IDLE_MIN },
                 Round::Idle => {
                     tokio::select! {
-                        () = self.wakeup.0.notified() => idle = IDLE_MIN,
-                        () = tokio::time::sleep(idle) => idle = (idle * 2).min(self.config.idle_max),
+                        () = self.wakeup.0.notified() => woken = true,
+                        () = tokio::time::sleep(idle) => (idle, woken) = ((idle * 2).min(self.config.idle_max), false),
                         () = shutdown.cancelled() => {}
                     }
                 }
