@@ -21,7 +21,7 @@ Examples:
   stage up --brokers 3 --keep       three brokers; their data stay until `stage clean`
   stage run -- cargo test           run the tests with the parts up, then stop them
   stage run --brokers 3 -- ./drill  the exit code is the command's
-  stage database orders             the address of a database on the parts that STAGE_POSTGRES names
+  stage database orders             the address of a database on the stage whose STAGE_… variables are set, as `stage up` prints them
   stage clean                       remove what killed runs left behind
 
 The parts listen on 127.0.0.1 only. Everything lies in .stage at the workspace's root, or in STAGE_DIR.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use farandole::{Problem, Timestamp, http};
 use quick_cache::sync::Cache;
 use sqlx::{PgPool, Row as _};
+use tokio::sync::Mutex;
 
 use crate::basket::Basket;
 use crate::price_change::Change;
@@ -31,12 +32,14 @@ pub struct PriceList {
     pool: PgPool,
     rules: Rules,
     kept: Arc<Cache<String, (Instant, History)>>,
+    /// One change at a time, so that those that wait hold no connection that orders need.
+    changing: Arc<Mutex<()>>,
 }
 
 impl PriceList {
     /// The list in this database.
     pub fn new(pool: PgPool, rules: Rules) -> Self {
-        Self { pool, rules, kept: Arc::new(Cache::new(ARTICLES)) }
+        Self { pool, rules, kept: Arc::new(Cache::new(ARTICLES)), changing: Arc::default() }
     }
 
     /// The prices of a basket that hold no more. What is in memory may accept a price; only the table refuses one.
@@ -88,6 +91,8 @@ impl PriceList {
             currencies.push(change.currency.as_str());
             amounts.push(change.unit_price);
         }
+        let articles: Vec<&str> = BTreeSet::from_iter(skus.iter().copied()).into_iter().collect();
+        let _turn = self.changing.lock().await;
         let now = now();
         let over = now.micros().saturating_sub(i64::try_from(self.rules.kept_for.as_micros()).unwrap_or(i64::MAX));
         let mut transaction = self.pool.begin().await.map_err(http::database)?;
@@ -95,8 +100,8 @@ impl PriceList {
         sqlx::query("lock table prices in share row exclusive mode").execute(&mut *transaction).await.map_err(http::database)?;
         let changed = sqlx::query(
             "with asked as (select * from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as t (sku, currency, unit_price, n)),
-             last as (select distinct on (p.sku, p.currency) p.* from prices p join asked using (sku, currency)
-                 order by p.sku, p.currency, p.valid_from desc),
+             last as (select distinct on (p.sku, p.currency) p.* from prices p
+                 join (select distinct sku, currency from asked) a using (sku, currency) order by p.sku, p.currency, p.valid_from desc),
              chain as (select a.*, coalesce(lag(a.unit_price) over w, l.unit_price) as before,
                  greatest($4, coalesce(l.valid_from, 0)) + n as valid_from
                  from asked a left join last l on (l.sku, l.currency) = (a.sku, a.currency)
@@ -118,7 +123,7 @@ impl PriceList {
                  where sku = any ($1) window w as (partition by sku, currency order by valid_from)) o
              where (p.sku, p.currency, p.valid_from) = (o.sku, o.currency, o.valid_from) and o.replaced < $2",
         )
-        .bind(&skus)
+        .bind(&articles)
         .bind(over)
         .execute(&mut *transaction)
         .await
@@ -126,7 +131,7 @@ impl PriceList {
         let restless: Option<(String, String)> = sqlx::query_as(
             "select sku, currency from prices where sku = any ($1) group by sku, currency having count(*) > $2 limit 1",
         )
-        .bind(&skus)
+        .bind(&articles)
         .bind(MAX_PRICES)
         .fetch_optional(&mut *transaction)
         .await
@@ -137,7 +142,7 @@ impl PriceList {
             return Err(Problem::conflict("too-many-prices", detail));
         }
         transaction.commit().await.map_err(http::database)?;
-        skus.iter().for_each(|sku| drop(self.kept.remove(*sku)));
+        articles.iter().for_each(|sku| drop(self.kept.remove(*sku)));
         Ok(changed)
     }
 

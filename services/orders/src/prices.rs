@@ -43,8 +43,13 @@ pub struct StalePrice {
     pub seen: i64,
     /// What it costs; none when it isn't sold in the order's currency.
     pub now: Option<i64>,
-    /// Since when.
+    /// Since when; in RFC 3339, as all instants are.
+    #[serde(serialize_with = "as_text")]
     pub since: Option<Timestamp>,
+}
+
+fn as_text<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(serializer)
 }
 
 impl StalePrice {

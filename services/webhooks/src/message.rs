@@ -21,6 +21,8 @@ pub struct Message {
     pub id: String,
     /// Its type.
     pub kind: &'static str,
+    /// When it happened, in microseconds.
+    pub at: i64,
     /// What is sent.
     pub body: String,
 }
@@ -89,7 +91,7 @@ impl Message {
         // Of what never changes, so that a build with another field gives the same id. An order takes no step twice at one instant.
         let which = if let Heard::OrderProgressed(e) = heard { step(e.step) } else { "" };
         let id = format!("msg_{}", Uuid::new_v5(&order_id, format!("{kind}/{which}/{at}").as_bytes()).simple());
-        Ok(Self { id, kind, body })
+        Ok(Self { id, kind, at, body })
     }
 }
 

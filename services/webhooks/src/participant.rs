@@ -125,7 +125,7 @@ impl Participant for Webhooks {
             Event::SubscriptionRegistered(e) => {
                 let (subscription_id, slot) = (e.subscription_id, e.slot);
                 let mut directory = directory(tables);
-                directory.live.push(Live { subscription_id, slot, types: e.types.clone() });
+                directory.live.push(Live { subscription_id, slot, types: e.types.clone(), since: e.registered_at });
                 tables.directory.put(directory);
                 tables.subscriptions.put(Subscription {
                     subscription_id,

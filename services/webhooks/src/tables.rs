@@ -31,6 +31,9 @@ pub struct Live {
     pub slot: i32,
     /// What it wants to be told.
     pub types: Vec<String>,
+    /// Since when: it isn't told of what happened before, however late that is read.
+    #[serde(default)]
+    pub since: i64,
 }
 
 impl Live {

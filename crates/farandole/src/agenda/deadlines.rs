@@ -15,6 +15,7 @@ use crate::agenda::scan::Scanner;
 use crate::agenda::source::Held;
 use crate::engine::tasks::Kind;
 use crate::engine::{Error, Work, read};
+use crate::ground::time::later;
 use crate::participant::{Body, Participant};
 
 /// Between two looks, so that a burst of wake-ups is one look.
@@ -64,7 +65,7 @@ pub(super) async fn run<P: Participant>(committer: Committer<'_, P>, config: &Co
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = poke.deadlines(Instant::now() + wait) => tokio::time::sleep(GRAIN).await,
+            () = poke.deadlines(later(wait)) => tokio::time::sleep(GRAIN).await,
             () = shutdown.cancelled() => {}
         }
     }

@@ -118,10 +118,6 @@ impl Reply {
 }
 
 impl<T> Sorting<T> {
-    fn problems(&self) -> Option<Problems> {
-        self.reply.problems
-    }
-
     /// An answer with this status and a document `D` of which `outcome` makes one is the outcome: it was done, or it was refused for good. Let
     /// `outcome` check that the document is about what was asked for.
     #[must_use]
@@ -149,6 +145,26 @@ impl<T> Sorting<T> {
     pub fn seen<D: DeserializeOwned>(mut self, word: impl FnOnce(D) -> Option<String>) -> Self {
         self.seen = self.reply.document(self.reply.status).and_then(word);
         self
+    }
+
+    /// An answer with this status and a [problem](Problems) of one of these codes is the outcome: it was refused for good.
+    #[must_use]
+    pub fn refused(self, status: u16, codes: &[&str], outcome: impl FnOnce(Problem) -> T) -> Self {
+        let problems = self.reply.problems;
+        self.done(status, |p: Problem| (p.is_of(problems) && codes.contains(&&*p.code)).then(|| outcome(p)))
+    }
+
+    /// What the other side's [problems](Problems) say wasn't done is attempted again, not before its `Retry-After`; anything else is unknown.
+    ///
+    /// # Errors
+    /// Where no rule found an outcome.
+    pub fn or_not_done(self) -> Result<T, EffectError> {
+        let problems = self.reply.problems;
+        let mut sorting = self;
+        for (status, code) in problems.iter().flat_map(|problems| problems.not_done) {
+            sorting = sorting.not_done(*status, |p: Problem| (p.is_of(problems) && p.code == *code).then_some(p.code));
+        }
+        sorting.seen(|p: Problem| p.is_of(problems).then_some(p.code)).or_unknown()
     }
 
     /// Anything else is unknown.

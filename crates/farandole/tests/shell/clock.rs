@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Where the process's own clock is read, and why a wrong one does no harm there.
-const READERS: [(&str, &str); 3] = [
+const READERS: [(&str, &str); 4] = [
     ("crates/farandole/src/agenda/outside.rs", "whether a key is older than the other side keeps it, with hours to spare"),
     (
         "crates/farandole/src/agenda/over_http/retry_after.rs",
         "how long a date in `Retry-After` is away, which is a wait and capped",
     ),
     ("crates/farandole/src/consume/intake/lag.rs", "a gauge"),
+    ("services/orders/src/price_list.rs", "whether a price that was replaced still holds, which it does for a day"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -18,8 +18,8 @@ fn mail(kind: Kind, detail: &str) -> Mail {
         attempt: 1,
         customer: "17850".to_owned(),
         currency: "GBP".to_owned(),
-        total: 125_120,
-        lines: vec![line("85123A", 6, 255), line("CREAM CUPID HEARTS COAT HANGER", 120, 995), line("71053", 8, 524)],
+        total: 125_122,
+        lines: vec![line("85123A", 6, 255), line("84406B", 120, 995), line("71053", 8, 524)],
         detail: detail.to_owned(),
     }
 }
@@ -32,7 +32,7 @@ fn the_plain_form_is_the_committed_one() {
             Kind::Rejected => "There is too little in stock of: 71053",
             Kind::Cancelled => "You asked us to cancel it",
             Kind::Dispatched | Kind::Delivered => "PX-2047-113",
-            Kind::Refunded => "£1,251.20",
+            Kind::Refunded => "£1,251.22",
             _ => "",
         };
         let content = of(&mail(*kind, detail)).unwrap();

@@ -17,7 +17,8 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Everybody who wants to know is told, each once.
+    /// Everybody who wants to know is told, each once; but not of what happened before it subscribed. It may be read long after that: by a
+    /// service that is new, or behind.
     pub fn told<'a>(
         &self,
         live: &[Live],
@@ -25,8 +26,8 @@ impl Case {
         heard: &Heard,
     ) -> Result<Decision<Event>, Refusal> {
         let message = Message::of(self.order_id, heard);
-        let Message { id, kind, body } = message.map_err(|error| Refusal::Park(format!("it can't be written: {error}")))?;
-        let wanting = live.iter().filter(|live| live.wants(kind));
+        let Message { id, kind, at, body } = message.map_err(|error| Refusal::Park(format!("it can't be written: {error}")))?;
+        let wanting = live.iter().filter(|live| live.wants(kind) && live.since <= at);
         let events = wanting.filter_map(|live| {
             let queue = queue(live);
             let (message_id, kind, body, slot) = (id.clone(), kind.to_owned(), body.clone(), live.slot);

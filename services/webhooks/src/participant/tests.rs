@@ -71,7 +71,7 @@ fn id(heard: &Heard) -> String {
     Message::of(ORDER, heard).unwrap().id
 }
 fn delivery(to: Uuid, slot: i32, heard: &Heard, attempt: i32) -> Deliver {
-    let Message { id: message_id, kind, body } = Message::of(ORDER, heard).unwrap();
+    let Message { id: message_id, kind, body, .. } = Message::of(ORDER, heard).unwrap();
     Deliver { order_id: ORDER, subscription_id: to, slot, message_id, kind: kind.into(), body, attempt }
 }
 fn requested(to: Uuid, slot: i32, heard: &Heard, attempt: i32) -> Event {
@@ -123,6 +123,17 @@ fn who_asked_for_it_is_told_once() {
     story.hears(order_confirmed()).nothing();
     given([]).hears(order_placed()).nothing();
     given([registered(ANNA, 0), removed(ANNA)]).hears(order_placed()).nothing();
+}
+
+/// Guard: the event's own time. Without, a service that is new, or behind, tells subscribers of orders from before they were there.
+#[test]
+fn nobody_is_told_of_what_happened_before_it_subscribed() {
+    let types = vec!["order.placed".to_owned(), "order.confirmed".to_owned()];
+    let (url, secret) = ("https://a.example/".into(), "1.sealed".into());
+    let at_1 = SubscriptionRegistered { subscription_id: ANNA, url, types, secret, slot: 0, registered_at: 1 };
+    let mut story = given([at_1.into()]);
+    story.hears(order_placed()).nothing(); // at 0
+    story.hears(order_confirmed()).then([requested(ANNA, 0, &order_confirmed(), 1)]); // at 1
 }
 
 /// Guard: the next is requested by the event that ends the one before. Without, a subscriber reads "confirmed" before "placed".
@@ -214,7 +225,7 @@ fn each_live_subscription_has_a_place_and_there_are_so_many() {
     let mut story = given([registered(BEN, 0), removed(BEN)]);
     story.about(Id::Subscriptions).asked(register()).then(at(0, &["order.placed"]));
 
-    let live = |slot| Live { subscription_id: Uuid::from_u128(slot as u128 + 100), slot, types: Vec::new() };
+    let live = |slot| Live { subscription_id: Uuid::from_u128(slot as u128 + 100), slot, types: Vec::new(), since: 0 };
     let full: Vec<Live> = (0..MOST).map(live).collect();
     let asked =
         |live: &[Live]| subscribing::register(live, ANNA, "https://a.example/", &[], "1.sealed", Timestamp::from_micros(0));

@@ -2,9 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::agenda::EffectError;
-use crate::agenda::over_http::Sorting;
-
 /// How another side names what it didn't do. Only documents of these types are its own: a gateway's 404 isn't.
 ///
 /// ```
@@ -36,29 +33,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn is_of(&self, problems: Option<Problems>) -> bool {
+    pub(super) fn is_of(&self, problems: Option<Problems>) -> bool {
         problems.is_some_and(|problems| self.kind.strip_prefix(problems.types) == Some(&self.code))
-    }
-}
-
-impl<T> Sorting<T> {
-    /// An answer with this status and a [problem](Problems) of one of these codes is the outcome: it was refused for good.
-    #[must_use]
-    pub fn refused(self, status: u16, codes: &[&str], outcome: impl FnOnce(Problem) -> T) -> Self {
-        let problems = self.problems();
-        self.done(status, |p: Problem| (p.is_of(problems) && codes.contains(&&*p.code)).then(|| outcome(p)))
-    }
-
-    /// What the other side's [problems](Problems) say wasn't done is attempted again, not before its `Retry-After`; anything else is unknown.
-    ///
-    /// # Errors
-    /// Where no rule found an outcome.
-    pub fn or_not_done(self) -> Result<T, EffectError> {
-        let problems = self.problems();
-        let mut sorting = self;
-        for (status, code) in problems.iter().flat_map(|problems| problems.not_done) {
-            sorting = sorting.not_done(*status, |p: Problem| (p.is_of(problems) && p.code == *code).then_some(p.code));
-        }
-        sorting.seen(|p: Problem| p.is_of(problems).then_some(p.code)).or_unknown()
     }
 }
