@@ -20,6 +20,9 @@ use webhooks::Heard;
 
 use crate::subscriber::Subscriber;
 
+/// When the orders' first event happens: after any subscription of these tests.
+const AT: i64 = 4_000_000_000_000_000;
+
 /// Only bounds failures.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// What each order's subscriber hears, in order.
@@ -185,13 +188,13 @@ impl World {
                 total: 500,
                 lines,
                 card_token,
-                placed_at: 1,
+                placed_at: AT + 1,
                 confirm_by: 9,
             };
-            let confirmed = OrderConfirmed { order_id, customer, confirmed_at: 2 };
+            let confirmed = OrderConfirmed { order_id, customer, confirmed_at: AT + 2 };
             let (step, tracking) = (OrderStep::Dispatched, Some("PX-1".to_owned()));
-            let progressed = OrderProgressed { order_id, step, tracking, until: None, progressed_at: 3 };
-            let completed = OrderCompleted { order_id, how: Completion::Delivered, completed_at: 4 };
+            let progressed = OrderProgressed { order_id, step, tracking, until: None, progressed_at: AT + 3 };
+            let completed = OrderCompleted { order_id, how: Completion::Delivered, completed_at: AT + 4 };
             self.publish(order_id, [placed.into(), confirmed.into(), progressed.into(), completed.into()]).await;
             ids.push(order_id.to_string());
         }
