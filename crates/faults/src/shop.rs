@@ -47,7 +47,7 @@ const SETTINGS: [(&str, &str, &str); 5] = [
     ("payments", "FARANDOLE_AGENDA_LONGEST_WAIT", LONGEST_WAIT),
     ("shipping", "FARANDOLE_AGENDA_LONGEST_WAIT", LONGEST_WAIT),
 ];
-/// Long enough to be seen to be kept, and well within [`audit::SETTLE`].
+/// Long enough to be seen to be kept, and a small part of the time that the audit gives everything to end.
 const LONGEST_WAIT: &str = "30s";
 /// What acquirer and carrier do by themselves all the time, and the variable that says so: some calls fail, some are done and not
 /// answered; the carrier's reports come twice, late, forged, and in another order.

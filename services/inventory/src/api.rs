@@ -178,7 +178,7 @@ async fn list(
     State(api): State<Api<Inventory>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<StockPage>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let wanted = http::query(wanted)?;
     let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query("select sku, received, reserved, adjusted, shipped from stock where sku > $1 order by sku limit $2")
         .bind(wanted.after.unwrap_or_default())

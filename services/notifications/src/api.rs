@@ -120,7 +120,7 @@ async fn list(
     State(api): State<Api<Notifications>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<NotificationPage>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let wanted = http::query(wanted)?;
     let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     // Two, so that each is planned with the index that it has.
     let sql = match wanted.failed {

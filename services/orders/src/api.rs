@@ -160,7 +160,7 @@ async fn list(
     State(api): State<Api<Orders>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<axum::Json<OrderPage>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let wanted = http::query(wanted)?;
     let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query(
         "select order_id, customer, currency, total, '[]'::jsonb as lines, placed_at, state, '[]'::jsonb as history

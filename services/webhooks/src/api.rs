@@ -143,7 +143,7 @@ async fn list(
     State(api): State<Api<Webhooks>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<SubscriptionPage>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let wanted = http::query(wanted)?;
     let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     let rows = sqlx::query(
         "select subscription_id, url, types, '' as secret, slot, registered_at, removed_at
@@ -210,7 +210,7 @@ async fn deliveries(
     wanted: Result<Query<WantedDeliveries>, QueryRejection>,
 ) -> Result<Json<DeliveryPage>, Problem> {
     let id = http::uuid(&id, "a subscription's")?;
-    let Query(wanted) = wanted.map_err(|e| Problem::new(400, "invalid-query", e.body_text()))?;
+    let wanted = http::query(wanted)?;
     let limit = http::limit(wanted.limit, PAGE, MAX_PAGE)?;
     // Three, so that each is planned with the index that it has.
     let sql = match wanted.state {

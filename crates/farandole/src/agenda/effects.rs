@@ -32,6 +32,16 @@ use crate::publish::relay::History;
 /// Between two looks while something is going on.
 const BUSY: Duration = Duration::from_millis(50);
 
+/// What a look at a page came to.
+struct Looked {
+    /// Something new was there.
+    found: bool,
+    /// There may be more behind.
+    full: bool,
+    /// Some of it may only wait for the relay.
+    unpublished: bool,
+}
+
 /// Finds, claims and starts effects for one worker, as its [`Schedule`] says.
 pub(super) struct Dispatcher<P: Participant, E> {
     sessions: Sessions,
@@ -86,10 +96,10 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             }
             if self.schedule.may_look(Instant::now()) && Instant::now() >= look_at {
                 match self.look().await {
-                    Ok((found, full, unpublished)) => {
-                        awaits = unpublished;
-                        poll = if found { BUSY } else { poll.saturating_mul(2).min(self.config.idle) };
-                        look_at = later(if full { Duration::ZERO } else { poll });
+                    Ok(looked) => {
+                        awaits = looked.unpublished;
+                        poll = if looked.found { BUSY } else { poll.saturating_mul(2).min(self.config.idle) };
+                        look_at = later(if looked.full { Duration::ZERO } else { poll });
                     }
                     Err(error) => {
                         tracing::warn!(error = chain_of(&error), "reading effects failed; retrying");
@@ -157,8 +167,8 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
         }
     }
 
-    /// Reads a page; says whether something new was there, whether there may be more, and whether some of it waits for the relay.
-    async fn look(&mut self) -> sqlx::Result<(bool, bool, bool)> {
+    /// Reads a page.
+    async fn look(&mut self) -> sqlx::Result<Looked> {
         let page = self.scanner.page(&self.sessions).await?;
         let (mut found, mut usable) = (false, Vec::new());
         for Task { id, claim, effect, idempotency_key, correlation, traceparent, .. } in page.tasks {
@@ -180,7 +190,7 @@ impl<P: Participant, E: EffectHandler<P>> Dispatcher<P, E> {
             self.scanner.again();
         }
         self.put_off().await?;
-        Ok((found || again, page.full || again, page.unpublished || again))
+        Ok(Looked { found: found || again, full: page.full || again, unpublished: page.unpublished || again })
     }
 
     /// An effect as it was stored, and whom it calls.

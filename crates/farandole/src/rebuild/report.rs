@@ -159,11 +159,11 @@ impl fmt::Display for Report {
             }
             (None, None) => {
                 let Self { service, schema, .. } = self;
-                // A row that events of several aggregates make can't be made anew from one's.
-                if self.tables.iter().flat_map(|table| &table.examples).any(|row| row.last.is_some()) {
-                    write!(f, "mend one aggregate: `{service} rebuild --aggregate ID --execute`; ")?;
-                }
                 if self.differences() > 0 {
+                    // A row that events of several aggregates make can't be made anew from one's.
+                    if self.tables.iter().flat_map(|table| &table.examples).any(|row| row.last.is_some()) {
+                        write!(f, "mend one aggregate: `{service} rebuild --aggregate ID --execute`; ")?;
+                    }
                     writeln!(f, "mend all: `{service} rebuild --execute`")?;
                 }
                 writeln!(

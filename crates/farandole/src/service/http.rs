@@ -17,6 +17,8 @@ mod headers;
 mod plain;
 mod shell;
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use uuid::Uuid;
 
 use crate::ground::error::chain_of;
@@ -50,6 +52,32 @@ pub use crate::engine::commands::Commands;
 /// ```
 pub fn uuid(text: &str, whose: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| Problem::new(400, "invalid-id", format!("{whose} id is a UUID")))
+}
+
+/// What stands behind the `?` of an address.
+///
+/// # Errors
+/// 400 with the reason when it can't be read.
+///
+/// ```
+/// use axum::extract::Query;
+/// use axum::extract::rejection::QueryRejection;
+/// use farandole::{Problem, http};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Wanted {
+///     limit: Option<i64>,
+/// }
+///
+/// async fn list(wanted: Result<Query<Wanted>, QueryRejection>) -> Result<(), Problem> {
+///     let wanted = http::query(wanted)?;
+///     let limit = http::limit(wanted.limit, 50, 200)?;
+///     # let _ = limit;
+///     Ok(())
+/// }
+/// ```
+pub fn query<T>(read: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    read.map(|Query(query)| query).map_err(|error| Problem::new(400, "invalid-query", error.body_text()))
 }
 
 /// How many of a list a caller wants on a page: `usual` unless told.

@@ -17,7 +17,7 @@ use super::strays::Strays;
 
 /// How long everything may take to end once the load has: deadlines (20 s), and effects whose pauses have grown. Then every mail that was
 /// requested is sent or has failed, too.
-pub(super) const SETTLE: Duration = Duration::from_secs(180);
+const SETTLE: Duration = Duration::from_secs(180);
 /// Longer while what is open goes on changing: a machine that has much else to do sends mails slowly. But not for ever.
 const MOVING: Duration = Duration::from_secs(60);
 const MOST: Duration = Duration::from_secs(600);
